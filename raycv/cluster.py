@@ -1,0 +1,64 @@
+"""The Ray cluster: joining it, and how its processors are shared out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import ray
+
+from raycv.errors import UserError
+from raycv.progress import say
+
+
+def connect() -> None:
+    """Join the cluster that RAY_ADDRESS or a running head names, or start one on this machine.
+
+    Worker output stays in Ray's logs: what a person needs is printed by the driver.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        address = os.environ.get("RAY_ADDRESS")
+        where = f"the Ray cluster at {address}" if address else "a Ray cluster"
+        raise UserError(f"Could not join {where}: {str(error).splitlines()[0]}") from None
+    cpus, gpus = amount("CPU"), amount("GPU")
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    say(f"Ray {ray.__version__}: {nodes} node{'s' * (nodes != 1)}, {cpus:g} CPUs, {gpus:g} GPUs")
+
+
+def amount(resource: Literal["CPU", "GPU"]) -> float:
+    """How much of a resource the cluster has now, busy or not."""
+    return float(ray.cluster_resources().get(resource, 0))
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each of several equal workers gets; fractions let workers share a core or a GPU."""
+
+    cpus: float
+    gpus: float
+
+    @property
+    def threads(self) -> int:
+        """Threads for a worker's arithmetic."""
+        return max(1, int(self.cpus))
+
+
+def share(workers: int, *, device: Literal["auto", "cpu", "gpu"], spare_cpus: float = 0) -> Share:
+    """Split the cluster among ``workers``, leaving ``spare_cpus`` to others.
+
+    ``device`` "gpu" asks for GPUs although no node has one yet, so that an autoscaling cluster brings them.
+    """
+    cpus = max(amount("CPU") - spare_cpus, 0.5) / workers
+    gpus = amount("GPU")
+    if device == "cpu" or (device == "auto" and gpus == 0):
+        return Share(cpus=math.floor(cpus) if cpus >= 1 else max(math.floor(cpus * 100) / 100, 0.01), gpus=0)
+    per_gpu = math.ceil(workers / gpus) if gpus else 1
+    return Share(cpus=min(1.0, max(math.floor(cpus * 100) / 100, 0.01)), gpus=1 / per_gpu)

@@ -1,0 +1,83 @@
+"""How far long work has come: a bar in a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+LINE_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+def say(text: str) -> None:
+    """One line to the person watching."""
+    print(text, flush=True)
+
+
+class Progress:
+    """Shows how many of ``total`` units are done, the rate and the time left.
+
+    ``update`` is told the number done so far, so that it can go back when work has to be repeated.
+    """
+
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done, self.first = 0, 0
+        self.start = self.last_line = time.monotonic()
+        self.bar = (
+            tqdm(total=total, desc=title, unit=f" {unit}", unit_scale=True, dynamic_ncols=True)
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif kind is None:
+            self._line("")
+
+    def resume_at(self, done: int) -> None:
+        """Start from work done before, which does not count towards the rate."""
+        self.first = self.done = done
+        self.start = time.monotonic()
+        if self.bar is not None:
+            self.bar.initial = done
+            self.bar.reset()
+            self.bar.update(done)
+
+    def update(self, done: int, note: str = "") -> None:
+        """``done`` units are done; ``note`` says more in a few words."""
+        self.done = done
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.n = done
+            self.bar.refresh()
+        elif time.monotonic() - self.last_line >= LINE_EVERY:
+            self._line(note)
+
+    def note(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self.bar is not None:
+            self.bar.write(text)
+        else:
+            say(text)
+
+    def _line(self, note: str) -> None:
+        self.last_line = time.monotonic()
+        elapsed = max(self.last_line - self.start, 1e-9)
+        rate = (self.done - self.first) / elapsed
+        left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "time left unknown"
+        if self.done >= self.total:
+            left = f"done in {elapsed:,.0f} s"
+        say(
+            f"{self.title}: {self.done:,} of {self.total:,} {self.unit} ({100 * self.done / max(self.total, 1):.0f}%), "
+            f"{rate:,.0f} {self.unit}/s, {left}" + (f"  {note}" if note else "")
+        )

@@ -1,0 +1,53 @@
+"""run.json: what a run was asked, with which versions, and which of its stages have finished."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import raycv
+from raycv.store import RunStore
+
+PATH = "run.json"
+LIBRARIES = ("ray", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow")
+
+
+def fingerprint(*facts: Any) -> str:
+    """A short name for everything a stage's result depends on; facts must be JSON or have a stable repr."""
+    text = json.dumps(facts, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read(store: RunStore) -> dict[str, Any]:
+    """The record of a run; empty for a new one."""
+    return store.read_json(PATH) if store.exists(PATH) else {"config": {}, "stages": {}}
+
+
+def finished(store: RunStore, stage: str, result_of: str) -> bool:
+    """Whether ``stage`` has finished with the result that ``result_of`` (a fingerprint) names."""
+    return bool(read(store)["stages"].get(stage, {}).get("fingerprint") == result_of)
+
+
+def finish(
+    store: RunStore, stage: str, result_of: str, config: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Note that ``stage`` is complete. Called last, so that a stage is either noted with all its files or not at all."""
+    record = read(store)
+    stages = record["stages"] | {
+        stage: {"fingerprint": result_of, "finished": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
+    }
+    store.write_json(
+        PATH,
+        {
+            "raycv": raycv.__version__,
+            "python": platform.python_version(),
+            "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+            "config": record["config"] | {key: value for key, value in config.items() if key not in ("run", "config")},
+            "stages": stages,
+        },
+    )
