@@ -57,7 +57,15 @@ class DataConfig(StageConfig):
     label_column: str | None = Field(None, description="the label column of the Parquet; found when not named")
 
 
-class TrainConfig(DataConfig):
+class ComputeConfig(StageConfig):
+    """On which processors."""
+
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="gpu asks an autoscaling cluster for GPUs it does not have yet"
+    )
+
+
+class TrainConfig(DataConfig, ComputeConfig):
     """`raycv train`: several networks that differ in their seeds alone."""
 
     seeds: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="one network is trained for each seed")
@@ -85,9 +93,6 @@ class TrainConfig(DataConfig):
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="of the gradient")
     weight_decay: Annotated[float, Field(ge=0)] = Field(5e-4, description="L2 penalty on weights, not on biases")
-    device: Literal["auto", "cpu", "gpu"] = Field(
-        "auto", description="gpu asks an autoscaling cluster for GPUs it does not have yet"
-    )
     workers: Positive = Field(1, description="data-parallel workers per network")
 
     @model_validator(mode="after")
@@ -104,7 +109,7 @@ class TrainConfig(DataConfig):
         return self
 
 
-class CollectConfig(DataConfig):
+class CollectConfig(DataConfig, ComputeConfig):
     """`raycv collect`: one pass of the validation images through all networks at once."""
 
     shard_size: Positive = Field(256, description="images per shard, the unit of work that is never half counted")

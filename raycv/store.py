@@ -98,6 +98,13 @@ def _is_passing(error: BaseException) -> bool:
     return not ("credentials" in reason or "bucket" in reason)
 
 
+def parquet(rows: pa.Table) -> bytes:
+    """The bytes of a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
 class RunStore:
     """One run's folder. Cheap to make and picklable, so that every Ray process can hold its own."""
 
@@ -187,6 +194,14 @@ class RunStore:
         with np.load(io.BytesIO(self.read(path)), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
 
+    @contextlib.contextmanager
+    def open_arrays(self, path: str) -> Iterator[Mapping[str, np.ndarray]]:
+        """Named arrays of a file, each read when it is asked for."""
+        fs, root = filesystem(self.uri)
+        with reaching(self.locate(path), "read"), fs.open(f"{root}/{path}", "rb") as file:
+            with np.load(file, allow_pickle=False) as arrays:
+                yield arrays
+
     def write_arrays(self, path: str, arrays: Mapping[str, np.ndarray]) -> str:
         """Write named arrays as one uncompressed ``.npz``; returns its URI."""
         buffer = io.BytesIO()
@@ -204,9 +219,7 @@ class RunStore:
         written = set()
         for partition, rows in parts:
             path = "/".join(p for p in ("tables", name, partition, f"{name}.parquet") if p)
-            buffer = io.BytesIO()
-            pq.write_table(rows, buffer, compression="zstd")
-            self.write(path, buffer.getvalue())
+            self.write(path, parquet(rows))
             written.add(path)
         for path in self.list(f"tables/{name}"):
             if path not in written:

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import ray
 import ray.data
 import ray.train
@@ -57,7 +56,7 @@ from raycv.networks import (
     preprocessing_of,
 )
 from raycv.progress import Progress, say
-from raycv.store import RunStore
+from raycv.store import RunStore, parquet
 
 IN_MEMORY = 2 * 2**30  # bytes of decoded training images up to which a local set is held in shared memory
 NEIGHBOURS = 64  # images read together when a set is streamed
@@ -336,7 +335,7 @@ def _report(
         Path(folder, f"{spec.name}.json").write_text(json.dumps(history))
         ray.train.report(row, checkpoint=ray.train.Checkpoint.from_directory(folder))
     job.store.write(
-        f"networks/{spec.name}/metrics.parquet", tables.parquet(tables.typed("training", pd.DataFrame(history)))
+        f"networks/{spec.name}/metrics.parquet", parquet(tables.typed("training", pd.DataFrame(history)))
     )
     job.board.epoch.remote(row)
 

@@ -1,0 +1,148 @@
+"""From one shard of images to its partial, in plain PyTorch: the same batch through every network, then moments.
+
+Memory of one collector, in bytes, for N networks of P parameters, layers of A values per image in all, batches of B
+images, and U units stacked over the networks in a layer:
+
+    4·N·P  weights  +  4·N·A·B  activations of a batch  +  Σ over conv layers of 8·U²·(N+1)/(2N)  Gram strips
+    + Σ over fc layers of 4·U·(shard size)  rows  +  4·8,192·U  the widest layer's buffer
+
+and reducing one fold needs, one layer at a time, 8·U²·(N+1)/(2N) + 4·(U/N)·U + 4·U·(shard size): about 1.3 + 0.3
+GB for a layer of 4,096 units x 4 networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raycv.collect.moments import Accumulator, Moments
+from raycv.data import Preprocessing
+from raycv.errors import UserError
+from raycv.networks import NetworkSpec, Taps, build
+
+BATCH = 64  # images forwarded at once
+PILOT_IMAGES = 64
+
+Groups = dict[str, tuple[NetworkSpec, ...]]  # networks compared with one another: "nets", and "null" for chance
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What one shard adds. Keys are "GROUP/LAYER".
+
+    moments of layers with positions (convolutional); rows of layers without (fully connected): one float32 array
+    (images, S_n) per network. Rows are smaller than their Gram matrix until there are more images than units, and are
+    multiplied when a fold's rows are together, a thousand or more at a time.
+    """
+
+    moments: dict[str, Moments]
+    rows: dict[str, list[np.ndarray]]
+
+
+class Collector:
+    """Holds all networks of a run on one device and turns shards into partials."""
+
+    def __init__(self, groups: Groups, nets: dict[str, torch.nn.Module], device: torch.device) -> None:
+        self.groups, self.device = groups, device
+        specs = [spec for group in groups.values() for spec in group]
+        self.layers = specs[0].layers
+        self.preprocessing: Preprocessing = specs[0].preprocessing
+        self.taps = {
+            spec.name: Taps(nets[spec.name].to(device).eval(), spec.layers, spec.output) for spec in specs
+        }
+
+    def pilot(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """A rough mean (U,) float32 of every group's and layer's stacked units from a few images (B, H, W, 3)."""
+        means: dict[str, np.ndarray] = {}
+        for key, activations in self._forward(images, list(range(len(images)))).items():
+            means[key] = torch.cat([values.double().mean(0) for values in activations]).float().cpu().numpy()
+        return means
+
+    def partial(self, images: np.ndarray, numbers: Sequence[int], pilot: dict[str, np.ndarray]) -> Partial:
+        """The partial of one shard: images (n, H, W, 3) uint8 with their ``numbers`` (n,), named in errors."""
+        accumulators: dict[str, Accumulator] = {}
+        rows: dict[str, list[list[Tensor]]] = {}
+        for start in range(0, len(images), BATCH):
+            part = slice(start, start + BATCH)
+            for key, activations in self._forward(images[part], list(numbers[part])).items():
+                if len(activations[0]) == len(images[part]):
+                    rows.setdefault(key, []).append(activations)
+                    continue
+                if key not in accumulators:
+                    accumulators[key] = Accumulator([a.shape[1] for a in activations], pilot[key], self.device)
+                accumulators[key].add(activations)
+        return Partial(
+            moments={key: accumulator.moments() for key, accumulator in accumulators.items()},
+            rows={
+                key: [torch.cat(of_net).cpu().numpy() for of_net in zip(*parts, strict=True)]
+                for key, parts in rows.items()
+            },
+        )
+
+    def _forward(self, images: np.ndarray, numbers: Sequence[int]) -> dict[str, list[Tensor]]:
+        """Samples (images x positions, S_n) of every network, by group and layer."""
+        batch = self.preprocessing.evaluation(torch.from_numpy(images).to(self.device))
+        found = {name: taps(batch) for name, taps in self.taps.items()}
+        result: dict[str, list[Tensor]] = {}
+        for group, specs in self.groups.items():
+            for layer in self.layers:
+                values = [_samples(found[spec.name][layer]) for spec in specs]
+                _check(layer, specs, values, numbers)
+                result[f"{group}/{layer}"] = values
+        return result
+
+
+def _samples(activation: Tensor) -> Tensor:
+    """(B, S, ...) as (B x positions, S); a view where the layout is channels-last."""
+    values = activation.float()
+    if values.ndim == 2:
+        return values
+    return values.movedim(1, -1).reshape(-1, values.shape[1])
+
+
+def _check(
+    layer: str, specs: Sequence[NetworkSpec], values: Sequence[Tensor], numbers: Sequence[int]
+) -> None:
+    """Refuse what cannot be compared: different positions, or activations that are not finite."""
+    for spec, found in zip(specs, values, strict=True):
+        if len(found) != len(values[0]):
+            raise UserError(
+                f"Layer {layer} has {len(found) // len(numbers)} positions in {spec.name} ({spec.model}) and "
+                f"{len(values[0]) // len(numbers)} in {specs[0].name} ({specs[0].model}); networks can be compared "
+                "only in layers of the same spatial extent. Name such layers with --layers."
+            )
+        if not torch.isfinite(found.sum()):  # one cheap pass; the image is looked for only where there is one
+            finite = torch.isfinite(found).all(1).reshape(len(numbers), -1).all(1)
+            if not finite.all():
+                bad = int((~finite).nonzero()[0, 0])
+                raise UserError(
+                    f"Layer {layer} of {spec.name} gives activations that are not finite for image {numbers[bad]}; "
+                    "the network has diverged or its weights do not suit these images."
+                )
+
+
+def untrained(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:
+    """Two untrained networks of every architecture among ``specs``: the first two before training."""
+    pairs: list[NetworkSpec] = []
+    for model, width in dict.fromkeys((spec.model, spec.width) for spec in specs):
+        alike = [spec for spec in specs if (spec.model, spec.width) == (model, width)]
+        first = alike[0]
+        seeds = [first.seed, alike[1].seed if len(alike) > 1 else first.seed + 1]
+        for seed in seeds:
+            pairs.append(first.model_copy(update={"name": f"null{len(pairs) + 1}", "seed": seed}))
+    return tuple(pairs)
+
+
+def null_of(spec: NetworkSpec, untrained_specs: Sequence[NetworkSpec], which: int) -> int:
+    """The number, among ``untrained_specs``, of the first or second untrained network built like ``spec``."""
+    alike = [n for n, s in enumerate(untrained_specs) if (s.model, s.width) == (spec.model, spec.width)]
+    return alike[which]
+
+
+def build_untrained(specs: Sequence[NetworkSpec]) -> dict[str, torch.nn.Module]:
+    """The untrained networks by name."""
+    return {spec.name: build(spec) for spec in specs}

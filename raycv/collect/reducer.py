@@ -1,0 +1,60 @@
+"""Adding up the partials of one fold, in the order of its shards. Pure: the same partials give the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+
+from raycv.collect.collector import Partial
+from raycv.collect.moments import Accumulator, Moments, merge
+
+ROWS_AT_ONCE = 1024  # images gathered before a fully connected layer's units are multiplied
+
+
+def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
+    """A partial as named arrays: moments/GROUP/LAYER/..., rows/GROUP/LAYER/NUMBER OF NETWORK."""
+    arrays: dict[str, np.ndarray] = {}
+    for key, moments in partial.moments.items():
+        arrays |= moments.arrays(f"moments/{key}")
+    for key, rows in partial.rows.items():
+        arrays |= {f"rows/{key}/{n}": values for n, values in enumerate(rows)}
+    return arrays
+
+
+def reduce_fold(
+    partials: Iterable[Mapping[str, np.ndarray]], key: str, pilot: np.ndarray, device: torch.device
+) -> Moments:
+    """The moments of one GROUP/LAYER over ``partials``, named arrays in the order of their shards.
+
+    Raises ValueError where there are no partials.
+    """
+    merged: Moments | None = None
+    accumulator: Accumulator | None = None
+    waiting: list[list[np.ndarray]] = []
+    for arrays in partials:
+        if f"rows/{key}/0" not in arrays:
+            moments = Moments.from_arrays(arrays, f"moments/{key}")
+            merged = moments if merged is None else merge(merged, moments)
+            continue
+        networks = sum(name.startswith(f"rows/{key}/") for name in arrays)
+        waiting.append([arrays[f"rows/{key}/{n}"] for n in range(networks)])
+        if accumulator is None:
+            accumulator = Accumulator([rows.shape[1] for rows in waiting[0]], pilot, device)
+        if sum(len(rows[0]) for rows in waiting) >= ROWS_AT_ONCE:
+            _add(accumulator, waiting)
+    if accumulator is not None:
+        _add(accumulator, waiting)
+        return accumulator.moments()
+    if merged is None:
+        raise ValueError(f"no partials to reduce for {key}")
+    return merged
+
+
+def _add(accumulator: Accumulator, waiting: list[list[np.ndarray]]) -> None:
+    if waiting:
+        accumulator.add(
+            [torch.from_numpy(np.concatenate(rows)).to(accumulator.device) for rows in zip(*waiting, strict=True)]
+        )
+        waiting.clear()

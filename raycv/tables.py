@@ -1,0 +1,175 @@
+"""The tables of a run: their columns, types, units and meanings, and which stage writes them.
+
+The meaning stands in every Parquet file's field metadata and is printed by `raycv tables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from raycv.store import RunStore
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its Arrow type and what a value means, units included."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. ``partition`` names the column that makes its folders (``layer=conv1/``), where it is large."""
+
+    name: str
+    stage: str
+    meaning: str
+    columns: tuple[Column, ...]
+    partition: str | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema with the meanings as field metadata."""
+        return pa.schema(
+            [pa.field(c.name, c.type, metadata={"meaning": c.meaning}) for c in self.columns],
+            metadata={"raycv.table": self.name, "meaning": self.meaning},
+        )
+
+
+_text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_net = Column("net", _text, "network, net1 being the first; null1 and null2 are untrained")
+_layer = Column("layer", _text, "layer, named by its module path")
+_net_a = Column("net_a", _text, "source network")
+_net_b = Column("net_b", _text, "target network")
+_similarity = Column("similarity", _text, "what is compared: correlation or mutual_information")
+_method = Column("method", _text, "semi (best partner of each unit) or bipartite (one to one, largest sum)")
+
+ALL = (
+    Table(
+        "training",
+        "train",
+        "how training went, one row per network and epoch",
+        (
+            _net,
+            Column("seed", _int, "seed of initialisation and order of images"),
+            Column("epoch", _int, "passes over the training images, from 1"),
+            Column("train_loss", _float, "mean cross-entropy over the epoch's training images, nats"),
+            Column("validation_loss", _float, "mean cross-entropy over the validation images, nats"),
+            Column("validation_top1", _float, "fraction of validation images classified right"),
+            Column("seconds", _float, "time of the epoch, seconds"),
+        ),
+    ),
+    Table(
+        "units",
+        "align",
+        "activation of every unit over the validation images (and positions), untrained networks included",
+        (
+            _net,
+            _layer,
+            Column("unit", _int, "channel or neuron, from 0"),
+            Column("mean", _float, "mean activation"),
+            Column("std", _float, "standard deviation of the activation"),
+            Column("active_fraction", _float, "fraction of samples with activation above 0"),
+            Column("is_dead", _bool, "varies in fewer than two folds of the images: has no correlations"),
+        ),
+    ),
+    Table(
+        "correlations",
+        "align",
+        "correlation of every pair of units within a network (net_a = net_b) and between two (net_a before net_b)",
+        (
+            _net_a,
+            _net_b,
+            Column("unit_a", pa.int32(), "unit of net_a"),
+            Column("unit_b", pa.int32(), "unit of net_b"),
+            Column("value", pa.float32(), "Pearson correlation over all samples; NaN where a unit is dead"),
+        ),
+        partition="layer",
+    ),
+    Table(
+        "matchings",
+        "align",
+        "the partner of every unit of net_a in net_b, for every ordered pair of networks",
+        (
+            _layer,
+            _net_a,
+            _net_b,
+            _similarity,
+            _method,
+            Column("unit_a", _int, "unit of net_a"),
+            Column("unit_b", _int, "its partner in net_b; -1 where it has none (dead, or left over)"),
+            Column("value", _float, "similarity of the two; NaN where there is no partner"),
+        ),
+    ),
+    Table(
+        "alignment",
+        "align",
+        "how well two networks align, one row per layer, ordered pair, similarity and method",
+        (
+            _layer,
+            _net_a,
+            _net_b,
+            _similarity,
+            _method,
+            Column("units", _int, "units of net_a that have a partner"),
+            Column("mean", _float, "average similarity of matched units"),
+            Column("mean_low", _float, "lower end of the 95% jackknife interval over folds of the images"),
+            Column("mean_high", _float, "upper end of that interval"),
+            Column("null_mean", _float, "the same average for two untrained networks of these architectures"),
+            Column("excess", _float, "mean - null_mean"),
+            Column("fraction_below_half", _float, "fraction of units of net_a whose value is not above 0.5"),
+            Column("agreement", _float, "fraction of units with the same partner in semi and bipartite matching"),
+        ),
+    ),
+)
+BY_NAME = {table.name: table for table in ALL}
+
+
+def typed(name: str, frame: pd.DataFrame) -> pa.Table:
+    """``frame`` with exactly the columns and types of table ``name``."""
+    return pa.Table.from_pandas(frame, schema=BY_NAME[name].schema, preserve_index=False)
+
+
+def write(store: RunStore, name: str, frame: pd.DataFrame) -> str:
+    """Replace an unpartitioned table; returns its URI."""
+    return store.write_table(name, [("", typed(name, frame))])
+
+
+def write_parts(store: RunStore, name: str, parts: Iterable[tuple[str, pd.DataFrame]]) -> str:
+    """Replace a partitioned table by (value of the partition column, its rows); one part in memory at a time."""
+    column = BY_NAME[name].partition
+
+    def files() -> Iterator[tuple[str, pa.Table]]:
+        for value, frame in parts:
+            yield f"{column}={value}", typed(name, frame)
+
+    return store.write_table(name, files())
+
+
+def last_epochs(store: RunStore) -> Rows:
+    """The last epoch's row of every network."""
+    frame = store.read_table("training")
+    rows: Rows = frame.loc[frame.groupby("net")["epoch"].idxmax()].sort_values("net").to_dict("records")
+    return rows
+
+
+def describe() -> str:
+    """All tables and columns, for a person."""
+    lines = ["pandas.read_parquet(RUN + '/tables/NAME') reads a table.", ""]
+    for table in ALL:
+        lines.append(f"{table.name}  (written by `raycv {table.stage}`): {table.meaning}")
+        columns = list(table.columns)
+        if table.partition:
+            columns.insert(0, Column(table.partition, pa.string(), "partition folder; layer, named by its module path"))
+        lines += [f"    {c.name:<20} {c.type!s:<8} {c.meaning}" for c in columns]
+        lines.append("")
+    return "\n".join(lines)
