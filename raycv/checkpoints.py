@@ -48,7 +48,9 @@ def stored(store: RunStore) -> list[StoredNetwork]:
             try:
                 found.append(StoredNetwork(NetworkSpec(**content["spec"]), content["weights_sha256"]))
             except (ValidationError, KeyError, TypeError):
-                raise UserError(f"{store.locate(path)} does not describe a network; train the run again.") from None
+                raise UserError(
+                    f"{store.locate(path)} does not describe a network; train the run again."
+                ) from None
     if len(found) < 2:
         raise UserError(
             f"The run {store.uri} holds {len(found)} trained networks and a comparison needs two; "
@@ -62,7 +64,9 @@ def weights_of(store: RunStore, network: StoredNetwork) -> dict[str, Tensor]:
     path = f"networks/{network.spec.name}/weights.safetensors"
     content = store.read(path)
     if hashlib.sha256(content).hexdigest() != network.digest:
-        raise UserError(f"{store.locate(path)} is not the file that training wrote; train or import the network again.")
+        raise UserError(
+            f"{store.locate(path)} is not the file that training wrote; train or import the network again."
+        )
     loaded: dict[str, Tensor] = safetensors.torch.load(content)
     return loaded
 
@@ -80,7 +84,13 @@ def import_weights(uri: str) -> dict[str, Tensor]:
             loaded = safetensors.torch.load(content)
         else:
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, json.JSONDecodeError):
+    except (
+        safetensors.SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        json.JSONDecodeError,
+    ):
         raise UserError(
             f"The checkpoint {uri} is neither safetensors nor a PyTorch state dict; save it with "
             "torch.save(model.state_dict(), path) or safetensors."

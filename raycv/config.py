@@ -53,8 +53,12 @@ class DataConfig(StageConfig):
         description="the images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
         "Parquet, an ImageFolder tree, or torchvision's CIFAR10 root",
     )
-    image_column: str | None = Field(None, description="the image column of the Parquet; found when not named")
-    label_column: str | None = Field(None, description="the label column of the Parquet; found when not named")
+    image_column: str | None = Field(
+        None, description="the image column of the Parquet; found when not named"
+    )
+    label_column: str | None = Field(
+        None, description="the label column of the Parquet; found when not named"
+    )
 
 
 class ComputeConfig(StageConfig):
@@ -68,31 +72,40 @@ class ComputeConfig(StageConfig):
 class TrainConfig(DataConfig, ComputeConfig):
     """`raycv train`: several networks that differ in their seeds alone."""
 
-    seeds: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="one network is trained for each seed")
+    seeds: tuple[int, ...] = Field(
+        (1, 2, 3, 4), min_length=1, description="one network is trained for each seed"
+    )
     model: tuple[str, ...] = Field(
         ("small-alexnet",),
         min_length=1,
         description="small-alexnet, alexnet (the paper's) or a torchvision model; one for all networks or one for each",
     )
     width: tuple[Positive, ...] | None = Field(
-        None, description="conv1 units of an AlexNet; one for all networks or one for each (default 18; alexnet: 96)"
+        None,
+        description="conv1 units of an AlexNet; one for all networks or one for each (default 18; alexnet: 96)",
     )
     layers: tuple[str, ...] | None = Field(
         None, description="layers to compare, as module paths; conv1 to fc8 for the AlexNets"
     )
     checkpoints: tuple[str, ...] = Field(
-        (), description="bring in these trained networks (.safetensors or PyTorch state dicts) instead of training"
+        (),
+        description="bring in these trained networks (.safetensors or PyTorch state dicts) instead of training",
     )
-    epochs: Positive | None = Field(None, description="passes over the training images (default 12; paper's: 90)")
+    epochs: Positive | None = Field(
+        None, description="passes over the training images (default 12; paper's: 90)"
+    )
     batch_size: Positive | None = Field(None, description="images per step (default 64; paper's: 256)")
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="the highest learning rate (default 0.05; paper's: 0.01)"
     )
     schedule: Literal["one-cycle", "step"] | None = Field(
-        None, description="of the learning rate (default one-cycle; paper's: step, a tenth every 20 epochs of 90)"
+        None,
+        description="of the learning rate (default one-cycle; paper's: step, a tenth every 20 epochs of 90)",
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="of the gradient")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(5e-4, description="L2 penalty on weights, not on biases")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        5e-4, description="L2 penalty on weights, not on biases"
+    )
     workers: Positive = Field(1, description="data-parallel workers per network")
 
     @model_validator(mode="after")
@@ -103,7 +116,9 @@ class TrainConfig(DataConfig, ComputeConfig):
             object.__setattr__(self, "seeds", tuple(range(1, len(self.checkpoints) + 1)))
         for what, given in (("model", self.model), ("width", self.width or (1,))):
             if len(given) not in (1, len(self.seeds)):
-                raise ValueError(f"{what} names {len(given)} values for {len(self.seeds)} networks; give one or one each")
+                raise ValueError(
+                    f"{what} names {len(given)} values for {len(self.seeds)} networks; give one or one each"
+                )
         if self.checkpoints and len(self.checkpoints) != len(self.seeds):
             raise ValueError(f"there are {len(self.checkpoints)} checkpoints for {len(self.seeds)} seeds")
         return self
@@ -112,8 +127,12 @@ class TrainConfig(DataConfig, ComputeConfig):
 class CollectConfig(DataConfig, ComputeConfig):
     """`raycv collect`: one pass of the validation images through all networks at once."""
 
-    shard_size: Positive = Field(256, description="images per shard, the unit of work that is never half counted")
-    actors: Positive | None = Field(None, description="actors that hold the networks; one per core or GPU if not given")
+    shard_size: Positive = Field(
+        256, description="images per shard, the unit of work that is never half counted"
+    )
+    actors: Positive | None = Field(
+        None, description="actors that hold the networks; one per core or GPU if not given"
+    )
 
 
 class AlignConfig(StageConfig):
@@ -132,7 +151,11 @@ Config = TypeVar("Config", bound=StageConfig)
 
 
 def load(
-    model: type[Config], arguments: Sequence[str], stored: Mapping[str, Any] | None = None, *, command: str = "raycv"
+    model: type[Config],
+    arguments: Sequence[str],
+    stored: Mapping[str, Any] | None = None,
+    *,
+    command: str = "raycv",
 ) -> Config:
     """The settings of ``model`` from flags, environment, YAML file and ``stored`` (what the run was given before).
 

@@ -168,7 +168,9 @@ def _construct(spec: NetworkSpec) -> nn.Module:
         return net
     check_model(spec.model)
     # The auxiliary classifiers of the Inception family change what forward returns.
-    auxiliary = {"aux_logits": False, "init_weights": True} if spec.model in ("googlenet", "inception_v3") else {}
+    auxiliary = (
+        {"aux_logits": False, "init_weights": True} if spec.model in ("googlenet", "inception_v3") else {}
+    )
     model: nn.Module = torchvision.models.get_model(
         spec.model, weights=None, num_classes=spec.classes, **auxiliary
     )
@@ -190,9 +192,7 @@ def check_model(model: str) -> None:
 def preprocessing_of(model: str) -> Preprocessing:
     """What ``model`` expects of an image: the paper's for its AlexNet, torchvision's own for its models."""
     if model == "small-alexnet":
-        return Preprocessing(
-            resize=32, crop=32, pad=4, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7)
-        )
+        return Preprocessing(resize=32, crop=32, pad=4, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
     if model == "alexnet":
         return Preprocessing(resize=256, crop=227, mean=(123.68, 116.78, 103.94), std=(1.0, 1.0, 1.0))
     published = torchvision.models.get_model_weights(model).DEFAULT.transforms()
@@ -245,7 +245,9 @@ class Taps:
     def _hook(self, layer: str) -> Any:
         def record(_module: nn.Module, _args: Any, out: Any) -> None:
             if not isinstance(out, Tensor) or out.ndim < 2:
-                raise UserError(f"Layer {layer!r} does not put out one tensor of units; choose another layer.")
+                raise UserError(
+                    f"Layer {layer!r} does not put out one tensor of units; choose another layer."
+                )
             if layer in self._seen:
                 raise UserError(
                     f"Layer {layer!r} runs more than once in one forward pass, so its units are not well defined; "

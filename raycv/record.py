@@ -39,7 +39,11 @@ def finish(
     """Note that ``stage`` is complete. Called last, so that a stage is either noted with all its files or not at all."""
     record = read(store)
     stages = record["stages"] | {
-        stage: {"fingerprint": result_of, "finished": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
+        stage: {
+            "fingerprint": result_of,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            **facts,
+        }
     }
     store.write_json(
         PATH,
@@ -47,7 +51,8 @@ def finish(
             "raycv": raycv.__version__,
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-            "config": record["config"] | {key: value for key, value in config.items() if key not in ("run", "config")},
+            "config": record["config"]
+            | {key: value for key, value in config.items() if key not in ("run", "config")},
             "stages": stages,
         },
     )

@@ -75,10 +75,23 @@ def _reason(error: BaseException) -> str:
             "no S3 credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE "
             "on every node."
         )
-    refused = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "Forbidden", "403", "ExpiredToken")
+    refused = (
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "AccessDenied",
+        "Forbidden",
+        "403",
+        "ExpiredToken",
+    )
     if any(word in text for word in refused):
         return "the S3 server refused the credentials; check the key, its permissions and the bucket's name."
-    unreachable = ("EndpointConnection", "ConnectTimeout", "ClientConnector", "Connection refused", "ReadTimeout")
+    unreachable = (
+        "EndpointConnection",
+        "ConnectTimeout",
+        "ClientConnector",
+        "Connection refused",
+        "ReadTimeout",
+    )
     if any(word in text for word in unreachable):
         return "the server does not answer; check AWS_ENDPOINT_URL and the network."
     if isinstance(error, FileNotFoundError):

@@ -46,7 +46,7 @@ class Table:
 
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-_net = Column("net", _text, "network, net1 being the first; null1 and null2 are untrained")
+_net = Column("net", _text, "network: net1, net2, ...")
 _layer = Column("layer", _text, "layer, named by its module path")
 _net_a = Column("net_a", _text, "source network")
 _net_b = Column("net_b", _text, "target network")
@@ -71,7 +71,7 @@ ALL = (
     Table(
         "units",
         "align",
-        "activation of every unit over the validation images (and positions), untrained networks included",
+        "activation of every unit over the validation images (and positions)",
         (
             _net,
             _layer,
@@ -127,7 +127,9 @@ ALL = (
             Column("null_mean", _float, "the same average for two untrained networks of these architectures"),
             Column("excess", _float, "mean - null_mean"),
             Column("fraction_below_half", _float, "fraction of units of net_a whose value is not above 0.5"),
-            Column("agreement", _float, "fraction of units with the same partner in semi and bipartite matching"),
+            Column(
+                "agreement", _float, "fraction of units with the same partner in semi and bipartite matching"
+            ),
         ),
     ),
 )
@@ -169,7 +171,9 @@ def describe() -> str:
         lines.append(f"{table.name}  (written by `raycv {table.stage}`): {table.meaning}")
         columns = list(table.columns)
         if table.partition:
-            columns.insert(0, Column(table.partition, pa.string(), "partition folder; layer, named by its module path"))
+            columns.insert(
+                0, Column(table.partition, pa.string(), "partition folder; layer, named by its module path")
+            )
         lines += [f"    {c.name:<20} {c.type!s:<8} {c.meaning}" for c in columns]
         lines.append("")
     return "\n".join(lines)

@@ -11,7 +11,6 @@ same checkpoints.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import threading
 import time
@@ -73,7 +72,9 @@ class TrainJob:
     threads: int
     training: Source
     validation: Source
-    images: Mapping[str, tuple[Any, Any]] | None  # split -> object references of (images, labels), unless streamed
+    images: (
+        Mapping[str, tuple[Any, Any]] | None
+    )  # split -> object references of (images, labels), unless streamed
     store: RunStore
     board: Any  # handle of the Board actor
 
@@ -85,7 +86,9 @@ def train(config: TrainConfig, store: RunStore) -> None:
     """
     for model in config.model:
         check_model(model)
-    training = open_source(config.data, "train", image_column=config.image_column, label_column=config.label_column)
+    training = open_source(
+        config.data, "train", image_column=config.image_column, label_column=config.label_column
+    )
     validation = open_source(
         config.data, "validation", image_column=config.image_column, label_column=config.label_column
     )
@@ -166,7 +169,9 @@ def _fit(
     began = time.time()
     cluster.connect()
     size = max(spec.preprocessing.resize for spec in specs)
-    small = (len(training) + len(validation)) * size**2 * 3 <= IN_MEMORY and not config.data.startswith("s3://")
+    small = (len(training) + len(validation)) * size**2 * 3 <= IN_MEMORY and not config.data.startswith(
+        "s3://"
+    )
     same_size = len({spec.preprocessing.resize for spec in specs}) == 1
     workers = len(specs) * config.workers
     part = cluster.share(workers, device=config.device, spare_cpus=0 if small and same_size else 1)
@@ -407,7 +412,9 @@ class Feed:
 
     def _streamed(self, source: Source, order: np.ndarray, shuffle_seed: int | None) -> Iterator[Batch]:
         context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True  # the same seed sees the same images in the same order
+        context.execution_options.preserve_order = (
+            True  # the same seed sees the same images in the same order
+        )
         context.enable_progress_bars = False
         resize = self.spec.preprocessing.resize
         chunks = np.array_split(order, max(1, len(order) // (8 * NEIGHBOURS)))

@@ -27,7 +27,9 @@ from raycv.networks import NetworkSpec, Taps, build
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
 
-Groups = dict[str, tuple[NetworkSpec, ...]]  # networks compared with one another: "nets", and "null" for chance
+Groups = dict[
+    str, tuple[NetworkSpec, ...]
+]  # networks compared with one another: "nets", and "null" for chance
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Collector:
                     rows.setdefault(key, []).append(activations)
                     continue
                 if key not in accumulators:
-                    accumulators[key] = Accumulator([a.shape[1] for a in activations], pilot[key], self.device)
+                    accumulators[key] = Accumulator(
+                        [a.shape[1] for a in activations], pilot[key], self.device
+                    )
                 accumulators[key].add(activations)
         return Partial(
             moments={key: accumulator.moments() for key, accumulator in accumulators.items()},

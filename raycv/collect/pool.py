@@ -38,12 +38,6 @@ class Pool:
         for actor in [*self._ready, *self._probes.values()]:
             ray.kill(actor)
 
-    def any(self) -> Any:
-        """An actor that is ready; waits for one. Raises UserError where an actor cannot be set up."""
-        while not self._ready:
-            self._settle(ray.wait(list(self._probes), timeout=None)[0])
-        return self._ready[0]
-
     def run(
         self,
         items: Iterable[Item],

@@ -114,9 +114,8 @@ def _run(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
     done = total - sum(len(shard.images) for shard in missing)
     if done:
         say(f"collect: taking up {len(work) - len(missing)} of {len(work)} shards done before")
-    actor = pool.any()
     if task.pilot_path not in there:
-        ray.get(actor.make_pilot.remote(work[0]))
+        pool.run([0], lambda actor, first: actor.make_pilot.remote(work[first]), lambda _item, _result: None)
     began = time.time()
     by_number = {shard.number: shard for shard in missing}
     spent: list[float] = []
@@ -164,7 +163,9 @@ def _index(source: Source, groups: Groups, reductions: list[Reduction], identity
         "identity": identity,
         "images": len(source),
         "source": source.name,
-        "groups": {group: [spec.model_dump(mode="json") for spec in specs] for group, specs in groups.items()},
+        "groups": {
+            group: [spec.model_dump(mode="json") for spec in specs] for group, specs in groups.items()
+        },
         "folds": {r.key: sum(other.key == r.key for other in reductions) for r in reductions},
     }
 

@@ -1,0 +1,87 @@
+"""One-to-one alignments of the units of two networks (paper, section 3.1).
+
+A similarity matrix (S_a, S_b) says how alike unit i of one network (row) and unit j of another (column) are; NaN marks
+what is not defined, such as the row or column of a dead unit, and is never matched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
+
+
+@dataclass(frozen=True)
+class Matching:
+    """The partner of every row: ``columns`` (S_a,) int64, -1 where it has none; ``values`` (S_a,), NaN there."""
+
+    columns: np.ndarray
+    values: np.ndarray
+
+
+def semi_matching(similarity: ArrayLike) -> Matching:
+    """For each row the column of largest similarity; several rows may share a column. Ties go to the lowest column.
+
+    The paper's bipartite semi-matching (Lawler, 1976). Raises ValueError where ``similarity`` is not a matrix.
+    """
+    matrix = _matrix(similarity)
+    usable = np.where(np.isnan(matrix), -np.inf, matrix)
+    columns = np.full(len(matrix), -1, dtype=np.int64)
+    if matrix.shape[1]:
+        columns = np.where(np.isnan(matrix).all(1), -1, usable.argmax(1)).astype(np.int64)
+    return _matching(matrix, columns)
+
+
+def bipartite_matching(similarity: ArrayLike) -> Matching:
+    """The assignment of rows to distinct columns with the largest sum of similarities.
+
+    The paper's matching, by ``scipy.optimize.linear_sum_assignment`` (Crouse, 2016). In a rectangular matrix the
+    surplus rows have no partner. Raises ValueError where ``similarity`` is not a matrix.
+    """
+    matrix = _matrix(similarity)
+    undefined = np.isnan(matrix)
+    rows, cols = np.flatnonzero(~undefined.all(1)), np.flatnonzero(~undefined.all(0))
+    columns = np.full(len(matrix), -1, dtype=np.int64)
+    if rows.size and cols.size:
+        kept = matrix[np.ix_(rows, cols)]
+        # A single undefined entry costs more than any assignment can gain, so it is used only where nothing else is.
+        worst = np.nanmin(kept) - (np.nanmax(kept) - np.nanmin(kept) + 1) * min(kept.shape)
+        chosen_rows, chosen_cols = linear_sum_assignment(np.where(np.isnan(kept), worst, kept), maximize=True)
+        columns[rows[chosen_rows]] = cols[chosen_cols]
+        found = columns >= 0
+        columns[found] = np.where(undefined[np.flatnonzero(found), columns[found]], -1, columns[found])
+    return _matching(matrix, columns)
+
+
+def inverse(matching: Matching, units: int) -> Matching:
+    """The same one-to-one pairs seen from the other side, which has ``units`` units."""
+    columns = np.full(units, -1, dtype=np.int64)
+    values = np.full(units, np.nan)
+    rows = np.flatnonzero(matching.columns >= 0)
+    columns[matching.columns[rows]] = rows
+    values[matching.columns[rows]] = matching.values[rows]
+    return Matching(columns, values)
+
+
+def agreement(a: Matching, b: Matching) -> float:
+    """The fraction of rows with a partner in both matchings that have the same one; NaN where there are none."""
+    both = (a.columns >= 0) & (b.columns >= 0)
+    return float((a.columns == b.columns)[both].mean()) if both.any() else float("nan")
+
+
+def _matrix(similarity: ArrayLike) -> np.ndarray:
+    matrix = np.asarray(similarity, dtype=np.float64)
+    if matrix.ndim != 2:
+        raise ValueError(f"a similarity matrix has two axes (S_a, S_b), found shape {matrix.shape}")
+    if np.isinf(matrix).any():
+        raise ValueError("a similarity matrix must be finite (NaN where undefined), found infinite entries")
+    return matrix
+
+
+def _matching(matrix: np.ndarray, columns: np.ndarray) -> Matching:
+    values = np.full(len(matrix), np.nan)
+    found = np.flatnonzero(columns >= 0)
+    values[found] = matrix[found, columns[found]]
+    return Matching(columns, values)

@@ -1,0 +1,129 @@
+"""`raycv STAGE [flags]`: each stage alone, or all of them with `raycv run`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from raycv import record, tables
+from raycv.config import AlignConfig, CollectConfig, FiguresConfig, RunConfig, StageConfig, TrainConfig, load
+from raycv.errors import UserError
+from raycv.progress import say
+from raycv.store import RunStore
+
+Stage = Callable[[Any, RunStore], None]
+
+
+def _train(config: TrainConfig, store: RunStore) -> None:
+    from raycv.training import train
+
+    train(config, store)
+
+
+def _collect(config: CollectConfig, store: RunStore) -> None:
+    from raycv.collect.stage import collect
+
+    collect(config, store)
+
+
+def _align(config: AlignConfig, store: RunStore) -> None:
+    from raycv.align import align
+
+    align(config, store)
+
+
+def _figures(config: FiguresConfig, store: RunStore) -> None:
+    from raycv.pictures import figures
+
+    figures(config, store)
+
+
+# Stages import PyTorch and Ray when they run, so that --help and a wrong flag answer at once.
+STAGES: dict[str, tuple[type[StageConfig], Stage, str]] = {
+    "train": (TrainConfig, _train, "train the networks, or bring in trained ones"),
+    "collect": (CollectConfig, _collect, "one pass of the validation images through all networks"),
+    "align": (AlignConfig, _align, "correlations and matchings, from the statistics of the pass"),
+    "figures": (FiguresConfig, _figures, "draw the figures, from the tables"),
+}
+
+
+def _run(config: RunConfig, store: RunStore) -> None:
+    began = time.time()
+    for _, stage, _ in STAGES.values():
+        stage(config, store)
+    written = record.read(store)["stages"]
+    spent = {
+        f"{stage} {what}" if what != stage else stage: seconds
+        for stage in STAGES
+        for what, seconds in written[stage].get("seconds", {}).items()
+    }
+    total = sum(spent.values())
+    shares = ", ".join(
+        f"{what} {100 * seconds / total:.0f}%" for what, seconds in spent.items() if seconds >= 0.05
+    )
+    top1 = written["train"].get("validation_top1")
+    if top1:
+        say("validation top-1: " + ", ".join(f"{net} {100 * value:.2f}%" for net, value in top1.items()))
+    say(f"share of time: {shares}")
+    say(f"run: finished in {time.time() - began:.0f} s; tables in {store.locate('tables')}:")
+    for path in sorted({path.split("/")[1] for path in store.list("tables")}):
+        say(f"    pandas.read_parquet({store.locate(f'tables/{path}')!r})")
+    say("figures:")
+    for path in store.list("figures"):
+        say(f"    {store.locate(path)}")
+
+
+COMMANDS = {"run": (RunConfig, _run, "all stages in order"), **STAGES}
+
+
+def _usage() -> str:
+    lines = ["usage: raycv COMMAND [--run RUN] [flags]", "", "commands:"]
+    lines += [f"  {name:<10}{meaning}" for name, (_, _, meaning) in COMMANDS.items()]
+    lines += [f"  {'tables':<10}what every table and column means", ""]
+    lines += [
+        "`raycv COMMAND --help` lists the flags. Every flag is also a key of a YAML file (--config FILE) and an"
+    ]
+    lines += ["environment variable (RAYCV_...)."]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, or 2 for a mistake a user can mend."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command, rest = (given[0], given[1:]) if given else ("", [])
+    if command in ("", "-h", "--help"):
+        say(_usage())
+        return 0 if command else 2
+    if command == "tables":
+        say(tables.describe())
+        return 0
+    try:
+        if command not in COMMANDS:
+            raise UserError(f"There is no command {command!r}; choose one of {', '.join(COMMANDS)}, tables.")
+        model, stage, _ = COMMANDS[command]
+        # The run named by the flags may remember its settings; they stand in for flags not given.
+        named = load(StageConfig, _only(rest, "--run", "--config"), command=f"raycv {command}")
+        store = RunStore(named.run)
+        config = load(model, rest, record.read(store)["config"], command=f"raycv {command}")
+        stage(config, store)
+    except UserError as error:
+        print(f"raycv: {error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+def _only(arguments: Sequence[str], *flags: str) -> list[str]:
+    """The given flags and their values, without the others."""
+    kept: list[str] = []
+    for here, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        if here in flags:
+            kept += [here, after]
+        elif here.startswith(tuple(f"{flag}=" for flag in flags)):
+            kept.append(here)
+    return kept
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""`raycv figures`: draw the figures of a run from its tables (and, for the filters, its networks)."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from raycv import checkpoints, record
+from raycv.config import FiguresConfig
+from raycv.figures.correlations import correlation_matrices
+from raycv.figures.filters import first_layer_filters
+from raycv.figures.layers import layer_averages
+from raycv.figures.matchings import matching_curves
+from raycv.figures.training import training_curves
+from raycv.progress import Progress, say
+from raycv.store import RunStore
+
+DOTS_PER_INCH = 200
+
+
+def figures(config: FiguresConfig, store: RunStore) -> None:
+    """Write ``figures/`` of a run as PNG. Figures are numbered as in the paper."""
+    began = time.time()
+    matchings, alignment = store.read_table("matchings"), store.read_table("alignment")
+    layers = list(dict.fromkeys(matchings["layer"]))
+    networks = checkpoints.stored(store)
+    first, second = networks[0].spec.name, networks[1].spec.name
+    correlations = store.read_table("correlations", filters=[("layer", "==", layers[0])])
+    drawn: dict[str, Figure] = {
+        f"figure-01-correlations-{layers[0]}": correlation_matrices(
+            correlations, matchings, layers[0], first, second
+        ),
+        f"figure-03-matchings-{layers[0]}": matching_curves(matchings, layers[:1], first, second),
+        "figure-04-layers": layer_averages(alignment),
+        "figure-10-matchings": matching_curves(matchings, layers[1:], first, second),
+    }
+    if store.exists("tables/training"):
+        drawn["training"] = training_curves(store.read_table("training"))
+    filters = _filters(store, networks)
+    if len(filters) == len(networks):
+        drawn["filters"] = first_layer_filters(filters, _order(matchings, layers[0], first, list(filters)))
+    with Progress("figures", len(drawn), "figures") as progress:
+        for name, figure in drawn.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+            say(f"figures: {store.write(f'figures/{name}.png', buffer.getvalue())}")
+            progress.update(progress.done + 1)
+    written = {f"figures/{name}.png" for name in drawn}
+    for path in store.list("figures"):
+        if path not in written:
+            store.remove(path)
+    facts = {"seconds": {"figures": round(time.time() - began, 1)}}
+    record.finish(store, "figures", record.fingerprint(sorted(written)), {}, facts)
+
+
+def _filters(store: RunStore, networks: list[checkpoints.StoredNetwork]) -> dict[str, np.ndarray]:
+    """The kernels (S, 3, H, W) of every network's first convolution of the image."""
+    found = {}
+    for network in networks:
+        for value in checkpoints.weights_of(store, network).values():
+            if value.ndim == 4:
+                if value.shape[1] == 3:
+                    found[network.spec.name] = value.float().numpy()
+                break
+    return found
+
+
+def _order(matchings: pd.DataFrame, layer: str, first: str, names: list[str]) -> dict[str, np.ndarray]:
+    """For each network the unit that stands at each place: the first network's order, matched one to one."""
+    order = {}
+    chosen = matchings[
+        (matchings["layer"] == layer)
+        & (matchings["method"] == "bipartite")
+        & (matchings["similarity"] == "correlation")
+        & (matchings["net_a"] == first)
+    ]
+    best = chosen.groupby("unit_a")["value"].mean().sort_values(ascending=False).index.to_numpy()
+    for name in names:
+        if name == first:
+            order[name] = best
+        else:
+            partners = chosen[chosen["net_b"] == name].set_index("unit_a")["unit_b"]
+            order[name] = partners.reindex(best).to_numpy()
+    return order

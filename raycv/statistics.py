@@ -1,0 +1,82 @@
+"""What the pass left behind: the moments of every layer, fold by fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from raycv.collect.actors import statistics_path
+from raycv.collect.moments import Moments, correlation, merge
+from raycv.errors import UserError
+from raycv.networks import NetworkSpec
+from raycv.store import RunStore
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The statistics of a run. ``groups`` are the networks that were compared: "nets", and the untrained "null"."""
+
+    store: RunStore
+    groups: dict[str, tuple[NetworkSpec, ...]]
+    folds: dict[str, int]
+    identity: str
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers, first to last."""
+        return self.groups["nets"][0].layers
+
+    def layer(self, group: str, layer: str) -> LayerStatistics:
+        """One layer of one group of networks."""
+        key = f"{group}/{layer}"
+        folds = []
+        for fold in range(self.folds[key]):
+            folds.append(Moments.from_arrays(self.store.read_arrays(statistics_path(key, fold)), "moments"))
+        return LayerStatistics(tuple(folds))
+
+
+def read(store: RunStore) -> Statistics:
+    """The statistics of a run. Raises UserError where it has none yet."""
+    path = "statistics/statistics.json"
+    if not store.exists(path):
+        raise UserError(f"The run {store.uri} has no statistics yet; run `raycv collect` first.")
+    index = store.read_json(path)
+    groups = {group: tuple(NetworkSpec(**spec) for spec in specs) for group, specs in index["groups"].items()}
+    return Statistics(store, groups, index["folds"], index["identity"])
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """The moments of one layer over all images, and without each fold."""
+
+    folds: tuple[Moments, ...]
+
+    @property
+    def all(self) -> Moments:
+        """Over all images."""
+        return reduce(merge, self.folds)
+
+    def without_each(self) -> list[Moments]:
+        """Over all images but those of one fold, for each fold; empty where there is one fold only."""
+        if len(self.folds) < 2:
+            return []
+        return [reduce(merge, [other for other in self.folds if other is not fold]) for fold in self.folds]
+
+    def dead(self) -> np.ndarray:
+        """(U,) units that vary in fewer than two folds: a correlation would rest on a single fold, or on nothing."""
+        varying = sum((fold.minimum != fold.maximum).astype(int) for fold in self.folds)
+        return np.asarray(varying < min(2, len(self.folds)))
+
+
+def correlations(moments: Moments, dead: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """Correlation (S_a, S_b) of every pair of networks a <= b, NaN for the stacked units (U,) that are dead."""
+    bounds = np.cumsum([0, *moments.widths])
+    alive = [~dead[bounds[n] : bounds[n + 1]] for n in range(len(moments.widths))]
+    result = {}
+    for a in range(len(alive)):
+        for b in range(a, len(alive)):
+            matrix = correlation(moments, a, b)
+            result[a, b] = np.where(np.outer(alive[a], alive[b]), matrix, np.nan)
+    return result
