@@ -48,9 +48,7 @@ def stored(store: RunStore) -> list[StoredNetwork]:
             try:
                 found.append(StoredNetwork(NetworkSpec(**content["spec"]), content["weights_sha256"]))
             except (ValidationError, KeyError, TypeError):
-                raise UserError(
-                    f"{store.locate(path)} does not describe a network; train the run again."
-                ) from None
+                raise UserError(f"{store.locate(path)} does not describe a network; train the run again.") from None
     if len(found) < 2:
         raise UserError(
             f"The run {store.uri} holds {len(found)} trained networks and a comparison needs two; "
@@ -64,9 +62,7 @@ def weights_of(store: RunStore, network: StoredNetwork) -> dict[str, Tensor]:
     path = f"networks/{network.spec.name}/weights.safetensors"
     content = store.read(path)
     if hashlib.sha256(content).hexdigest() != network.digest:
-        raise UserError(
-            f"{store.locate(path)} is not the file that training wrote; train or import the network again."
-        )
+        raise UserError(f"{store.locate(path)} is not the file that training wrote; train or import the network again.")
     loaded: dict[str, Tensor] = safetensors.torch.load(content)
     return loaded
 

@@ -60,9 +60,7 @@ def _run(config: RunConfig, store: RunStore) -> None:
         for what, seconds in written[stage].get("seconds", {}).items()
     }
     total = sum(spent.values())
-    shares = ", ".join(
-        f"{what} {100 * seconds / total:.0f}%" for what, seconds in spent.items() if seconds >= 0.05
-    )
+    shares = ", ".join(f"{what} {100 * seconds / total:.0f}%" for what, seconds in spent.items() if seconds >= 0.05)
     top1 = written["train"].get("validation_top1")
     if top1:
         say("validation top-1: " + ", ".join(f"{net} {100 * value:.2f}%" for net, value in top1.items()))
@@ -82,9 +80,7 @@ def _usage() -> str:
     lines = ["usage: raycv COMMAND [--run RUN] [flags]", "", "commands:"]
     lines += [f"  {name:<10}{meaning}" for name, (_, _, meaning) in COMMANDS.items()]
     lines += [f"  {'tables':<10}what every table and column means", ""]
-    lines += [
-        "`raycv COMMAND --help` lists the flags. Every flag is also a key of a YAML file (--config FILE) and an"
-    ]
+    lines += ["`raycv COMMAND --help` lists the flags. Every flag is also a key of a YAML file (--config FILE) and an"]
     lines += ["environment variable (RAYCV_...)."]
     return "\n".join(lines)
 

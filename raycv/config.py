@@ -53,12 +53,8 @@ class DataConfig(StageConfig):
         description="the images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
         "Parquet, an ImageFolder tree, or torchvision's CIFAR10 root",
     )
-    image_column: str | None = Field(
-        None, description="the image column of the Parquet; found when not named"
-    )
-    label_column: str | None = Field(
-        None, description="the label column of the Parquet; found when not named"
-    )
+    image_column: str | None = Field(None, description="the image column of the Parquet; found when not named")
+    label_column: str | None = Field(None, description="the label column of the Parquet; found when not named")
 
 
 class ComputeConfig(StageConfig):
@@ -72,9 +68,7 @@ class ComputeConfig(StageConfig):
 class TrainConfig(DataConfig, ComputeConfig):
     """`raycv train`: several networks that differ in their seeds alone."""
 
-    seeds: tuple[int, ...] = Field(
-        (1, 2, 3, 4), min_length=1, description="one network is trained for each seed"
-    )
+    seeds: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="one network is trained for each seed")
     model: tuple[str, ...] = Field(
         ("small-alexnet",),
         min_length=1,
@@ -91,9 +85,7 @@ class TrainConfig(DataConfig, ComputeConfig):
         (),
         description="bring in these trained networks (.safetensors or PyTorch state dicts) instead of training",
     )
-    epochs: Positive | None = Field(
-        None, description="passes over the training images (default 12; paper's: 90)"
-    )
+    epochs: Positive | None = Field(None, description="passes over the training images (default 12; paper's: 90)")
     batch_size: Positive | None = Field(None, description="images per step (default 64; paper's: 256)")
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="the highest learning rate (default 0.05; paper's: 0.01)"
@@ -103,9 +95,7 @@ class TrainConfig(DataConfig, ComputeConfig):
         description="of the learning rate (default one-cycle; paper's: step, a tenth every 20 epochs of 90)",
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="of the gradient")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
-        5e-4, description="L2 penalty on weights, not on biases"
-    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(5e-4, description="L2 penalty on weights, not on biases")
     workers: Positive = Field(1, description="data-parallel workers per network")
 
     @model_validator(mode="after")
@@ -127,12 +117,8 @@ class TrainConfig(DataConfig, ComputeConfig):
 class CollectConfig(DataConfig, ComputeConfig):
     """`raycv collect`: one pass of the validation images through all networks at once."""
 
-    shard_size: Positive = Field(
-        256, description="images per shard, the unit of work that is never half counted"
-    )
-    actors: Positive | None = Field(
-        None, description="actors that hold the networks; one per core or GPU if not given"
-    )
+    shard_size: Positive = Field(256, description="images per shard, the unit of work that is never half counted")
+    actors: Positive | None = Field(None, description="actors that hold the networks; one per core or GPU if not given")
 
 
 class AlignConfig(StageConfig):

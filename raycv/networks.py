@@ -168,12 +168,8 @@ def _construct(spec: NetworkSpec) -> nn.Module:
         return net
     check_model(spec.model)
     # The auxiliary classifiers of the Inception family change what forward returns.
-    auxiliary = (
-        {"aux_logits": False, "init_weights": True} if spec.model in ("googlenet", "inception_v3") else {}
-    )
-    model: nn.Module = torchvision.models.get_model(
-        spec.model, weights=None, num_classes=spec.classes, **auxiliary
-    )
+    auxiliary = {"aux_logits": False, "init_weights": True} if spec.model in ("googlenet", "inception_v3") else {}
+    model: nn.Module = torchvision.models.get_model(spec.model, weights=None, num_classes=spec.classes, **auxiliary)
     return model
 
 
@@ -245,9 +241,7 @@ class Taps:
     def _hook(self, layer: str) -> Any:
         def record(_module: nn.Module, _args: Any, out: Any) -> None:
             if not isinstance(out, Tensor) or out.ndim < 2:
-                raise UserError(
-                    f"Layer {layer!r} does not put out one tensor of units; choose another layer."
-                )
+                raise UserError(f"Layer {layer!r} does not put out one tensor of units; choose another layer.")
             if layer in self._seen:
                 raise UserError(
                     f"Layer {layer!r} runs more than once in one forward pass, so its units are not well defined; "

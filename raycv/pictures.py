@@ -31,9 +31,7 @@ def figures(config: FiguresConfig, store: RunStore) -> None:
     first, second = networks[0].spec.name, networks[1].spec.name
     correlations = store.read_table("correlations", filters=[("layer", "==", layers[0])])
     drawn: dict[str, Figure] = {
-        f"figure-01-correlations-{layers[0]}": correlation_matrices(
-            correlations, matchings, layers[0], first, second
-        ),
+        f"figure-01-correlations-{layers[0]}": correlation_matrices(correlations, matchings, layers[0], first, second),
         f"figure-03-matchings-{layers[0]}": matching_curves(matchings, layers[:1], first, second),
         "figure-04-layers": layer_averages(alignment),
         "figure-10-matchings": matching_curves(matchings, layers[1:], first, second),

@@ -33,9 +33,7 @@ def finished(store: RunStore, stage: str, result_of: str) -> bool:
     return bool(read(store)["stages"].get(stage, {}).get("fingerprint") == result_of)
 
 
-def finish(
-    store: RunStore, stage: str, result_of: str, config: Mapping[str, Any], facts: Mapping[str, Any]
-) -> None:
+def finish(store: RunStore, stage: str, result_of: str, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Note that ``stage`` is complete. Called last, so that a stage is either noted with all its files or not at all."""
     record = read(store)
     stages = record["stages"] | {
@@ -51,8 +49,7 @@ def finish(
             "raycv": raycv.__version__,
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-            "config": record["config"]
-            | {key: value for key, value in config.items() if key not in ("run", "config")},
+            "config": record["config"] | {key: value for key, value in config.items() if key not in ("run", "config")},
             "stages": stages,
         },
     )

@@ -127,9 +127,7 @@ ALL = (
             Column("null_mean", _float, "the same average for two untrained networks of these architectures"),
             Column("excess", _float, "mean - null_mean"),
             Column("fraction_below_half", _float, "fraction of units of net_a whose value is not above 0.5"),
-            Column(
-                "agreement", _float, "fraction of units with the same partner in semi and bipartite matching"
-            ),
+            Column("agreement", _float, "fraction of units with the same partner in semi and bipartite matching"),
         ),
     ),
 )
@@ -171,9 +169,7 @@ def describe() -> str:
         lines.append(f"{table.name}  (written by `raycv {table.stage}`): {table.meaning}")
         columns = list(table.columns)
         if table.partition:
-            columns.insert(
-                0, Column(table.partition, pa.string(), "partition folder; layer, named by its module path")
-            )
+            columns.insert(0, Column(table.partition, pa.string(), "partition folder; layer, named by its module path"))
         lines += [f"    {c.name:<20} {c.type!s:<8} {c.meaning}" for c in columns]
         lines.append("")
     return "\n".join(lines)

@@ -72,9 +72,7 @@ class TrainJob:
     threads: int
     training: Source
     validation: Source
-    images: (
-        Mapping[str, tuple[Any, Any]] | None
-    )  # split -> object references of (images, labels), unless streamed
+    images: Mapping[str, tuple[Any, Any]] | None  # split -> object references of (images, labels), unless streamed
     store: RunStore
     board: Any  # handle of the Board actor
 
@@ -86,9 +84,7 @@ def train(config: TrainConfig, store: RunStore) -> None:
     """
     for model in config.model:
         check_model(model)
-    training = open_source(
-        config.data, "train", image_column=config.image_column, label_column=config.label_column
-    )
+    training = open_source(config.data, "train", image_column=config.image_column, label_column=config.label_column)
     validation = open_source(
         config.data, "validation", image_column=config.image_column, label_column=config.label_column
     )
@@ -169,9 +165,7 @@ def _fit(
     began = time.time()
     cluster.connect()
     size = max(spec.preprocessing.resize for spec in specs)
-    small = (len(training) + len(validation)) * size**2 * 3 <= IN_MEMORY and not config.data.startswith(
-        "s3://"
-    )
+    small = (len(training) + len(validation)) * size**2 * 3 <= IN_MEMORY and not config.data.startswith("s3://")
     same_size = len({spec.preprocessing.resize for spec in specs}) == 1
     workers = len(specs) * config.workers
     part = cluster.share(workers, device=config.device, spare_cpus=0 if small and same_size else 1)
@@ -315,8 +309,7 @@ def _process_group(job: TrainJob, number: int) -> dist.ProcessGroup | None:
     if job.workers == 1:
         return None
     groups = [
-        dist.new_group(list(range(first * job.workers, (first + 1) * job.workers)))
-        for first in range(len(job.specs))
+        dist.new_group(list(range(first * job.workers, (first + 1) * job.workers))) for first in range(len(job.specs))
     ]
     return groups[number]
 
@@ -339,9 +332,7 @@ def _report(
         safetensors.torch.save_file(_momentum(net, optimizer), f"{folder}/{spec.name}.momentum.safetensors")
         Path(folder, f"{spec.name}.json").write_text(json.dumps(history))
         ray.train.report(row, checkpoint=ray.train.Checkpoint.from_directory(folder))
-    job.store.write(
-        f"networks/{spec.name}/metrics.parquet", parquet(tables.typed("training", pd.DataFrame(history)))
-    )
+    job.store.write(f"networks/{spec.name}/metrics.parquet", parquet(tables.typed("training", pd.DataFrame(history))))
     job.board.epoch.remote(row)
 
 
@@ -412,9 +403,7 @@ class Feed:
 
     def _streamed(self, source: Source, order: np.ndarray, shuffle_seed: int | None) -> Iterator[Batch]:
         context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = (
-            True  # the same seed sees the same images in the same order
-        )
+        context.execution_options.preserve_order = True  # the same seed sees the same images in the same order
         context.enable_progress_bars = False
         resize = self.spec.preprocessing.resize
         chunks = np.array_split(order, max(1, len(order) // (8 * NEIGHBOURS)))

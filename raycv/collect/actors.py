@@ -102,9 +102,7 @@ class ShardActor:
 
     def reduce(self, reduction: Reduction) -> None:
         """Add up one layer of one fold in the order of its shards and store the moments."""
-        moments = reduce_fold(
-            self._partials(reduction), reduction.key, self._pilot()[reduction.key], self.device
-        )
+        moments = reduce_fold(self._partials(reduction), reduction.key, self._pilot()[reduction.key], self.device)
         # Each image must have been counted exactly once, at every position.
         if moments.count % reduction.images:
             raise RuntimeError(

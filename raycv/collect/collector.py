@@ -27,9 +27,7 @@ from raycv.networks import NetworkSpec, Taps, build
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
 
-Groups = dict[
-    str, tuple[NetworkSpec, ...]
-]  # networks compared with one another: "nets", and "null" for chance
+Groups = dict[str, tuple[NetworkSpec, ...]]  # networks compared with one another: "nets", and "null" for chance
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,7 @@ class Collector:
         specs = [spec for group in groups.values() for spec in group]
         self.layers = specs[0].layers
         self.preprocessing: Preprocessing = specs[0].preprocessing
-        self.taps = {
-            spec.name: Taps(nets[spec.name].to(device).eval(), spec.layers, spec.output) for spec in specs
-        }
+        self.taps = {spec.name: Taps(nets[spec.name].to(device).eval(), spec.layers, spec.output) for spec in specs}
 
     def pilot(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """A rough mean (U,) float32 of every group's and layer's stacked units from a few images (B, H, W, 3)."""
@@ -75,9 +71,7 @@ class Collector:
                     rows.setdefault(key, []).append(activations)
                     continue
                 if key not in accumulators:
-                    accumulators[key] = Accumulator(
-                        [a.shape[1] for a in activations], pilot[key], self.device
-                    )
+                    accumulators[key] = Accumulator([a.shape[1] for a in activations], pilot[key], self.device)
                 accumulators[key].add(activations)
         return Partial(
             moments={key: accumulator.moments() for key, accumulator in accumulators.items()},
@@ -108,9 +102,7 @@ def _samples(activation: Tensor) -> Tensor:
     return values.movedim(1, -1).reshape(-1, values.shape[1])
 
 
-def _check(
-    layer: str, specs: Sequence[NetworkSpec], values: Sequence[Tensor], numbers: Sequence[int]
-) -> None:
+def _check(layer: str, specs: Sequence[NetworkSpec], values: Sequence[Tensor], numbers: Sequence[int]) -> None:
     """Refuse what cannot be compared: different positions, or activations that are not finite."""
     for spec, found in zip(specs, values, strict=True):
         if len(found) != len(values[0]):

@@ -55,9 +55,6 @@ def reduce_fold(
 def _add(accumulator: Accumulator, waiting: list[list[np.ndarray]]) -> None:
     if waiting:
         accumulator.add(
-            [
-                torch.from_numpy(np.concatenate(rows)).to(accumulator.device)
-                for rows in zip(*waiting, strict=True)
-            ]
+            [torch.from_numpy(np.concatenate(rows)).to(accumulator.device) for rows in zip(*waiting, strict=True)]
         )
         waiting.clear()

@@ -33,9 +33,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     began = time.time()
     networks = checkpoints.stored(store)
     specs = [network.spec for network in networks]
-    source = open_source(
-        config.data, "validation", image_column=config.image_column, label_column=config.label_column
-    )
+    source = open_source(config.data, "validation", image_column=config.image_column, label_column=config.label_column)
     _check(specs, source)
     identity = record.fingerprint(
         FORMAT,
@@ -163,9 +161,7 @@ def _index(source: Source, groups: Groups, reductions: list[Reduction], identity
         "identity": identity,
         "images": len(source),
         "source": source.name,
-        "groups": {
-            group: [spec.model_dump(mode="json") for spec in specs] for group, specs in groups.items()
-        },
+        "groups": {group: [spec.model_dump(mode="json") for spec in specs] for group, specs in groups.items()},
         "folds": {r.key: sum(other.key == r.key for other in reductions) for r in reductions},
     }
 
