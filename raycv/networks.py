@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
@@ -166,6 +165,8 @@ def _construct(spec: NetworkSpec) -> nn.Module:
         net = AlexNet(spec.classes, width, round(width * 128 / 3), small_images=False)
         _initialise_like_caffe(net)
         return net
+    import torchvision  # takes seconds to import, and most runs need none of its models
+
     check_model(spec.model)
     # The auxiliary classifiers of the Inception family change what forward returns.
     auxiliary = {"aux_logits": False, "init_weights": True} if spec.model in ("googlenet", "inception_v3") else {}
@@ -177,6 +178,8 @@ def check_model(model: str) -> None:
     """Raise UserError unless ``model`` is one of ours or a torchvision classification model."""
     if model in ALEXNETS:
         return
+    import torchvision
+
     names = torchvision.models.list_models(module=torchvision.models)
     if model not in names:
         raise UserError(
@@ -191,6 +194,8 @@ def preprocessing_of(model: str) -> Preprocessing:
         return Preprocessing(resize=32, crop=32, pad=4, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
     if model == "alexnet":
         return Preprocessing(resize=256, crop=227, mean=(123.68, 116.78, 103.94), std=(1.0, 1.0, 1.0))
+    import torchvision
+
     published = torchvision.models.get_model_weights(model).DEFAULT.transforms()
     return Preprocessing(
         resize=max(published.resize_size[0], published.crop_size[0]),
@@ -256,4 +261,4 @@ class Taps:
         self._seen = {}
         logits = self.net(images)
         seen, self._seen = self._seen, {}
-        return {layer: seen[layer] if layer in seen else logits for layer in self.layers}
+        return {layer: seen.get(layer, logits) for layer in self.layers}

@@ -51,8 +51,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     actors = config.actors or max(1, int(cluster.amount("GPU" if use_gpu else "CPU")))
     actors = min(actors, len(work))
     task = Pass(store, f"statistics/partials/{identity}", source, tuple(networks), groups, use_gpu)
-    task_ref = ray.put(task)
-    pool = Pool(lambda: ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote(task_ref), actors)  # type: ignore[attr-defined]
+    pool = Pool(lambda: ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote(task), actors)  # type: ignore[attr-defined]
     try:
         seconds = _run(pool, task, work)
         keys = [f"{group}/{layer}" for group in groups for layer in specs[0].layers]
