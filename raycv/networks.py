@@ -237,7 +237,7 @@ class Taps:
 
     def __init__(self, net: nn.Module, layers: Sequence[str], output: str) -> None:
         self.net, self.layers, self.output = net, tuple(layers), output
-        self._seen: dict[str, Tensor] = {}
+        self._seen: dict[str, Tensor] | None = None  # there while a call is under way
         modules = dict(net.named_modules())
         for layer in self.layers:
             if layer in modules:
@@ -245,6 +245,8 @@ class Taps:
 
     def _hook(self, layer: str) -> Any:
         def record(_module: nn.Module, _args: Any, out: Any) -> None:
+            if self._seen is None:
+                return
             if not isinstance(out, Tensor) or out.ndim < 2:
                 raise UserError(f"Layer {layer!r} does not put out one tensor of units; choose another layer.")
             if layer in self._seen:
@@ -258,7 +260,10 @@ class Taps:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        self._seen = {}
-        logits = self.net(images)
-        seen, self._seen = self._seen, {}
+        seen: dict[str, Tensor] = {}
+        self._seen = seen
+        try:
+            logits = self.net(images)
+        finally:
+            self._seen = None
         return {layer: seen.get(layer, logits) for layer in self.layers}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import ray
@@ -69,23 +70,28 @@ class ShardActor:
 
     def __init__(self, task: Pass) -> None:
         self.task = task
-        if task.use_gpu:
-            self.device = torch.device("cuda")
-        else:
-            self.device = torch.device("cpu")
-            # One thread always: with several, the rounding of a product would depend on how many there are.
-            torch.set_num_threads(1)
-        weights = {n.spec.name: checkpoints.weights_of(task.store, n) for n in task.networks}
-        nets = {n.spec.name: load_weights(n.spec, weights[n.spec.name]) for n in task.networks}
-        nets |= build_untrained(task.groups.get("null", ()))
-        self.collector = Collector(task.groups, nets, self.device)
         self.pilots: dict[str, np.ndarray] | None = None
 
     def __repr__(self) -> str:
         return f"ShardActor({len(self.task.networks)} networks)"
 
     def ready(self) -> None:
-        """Returns when the networks are loaded."""
+        """Returns when the networks are loaded. Not done in __init__, whose failures Ray would retry for ever."""
+        _ = self.collector
+
+    @cached_property
+    def device(self) -> torch.device:
+        if self.task.use_gpu:
+            return torch.device("cuda")
+        # One thread always: with several, the rounding of a product would depend on how many there are.
+        torch.set_num_threads(1)
+        return torch.device("cpu")
+
+    @cached_property
+    def collector(self) -> Collector:
+        task, device = self.task, self.device
+        nets = {n.spec.name: load_weights(n.spec, checkpoints.weights_of(task.store, n)) for n in task.networks}
+        return Collector(task.groups, nets | build_untrained(task.groups.get("null", ())), device)
 
     def make_pilot(self, shard: Shard) -> None:
         """Store the pilot, from the first images of the first shard."""

@@ -15,7 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ROWS_PER_PRODUCT = 8192  # float32 products of this many samples are added up in float64
+# A float32 product of more samples than this loses digits before it is added up in float64; narrow products most,
+# because matrix libraries add those up one by one.
+ROWS_PER_PRODUCT = 1024
+ROWS_PER_NARROW_PRODUCT = 256
+NARROW = 64  # stacked units
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,9 @@ class Accumulator:
     def add(self, activations: Sequence[Tensor]) -> None:
         """Add the same samples of every network: one (samples, S_n) tensor per network, in network order."""
         samples = len(activations[0])
-        for start in range(0, samples, ROWS_PER_PRODUCT):
-            rows = min(ROWS_PER_PRODUCT, samples - start)
+        step = ROWS_PER_PRODUCT if self.bounds[-1] >= NARROW else ROWS_PER_NARROW_PRODUCT
+        for start in range(0, samples, step):
+            rows = min(step, samples - start)
             if len(self.buffer) < rows:
                 self.buffer = torch.empty(rows, self.bounds[-1], device=self.device)
             shifted = self.buffer[:rows]

@@ -99,9 +99,7 @@ class Pool:
                 self._ready.append(actor)
             except RayTaskError as error:
                 raise _cause(error) from error
-            except ActorDiedError as error:
-                if "__init__" in str(error) and isinstance(getattr(error, "cause", None), RayTaskError):
-                    raise _cause(error.cause) from error
+            except ActorDiedError:
                 replacement = self._create()
                 self._probes[replacement.ready.remote()] = replacement
             except RayError:
