@@ -1,0 +1,57 @@
+"""From a decoded image to what a network sees."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+Channels = tuple[float, float, float]
+
+
+class Preprocessing(BaseModel):
+    """How a network wants its images, in the order of Caffe's pipeline (paper, section 2).
+
+    An image is decoded and resized to ``resize`` x ``resize`` pixels (uint8, stretched if it is not square), cropped to
+    ``crop`` x ``crop``, and per channel ``mean`` is subtracted and divided by ``std`` (red, green, blue; on the scale
+    0 to 255). In training the crop is drawn at random, from an image with ``pad`` pixels of the mean around it, and
+    half the images are mirrored; in evaluation the crop is the centre.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resize: int
+    crop: int
+    mean: Channels
+    std: Channels
+    pad: int = 0
+    mirror: bool = True
+
+    def evaluation(self, images: Tensor) -> Tensor:
+        """Images (B, resize, resize, 3) uint8 as float32 (B, 3, crop, crop), channels last in memory."""
+        start = (self.resize - self.crop) // 2
+        return _to_channels(self._normalised(images[:, start : start + self.crop, start : start + self.crop]))
+
+    def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """As ``evaluation``, with crop and mirror drawn for each image from ``generator`` (a CPU generator)."""
+        count, device = len(images), images.device
+        room = self.resize + 2 * self.pad - self.crop
+        corners = torch.randint(0, room + 1, (2, count, 1), generator=generator)
+        mirrored = torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0)
+        along = torch.arange(self.crop)
+        rows = (corners[0] + along).to(device)
+        columns = (corners[1] + torch.where(mirrored, along.flip(0), along)).to(device)
+        padded = F.pad(self._normalised(images), (0, 0, *(4 * (self.pad,))))  # after subtraction 0 is the mean
+        each = torch.arange(count, device=device)
+        return _to_channels(padded[each[:, None, None], rows[:, :, None], columns[:, None, :]])
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        mean = torch.tensor(self.mean, device=images.device)
+        scale = 1 / torch.tensor(self.std, device=images.device)
+        return (images.float() - mean).mul_(scale)
+
+
+def _to_channels(images: Tensor) -> Tensor:
+    """(B, H, W, 3) as (B, 3, H, W) without moving a byte: that is PyTorch's channels-last layout."""
+    return images.contiguous().permute(0, 3, 1, 2)

@@ -1,0 +1,49 @@
+"""The fixed order in which validation images are taken: folds, and shards within folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from raycv.errors import UserError
+
+LARGEST_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The unit of work of the pass: ``images`` (n,) int64, the numbers of its images in ascending order."""
+
+    number: int
+    fold: int
+    images: np.ndarray
+
+
+def shards(images: int, *, folds: int, shard_size: int) -> list[Shard]:
+    """Cut images 0 ... ``images`` - 1 into ``folds`` nearly equal folds and each fold into shards.
+
+    The order is pseudo-random but fixed, and taken block by block: up to 64 neighbours stay together, so that reading
+    a shard from Parquet touches few row groups, while every fold still holds at least 64 blocks from all over the set.
+    Folds do not depend on ``shard_size``. Raises UserError where there are fewer images than folds.
+    """
+    if images < folds:
+        raise UserError(f"The validation set has {images} images, but statistics need at least {folds}.")
+    block = max(1, min(LARGEST_BLOCK, images // (LARGEST_BLOCK * folds)))
+    starts = np.arange(0, images, block, dtype=np.int64)
+    shuffled = starts[np.argsort(_hash(starts), kind="stable")]
+    order = (shuffled[:, None] + np.arange(block)).ravel()
+    order = order[order < images]
+    result: list[Shard] = []
+    for fold, members in enumerate(np.array_split(order, folds)):
+        for start in range(0, len(members), shard_size):
+            result.append(Shard(len(result), fold, np.sort(members[start : start + shard_size])))
+    return result
+
+
+def _hash(numbers: np.ndarray) -> np.ndarray:
+    """SplitMix64 (Steele, Lea & Flood, 2014): an order that no library version can change."""
+    z = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

@@ -1,0 +1,127 @@
+"""Opening a set of images and decoding any of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from raycv.data.readers import (
+    CIFAR10_FOLDER,
+    SPLITS,
+    SUFFIXES,
+    Item,
+    Reader,
+    listing,
+    of_split,
+    open_cifar10,
+    open_folder,
+    open_parquet,
+)
+from raycv.errors import UserError
+from raycv.record import fingerprint
+
+EMBEDDED = "cifar10-subset"
+Split = Literal["train", "validation"]
+
+
+@dataclass
+class Source:
+    """One split of a set of images. Images are numbered by sorted file, then row. Cheap to send to another process."""
+
+    name: str
+    reader: Reader
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    @cached_property
+    def identity(self) -> str:
+        """A short name for what the images are, the same wherever they are kept."""
+        return fingerprint(self.reader.facts, self.classes)
+
+    def decode(self, numbers: Sequence[int] | np.ndarray, resize: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images (n, resize, resize, 3) uint8, red green blue, and labels (n,) int64, in the order of ``numbers``.
+
+        Greyscale, palette, transparent and CMYK images become RGB. Raises UserError naming file and row for an image
+        that cannot be decoded or has no label.
+        """
+        images = np.empty((len(numbers), resize, resize, 3), dtype=np.uint8)
+        labels = np.empty(len(numbers), dtype=np.int64)
+        for n, item in enumerate(self.reader.items(numbers)):
+            labels[n] = self._label(item)
+            images[n] = _pixels(item, resize)
+        return images, labels
+
+    def _label(self, item: Item) -> int:
+        if item.label is None or item.label == -1:
+            raise UserError(
+                f"The image in {item.origin} has no label; name images that have labels "
+                "(test splits on the Hub often have none)."
+            )
+        if not 0 <= item.label < self.classes:
+            raise UserError(f"The image in {item.origin} has the label {item.label}; allowed are 0 to {self.classes - 1}.")
+        return item.label
+
+
+def _pixels(item: Item, resize: int) -> np.ndarray:
+    if item.content is None:
+        raise UserError(f"There is no image in {item.origin}; every row needs its image's bytes.")
+    try:
+        image = Image.fromarray(item.content) if isinstance(item.content, np.ndarray) else Image.open(io.BytesIO(item.content))
+        image = image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded.") from None
+    if image.size != (resize, resize):
+        image = image.resize((resize, resize), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def open_source(
+    uri: str, split: Split, *, image_column: str | None = None, label_column: str | None = None
+) -> Source:
+    """Open one split of the images ``uri``: the embedded subset, Parquet, an ImageFolder tree or CIFAR10's root.
+
+    Which layout it is, is seen from what is there. Raises UserError where it is none, or the split is missing or
+    empty.
+    """
+    root = str(Path(__file__).parent.parent / "cifar10") if uri == EMBEDDED else uri.rstrip("/")
+    reader = _reader(root, listing(root), split, image_column, label_column)
+    if not len(reader):
+        raise UserError(f"The {split} images of {uri} are empty; name a set that has some.")
+    if reader.class_names is not None:
+        return Source(uri, reader, len(reader.class_names))
+    other: Split = "validation" if split == "train" else "train"
+    largest = [reader.largest_label()]
+    if of_split(listing(root), other):
+        largest.append(_reader(root, listing(root), other, image_column, label_column).largest_label())
+    return Source(uri, reader, max(largest) + 1)
+
+
+def _reader(root: str, paths: list[str], split: Split, image_column: str | None, label_column: str | None) -> Reader:
+    cifar10 = [path for path in paths if path.split("/")[-1] == "batches.meta"]
+    if cifar10:
+        return open_cifar10(f"{root}/{CIFAR10_FOLDER}" if "/" in cifar10[0] else root, split)
+    parquet = [path for path in paths if path.endswith(".parquet")]
+    pictures = [path for path in paths if path.lower().endswith(SUFFIXES)]
+    if not parquet and not pictures:
+        raise UserError(
+            f"{root} holds no images: expected Parquet files, SPLIT/CLASS/ folders of images, or {CIFAR10_FOLDER}; "
+            f"found {len(paths)} files" + (f", the first being {paths[0]}." if paths else ".")
+        )
+    chosen = of_split(parquet or pictures, split)
+    if not chosen:
+        raise UserError(
+            f"{root} has no {split} images: no file or folder is named {' or '.join(SPLITS[split])}; "
+            f"found {', '.join((parquet or pictures)[:3])}."
+        )
+    if parquet:
+        return open_parquet(root, chosen, image_column, label_column)
+    return open_folder(root, pictures, split)
