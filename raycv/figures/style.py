@@ -1,0 +1,55 @@
+"""The look all figures share: one page width, one type size for each role, colours that survive colour blindness."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH = 7.0  # inches: the text width of a printed page
+TITLE, TEXT, TICKS = 10, 8, 7  # points
+
+# The two methods differ in lightness, as in the paper, so they stay apart in grey too.
+METHODS = {"semi": "semi-matching", "bipartite": "matching"}
+COLOURS = {"semi": "#6cc5a4", "bipartite": "#005a41"}
+QUIET = "#6b6b6b"
+SIGNAL = "#d55e00"
+# Okabe & Ito, Color Universal Design (2008), without yellow, which is lost on white paper.
+NETS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
+
+_TITLE_CHARACTERS, _CAPTION_CHARACTERS = 78, 116  # of a line of the page
+
+
+def page(height: float, title: str, caption: str) -> Figure:
+    """An empty figure of the page width and ``height`` inches, with its title above and its caption below."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle(textwrap.fill(title, _TITLE_CHARACTERS), x=0.01, ha="left", fontsize=TITLE, fontweight="bold")
+    figure.supxlabel(textwrap.fill(caption, _CAPTION_CHARACTERS), x=0.01, ha="left", fontsize=TEXT)
+    return figure
+
+
+def label(axes: Axes, title: str, x: str, y: str) -> None:
+    """Name a panel and its axes."""
+    axes.set_title(title, fontsize=TEXT, loc="left")
+    axes.set_xlabel(x, fontsize=TEXT)
+    axes.set_ylabel(y, fontsize=TEXT)
+    axes.tick_params(labelsize=TICKS)
+
+
+def open_frame(axes: Axes) -> None:
+    """Keep only the two spines that carry a scale."""
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: "1 unit", "3 units"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def ends(values: Mapping[str, float], form: str) -> str:
+    """The smallest and the largest value, each with the layer it is of: "0.19 (conv4) to 0.51 (conv1)"."""
+    least, most = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+    text = f"{values[least]:{form}} ({least})"
+    return text if least == most else f"{text} to {values[most]:{form}} ({most})"
