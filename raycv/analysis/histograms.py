@@ -87,20 +87,19 @@ def _count(codes_a: np.ndarray, codes_b: np.ndarray, counts: np.ndarray) -> None
     places = np.empty(samples, np.uint32)
     marginals = _marginals(codes_b, bins)
     for i in range(len(codes_a)):
-        active = np.count_nonzero(codes_a[i])
+        row = codes_a[i]
+        active = np.count_nonzero(row)
         # Looking up the partner's code costs about as much as counting: it pays below half.
         sparse = 2 * active < samples
-        found = 0
-        for k in range(samples):
-            code = codes_a[i, k]
-            if code != 0 or not sparse:
-                places[found] = k
-                offsets[found] = code * bins
-                found += 1
+        if sparse:
+            _list_active(row, bins, offsets, places)
+        else:
+            for k in range(samples):
+                offsets[k] = row[k] * bins
         for j in range(len(codes_b)):
             tables[:] = 0
             if sparse:
-                _add_listed(offsets[:found], places[:found], codes_b[j], tables)
+                _add_listed(offsets[:active], places[:active], codes_b[j], tables)
             else:
                 _add_all(offsets, codes_b[j], cells, tables)
             joint = counts[i, j].reshape(-1)
@@ -119,6 +118,17 @@ def _marginals(codes: np.ndarray, bins: int) -> np.ndarray:
         for code in codes[i]:
             counts[i, code] += 1
     return counts
+
+
+@njit(cache=True, nogil=True)
+def _list_active(row: np.ndarray, bins: int, offsets: np.ndarray, places: np.ndarray) -> None:
+    """Fill in the places of codes (samples,) above 0 and the row offsets, code x bins, of those."""
+    found = 0
+    for k in range(len(row)):
+        if row[k] != 0:
+            places[found] = k
+            offsets[found] = row[k] * bins
+            found += 1
 
 
 @njit(cache=True, nogil=True)

@@ -96,7 +96,7 @@ def bin_edges(samples: np.ndarray, *, bin_mass: float = 0.05, zero: float = 1e-6
     ranks = -(-count * np.arange(1, bins) // bins) - 1
     for units, values in _unit_major(samples):
         values.sort(axis=1)
-        edges[units, 1:] = np.maximum(values[:, ranks], zero)
+        edges[units, 1:] = np.maximum(values[:, ranks], zero, dtype=np.float64)
     return edges
 
 
@@ -206,7 +206,7 @@ def _table(samples: np.ndarray) -> np.ndarray:
     samples = np.asarray(samples)
     if samples.ndim != 2 or samples.dtype.kind not in "biuf":
         raise ValueError(
-            f"samples are {samples.dtype} of shape {samples.shape}; they must be real numbers (samples, units)"
+            f"samples are {samples.dtype} of shape {samples.shape}; they must be numbers (samples, units)"
         )
     if not np.isfinite(samples).all():
         raise ValueError("samples hold NaN or infinite values; every activation must be finite")

@@ -1,0 +1,76 @@
+"""Mutual information of every pair of units: raycv against one library call per pair, on the same codes.
+
+    python -m benchmarks.information
+
+The time of raycv is that of all pairs, counting and information both, on all cores; that of the libraries is
+of a few pairs on one core, times the number of pairs. Each is the shortest of several rounds in which all
+take turns. Core time is what the process used of all cores, so it means something on a busy machine too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from sklearn.metrics import mutual_info_score
+
+from raycv.analysis.information import bin_edges, encode, pairwise_information
+
+SAMPLES, BINS, ROUNDS, PAIRS = 60_000, 21, 5, 4
+
+
+def rectified(units: int) -> np.ndarray:
+    """Samples (samples, units) float32 of correlated units, active in 5% to 95% of them."""
+    rng = np.random.default_rng(units)
+    values = rng.standard_normal((SAMPLES, units), np.float32) + rng.standard_normal((SAMPLES, 1), np.float32)
+    return np.maximum(values + np.linspace(-2.3, 2.3, units, dtype=np.float32), 0)
+
+
+def seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall and core seconds of one call."""
+    wall, core = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - core
+
+
+def row(units: int) -> str:
+    """One line of the table."""
+    samples = rectified(2 * units)
+    coding, _ = seconds(lambda: encode(samples, bin_edges(samples)))
+    codes = encode(samples, bin_edges(samples))
+    codes_a, codes_b = codes[::2], codes[1::2]
+    some = [(codes_a[i], codes_b[-1 - i]) for i in range(0, units, units // PAIRS)]
+    both = (0, BINS)
+    pairwise_information(codes_a[:2], codes_b[:2], BINS)  # compiled or loaded
+    walls: list[list[float]] = []
+    cores: list[float] = []
+    for _ in range(ROUNDS):
+        ours, core = seconds(lambda: pairwise_information(codes_a, codes_b, BINS))
+        numpys, _ = seconds(lambda: [np.histogram2d(a, b, bins=BINS, range=(both, both)) for a, b in some])
+        sklearns, _ = seconds(lambda: [mutual_info_score(a, b) for a, b in some])
+        walls.append([ours, numpys / len(some) * units**2, sklearns / len(some) * units**2])
+        cores.append(core / units**2 / SAMPLES * 1e9)
+    ours, numpys, sklearns = np.min(walls, axis=0)
+    return (
+        f"| {units} | {ours:.2f} | {coding / 2:.2f} | {numpys / ours:.0f} x | {sklearns / ours:.0f} x "
+        f"| {min(cores):.2f} |"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    print(
+        f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}; {SAMPLES:,} samples\n"
+    )
+    print(
+        "| units | all pairs (s) | bins and codes of a side (s) | numpy.histogram2d | sklearn mutual_info_score "
+        "| core-ns per sample pair |\n|---|---|---|---|---|---|"
+    )
+    for units in (96, 256, 384):
+        print(row(units), flush=True)
+
+
+if __name__ == "__main__":
+    main()
