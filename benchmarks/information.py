@@ -59,17 +59,15 @@ def row(units: int) -> str:
     wall, core = np.min(rounds, axis=0).T
     raycv, histogram2d, score = core / units**2 / SAMPLES * 1e9
     return (
-        f"| {units} | {wall[0]:.2f} | {coding / 2:.2f} | {wall[1] / wall[0]:.0f} x "
-        f"| {wall[2] / wall[0]:.0f} x | {raycv:.2f} | {histogram2d:.0f} | {score:.0f} |"
+        f"| {units} | {wall[0]:.2f} | {coding / 2:.2f} | {wall[1] / wall[0]:.0f} x | "
+        f"{wall[2] / wall[0]:.0f} x | {raycv:.2f} | {histogram2d:.0f} | {score:.0f} |"
     )
 
 
 def main() -> None:
     """Print the table."""
-    instructions = torch.backends.cpu.get_cpu_capability()
-    print(
-        f"{torch.get_num_threads()} threads of {platform.machine()} with {instructions}, {SAMPLES:,} samples\n"
-    )
+    machine = f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
+    print(f"{torch.get_num_threads()} threads of {machine}, {SAMPLES:,} samples\n")
     print(
         "| units | all pairs (s) | codes of a side (s) | vs histogram2d | vs mutual_info_score "
         "| core-ns per sample pair: raycv | histogram2d | mutual_info_score |"

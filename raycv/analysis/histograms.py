@@ -2,9 +2,9 @@
 
 On a CPU a histogram is counted, sample by sample. Consecutive samples go to four tables in turn, because
 adding twice to one counter in a row waits for the first sum to be stored; four tables of 21 x 21 counters
-stay in the first-level cache. Where most of a unit's samples are in the special bin, only the others are
-counted and the special row follows from the partner's marginal counts. On another device a histogram is a
-matrix product of one-hot codes.
+stay in the first-level cache. Where a unit's samples are mostly in the special bin, only its other samples
+are counted, and the special row follows from the partner's marginal counts. On another device a histogram is
+a matrix product of one-hot codes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ def joint_histograms(codes_a: Codes, codes_b: Codes, bins: int) -> np.ndarray:
     if isinstance(codes_a, Tensor) and isinstance(codes_b, Tensor):
         return _product_histograms(codes_a, codes_b, bins).cpu().numpy()
     counts = np.empty((len(codes_a), len(codes_b), bins, bins), np.int32)
-    _count(np.ascontiguousarray(codes_a), np.ascontiguousarray(codes_b), counts)
+    codes_a, codes_b = np.ascontiguousarray(codes_a), np.ascontiguousarray(codes_b)
+    of_a, of_b = _marginals(codes_a, bins), _marginals(codes_b, bins)
+    _count_dense(codes_a, of_a, codes_b, of_b, counts)
+    _count_sparse(codes_a, of_a, codes_b, of_b, counts, True)
+    _count_sparse(codes_b, of_b, codes_a, of_a, counts.transpose(1, 0, 3, 2), False)
     return counts
 
 
@@ -78,57 +82,89 @@ def _one_hot(codes: Tensor, bins: int) -> Tensor:
 
 
 @njit(cache=True, nogil=True)
-def _count(codes_a: np.ndarray, codes_b: np.ndarray, counts: np.ndarray) -> None:
-    """Fill counts (S_a, S_b, bins, bins)."""
+def _count_dense(
+    codes_a: np.ndarray, of_a: np.ndarray, codes_b: np.ndarray, of_b: np.ndarray, counts: np.ndarray
+) -> None:
+    """Fill counts (S_a, S_b, bins, bins) of the pairs whose units are both mostly outside the special bin.
+
+    of_a, of_b (S, bins) are the counts of each unit's codes.
+    """
     samples, bins = codes_a.shape[1], counts.shape[2]
     tables = np.empty((4, bins * bins), np.int32)
     cells = np.empty(CELLS_AT_ONCE, np.uint16)
     offsets = np.empty(samples, np.uint16)
-    places = np.empty(samples, np.uint32)
-    marginals = _marginals(codes_b, bins)
     for i in range(len(codes_a)):
-        row = codes_a[i]
-        active = np.count_nonzero(row)
-        # Looking up the partner's code costs about as much as counting: it pays below half.
-        sparse = 2 * active < samples
-        if sparse:
-            _list_active(row, bins, offsets, places)
-        else:
-            for k in range(samples):
-                offsets[k] = row[k] * bins
+        if 2 * of_a[i, 0] > samples:
+            continue
+        for k in range(samples):
+            offsets[k] = codes_a[i, k] * bins
         for j in range(len(codes_b)):
+            if 2 * of_b[j, 0] > samples:
+                continue
             tables[:] = 0
-            if sparse:
-                _add_listed(offsets[:active], places[:active], codes_b[j], tables)
-            else:
-                _add_all(offsets, codes_b[j], cells, tables)
-            joint = counts[i, j].reshape(-1)
-            for cell in range(bins * bins):
-                joint[cell] = tables[0, cell] + tables[1, cell] + tables[2, cell] + tables[3, cell]
-            if sparse:
-                for y in range(bins):
-                    joint[y] = marginals[j, y] - counts[i, j, 1:, y].sum()
+            _add_all(offsets, codes_b[j], cells, tables)
+            _add_tables(tables, counts[i, j])
+
+
+@njit(cache=True, nogil=True)
+def _count_sparse(
+    codes_a: np.ndarray,
+    of_a: np.ndarray,
+    codes_b: np.ndarray,
+    of_b: np.ndarray,
+    counts: np.ndarray,
+    ties: bool,
+) -> None:
+    """Fill counts (S_a, S_b, bins, bins) of the pairs where a's unit is mostly in the special bin.
+
+    Pairs where b's unit is still less active are left out, and those of equally active units unless ``ties``.
+    """
+    samples, bins = codes_a.shape[1], counts.shape[2]
+    tables = np.empty((4, bins * bins), np.int32)
+    offsets, places = np.empty(samples // 2 + 1, np.uint16), np.empty(samples // 2 + 1, np.uint32)
+    for i in range(len(codes_a)):
+        idle = of_a[i, 0]
+        # Looking up the partner's code costs about as much as counting: it pays where half need not be
+        # counted.
+        if 2 * idle <= samples:
+            continue
+        found = 0
+        for k in range(samples):  # without a branch, which would often be mispredicted
+            places[found] = k
+            offsets[found] = codes_a[i, k] * bins
+            found += codes_a[i, k] != 0
+        for j in range(len(codes_b)):
+            if idle < of_b[j, 0] or (idle == of_b[j, 0] and not ties):
+                continue
+            tables[:] = 0
+            _add_listed(offsets[:found], places[:found], codes_b[j], tables)
+            joint = counts[i, j]
+            _add_tables(tables, joint)
+            for y in range(bins):
+                joint[0, y] = of_b[j, y] - joint[1:, y].sum()
+
+
+@njit(cache=True, nogil=True)
+def _add_tables(tables: np.ndarray, joint: np.ndarray) -> None:
+    """Fill joint with the sum of the four tables, its rows one after the other."""
+    for x in range(joint.shape[0]):
+        for y in range(joint.shape[1]):
+            cell = x * joint.shape[1] + y
+            joint[x, y] = tables[0, cell] + tables[1, cell] + tables[2, cell] + tables[3, cell]
 
 
 @njit(cache=True, nogil=True)
 def _marginals(codes: np.ndarray, bins: int) -> np.ndarray:
-    """Counts (S, bins) of every code of every unit."""
-    counts = np.zeros((len(codes), bins), np.int32)
+    """Counts (S, bins) int32 of every code of every unit."""
+    counts = np.empty((len(codes), 1, bins), np.int32)
+    tables = np.empty((4, bins), np.int32)
+    cells = np.empty(CELLS_AT_ONCE, np.uint16)
+    first_row = np.zeros(codes.shape[1], np.uint16)
     for i in range(len(codes)):
-        for code in codes[i]:
-            counts[i, code] += 1
-    return counts
-
-
-@njit(cache=True, nogil=True)
-def _list_active(row: np.ndarray, bins: int, offsets: np.ndarray, places: np.ndarray) -> None:
-    """Fill in the places of codes (samples,) above 0 and the row offsets, code x bins, of those."""
-    found = 0
-    for k in range(len(row)):
-        if row[k] != 0:
-            places[found] = k
-            offsets[found] = row[k] * bins
-            found += 1
+        tables[:] = 0
+        _add_all(first_row, codes[i], cells, tables)
+        _add_tables(tables, counts[i])
+    return counts[:, 0]
 
 
 @njit(cache=True, nogil=True)
