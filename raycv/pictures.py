@@ -34,8 +34,9 @@ def figures(config: FiguresConfig, store: RunStore) -> None:
         f"figure-01-correlations-{layers[0]}": correlation_matrices(correlations, matchings, layers[0], first, second),
         f"figure-03-matchings-{layers[0]}": matching_curves(matchings, layers[:1], first, second),
         "figure-04-layers": layer_averages(alignment),
-        "figure-10-matchings": matching_curves(matchings, layers[1:], first, second),
     }
+    if len(layers) > 1:
+        drawn["figure-10-matchings"] = matching_curves(matchings, layers[1:], first, second)
     if store.exists("tables/training"):
         drawn["training"] = training_curves(store.read_table("training"))
     filters = _filters(store, networks)

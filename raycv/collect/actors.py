@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import ray
@@ -70,39 +69,38 @@ class ShardActor:
 
     def __init__(self, task: Pass) -> None:
         self.task = task
+        self.device = torch.device("cuda" if task.use_gpu else "cpu")
+        self.loaded: Collector | None = None
         self.pilots: dict[str, np.ndarray] | None = None
 
     def __repr__(self) -> str:
         return f"ShardActor({len(self.task.networks)} networks)"
 
     def ready(self) -> None:
-        """Returns when the networks are loaded. Not done in __init__, whose failures Ray would retry for ever."""
-        _ = self.collector
+        """Returns when the networks are loaded."""
+        self._collector()
 
-    @cached_property
-    def device(self) -> torch.device:
-        if self.task.use_gpu:
-            return torch.device("cuda")
-        # One thread always: with several, the rounding of a product would depend on how many there are.
-        torch.set_num_threads(1)
-        return torch.device("cpu")
-
-    @cached_property
-    def collector(self) -> Collector:
-        task, device = self.task, self.device
-        nets = {n.spec.name: load_weights(n.spec, checkpoints.weights_of(task.store, n)) for n in task.networks}
-        return Collector(task.groups, nets | build_untrained(task.groups.get("null", ())), device)
+    def _collector(self) -> Collector:
+        """Not made in __init__, whose failures Ray would retry for ever."""
+        if self.loaded is None:
+            task = self.task
+            if not task.use_gpu:
+                # One thread always: with several, the rounding of a product would depend on how many there are.
+                torch.set_num_threads(1)
+            nets = {n.spec.name: load_weights(n.spec, checkpoints.weights_of(task.store, n)) for n in task.networks}
+            self.loaded = Collector(task.groups, nets | build_untrained(task.groups.get("null", ())), self.device)
+        return self.loaded
 
     def make_pilot(self, shard: Shard) -> None:
         """Store the pilot, from the first images of the first shard."""
         images, _ = self._decode(shard.images[:PILOT_IMAGES])
-        self.task.store.write_arrays(self.task.pilot_path, self.collector.pilot(images))
+        self.task.store.write_arrays(self.task.pilot_path, self._collector().pilot(images))
 
     def collect(self, shard: Shard) -> float:
         """Store the partial of one shard; returns the seconds it took."""
         began = time.monotonic()
         images, _ = self._decode(shard.images)
-        partial = self.collector.partial(images, shard.images, self._pilot())
+        partial = self._collector().partial(images, shard.images, self._pilot())
         self.task.store.write_arrays(self.task.partial_path(shard.number), to_arrays(partial))
         return time.monotonic() - began
 
@@ -117,7 +115,7 @@ class ShardActor:
         self.task.store.write_arrays(reduction.path(), moments.arrays("moments"))
 
     def _decode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.task.source.decode(numbers, self.collector.preprocessing.resize)
+        return self.task.source.decode(numbers, self._collector().preprocessing.resize)
 
     def _pilot(self) -> dict[str, np.ndarray]:
         if self.pilots is None:
