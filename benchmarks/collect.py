@@ -81,16 +81,16 @@ def measure(case: Case) -> str:
 
 def product_rate() -> str:
     """Moments of one layer against the float32 matrix product that they would be if nothing else had to be done."""
-    rows = []
-    for units in (384, 1024, 1536):
-        samples = 8192
-        activations = [torch.randn(samples, units // 4).relu() for _ in range(4)]
-        stacked = torch.cat(activations, 1)
-        accumulator = Accumulator([units // 4] * 4, np.zeros(units, np.float32), torch.device("cpu"))
-        product, moments = best(lambda: stacked.T @ stacked), best(lambda: accumulator.add(activations))
-        rate = 2 * samples * units**2
-        rows.append(f"| {units} | {rate / product / 1e9:,.0f} | {rate / moments / 1e9:,.0f} | {product / moments:.2f} |")
-    return "\n".join(rows)
+    return "\n".join(_product_rate(units) for units in (384, 1024, 1536))
+
+
+def _product_rate(units: int, samples: int = 8192) -> str:
+    activations = [torch.randn(samples, units // 4).relu() for _ in range(4)]
+    stacked = torch.cat(activations, 1)
+    accumulator = Accumulator([units // 4] * 4, np.zeros(units, np.float32), torch.device("cpu"))
+    product, moments = best(lambda: stacked.T @ stacked), best(lambda: accumulator.add(activations))
+    rate = 2e-9 * samples * units**2
+    return f"| {units} | {rate / product:,.0f} | {rate / moments:,.0f} | {product / moments:.2f} |"
 
 
 def actors(case: Case, counts: tuple[int, ...]) -> str:
@@ -114,7 +114,8 @@ def main() -> None:
     """Print the tables."""
     torch.set_num_threads(1)
     print(f"Machine: {in_words()}\n")
-    print("| four networks and two untrained | forward only, images/s | the pass, images/s | time ratio |\n|---|---|---|---|")
+    print("| four networks and two untrained | forward only, images/s | the pass, images/s | time ratio |")
+    print("|---|---|---|---|")
     for case in CASES:
         print(measure(case), flush=True)
     print("\n| stacked units | float32 product, GF/s | moments, as full products, GF/s | ratio |\n|---|---|---|---|")

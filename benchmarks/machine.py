@@ -14,10 +14,13 @@ def in_words() -> str:
     """Cores, kind of processor, instruction set, memory, GPU."""
     cores = os.cpu_count()
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), "processor")
+    model = next(
+        (line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), "processor"
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{cores} {model} cores, {torch.backends.cpu.get_cpu_capability()}, {memory:.0f} GiB, {gpu}, torch {torch.__version__}"
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"{cores} {model} cores, {instructions}, {memory:.0f} GiB, {gpu}, torch {torch.__version__}"
 
 
 def best(work: Callable[[], object], repeats: int = 3) -> float:

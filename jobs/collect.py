@@ -1,4 +1,4 @@
-"""Pass the validation images through all networks of a run: `ray job submit --working-dir . -- python jobs/collect.py --run s3://bucket/prefix`."""
+"""Pass the images through all networks: `ray job submit --working-dir . -- python jobs/collect.py --run s3://bucket/prefix`."""
 
 import sys
 

@@ -8,6 +8,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -77,7 +78,7 @@ def import_weights(uri: str) -> dict[str, Tensor]:
         content: bytes = fs.cat_file(path)
     try:
         if uri.endswith(".safetensors"):
-            loaded = safetensors.torch.load(content)
+            loaded: Any = safetensors.torch.load(content)
         else:
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (

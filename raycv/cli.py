@@ -73,7 +73,7 @@ def _run(config: RunConfig, store: RunStore) -> None:
         say(f"    {store.locate(path)}")
 
 
-COMMANDS = {"run": (RunConfig, _run, "all stages in order"), **STAGES}
+COMMANDS: dict[str, tuple[type[StageConfig], Stage, str]] = {"run": (RunConfig, _run, "all stages in order"), **STAGES}
 
 
 def _usage() -> str:

@@ -29,13 +29,13 @@ def connect() -> None:
         where = f"the Ray cluster at {address}" if address else "a Ray cluster"
         raise UserError(f"Could not join {where}: {str(error).splitlines()[0]}") from None
     cpus, gpus = amount("CPU"), amount("GPU")
-    nodes = sum(node["Alive"] for node in ray.nodes())
+    nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
     say(f"Ray {ray.__version__}: {nodes} node{'s' * (nodes != 1)}, {cpus:g} CPUs, {gpus:g} GPUs")
 
 
 def amount(resource: Literal["CPU", "GPU"]) -> float:
     """How much of a resource the cluster has now, busy or not."""
-    return float(ray.cluster_resources().get(resource, 0))
+    return float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

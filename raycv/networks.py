@@ -143,7 +143,7 @@ def build(spec: NetworkSpec) -> nn.Module:
         net = _construct(spec)
     for module in net.modules():
         if hasattr(module, "inplace"):  # an in-place ReLU would overwrite the output of the layer before it
-            module.inplace = False
+            module.inplace = False  # type: ignore[assignment]
     known = dict(net.named_modules())
     unknown = [layer for layer in spec.layers if layer not in known and layer != spec.output]
     if unknown:
@@ -151,7 +151,7 @@ def build(spec: NetworkSpec) -> nn.Module:
             f"Network {spec.name} ({spec.model}) has no layer {unknown[0]!r}; its layers are: "
             f"{', '.join(name for name in known if name)}."
         )
-    return net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return net.eval().to(memory_format=torch.channels_last)
 
 
 def _construct(spec: NetworkSpec) -> nn.Module:
@@ -221,8 +221,8 @@ def load_weights(spec: NetworkSpec, weights: dict[str, Tensor]) -> nn.Module:
         if weights[key].shape != value.shape:
             raise UserError(
                 f"The weights of {spec.name} do not fit the model {spec.model}: {key} has shape "
-                f"{tuple(weights[key].shape)}, expected {tuple(value.shape)}. Name its width with --width, or a data set "
-                "with as many classes as it was trained on."
+                f"{tuple(weights[key].shape)}, expected {tuple(value.shape)}. Name its width with --width, or a data "
+                "set with as many classes as it was trained on."
             )
     net.load_state_dict(weights)
     return net

@@ -57,14 +57,13 @@ def figures(config: FiguresConfig, store: RunStore) -> None:
 
 
 def _filters(store: RunStore, networks: list[checkpoints.StoredNetwork]) -> dict[str, np.ndarray]:
-    """The kernels (S, 3, H, W) of every network's first convolution of the image."""
+    """The kernels (S, 3, H, W) of every network's convolution of the image, where it has one."""
     found = {}
     for network in networks:
-        for value in checkpoints.weights_of(store, network).values():
-            if value.ndim == 4:
-                if value.shape[1] == 3:
-                    found[network.spec.name] = value.float().numpy()
-                break
+        kernels = [v for _, v in sorted(checkpoints.weights_of(store, network).items()) if v.ndim == 4]
+        of_colours = [v.float().numpy() for v in kernels if v.shape[1] == 3]
+        if of_colours:
+            found[network.spec.name] = of_colours[0]
     return found
 
 

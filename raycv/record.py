@@ -34,7 +34,7 @@ def finished(store: RunStore, stage: str, result_of: str) -> bool:
 
 
 def finish(store: RunStore, stage: str, result_of: str, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Note that ``stage`` is complete. Called last, so that a stage is either noted with all its files or not at all."""
+    """Note that ``stage`` is complete. Called last, so that a stage is noted with all its files or not at all."""
     record = read(store)
     stages = record["stages"] | {
         stage: {

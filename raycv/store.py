@@ -211,9 +211,12 @@ class RunStore:
     def open_arrays(self, path: str) -> Iterator[Mapping[str, np.ndarray]]:
         """Named arrays of a file, each read when it is asked for."""
         fs, root = filesystem(self.uri)
-        with reaching(self.locate(path), "read"), fs.open(f"{root}/{path}", "rb") as file:
-            with np.load(file, allow_pickle=False) as arrays:
-                yield arrays
+        with (
+            reaching(self.locate(path), "read"),
+            fs.open(f"{root}/{path}", "rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
+            yield arrays
 
     def write_arrays(self, path: str, arrays: Mapping[str, np.ndarray]) -> str:
         """Write named arrays as one uncompressed ``.npz``; returns its URI."""

@@ -158,8 +158,8 @@ def write_parts(store: RunStore, name: str, parts: Iterable[tuple[str, pd.DataFr
 def last_epochs(store: RunStore) -> Rows:
     """The last epoch's row of every network."""
     frame = store.read_table("training")
-    rows: Rows = frame.loc[frame.groupby("net")["epoch"].idxmax()].sort_values("net").to_dict("records")
-    return rows
+    last = frame.loc[frame.groupby("net")["epoch"].idxmax()].sort_values("net")
+    return [{str(name): value for name, value in row.items()} for row in last.to_dict("records")]
 
 
 def describe() -> str:

@@ -304,8 +304,8 @@ def _work(settings: dict[str, TrainJob]) -> None:
         _report(job, spec, replica, net, optimizer, history)
 
 
-def _process_group(job: TrainJob, number: int) -> dist.ProcessGroup | None:
-    """The process group of one network's replicas; every worker takes part in making every group."""
+def _process_group(job: TrainJob, number: int) -> Any:
+    """The process group of one network's replicas, None if there is one; every worker helps to make every group."""
     if job.workers == 1:
         return None
     groups = [
@@ -370,7 +370,7 @@ class Feed:
         self.steps = len(job.training) // job.workers // self.batch
         self.held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         if job.images is not None:
-            self.held = {split: tuple(ray.get(list(refs))) for split, refs in job.images.items()}  # type: ignore[misc]
+            self.held = {split: tuple(ray.get(list(refs))) for split, refs in job.images.items()}
 
     def training(self, epoch: int) -> Iterator[Batch]:
         """This replica's part of one epoch: full batches in an order drawn from the network's seed."""
@@ -408,7 +408,7 @@ class Feed:
         resize = self.spec.preprocessing.resize
         chunks = np.array_split(order, max(1, len(order) // (8 * NEIGHBOURS)))
 
-        def decode(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        def decode(rows: Any) -> Any:
             images, labels = source.decode(rows["data"], resize)
             return {"images": images, "labels": labels}
 

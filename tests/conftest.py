@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,6 @@ def ray_cluster() -> Iterator[None]:
     """One small cluster for the whole session: starting one takes longer than most tests."""
     import ray
 
-    ray.init(num_cpus=2, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()

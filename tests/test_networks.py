@@ -19,7 +19,9 @@ from raycv.networks import (
 )
 
 
-def spec(model: str = "small-alexnet", *, width: int | None = 6, layers: tuple[str, ...] = ALEXNET_LAYERS) -> NetworkSpec:
+def spec(
+    model: str = "small-alexnet", *, width: int | None = 6, layers: tuple[str, ...] = ALEXNET_LAYERS
+) -> NetworkSpec:
     return NetworkSpec(
         name="net1",
         model=model,
@@ -64,7 +66,7 @@ def test_the_papers_network_has_the_papers_shape() -> None:
         "fc7": (4096,),
         "fc8": (1000,),
     }
-    assert net.conv2[0].weight.shape == (256, 96, 5, 5)  # ungrouped
+    assert net.get_parameter("conv2.0.weight").shape == (256, 96, 5, 5)  # ungrouped
     order = [name for name, _ in net.named_children()]
     assert order.index("pool1") < order.index("norm1")
 
@@ -72,7 +74,7 @@ def test_the_papers_network_has_the_papers_shape() -> None:
 def test_caffes_initialisation() -> None:
     net = build(spec("alexnet", width=96))
     for layer, std, bias in (("conv1", 0.01, 0.0), ("conv2", 0.01, 1.0), ("fc7", 0.005, 1.0)):
-        weight, constant = net.get_submodule(layer)[0].parameters()
+        weight, constant = net.get_submodule(f"{layer}.0").parameters()
         assert weight.std().item() == pytest.approx(std, rel=0.02)
         assert (constant == bias).all()
 
@@ -105,7 +107,7 @@ def test_torchvision_taps_see_what_forward_computes() -> None:
     net = build(described)
     images = torch.randn(2, 3, 64, 64)
     found = Taps(net, described.layers, described.output)(images)
-    torch.testing.assert_close(found["conv1"], net.conv1(images))
+    torch.testing.assert_close(found["conv1"], net.get_submodule("conv1")(images))
     torch.testing.assert_close(found["logits"], net(images))
 
 

@@ -122,7 +122,7 @@ def test_correlations_equal_numpy(undisturbed: Path, activations: dict[str, list
             found = pair.pivot(index="unit_a", columns="unit_b", values="value").to_numpy()
             samples = [activations[layer][n] for n in (a, b)]
             with np.errstate(invalid="ignore", divide="ignore"):
-                joint = np.corrcoef(*samples, rowvar=False)
+                joint = np.corrcoef(samples[0], samples[1], rowvar=False)
             expected = joint[: samples[0].shape[1], samples[0].shape[1] :]
             dead = [units[f"net{n + 1}"].to_numpy() for n in (a, b)]
             expected[dead[0]] = np.nan
@@ -144,9 +144,7 @@ def test_units_equal_numpy(undisturbed: Path, activations: dict[str, list[np.nda
     assert first["is_dead"].sum() == 3
 
 
-def test_dead_units_vary_in_fewer_than_two_folds(
-    undisturbed: Path, activations: dict[str, list[np.ndarray]]
-) -> None:
+def test_dead_units_vary_in_fewer_than_two_folds(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
     """A unit that ever varies in one fold only has no correlation; every other unit has."""
     fold_of = np.empty(2000, dtype=int)
     for shard in shards(2000, folds=8, shard_size=50):
@@ -161,9 +159,10 @@ def test_dead_units_vary_in_fewer_than_two_folds(
 def test_matchings_are_the_best_and_the_dead_have_none(undisturbed: Path) -> None:
     correlations, matchings = table(undisturbed, "correlations"), table(undisturbed, "matchings")
     for layer in ALEXNET_LAYERS:
-        rows = correlations.query("layer == @layer and net_a == 'net1' and net_b == 'net3'")
+        rows = correlations[correlations["layer"] == layer].query("net_a == 'net1' and net_b == 'net3'")
         similarity = rows.pivot(index="unit_a", columns="unit_b", values="value").to_numpy().astype(float)
-        chosen = matchings.query("layer == @layer and net_a == 'net1' and net_b == 'net3'").set_index("method")
+        chosen = matchings[matchings["layer"] == layer].query("net_a == 'net1' and net_b == 'net3'")
+        chosen = chosen.set_index("method")
         semi, one = chosen.loc["semi"], chosen.loc["bipartite"]
         alive = ~np.isnan(similarity).all(1)
         np.testing.assert_allclose(semi["value"][alive], np.nanmax(similarity[alive], axis=1), atol=1e-6)

@@ -55,8 +55,7 @@ def _check(codes_a: Codes, codes_b: Codes, bins: int) -> None:
     for side, codes in (("a", codes_a), ("b", codes_b)):
         if codes.ndim != 2 or codes.dtype not in (np.dtype(np.uint8), torch.uint8):
             raise ValueError(
-                f"codes_{side} are {codes.dtype} of shape {tuple(codes.shape)}; "
-                "they must be uint8 (units, samples)"
+                f"codes_{side} are {codes.dtype} of shape {tuple(codes.shape)}; they must be uint8 (units, samples)"
             )
         if 0 not in codes.shape and int(codes.max()) >= bins:
             raise ValueError(f"codes_{side} holds code {int(codes.max())}, but there are only {bins} bins")

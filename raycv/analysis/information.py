@@ -195,9 +195,7 @@ def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInf
 def _percentile_bins(bin_mass: float) -> int:
     bins = round(1 / bin_mass) if bin_mass > 0 else 0
     if not 1 <= bins < MAX_BINS or abs(bins * bin_mass - 1) > 1e-9:
-        raise ValueError(
-            f"bin_mass is {bin_mass}; it must be 1 / n for a whole number n from 1 to {MAX_BINS - 1}"
-        )
+        raise ValueError(f"bin_mass is {bin_mass}; it must be 1 / n for a whole number n from 1 to {MAX_BINS - 1}")
     return bins
 
 
@@ -205,9 +203,7 @@ def _table(samples: np.ndarray) -> np.ndarray:
     """Samples as float32 or float64 (samples, S)."""
     samples = np.asarray(samples)
     if samples.ndim != 2 or samples.dtype.kind not in "biuf":
-        raise ValueError(
-            f"samples are {samples.dtype} of shape {samples.shape}; they must be numbers (samples, units)"
-        )
+        raise ValueError(f"samples are {samples.dtype} of shape {samples.shape}; they must be numbers (samples, units)")
     if not np.isfinite(samples).all():
         raise ValueError("samples hold NaN or infinite values; every activation must be finite")
     return samples.astype(np.result_type(samples, np.float32), copy=False)

@@ -19,7 +19,8 @@ def correlation(samples_a: ArrayLike, samples_b: ArrayLike) -> np.ndarray:
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or len(a) < 2:
         raise ValueError(f"paired samples have shapes (n, S_a) and (n, S_b) with n >= 2, found {a.shape} and {b.shape}")
     za, zb = _standardised(a), _standardised(b)
-    return np.clip(za.T @ zb / len(a), -1, 1)
+    result: np.ndarray = np.clip(za.T @ zb / len(a), -1, 1)
+    return result
 
 
 def _standardised(samples: np.ndarray) -> np.ndarray:

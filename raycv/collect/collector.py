@@ -60,13 +60,13 @@ class Collector:
             means[key] = torch.cat([values.double().mean(0) for values in activations]).float().cpu().numpy()
         return means
 
-    def partial(self, images: np.ndarray, numbers: Sequence[int], pilot: dict[str, np.ndarray]) -> Partial:
+    def partial(self, images: np.ndarray, numbers: np.ndarray, pilot: dict[str, np.ndarray]) -> Partial:
         """The partial of one shard: images (n, H, W, 3) uint8 with their ``numbers`` (n,), named in errors."""
         accumulators: dict[str, Accumulator] = {}
         rows: dict[str, list[list[Tensor]]] = {}
         for start in range(0, len(images), BATCH):
             part = slice(start, start + BATCH)
-            for key, activations in self._forward(images[part], list(numbers[part])).items():
+            for key, activations in self._forward(images[part], numbers[part].tolist()).items():
                 if len(activations[0]) == len(images[part]):
                     rows.setdefault(key, []).append(activations)
                     continue

@@ -45,7 +45,7 @@ class Pool:
         done: Callable[[Item, Any], None],
         tick: Callable[[], None] = lambda: None,
     ) -> None:
-        """``call(actor, item)`` for every item, in order as far as actors are free; ``done(item, result)`` as each ends.
+        """``call(actor, item)`` for every item as actors become free; ``done(item, result)`` as each ends.
 
         ``tick`` is called at least once a second. Raises what an item raised, and UserError where one item has been
         in hand of too many dying actors.

@@ -33,9 +33,7 @@ class Chosen:
     rank: np.ndarray
 
 
-def choose(
-    images: np.ndarray, positions: int, total_images: int, wanted: int = WANTED, *, seed: int = 0
-) -> Chosen:
+def choose(images: np.ndarray, positions: int, total_images: int, wanted: int = WANTED, *, seed: int = 0) -> Chosen:
     """The samples taken from a shard of the image numbers ``images``, out of ``total_images`` in all.
 
     positions is the number of positions of the layer, 1 where it is fully connected. Over shards that hold
@@ -50,8 +48,7 @@ def choose(
     images = np.asarray(images, np.int64)
     if len(images) and not 0 <= images.min() <= images.max() < total_images:
         raise ValueError(
-            f"image numbers run from {images.min()} to {images.max()}; "
-            f"they must be from 0 to {total_images - 1}"
+            f"image numbers run from {images.min()} to {images.max()}; they must be from 0 to {total_images - 1}"
         )
     place = np.full(total_images, -1)
     place[images] = np.arange(len(images))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import ray
-
 from raycv import checkpoints, cluster, record
 from raycv.collect.actors import Pass, Reduction, ShardActor
 from raycv.collect.collector import Groups, untrained
@@ -151,7 +149,7 @@ def _width(store: RunStore, key: str, task: Pass, work: list[Shard]) -> int:
     with store.open_arrays(task.partial_path(work[0].number)) as arrays:
         if f"moments/{key}/widths" in arrays:
             return int(arrays[f"moments/{key}/widths"].max())
-        return max(arrays[name].shape[1] for name in arrays if name.startswith(f"rows/{key}/"))
+        return max(int(arrays[name].shape[1]) for name in arrays if name.startswith(f"rows/{key}/"))
 
 
 def _index(source: Source, groups: Groups, reductions: list[Reduction], identity: str) -> dict[str, Any]:

@@ -142,9 +142,7 @@ def _read_parquet(uri: str, read: Any) -> Any:
             raise UserError(f"{uri} is not a readable Parquet file; download or write it again.") from None
 
 
-def open_parquet(
-    root: str, files: Sequence[str], image_column: str | None, label_column: str | None
-) -> ParquetReader:
+def open_parquet(root: str, files: Sequence[str], image_column: str | None, label_column: str | None) -> ParquetReader:
     """The reader of ``files`` (paths below ``root``). Raises UserError for missing columns or an unreadable file."""
 
     def footer(name: str) -> tuple[pa.Schema, tuple[int, ...]]:
@@ -181,13 +179,11 @@ def open_parquet(
 
 def _is_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+        return bool(kind.get_field_index("bytes") >= 0)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _column(
-    schema: pa.Schema, uri: str, what: str, named: str | None, usual: Sequence[str], fits: Any
-) -> str:
+def _column(schema: pa.Schema, uri: str, what: str, named: str | None, usual: Sequence[str], fits: Any) -> str:
     """The column the user named, or the one of a usual name, or the only one of a fitting type."""
     fitting = [f.name for f in schema if fits(f.type)]
     if named is not None:

@@ -67,7 +67,9 @@ class Source:
                 "(test splits on the Hub often have none)."
             )
         if not 0 <= item.label < self.classes:
-            raise UserError(f"The image in {item.origin} has the label {item.label}; allowed are 0 to {self.classes - 1}.")
+            raise UserError(
+                f"The image in {item.origin} has the label {item.label}; allowed are 0 to {self.classes - 1}."
+            )
         return item.label
 
 
@@ -75,7 +77,11 @@ def _pixels(item: Item, resize: int) -> np.ndarray:
     if item.content is None:
         raise UserError(f"There is no image in {item.origin}; every row needs its image's bytes.")
     try:
-        image = Image.fromarray(item.content) if isinstance(item.content, np.ndarray) else Image.open(io.BytesIO(item.content))
+        image = (
+            Image.fromarray(item.content)
+            if isinstance(item.content, np.ndarray)
+            else Image.open(io.BytesIO(item.content))
+        )
         image = image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded.") from None
@@ -84,9 +90,7 @@ def _pixels(item: Item, resize: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def open_source(
-    uri: str, split: Split, *, image_column: str | None = None, label_column: str | None = None
-) -> Source:
+def open_source(uri: str, split: Split, *, image_column: str | None = None, label_column: str | None = None) -> Source:
     """Open one split of the images ``uri``: the embedded subset, Parquet, an ImageFolder tree or CIFAR10's root.
 
     Which layout it is, is seen from what is there. Raises UserError where it is none, or the split is missing or

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from raycv.errors import UserError
 from raycv.figures.matchings import partners
@@ -45,6 +45,8 @@ def correlation_matrices(
     for panel, (title, matrix, x, y) in zip(axes.ravel(), panels, strict=True):
         image = panel.imshow(np.ma.masked_invalid(matrix), cmap=grey, vmin=low, vmax=high)
         panel.set_anchor("W")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.yaxis.set_major_locator(MaxNLocator(integer=True))
         label(panel, title, x, y)
     axes[1, 1].xaxis.set_major_formatter(_units_at(columns))
     axes[1, 1].yaxis.set_major_formatter(_units_at(rows))

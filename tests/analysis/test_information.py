@@ -79,14 +79,10 @@ class TestBins:
         assert codes[0, :3].tolist() == [0, 0, 0]
         assert 0 < codes[0, 3] < codes[0, 4]
 
-    @given(
-        arrays.arrays(np.float32, (37, 2), elements=st.floats(-1, 3, width=32)), st.sampled_from([1, 4, 20])
-    )
+    @given(arrays.arrays(np.float32, (37, 2), elements=st.floats(-1, 3, width=32)), st.sampled_from([1, 4, 20]))
     def test_a_code_is_the_number_of_edges_below(self, samples: np.ndarray, bins: int) -> None:
         edges = bin_edges(samples, bin_mass=1 / bins)
-        expected = [
-            np.searchsorted(e, column, side="left") for e, column in zip(edges, samples.T, strict=True)
-        ]
+        expected = [np.searchsorted(e, column, side="left") for e, column in zip(edges, samples.T, strict=True)]
         np.testing.assert_array_equal(encode(samples, edges), expected)
 
     def test_many_units_and_half_precision(self) -> None:

@@ -23,7 +23,7 @@ def best_total(similarity: np.ndarray) -> float:
     rows, columns = similarity.shape
     if rows > columns:
         return best_total(similarity.T)
-    return max(sum(similarity[range(rows), list(p)]) for p in itertools.permutations(range(columns), rows))
+    return max(float(similarity[range(rows), list(p)].sum()) for p in itertools.permutations(range(columns), rows))
 
 
 @settings(max_examples=100, deadline=None)
@@ -57,7 +57,7 @@ def test_renumbering_units_renumbers_partners(seed: int, units: int) -> None:
 
 def test_a_shuffled_copy_matches_perfectly() -> None:
     order = np.random.default_rng(0).permutation(40)
-    similarity = np.corrcoef(np.random.default_rng(1).standard_normal((40, 500)))[:, order]
+    similarity = np.asarray(np.corrcoef(np.random.default_rng(1).standard_normal((40, 500))))[:, order]
     for method in (semi_matching, bipartite_matching):
         found = method(similarity)
         np.testing.assert_array_equal(order[found.columns], np.arange(40))

@@ -39,7 +39,7 @@ def test_correlations_equal_corrcoef(rows: int, widths: tuple[int, ...]) -> None
     samples = activations(rows, rows, widths)
     m = accumulate(samples, pieces=3 if rows > 3 else 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        oracle = np.corrcoef(np.concatenate(samples, axis=1).astype(np.float64), rowvar=False)
+        oracle = np.asarray(np.corrcoef(np.concatenate(samples, axis=1).astype(np.float64), rowvar=False))
     bounds = offsets(widths)
     for a in range(len(widths)):
         for b in range(len(widths)):
@@ -52,7 +52,7 @@ def test_large_means_keep_their_digits(ratio: float) -> None:
     """Values whose mean is ``ratio`` times their spread: hopeless in float32 without the pilot."""
     samples = [s + np.float32(ratio) for s in activations(1, 20_000, (6, 6))]
     m = accumulate(samples)
-    oracle = np.corrcoef(np.concatenate(samples, axis=1).astype(np.float64), rowvar=False)
+    oracle = np.asarray(np.corrcoef(np.concatenate(samples, axis=1).astype(np.float64), rowvar=False))
     np.testing.assert_allclose(correlation(m, 0, 1), oracle[:6, 6:], atol=5e-6)
     np.testing.assert_allclose(mean(m), np.concatenate(samples, axis=1).astype(np.float64).mean(0), rtol=1e-7)
 

@@ -28,9 +28,7 @@ def test_any_sharding_takes_the_same_samples(total: int, positions: int, wanted:
     order = rng.permutation(total)
     whole = taken(np.arange(total), choose(np.arange(total), positions, total, wanted, seed=seed))
     cuts = np.sort(rng.integers(0, total + 1, 4))
-    shards = [
-        taken(part, choose(part, positions, total, wanted, seed=seed)) for part in np.split(order, cuts)
-    ]
+    shards = [taken(part, choose(part, positions, total, wanted, seed=seed)) for part in np.split(order, cuts)]
     assert sum(map(len, shards)) == len(whole) == len(set(whole.values())) == min(wanted, total * positions)
     assert {rank: place for shard in shards for rank, place in shard.items()} == whole
     assert sorted(whole) == list(range(len(whole)))
@@ -60,9 +58,7 @@ def test_exactly_60000_of_a_set_too_large_to_list() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("total", "positions", "wanted"), [(500, 1024, 60_000), (10_000, 169, 60_000)])
-def test_images_positions_and_neighbours_are_taken_evenly(
-    total: int, positions: int, wanted: int, seed: int
-) -> None:
+def test_images_positions_and_neighbours_are_taken_evenly(total: int, positions: int, wanted: int, seed: int) -> None:
     chosen = choose(np.arange(total), positions, total, wanted, seed=seed)
     for which, size in ((chosen.image, total), (chosen.position, positions)):
         counts = np.bincount(which, minlength=size)
@@ -78,9 +74,7 @@ def test_images_positions_and_neighbours_are_taken_evenly(
 
 def test_seeds_choose_different_samples() -> None:
     images = np.arange(100)
-    first, second = (
-        set(taken(images, choose(images, 100, 100, 1000, seed=seed)).values()) for seed in (0, 1)
-    )
+    first, second = (set(taken(images, choose(images, 100, 100, 1000, seed=seed)).values()) for seed in (0, 1))
     assert abs(len(first & second) - 100) < 50  # independent choices of a tenth share a hundredth
 
 
