@@ -14,8 +14,8 @@ from scipy.stats import wasserstein_distance
 class ActivityRanking:
     """One net's curve of figure 17.
 
-    ``units`` (S,) are unit numbers by falling mean activation, ``means`` (S,) those means. Units that never fire
-    (mean 0) come last and are named in ``silent``; among equal means the lower number is first.
+    ``units`` (S,) are unit numbers by falling mean activation, ``means`` (S,) those means. Units that never
+    fire (mean 0) come last and are named in ``silent``; among equal means the lower number is first.
     """
 
     units: NDArray[np.int64]
@@ -27,7 +27,7 @@ class ActivityRanking:
         return self.units[: len(self.units) - len(self.silent)][:count]
 
     def least_active(self, count: int) -> NDArray[np.int64]:
-        """Numbers of the ``count`` least active units that fire at all, the least active last, as in figure 18."""
+        """Numbers of the ``count`` least active units that fire at all, the least active last."""
         return self.units[: len(self.units) - len(self.silent)][::-1][:count][::-1]
 
 
@@ -35,10 +35,11 @@ class ActivityRanking:
 class ActivitySpread:
     """How much mean activations vary between the units of a net and between N nets, silent units left out.
 
-    ``highest`` and ``lowest`` (N,): the largest and smallest mean of each net; ``decades`` (N,): log10 of their ratio.
-    ``rank_ratio`` (R,): at each rank, highest first, the largest mean over the smallest mean of the nets at that rank.
-    R is the least number of units that fire in a net; a net with more gives its R evenly spaced quantiles.
-    ``distance`` (N, N): between the nets' distributions of log10 mean, the 1-Wasserstein distance, in decades.
+    ``highest`` and ``lowest`` (N,): the largest and smallest mean of each net; ``decades`` (N,): log10 of
+    their ratio. ``rank_ratio`` (R,): at each rank, highest first, the largest mean over the smallest mean of
+    the nets at that rank. R is the least number of units that fire in a net; a net with more gives its R
+    evenly spaced quantiles. ``distance`` (N, N): between the nets' distributions of log10 mean, the
+    1-Wasserstein distance, in decades.
     """
 
     highest: NDArray[np.float64]
@@ -59,7 +60,7 @@ class ActivitySpread:
 
 
 def activity_ranking(means: NDArray[np.floating]) -> ActivityRanking:
-    """Order the units of one layer of one net by mean activation ``means`` (S,), over samples (and positions).
+    """Order the units of one layer of one net by mean activation ``means`` (S,) over samples (and positions).
 
     Raises ValueError unless the means are those of units after a ReLU: finite and not negative.
     """

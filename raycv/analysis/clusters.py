@@ -16,10 +16,10 @@ from sklearn.metrics import adjusted_rand_score
 class ClusterMetrics:
     """Similarities of k clusters.
 
-    ``between_net_similarity`` (k,) is the mean correlation over all pairs of a source unit and a target unit of the
-    cluster; 0 where the cluster holds units of one net only, as in the paper's figure 16.
-    ``within_net_similarity`` (k,) is (Sim_X→X + Sim_Y→Y) / 2 with Sim_X→X the mean over all ordered pairs of the
-    cluster's units in X, a unit with itself included; of a cluster in one net only, that net's mean.
+    ``between_net_similarity`` (k,) is the mean correlation over all pairs of a source unit and a target unit
+    of the cluster; 0 where the cluster holds units of one net only, as in the paper's figure 16.
+    ``within_net_similarity`` (k,) is (Sim_X→X + Sim_Y→Y) / 2 with Sim_X→X the mean over all ordered pairs of
+    the cluster's units in X, a unit with itself included; of a cluster in one net only, that net's mean.
     ``units_per_net`` (k, 2) counts the units in the source net and in the target net.
     """
 
@@ -34,18 +34,19 @@ class ClusterMetrics:
 
     @property
     def order(self) -> NDArray[np.int64]:
-        """Cluster numbers by falling between-net similarity: the horizontal axis of figure 16 for both curves."""
+        """Cluster numbers by falling between-net similarity: the horizontal axis of figure 16."""
         return np.argsort(-self.between_net_similarity, kind="stable")
 
 
 def cluster_metrics(
     correlation: NDArray[np.floating], n_source: int, labels: NDArray[np.int64]
 ) -> ClusterMetrics:
-    """Metrics of the clusters ``labels`` (n,), numbers 0 .. k−1 or −1 for units in none, in ``correlation`` (n, n).
+    """Metrics of the clusters ``labels`` (n,), 0 .. k−1 or −1 for a unit in none, in ``correlation`` (n, n).
 
-    The first ``n_source`` units are the source net's. The correlations enter as they are, negative ones and those
-    under any threshold too. In S.3.5 both sums are divided by the number of units squared; of a cluster with n_X
-    units in one net and n_Y in the other we divide by n_X·n_Y, which is the same where they are equal.
+    The first ``n_source`` units are the source net's. The correlations enter as they are, negative ones and
+    those under any threshold too. In S.3.5 both sums are divided by the number of units squared; of a cluster
+    with n_X units in one net and n_Y in the other we divide by n_X·n_Y, which is the same where they are
+    equal.
     """
     check_nets(len(labels), n_source)
     k = int(labels.max(initial=-1)) + 1
@@ -67,7 +68,7 @@ def _pair_sums(
     net: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """(k, 2, 2): correlations summed over the pairs of members of a cluster, by net of the one and of the other.
+    """(k, 2, 2): correlations summed over the pairs of members of a cluster, by the nets of the two.
 
     Cluster c has the members from position ``ends[c − 1]`` up to ``ends[c]``.
     """
@@ -84,8 +85,9 @@ def _pair_sums(
 def stability(partitions: Sequence[NDArray[np.int64]]) -> float:
     """Mean adjusted Rand index (Hubert & Arabie, 1985) over all pairs of partitions (n,) of the same units.
 
-    1 where all agree, about 0 for independent ones; 1 for a single partition. Units labelled −1 in any partition are
-    left out. Feed it one clustering's ``restart_labels``, or the ``labels`` found with several seeds.
+    1 where all agree, about 0 for independent ones; 1 for a single partition. Units labelled −1 in any
+    partition are left out. Feed it one clustering's ``restart_labels``, or the ``labels`` found with several
+    seeds.
     """
     stacked = np.stack(partitions)
     labelled = stacked[:, (stacked >= 0).all(axis=0)]
@@ -97,6 +99,6 @@ def check_nets(n_units: int, n_source: int) -> None:
     """Raise ValueError unless ``n_source`` leaves at least one unit in either net."""
     if not 0 < n_source < n_units:
         raise ValueError(
-            f"n_source must be from 1 to {n_units - 1}, one unit at least in each net of {n_units} units in all, "
+            f"n_source must be from 1 to {n_units - 1}, at least one of the {n_units} units in each net, "
             f"got {n_source}"
         )

@@ -1,4 +1,4 @@
-"""Neuron similarity graphs (paper, S.3.1): units are vertices, correlations above a threshold are edge weights."""
+"""Neuron similarity graphs (paper, S.3.1): units as vertices, correlations above a threshold as edges."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ def combined_correlation(source: Floats, cross: Floats, target: Floats) -> Float
 
 
 def similarity_graph(correlation: Floats, threshold: float = 0.0) -> NDArray[np.float64]:
-    """Edge weights (n, n) of the graph of a symmetric correlation matrix (n, n): symmetric, with zero diagonal.
+    """Edge weights (n, n) of the graph of a correlation matrix (n, n): symmetric, with zero diagonal.
 
-    Two different units are joined by an edge of weight c_pq where c_pq > ``threshold``. Of a net's own matrix this is
-    the paper's single-net graph G_X, of ``combined_correlation`` the combined graph G_X + G_Y + G_XY. A dead unit,
-    whose row and column are NaN, has no edge.
+    Two different units are joined by an edge of weight c_pq where c_pq > ``threshold``. Of a net's own matrix
+    this is the paper's single-net graph G_X, of ``combined_correlation`` the combined graph G_X + G_Y + G_XY.
+    A dead unit, whose row and column are NaN, has no edge.
 
-    Raises ValueError for a matrix that is not square and symmetric (to 1e-6), has infinite entries or NaN outside the
-    rows and columns of dead units, and for a negative threshold (the Laplacian needs weights of one sign).
+    Raises ValueError for a matrix that is not square and symmetric (to 1e-6), has infinite entries or NaN
+    outside the rows and columns of dead units, and for a negative threshold (the Laplacian needs weights of
+    one sign).
     """
     if correlation.ndim != 2 or correlation.shape[0] != correlation.shape[1]:
         raise ValueError(f"the correlation matrix must be square, got shape {correlation.shape}")
     missing = np.isnan(correlation)
     np.fill_diagonal(missing, True)
-    dead = missing.all(axis=1)
+    dead = np.all(missing, axis=1)
     np.fill_diagonal(missing, False)
     _check_missing(missing, dead, dead)
     for first in range(0, len(correlation), 1024):  # in strips, for the sake of memory
@@ -51,12 +52,14 @@ def similarity_graph(correlation: Floats, threshold: float = 0.0) -> NDArray[np.
 def between_net_graph(cross: Floats, threshold: float = 0.0) -> NDArray[np.float64]:
     """Edge weights (S_a + S_b, S_a + S_b) of the bipartite graph G_XY of between-net correlations (S_a, S_b).
 
-    Dead units are NaN rows or columns of ``cross`` and have no edge. Raises ValueError as ``similarity_graph`` does.
+    Dead units are NaN rows or columns of ``cross`` and have no edge. Raises ValueError as
+    ``similarity_graph`` does.
     """
     missing = np.isnan(cross)
-    _check_missing(missing, missing.all(axis=1), missing.all(axis=0))
+    _check_missing(missing, np.all(missing, axis=1), np.all(missing, axis=0))
     s_a, s_b = cross.shape
-    return combined_correlation(np.zeros((s_a, s_a)), _above(cross, threshold), np.zeros((s_b, s_b)))
+    edges = _above(cross, threshold)
+    return np.block([[np.zeros((s_a, s_a)), edges], [edges.T, np.zeros((s_b, s_b))]])
 
 
 def _check_missing(

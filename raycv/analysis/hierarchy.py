@@ -1,4 +1,4 @@
-"""Hierarchical spectral clustering (paper, S.3.4): clusters too large are split again and again, into a tree."""
+"""Hierarchical spectral clustering (paper, S.3.4): too large clusters are split again, into a tree."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from raycv.analysis.spectral import SpectralClusters, number_by_size
 class ClusterTree:
     """Nodes 0 .. k−1 are the clusters that were split, under their old numbers; children have larger numbers.
 
-    ``parent`` (nodes,) is −1 for the first k nodes; ``leaf`` (units,) is the node without children that holds the
-    unit, −1 for an isolated one.
+    ``parent`` (nodes,) is −1 for the first k nodes; ``leaf`` (units,) is the node without children that holds
+    the unit, −1 for an isolated one.
     """
 
     parent: NDArray[np.int64]
@@ -30,7 +30,7 @@ class ClusterTree:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(units,): the final clusters, numbered 0 .. leaves−1 in the order of ``leaves``; −1 for isolated units."""
+        """(units,): the final clusters, numbered in the order of ``leaves``; −1 for isolated units."""
         return np.where(self.leaf < 0, -1, np.searchsorted(self.leaves, self.leaf))
 
     def members(self, node: int) -> NDArray[np.int64]:
@@ -45,18 +45,18 @@ class ClusterTree:
 def split_clusters(
     clusters: SpectralClusters, *, alpha: float = 0.025, seed: int = 0, restarts: int = 10
 ) -> ClusterTree:
-    """Split every cluster of more than ``limit`` = 2·alpha·S = alpha·(S_a + S_b) units by k-means, and its parts again.
+    """Split every cluster of more than 2·alpha·S = alpha·(S_a + S_b) units, the limit, and its parts again.
 
-    k-means runs on the cluster's rows of the embedding that made the clusters (k eigenvectors). The paper does not say
-    into how many parts: here ⌈size / limit⌉, as few as could do. Every leaf has at most ``limit`` units.
+    k-means runs on the cluster's rows of the embedding that made the clusters (k eigenvectors). The paper
+    does not say into how many parts: here ⌈size / limit⌉, as few as could do. No leaf exceeds the limit.
 
-    Raises ValueError where ``limit`` is below one unit.
+    Raises ValueError where the limit is below one unit.
     """
     limit = alpha * len(clusters.labels)
     if not limit >= 1:
         raise ValueError(
             f"alpha = {alpha} allows {limit:g} units to a cluster of {len(clusters.labels)} units in all: "
-            f"alpha must be {1 / len(clusters.labels):.2g} or more"
+            f"alpha must be 1/{len(clusters.labels)} or more"
         )
     units, embedding = clusters.spectrum.units, clusters.spectrum.embedding[:, : clusters.k]
     parent = [-1] * clusters.k

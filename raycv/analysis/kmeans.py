@@ -1,8 +1,9 @@
 """k-means on few points in many dimensions, by way of their scalar products.
 
-The rows of a spectral embedding are points in as many dimensions as there are clusters, so the n·k·d arithmetic of
-Lloyd's distances is almost cubic. All that k-means asks of the points are scalar products: with the Gram matrix at
-hand a seeding step reads one row of it, and an iteration costs n·k plus n per point that moves.
+The rows of a spectral embedding are points in as many dimensions as there are clusters, so the n·k·d
+arithmetic of Lloyd's distances is almost cubic. All that k-means asks of the points are scalar products: with
+the Gram matrix at hand a seeding step reads one row of it, and an iteration costs n·k plus n per point that
+moves.
 """
 
 from __future__ import annotations
@@ -31,11 +32,17 @@ class KMeans(NamedTuple):
 def kmeans(points: NDArray[np.float64], k: int, *, restarts: int, rng: np.random.Generator) -> KMeans:
     """Minimise Σ_i ‖x_i − μ(label_i)‖² over labels in 0 .. k−1, μ(c) being the mean of the points labelled c.
 
-    ``points`` is (n, d), 1 <= k <= n. Each restart is greedy k-means++ seeding (Arthur & Vassilvitskii, 2007, with
-    2 + ⌊ln k⌋ candidates a step, as in ``sklearn.cluster.KMeans``) and Lloyd's iterations until no point moves.
-    A cluster's last point never leaves it, so all k clusters have members even where points coincide.
+    ``points`` is (n, d), 1 <= k <= n. Each restart is greedy k-means++ seeding (Arthur & Vassilvitskii, 2007,
+    with 2 + ⌊ln k⌋ candidates a step, as in ``sklearn.cluster.KMeans``) and Lloyd's iterations until no point
+    moves. A cluster's last point never leaves it, so all k clusters have members even where points coincide.
+    Raises ValueError for other k, and for no restart.
     Time O(restarts · n · (n + k · iterations)) after one product O(n² d); memory O(n²).
     """
+    if not 1 <= k <= len(points) or restarts < 1:
+        raise ValueError(
+            f"k-means needs k from 1 to the {len(points)} points and at least 1 restart, "
+            f"got k = {k} and {restarts} restarts"
+        )
     gram = points @ points.T
     candidates = 2 + int(np.log(k))
     draws = rng.random((restarts, k, candidates))
@@ -89,19 +96,20 @@ def _lloyd(gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArra
                 moved = True
         if not moved:
             break
-    return own.sum()
+    inertia: float = own.sum()
+    return inertia
 
 
 @njit(cache=True, nogil=True)
 def _seed(
     gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Greedy k-means++: gives every point its nearest centre in ``labels``; returns the squared distances to them."""
+    """Greedy k-means++: each point's nearest centre goes to ``labels``, its squared distance is returned."""
     n, k = gram.shape[0], draws.shape[0]
     squares = np.diag(gram).copy()
     labels[:] = 0
     first = int(draws[0, 0] * n)
-    nearest = np.maximum(squares + squares[first] - 2.0 * gram[first], 0.0)
+    nearest: NDArray[np.float64] = np.maximum(squares + squares[first] - 2.0 * gram[first], 0.0)
     nearest[first] = 0.0
     is_centre = np.zeros(n, dtype=np.bool_)
     is_centre[first] = True

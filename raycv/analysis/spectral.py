@@ -1,19 +1,19 @@
 """Spectral clustering of the units of two nets: many-to-many matching (paper, S.3.2).
 
-The combined similarity graph has weights w_pq = corr(p, q) where that is above a threshold τ, and w_pp = 0. Of its
-Laplacian L = D − W (von Luxburg, 2007, "A tutorial on spectral clustering") the k eigenvectors of smallest eigenvalue
-are the columns of an embedding, and k-means on its rows gives k clusters.
+The combined similarity graph has weights w_pq = corr(p, q) where that is above a threshold τ, and w_pp = 0.
+Of its Laplacian L = D − W (von Luxburg, 2007, "A tutorial on spectral clustering") the k eigenvectors of
+smallest eigenvalue are the columns of an embedding, and k-means on its rows gives k clusters.
 
 What happens at the edges of that definition:
 
-- A unit without an edge above τ, dead units among them, would be a zero eigenvalue and a cluster of its own and use up
-  one of the k eigenvectors. Such units are set aside first: label −1, numbers in ``isolated``. k counts the clusters of
-  the units that have an edge.
-- A graph in c connected pieces has the eigenvalue 0 c times. Every basis of those c eigenvectors gives the same
-  distances between rows, so any k >= c is well defined. For k < c a choice of eigenvectors, and with it the clusters,
-  would be arbitrary: ValueError.
-- Where the k-th and the next eigenvalue are equal (exactly symmetric graphs) the embedding is arbitrary in the same
-  way, but it is the same at every call.
+- A unit without an edge above τ, dead units among them, would be a zero eigenvalue and a cluster of its own
+  and use up one of the k eigenvectors. Such units are set aside first: label −1, numbers in ``isolated``. k
+  counts the clusters of the units that have an edge.
+- A graph in c connected pieces has the eigenvalue 0 c times. Every basis of those c eigenvectors gives the
+  same distances between rows, so any k >= c is well defined. For k < c a choice of eigenvectors, and with it
+  the clusters, would be arbitrary: ValueError.
+- Where the k-th and the next eigenvalue are equal (exactly symmetric graphs) the embedding is arbitrary in
+  the same way, but it is the same at every call.
 
 Units are first put in order of their degree. So neither the numbering of the units nor the order of the nets
 matters: permuted input gives the permuted labels, but for graphs with units of equal degree.
@@ -42,9 +42,9 @@ DENSE_UP_TO = 4096  # units; above, Lanczos iterations beat the reduction to tri
 class Spectrum:
     """The smallest eigenvalues of a graph's Laplacian and their eigenvectors, which serve every k.
 
-    ``units`` (n,) are the numbers of the n units that have an edge, by rising degree, and ``isolated`` those of the
-    others; ``eigenvalues`` (m,) ascend, the first ``pieces`` of them 0; row i of ``embedding`` (n, m) belongs to
-    unit ``units[i]``.
+    ``units`` (n,) are the numbers of the n units that have an edge, by rising degree, and ``isolated`` those
+    of the others; ``eigenvalues`` (m,) ascend, the first ``pieces`` of them 0; row i of ``embedding`` (n, m)
+    belongs to unit ``units[i]``.
     """
 
     units: NDArray[np.int64]
@@ -58,10 +58,11 @@ class Spectrum:
 class SpectralClusters:
     """k clusters of the units of two nets, numbered 0 .. k−1 by falling size.
 
-    ``labels`` (S_a + S_b,): each unit's cluster, −1 for the ``isolated`` ones, that have no edge above the threshold.
-    ``eigenvalues`` (m,), m > k where there are as many: the Laplacian's smallest, ascending, of the graph without
-    isolated units. ``metrics``: similarities per cluster. ``restart_labels`` (restarts, S_a + S_b): what every restart
-    of k-means found, the one of least ``inertia`` being ``labels``, under numbers of its own.
+    ``labels`` (S_a + S_b,): each unit's cluster, −1 for the ``isolated`` ones, that have no edge above the
+    threshold. ``eigenvalues`` (m,), m > k where there are as many: the Laplacian's smallest, ascending, of
+    the graph without isolated units. ``metrics``: similarities per cluster. ``restart_labels`` (restarts, S_a
+    + S_b): what every restart of k-means found, the one of least ``inertia`` being ``labels``, under numbers
+    of its own.
     """
 
     labels: NDArray[np.int64]
@@ -85,7 +86,7 @@ class SpectralClusters:
 
     @property
     def restart_stability(self) -> float:
-        """Mean adjusted Rand index over all pairs of restarts: 1 where k-means always finds the same clusters."""
+        """Mean adjusted Rand index over all pairs of restarts: 1 where all find the same clusters."""
         return stability(list(self.restart_labels))
 
 
@@ -100,16 +101,18 @@ def spectral_clusters(
     restarts: int = 10,
     k_range: tuple[int, int] = (2, 200),
 ) -> SpectralClusters:
-    """Cluster the units of a combined correlation matrix (S_a + S_b, S_a + S_b), the first ``n_source`` the source's.
+    """Cluster the units of a combined correlation matrix (S_a + S_b, S_a + S_b); S_a is ``n_source``.
 
-    ``k`` None takes the k of the largest relative eigengap (see ``relative_eigengaps``) in ``k_range``, both ends
-    included, cut to what the graph allows: 1 where only two units have an edge. A graph in c >= 2 pieces has the
-    largest gap possible at k = c; start ``k_range`` above c to look for structure inside the pieces.
-    ``normalized`` uses the random-walk Laplacian D⁻¹L (Shi & Malik, 2000), as ``sklearn.cluster.SpectralClustering``
-    does, in place of the paper's L. The answer depends on the arguments alone, ``seed`` included.
+    ``k`` None takes the k of the largest relative eigengap (see ``relative_eigengaps``) in ``k_range``, both
+    ends included, cut to what the graph allows: 1 where only two units have an edge. A graph in c >= 2 pieces
+    has the largest gap possible at k = c; start ``k_range`` above c to look for structure inside the pieces.
+    ``normalized`` uses the random-walk Laplacian D⁻¹L (Shi & Malik, 2000), as
+    ``sklearn.cluster.SpectralClustering`` does, in place of the paper's L. The answer depends on the
+    arguments alone, ``seed`` included.
 
-    Raises ValueError for a malformed matrix (see ``similarity_graph``), for ``n_source`` out of range, for a threshold
-    that leaves no edge, and for k not from the number of connected pieces to that of units with an edge.
+    Raises ValueError for a malformed matrix (see ``similarity_graph``), for ``n_source`` out of range, for a
+    threshold that leaves no edge, and for k not from the number of connected pieces to that of units with an
+    edge.
     """
     check_nets(len(correlation), n_source)
     graph = _connected_graph(correlation, threshold)
@@ -137,8 +140,8 @@ def sweep_clusters(
 ) -> list[SpectralClusters]:
     """``spectral_clusters`` for every k of ``ks``, in that order, from one eigendecomposition.
 
-    ``ks`` None takes every k of ``k_range`` that the graph allows, possibly none. A k in ``ks`` that the graph does not
-    allow is a ValueError before anything is computed.
+    ``ks`` None takes every k of ``k_range`` that the graph allows, possibly none. A k in ``ks`` that the
+    graph does not allow is a ValueError before anything is computed.
     """
     check_nets(len(correlation), n_source)
     graph = _connected_graph(correlation, threshold)
@@ -152,17 +155,17 @@ def sweep_clusters(
 
 
 def relative_eigengaps(eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(λ_{k+1} − λ_k) / λ_{k+1} for k = 1 .. m−1 of ascending ``eigenvalues`` (m,): from 0 to 1, entry k−1 for k.
+    """(λ_{k+1} − λ_k) / λ_{k+1} of ascending ``eigenvalues`` (m,), entry k−1 for k = 1 .. m−1: from 0 to 1.
 
-    A jump from 0 counts 1, a step from 0 to 0 counts 0, and so do steps within 1e-9 of the largest eigenvalue given,
-    which are rounding.
+    A jump from 0 counts 1, a step from 0 to 0 counts 0, and so do steps within 1e-9 of the largest eigenvalue
+    given, which are rounding.
     """
     floor = 1e-9 * eigenvalues[-1] or 1.0
     return np.diff(eigenvalues) / (eigenvalues[1:] + floor)
 
 
 def choose_k(eigenvalues: NDArray[np.float64], lowest: int, highest: int) -> int:
-    """The k in ``lowest`` .. ``highest`` of the largest relative eigengap, the smallest of equals (S.3.2, footnote 12).
+    """The k in ``lowest`` .. ``highest`` of the largest relative eigengap (footnote 12), the first of equals.
 
     Raises ValueError unless 1 <= lowest <= highest < m for ``eigenvalues`` (m,).
     """
@@ -211,14 +214,16 @@ def _check_k(k: int, graph: _Graph) -> None:
 def _spectrum(graph: _Graph, count: int, normalized: bool) -> Spectrum:
     """The ``count`` smallest eigenpairs, or as many as there are, but no fewer than the graph has pieces.
 
-    The eigenvectors of eigenvalue 0 are known: constant on one piece (times √degree for the normalised Laplacian),
-    zero elsewhere. They are moved above the spectrum, so that the solver meets a positive definite matrix and no
-    multiple eigenvalue 0, which Lanczos iterations could miss.
+    The eigenvectors of eigenvalue 0 are known: constant on one piece (times √degree for the normalised
+    Laplacian), zero elsewhere. They are moved above the spectrum, so that the solver meets a positive
+    definite matrix and no multiple eigenvalue 0, which Lanczos iterations could miss.
     """
     n = len(graph.units)
     degree = graph.weights.sum(axis=1)
     scale = np.sqrt(degree) if normalized else np.ones(n)  # L or D^-½ L D^-½
-    laplacian = -graph.weights / np.outer(scale, scale)
+    laplacian = -graph.weights
+    laplacian /= scale[:, None]
+    laplacian /= scale
     laplacian[np.diag_indices(n)] = degree / scale**2
     null = np.zeros((n, graph.pieces))
     null[np.arange(n), graph.piece] = scale
@@ -246,7 +251,7 @@ def _dense(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64]
 
 
 def _iterative(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same for a positive definite matrix by Lanczos iterations on its inverse, formed in the matrix's own memory.
+    """The same for a positive definite matrix by Lanczos iterations on its inverse, formed in its own memory.
 
     Beside that it needs the (n, 2·count + 1) numbers of the Lanczos basis.
     """
@@ -284,7 +289,7 @@ def _cluster(
 
 
 def number_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The same partition with clusters numbered by falling size; of equal sizes, the one that appears first is first."""
+    """The same partition with clusters numbered by falling size, equal sizes by first appearance."""
     _, first, inverse, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
     rank = np.empty(len(sizes), dtype=np.int64)
     rank[np.lexsort((first, -sizes))] = np.arange(len(sizes))
