@@ -53,7 +53,7 @@ def kmeans(points: NDArray[np.float64], k: int, *, restarts: int, rng: np.random
 
 @njit(cache=True, nogil=True)
 def _lloyd(gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """One restart: fills ``labels`` (n,) and returns the inertia. ``draws`` (k, candidates) are uniform in [0, 1)."""
+    """One restart: fills ``labels`` (n,), returns the inertia. ``draws`` (k, candidates) are from [0, 1)."""
     n, k = gram.shape[0], draws.shape[0]
     own = _seed(gram, draws, labels)  # squared distance of each point to its centre
     sizes = np.zeros(k, dtype=np.int64)

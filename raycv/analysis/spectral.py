@@ -157,8 +157,8 @@ def sweep_clusters(
 def relative_eigengaps(eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
     """(λ_{k+1} − λ_k) / λ_{k+1} of ascending ``eigenvalues`` (m,), entry k−1 for k = 1 .. m−1: from 0 to 1.
 
-    A jump from 0 counts 1, a step from 0 to 0 counts 0, and so do steps within 1e-9 of the largest eigenvalue
-    given, which are rounding.
+    A jump from 0 counts 1 and a step from 0 to 0 counts 0. Beside 1e-9 of the largest eigenvalue given, which
+    is added to the denominator, rounding errors count nearly 0 too.
     """
     floor = 1e-9 * eigenvalues[-1] or 1.0
     return np.diff(eigenvalues) / (eigenvalues[1:] + floor)
