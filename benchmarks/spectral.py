@@ -11,10 +11,10 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from sklearn.cluster import KMeans, SpectralClustering
 
 from raycv.analysis import spectral
@@ -30,7 +30,8 @@ def correlations(units: int) -> NDArray[np.float64]:
     """Eight noisy copies of each of ``units`` / 8 signals."""
     rng = np.random.default_rng(0)
     signals = rng.standard_normal((600, units // 8))
-    return np.corrcoef((np.repeat(signals, 8, axis=1) + 1.5 * rng.standard_normal((600, units))).T)
+    samples = np.repeat(signals, 8, axis=1) + 1.5 * rng.standard_normal((600, units))
+    return np.asarray(np.corrcoef(samples.T))
 
 
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:
@@ -43,11 +44,10 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
     return min(times)
 
 
-def row(work: str, other: str, ours_s: float, other_s: float) -> None:
-    """Print one line of the table."""
-    print(
-        f"| {work} | {other} | {ours_s:.3g} | {other_s:.3g} | {ours_s / other_s:.2f} | {other_s / ours_s:.1f} |"
-    )
+def row(work: str, other: str, ours: float, theirs: float) -> None:
+    """Print one line of the table, from seconds."""
+    ratios = f"{ours / theirs:.2f} | {theirs / ours:.1f}"
+    print(f"| {work} | {other} | {ours:.3g} | {theirs:.3g} | {ratios} |", flush=True)
 
 
 def main() -> None:
@@ -56,11 +56,18 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, {platform.machine()}, vectors by numpy: {simd()}\n")
     print("| what raycv does | beside | raycv, s | beside, s | raycv / beside | beside / raycv |")
     print("|---|---|---|---|---|---|")
+    sweeps()
+    for k in (40, 100, 200):
+        one_kmeans(k)
+    for units in (4096, 8192):
+        large_layer(units)
 
+
+def sweeps() -> None:
+    """The whole sweep over k against its k-means alone, and against scikit-learn called for every k."""
     correlation = correlations(768)
     weights = similarity_graph(correlation, THRESHOLD)
-    spectrum = spectral.sweep_clusters(correlation, 384, [200], threshold=THRESHOLD)[0].spectrum
-    embedding = spectrum.embedding
+    embedding = embedded(correlation)
 
     def only_kmeans() -> None:
         for k in KS:
@@ -73,35 +80,50 @@ def main() -> None:
     sweep = seconds(lambda: spectral.sweep_clusters(correlation, 384, KS, threshold=THRESHOLD))
     row("sweep k = 2…200, 768 nodes", "its k-means alone", sweep, seconds(only_kmeans))
     row("the same sweep", "SpectralClustering for every k", sweep, seconds(sklearn_each_k, 1))
-    for k in (40, 100, 200):
-        points = np.ascontiguousarray(embedding[:, :k])
-        ours = kmeans(points, k, restarts=RESTARTS, rng=np.random.default_rng(0)).inertia.min()
-        theirs = KMeans(k, n_init=RESTARTS, random_state=0).fit(points).inertia_
-        row(
-            f"k-means, k = {k}, 768 nodes (inertia {ours / theirs:.3f} of the other's)",
-            "sklearn KMeans",
-            seconds(lambda p=points, k=k: kmeans(p, k, restarts=RESTARTS, rng=np.random.default_rng(0))),  # type: ignore[misc]
-            seconds(lambda p=points, k=k: KMeans(k, n_init=RESTARTS, random_state=0).fit(p)),  # type: ignore[misc]
-        )
 
-    for units in (4096, 8192):
-        correlation = correlations(units)
-        find = lambda c=correlation: spectral.spectral_clusters(c, len(c) // 2, 100, threshold=THRESHOLD)  # noqa: E731
-        spectral.DENSE_UP_TO = 0
-        tracemalloc.start()
-        find()
-        peak = tracemalloc.get_traced_memory()[1] / correlation.nbytes
-        tracemalloc.stop()
-        iterative = seconds(find, 1)
-        spectral.DENSE_UP_TO = units
-        work = f"k = 100, {units} nodes, iterative (peak memory {peak:.1f} matrices beside the input)"
-        row(work, "the same, dense eigh", iterative, seconds(find, 1))
+
+def one_kmeans(k: int) -> None:
+    """One k-means with all its restarts against scikit-learn's, in time and in what it minimises."""
+    points = np.ascontiguousarray(embedded(correlations(768))[:, :k])
+
+    def ours() -> float:
+        return float(kmeans(points, k, restarts=RESTARTS, rng=np.random.default_rng(0)).inertia.min())
+
+    def theirs() -> float:
+        return float(KMeans(k, n_init=RESTARTS, random_state=0).fit(points).inertia_)
+
+    work = f"k-means, k = {k}, 768 nodes (inertia {ours() / theirs():.3f} of the other's)"
+    row(work, "sklearn KMeans", seconds(ours), seconds(theirs))
+
+
+def large_layer(units: int) -> None:
+    """A layer of ``units`` / 2 in each net: the iterative solver against the dense one."""
+    correlation = correlations(units)
+
+    def find() -> object:
+        return spectral.spectral_clusters(correlation, units // 2, 100, threshold=THRESHOLD)
+
+    spectral.DENSE_UP_TO = units
+    dense = seconds(find, 1)
+    spectral.DENSE_UP_TO = units - 1
+    iterative = seconds(find, 1)
+    tracemalloc.start()
+    find()
+    peak = tracemalloc.get_traced_memory()[1] / correlation.nbytes
+    tracemalloc.stop()
+    work = f"k = 100, {units} nodes, iterative (peak memory beside the input: {peak:.1f} of it)"
+    row(work, "the same with dense eigh", iterative, dense)
+
+
+def embedded(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 200 eigenvectors of smallest eigenvalue."""
+    return spectral.sweep_clusters(correlation, 384, [200], threshold=THRESHOLD)[0].spectrum.embedding
 
 
 def simd() -> str:
     """The widest instruction set that numpy's dispatcher found on this machine."""
-    found: list[str] = np.show_config(mode="dicts")["SIMD Extensions"]["found"]  # type: ignore[call-overload]
-    return found[-1]
+    config: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
+    return str(config["SIMD Extensions"]["found"][-1])
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 
 def planted(seed: int, blocks: int = 6, units: int = 70, noise: float = 0.6) -> tuple[Floats, Ints]:
-    """Correlations of ``units`` noisy copies of ``blocks`` signals, in random order, and each one's signal."""
+    """Correlations of ``units`` noisy copies of ``blocks`` signals in random order, and those signals."""
     rng = np.random.default_rng(seed)
     truth = rng.permutation(
         np.concatenate([np.repeat(np.arange(blocks), 4), rng.integers(blocks, size=units - 4 * blocks)])
