@@ -1,6 +1,7 @@
 """Spectral clustering against what a user would do instead, in ratios measured in one run.
 
-``python -m benchmarks.spectral`` prints a Markdown table. Every figure is the least of its repeats.
+``python -m benchmarks.spectral`` prints a Markdown table. Both sides of a row are timed in turn, and the
+least of each counts.
 """
 
 from __future__ import annotations
@@ -34,20 +35,19 @@ def correlations(units: int) -> NDArray[np.float64]:
     return np.asarray(np.corrcoef(samples.T))
 
 
-def seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """The least wall time of ``repeats`` calls."""
-    times = []
+def row(
+    work: str, ours: Callable[[], object], other: str, theirs: Callable[[], object], repeats: int
+) -> None:
+    """Time both in turn, ``repeats`` times, and print one line of the table from the least of each."""
+    times: list[tuple[float, float]] = []
     for _ in range(repeats):
         start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def row(work: str, other: str, ours: float, theirs: float) -> None:
-    """Print one line of the table, from seconds."""
-    ratios = f"{ours / theirs:.2f} | {theirs / ours:.1f}"
-    print(f"| {work} | {other} | {ours:.3g} | {theirs:.3g} | {ratios} |", flush=True)
+        ours()
+        between = time.perf_counter()
+        theirs()
+        times.append((between - start, time.perf_counter() - between))
+    a, b = np.min(times, axis=0)
+    print(f"| {work} | {other} | {a:.3g} | {b:.3g} | {a / b:.2f} | {b / a:.1f} |", flush=True)
 
 
 def main() -> None:
@@ -74,12 +74,20 @@ def sweeps() -> None:
             kmeans(embedding[:, :k], k, restarts=RESTARTS, rng=np.random.default_rng([0, k]))
 
     def sklearn_each_k() -> None:
-        for k in KS:
+        for k in KS[::10]:
             SpectralClustering(k, affinity="precomputed", n_init=RESTARTS, random_state=0).fit(weights)
 
-    sweep = seconds(lambda: spectral.sweep_clusters(correlation, 384, KS, threshold=THRESHOLD))
-    row("sweep k = 2…200, 768 nodes", "its k-means alone", sweep, seconds(only_kmeans))
-    row("the same sweep", "SpectralClustering for every k", sweep, seconds(sklearn_each_k, 1))
+    def sweep(ks: range) -> None:
+        spectral.sweep_clusters(correlation, 384, ks, threshold=THRESHOLD)
+
+    row("sweep k = 2…200, 768 nodes", lambda: sweep(KS), "its k-means alone", only_kmeans, repeats=5)
+    row(
+        "sweep k = 2, 12…192",
+        lambda: sweep(KS[::10]),
+        "SpectralClustering for each k",
+        sklearn_each_k,
+        repeats=2,
+    )
 
 
 def one_kmeans(k: int) -> None:
@@ -93,26 +101,27 @@ def one_kmeans(k: int) -> None:
         return float(KMeans(k, n_init=RESTARTS, random_state=0).fit(points).inertia_)
 
     work = f"k-means, k = {k}, 768 nodes (inertia {ours() / theirs():.3f} of the other's)"
-    row(work, "sklearn KMeans", seconds(ours), seconds(theirs))
+    row(work, ours, "sklearn KMeans", theirs, repeats=5)
 
 
 def large_layer(units: int) -> None:
     """A layer of ``units`` / 2 in each net: the iterative solver against the dense one."""
     correlation = correlations(units)
 
-    def find() -> object:
+    def iterative() -> object:
+        spectral.DENSE_UP_TO = units - 1
         return spectral.spectral_clusters(correlation, units // 2, 100, threshold=THRESHOLD)
 
-    spectral.DENSE_UP_TO = units
-    dense = seconds(find, 1)
-    spectral.DENSE_UP_TO = units - 1
-    iterative = seconds(find, 1)
+    def dense() -> object:
+        spectral.DENSE_UP_TO = units
+        return spectral.spectral_clusters(correlation, units // 2, 100, threshold=THRESHOLD)
+
     tracemalloc.start()
-    find()
+    iterative()
     peak = tracemalloc.get_traced_memory()[1] / correlation.nbytes
     tracemalloc.stop()
     work = f"k = 100, {units} nodes, iterative (peak memory beside the input: {peak:.1f} of it)"
-    row(work, "the same with dense eigh", iterative, dense)
+    row(work, iterative, "the same with dense eigh", dense, repeats=1)
 
 
 def embedded(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
