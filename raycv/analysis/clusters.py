@@ -1,0 +1,104 @@
+"""What a partition of the units of two nets is worth (paper, S.3.5), whatever method made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
+
+
+@dataclass(frozen=True)
+class ClusterMetrics:
+    """Similarities of k clusters.
+
+    ``between_net_similarity`` (k,) is the mean correlation over all pairs of a source unit and a target unit
+    of the cluster; 0 where the cluster holds units of one net only, as in the paper's figure 16.
+    ``within_net_similarity`` (k,) is (Sim_X→X + Sim_Y→Y) / 2 with Sim_X→X the mean over all ordered pairs of
+    the cluster's units in X, a unit with itself included; of a cluster in one net only, that net's mean.
+    ``units_per_net`` (k, 2) counts the units in the source net and in the target net.
+    """
+
+    between_net_similarity: NDArray[np.float64]
+    within_net_similarity: NDArray[np.float64]
+    units_per_net: NDArray[np.int64]
+
+    @property
+    def one_net(self) -> NDArray[np.int64]:
+        """Numbers of the clusters with units of one net only."""
+        return np.flatnonzero((self.units_per_net == 0).any(axis=1))
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """Cluster numbers by falling between-net similarity: the horizontal axis of figure 16."""
+        return np.argsort(-self.between_net_similarity, kind="stable")
+
+
+def cluster_metrics(
+    correlation: NDArray[np.floating], n_source: int, labels: NDArray[np.int64]
+) -> ClusterMetrics:
+    """Metrics of the clusters ``labels`` (n,), 0 .. k−1 or −1 for a unit in none, in ``correlation`` (n, n).
+
+    The first ``n_source`` units are the source net's. The correlations enter as they are, negative ones and
+    those under any threshold too. In S.3.5 both sums are divided by the number of units squared; of a cluster
+    with n_X units in one net and n_Y in the other we divide by n_X·n_Y, which is the same where they are
+    equal.
+    """
+    check_nets(len(labels), n_source)
+    k = int(labels.max(initial=-1)) + 1
+    members = np.flatnonzero(labels >= 0)
+    members = members[np.argsort(labels[members], kind="stable")]  # cluster by cluster
+    net = (members >= n_source).astype(np.int64)
+    counts = np.bincount(2 * labels[members] + net, minlength=2 * k).reshape(k, 2)
+    ends = np.cumsum(counts.sum(axis=1))
+    pairs = counts[:, :, None] * counts[:, None, :]
+    means = _pair_sums(correlation, members, net, ends) / np.maximum(pairs, 1)
+    nets = np.maximum((counts > 0).sum(axis=1), 1)
+    return ClusterMetrics(means[:, 0, 1], (means[:, 0, 0] + means[:, 1, 1]) / nets, counts)
+
+
+@njit(cache=True, nogil=True)
+def _pair_sums(
+    correlation: NDArray[np.floating],
+    members: NDArray[np.int64],
+    net: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """(k, 2, 2): correlations summed over the pairs of members of a cluster, by the nets of the two.
+
+    Cluster c has the members from position ``ends[c − 1]`` up to ``ends[c]``.
+    """
+    sums = np.zeros((len(ends), 2, 2))
+    first = 0
+    for c, end in enumerate(ends):
+        for i in range(first, end):
+            for j in range(first, end):
+                sums[c, net[i], net[j]] += correlation[members[i], members[j]]
+        first = end
+    return sums
+
+
+def stability(partitions: Sequence[NDArray[np.int64]]) -> float:
+    """Mean adjusted Rand index (Hubert & Arabie, 1985) over all pairs of partitions (n,) of the same units.
+
+    1 where all agree, about 0 for independent ones; 1 for a single partition. Units labelled −1 in any
+    partition are left out. Feed it one clustering's ``restart_labels``, or the ``labels`` found with several
+    seeds.
+    """
+    stacked = np.stack(partitions)
+    labelled = stacked[:, (stacked >= 0).all(axis=0)]
+    scores = [adjusted_rand_score(a, b) for a, b in combinations(labelled, 2)]
+    return float(np.mean(scores)) if scores else 1.0
+
+
+def check_nets(n_units: int, n_source: int) -> None:
+    """Raise ValueError unless ``n_source`` leaves at least one unit in either net."""
+    if not 0 < n_source < n_units:
+        raise ValueError(
+            f"n_source must be from 1 to {n_units - 1}, at least one of the {n_units} units in each net, "
+            f"got {n_source}"
+        )

@@ -1,0 +1,82 @@
+"""Neuron similarity graphs (paper, S.3.1): units as vertices, correlations above a threshold as edges."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+
+def combined_correlation(source: Floats, cross: Floats, target: Floats) -> Floats:
+    """[[source, cross], [crossᵀ, target]] of (S_a, S_a), (S_a, S_b), (S_b, S_b): the paper's W_l (S.3.2).
+
+    Unit i of the source net becomes vertex i, unit j of the target net vertex S_a + j.
+    """
+    s_a, s_b = cross.shape
+    if source.shape != (s_a, s_a) or target.shape != (s_b, s_b):
+        raise ValueError(
+            f"within-net correlations of shapes {source.shape} and {target.shape} do not fit between-net "
+            f"correlations of shape {cross.shape}: give ({s_a}, {s_a}) and ({s_b}, {s_b})"
+        )
+    return np.block([[source, cross], [cross.T, target]])
+
+
+def similarity_graph(correlation: Floats, threshold: float = 0.0) -> NDArray[np.float64]:
+    """Edge weights (n, n) of the graph of a correlation matrix (n, n): symmetric, with zero diagonal.
+
+    Two different units are joined by an edge of weight c_pq where c_pq > ``threshold``. Of a net's own matrix
+    this is the paper's single-net graph G_X, of ``combined_correlation`` the combined graph G_X + G_Y + G_XY.
+    A dead unit, whose row and column are NaN, has no edge.
+
+    Raises ValueError for a matrix that is not square and symmetric (to 1e-6), has infinite entries or NaN
+    outside the rows and columns of dead units, and for a negative threshold (the Laplacian needs weights of
+    one sign).
+    """
+    if correlation.ndim != 2 or correlation.shape[0] != correlation.shape[1]:
+        raise ValueError(f"the correlation matrix must be square, got shape {correlation.shape}")
+    missing = np.isnan(correlation)
+    np.fill_diagonal(missing, True)
+    dead = np.all(missing, axis=1)
+    np.fill_diagonal(missing, False)
+    _check_missing(missing, dead, dead)
+    for first in range(0, len(correlation), 1024):  # in strips, for the sake of memory
+        strip = slice(first, first + 1024)
+        if not np.allclose(correlation[strip], correlation[:, strip].T, rtol=0, atol=1e-6, equal_nan=True):
+            raise ValueError("the correlation matrix is not symmetric: give corr(p, q) = corr(q, p)")
+    weights = _above(correlation, threshold)
+    np.fill_diagonal(weights, 0.0)
+    return np.maximum(weights, weights.T)  # exactly symmetric, where rounding left the matrix nearly so
+
+
+def between_net_graph(cross: Floats, threshold: float = 0.0) -> NDArray[np.float64]:
+    """Edge weights (S_a + S_b, S_a + S_b) of the bipartite graph G_XY of between-net correlations (S_a, S_b).
+
+    Dead units are NaN rows or columns of ``cross`` and have no edge. Raises ValueError as
+    ``similarity_graph`` does.
+    """
+    missing = np.isnan(cross)
+    _check_missing(missing, np.all(missing, axis=1), np.all(missing, axis=0))
+    s_a, s_b = cross.shape
+    edges = _above(cross, threshold)
+    return np.block([[np.zeros((s_a, s_a)), edges], [edges.T, np.zeros((s_b, s_b))]])
+
+
+def _check_missing(
+    missing: NDArray[np.bool_], dead_rows: NDArray[np.bool_], dead_columns: NDArray[np.bool_]
+) -> None:
+    stray = np.argwhere(missing[~dead_rows][:, ~dead_columns])
+    if len(stray):
+        row, column = np.flatnonzero(~dead_rows)[stray[0, 0]], np.flatnonzero(~dead_columns)[stray[0, 1]]
+        raise ValueError(
+            f"{len(stray)} correlations between live units are NaN, the first at ({row}, {column}): "
+            "only the whole row and column of a dead unit may be NaN"
+        )
+
+
+def _above(correlation: Floats, threshold: float) -> NDArray[np.float64]:
+    if not threshold >= 0:
+        raise ValueError(f"the threshold must be 0 or more, got {threshold}")
+    if np.isinf(correlation).any():
+        raise ValueError("the correlation matrix has infinite entries: give correlations, NaN for dead units")
+    return np.where(correlation > threshold, correlation, 0.0).astype(np.float64, copy=False)

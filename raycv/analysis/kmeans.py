@@ -1,0 +1,141 @@
+"""k-means on few points in many dimensions, by way of their scalar products.
+
+The rows of a spectral embedding are points in as many dimensions as there are clusters, so the n·k·d
+arithmetic of Lloyd's distances is almost cubic. All that k-means asks of the points are scalar products: with
+the Gram matrix at hand a seeding step reads one row of it, and an iteration costs n·k plus n per point that
+moves.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+MAX_ITERATIONS = 300
+
+
+class KMeans(NamedTuple):
+    """Every restart of a k-means: restart ``best`` has the least inertia."""
+
+    labels: NDArray[np.int64]  # (restarts, points), each row using every label in 0 .. k−1
+    inertia: NDArray[np.float64]  # (restarts,)
+
+    @property
+    def best(self) -> int:
+        """The restart of least inertia; the first of equals."""
+        return int(np.argmin(self.inertia))
+
+
+def kmeans(points: NDArray[np.float64], k: int, *, restarts: int, rng: np.random.Generator) -> KMeans:
+    """Minimise Σ_i ‖x_i − μ(label_i)‖² over labels in 0 .. k−1, μ(c) being the mean of the points labelled c.
+
+    ``points`` is (n, d), 1 <= k <= n. Each restart is greedy k-means++ seeding (Arthur & Vassilvitskii, 2007,
+    with 2 + ⌊ln k⌋ candidates a step, as in ``sklearn.cluster.KMeans``) and Lloyd's iterations until no point
+    moves. A cluster's last point never leaves it, so all k clusters have members even where points coincide.
+    Raises ValueError for other k, and for no restart.
+    Time O(restarts · n · (n + k · iterations)) after one product O(n² d); memory O(n²).
+    """
+    if not 1 <= k <= len(points) or restarts < 1:
+        raise ValueError(
+            f"k-means needs k from 1 to the {len(points)} points and at least 1 restart, "
+            f"got k = {k} and {restarts} restarts"
+        )
+    gram = points @ points.T
+    candidates = 2 + int(np.log(k))
+    draws = rng.random((restarts, k, candidates))
+    labels = np.empty((restarts, len(points)), dtype=np.int64)
+    inertia = np.array([_lloyd(gram, draws[i], labels[i]) for i in range(restarts)])
+    return KMeans(labels, inertia)
+
+
+@njit(cache=True, nogil=True)
+def _lloyd(gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """One restart: fills ``labels`` (n,), returns the inertia. ``draws`` (k, candidates) are from [0, 1)."""
+    n, k = gram.shape[0], draws.shape[0]
+    own = _seed(gram, draws, labels)  # squared distance of each point to its centre
+    sizes = np.zeros(k, dtype=np.int64)
+    sums = np.zeros((k, n))  # sums[c, i] = Σ over j in cluster c of x_j · x_i
+    norm = 0.0
+    for i in range(n):
+        norm += gram[i, i]
+        sizes[labels[i]] += 1
+        sums[labels[i]] += gram[i]
+    # Moves that gain less than rounding would let equally distant points wander for ever.
+    tolerance = 1e-12 * norm / n
+
+    nearest = np.empty(n)
+    nearest_cluster = np.empty(n, dtype=np.int64)
+    for _ in range(MAX_ITERATIONS):
+        centre_norms = np.zeros(k)
+        for i in range(n):
+            centre_norms[labels[i]] += sums[labels[i], i]
+        nearest[:] = np.inf
+        for c in range(k):
+            offset = centre_norms[c] / sizes[c] ** 2
+            scale = 2.0 / sizes[c]
+            row = sums[c]
+            for i in range(n):
+                distance = gram[i, i] + offset - scale * row[i]
+                if labels[i] == c:
+                    own[i] = distance
+                if distance < nearest[i]:
+                    nearest[i] = distance
+                    nearest_cluster[i] = c
+        moved = False
+        for i in range(n):
+            old, new = labels[i], nearest_cluster[i]
+            if nearest[i] + tolerance < own[i] and sizes[old] > 1:
+                sums[old] -= gram[i]
+                sums[new] += gram[i]
+                sizes[old] -= 1
+                sizes[new] += 1
+                labels[i] = new
+                moved = True
+        if not moved:
+            break
+    inertia: float = own.sum()
+    return inertia
+
+
+@njit(cache=True, nogil=True)
+def _seed(
+    gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Greedy k-means++: each point's nearest centre goes to ``labels``, its squared distance is returned."""
+    n, k = gram.shape[0], draws.shape[0]
+    squares = np.diag(gram).copy()
+    labels[:] = 0
+    first = int(draws[0, 0] * n)
+    nearest: NDArray[np.float64] = np.maximum(squares + squares[first] - 2.0 * gram[first], 0.0)
+    nearest[first] = 0.0
+    is_centre = np.zeros(n, dtype=np.bool_)
+    is_centre[first] = True
+    for c in range(1, k):
+        cumulative = np.cumsum(nearest)
+        centre = -1
+        if cumulative[-1] == 0.0:  # every point lies on a centre: any point that is not one itself will do
+            centre = int(np.argmin(is_centre))
+        else:
+            least = np.inf
+            for draw in draws[c]:
+                candidate = min(np.searchsorted(cumulative, draw * cumulative[-1], side="right"), n - 1)
+                while nearest[candidate] == 0.0:  # only where rounding carried the draw to the very end
+                    candidate -= 1
+                potential = 0.0
+                for i in range(n):
+                    distance = squares[i] + squares[candidate] - 2.0 * gram[candidate, i]
+                    potential += min(max(distance, 0.0), nearest[i])
+                if potential < least:
+                    least, centre = potential, candidate
+        is_centre[centre] = True
+        for i in range(n):
+            distance = max(squares[i] + squares[centre] - 2.0 * gram[centre, i], 0.0)
+            if distance < nearest[i]:
+                nearest[i] = distance
+                labels[i] = c
+        nearest[centre] = 0.0
+        labels[centre] = c
+    return nearest

@@ -1,0 +1,296 @@
+"""Spectral clustering of the units of two nets: many-to-many matching (paper, S.3.2).
+
+The combined similarity graph has weights w_pq = corr(p, q) where that is above a threshold τ, and w_pp = 0.
+Of its Laplacian L = D − W (von Luxburg, 2007, "A tutorial on spectral clustering") the k eigenvectors of
+smallest eigenvalue are the columns of an embedding, and k-means on its rows gives k clusters.
+
+What happens at the edges of that definition:
+
+- A unit without an edge above τ, dead units among them, would be a zero eigenvalue and a cluster of its own
+  and use up one of the k eigenvectors. Such units are set aside first: label −1, numbers in ``isolated``. k
+  counts the clusters of the units that have an edge.
+- A graph in c connected pieces has the eigenvalue 0 c times. Every basis of those c eigenvectors gives the
+  same distances between rows, so any k >= c is well defined. For k < c a choice of eigenvectors, and with it
+  the clusters, would be arbitrary: ValueError.
+- Where the k-th and the next eigenvalue are equal (exactly symmetric graphs) the embedding is arbitrary in
+  the same way, but it is the same at every call.
+
+Units are first put in order of their degree. So neither the numbering of the units nor the order of the nets
+matters: permuted input gives the permuted labels, but for graphs with units of equal degree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas, eigh, lapack
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from raycv.analysis.clusters import ClusterMetrics, check_nets, cluster_metrics, stability
+from raycv.analysis.graphs import similarity_graph
+from raycv.analysis.kmeans import kmeans
+
+DENSE_UP_TO = 4096  # units; above, Lanczos iterations beat the reduction to tridiagonal form
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The smallest eigenvalues of a graph's Laplacian and their eigenvectors, which serve every k.
+
+    ``units`` (n,) are the numbers of the n units that have an edge, by rising degree, and ``isolated`` those
+    of the others; ``eigenvalues`` (m,) ascend, the first ``pieces`` of them 0; row i of ``embedding`` (n, m)
+    belongs to unit ``units[i]``.
+    """
+
+    units: NDArray[np.int64]
+    isolated: NDArray[np.int64]
+    pieces: int
+    eigenvalues: NDArray[np.float64]
+    embedding: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SpectralClusters:
+    """k clusters of the units of two nets, numbered 0 .. k−1 by falling size.
+
+    ``labels`` (S_a + S_b,): each unit's cluster, −1 for the ``isolated`` ones, that have no edge above the
+    threshold. ``eigenvalues`` (m,), m > k where there are as many: the Laplacian's smallest, ascending, of
+    the graph without isolated units. ``metrics``: similarities per cluster. ``restart_labels`` (restarts, S_a
+    + S_b): what every restart of k-means found, the one of least ``inertia`` being ``labels``, under numbers
+    of its own.
+    """
+
+    labels: NDArray[np.int64]
+    k: int
+    eigenvalues: NDArray[np.float64]
+    isolated: NDArray[np.int64]
+    metrics: ClusterMetrics
+    inertia: float
+    restart_labels: NDArray[np.int64]
+    spectrum: Spectrum
+
+    @property
+    def between_net_similarity(self) -> NDArray[np.float64]:
+        """(k,): see ``ClusterMetrics``."""
+        return self.metrics.between_net_similarity
+
+    @property
+    def within_net_similarity(self) -> NDArray[np.float64]:
+        """(k,): see ``ClusterMetrics``."""
+        return self.metrics.within_net_similarity
+
+    @property
+    def restart_stability(self) -> float:
+        """Mean adjusted Rand index over all pairs of restarts: 1 where all find the same clusters."""
+        return stability(list(self.restart_labels))
+
+
+def spectral_clusters(
+    correlation: NDArray[np.floating],
+    n_source: int,
+    k: int | None = None,
+    *,
+    threshold: float = 0.0,
+    seed: int = 0,
+    normalized: bool = False,
+    restarts: int = 10,
+    k_range: tuple[int, int] = (2, 200),
+) -> SpectralClusters:
+    """Cluster the units of a combined correlation matrix (S_a + S_b, S_a + S_b); S_a is ``n_source``.
+
+    ``k`` None takes the k of the largest relative eigengap (see ``relative_eigengaps``) in ``k_range``, both
+    ends included, cut to what the graph allows: 1 where only two units have an edge. A graph in c >= 2 pieces
+    has the largest gap possible at k = c; start ``k_range`` above c to look for structure inside the pieces.
+    ``normalized`` uses the random-walk Laplacian D⁻¹L (Shi & Malik, 2000), as
+    ``sklearn.cluster.SpectralClustering`` does, in place of the paper's L. The answer depends on the
+    arguments alone, ``seed`` included.
+
+    Raises ValueError for a malformed matrix (see ``similarity_graph``), for ``n_source`` out of range, for a
+    threshold that leaves no edge, and for k not from the number of connected pieces to that of units with an
+    edge.
+    """
+    check_nets(len(correlation), n_source)
+    graph = _connected_graph(correlation, threshold)
+    if k is None:
+        lowest = max(k_range[0], graph.pieces)
+        highest = min(max(k_range[1], lowest), len(graph.units) - 1)
+        spectrum = _spectrum(graph, highest + 1, normalized)
+        k = choose_k(spectrum.eigenvalues, lowest, highest) if lowest <= highest else graph.pieces
+    else:
+        _check_k(k, graph)
+        spectrum = _spectrum(graph, k + 1, normalized)
+    return _cluster(spectrum, correlation, n_source, k, seed, restarts)
+
+
+def sweep_clusters(
+    correlation: NDArray[np.floating],
+    n_source: int,
+    ks: Iterable[int] | None = None,
+    *,
+    threshold: float = 0.0,
+    seed: int = 0,
+    normalized: bool = False,
+    restarts: int = 10,
+    k_range: tuple[int, int] = (2, 200),
+) -> list[SpectralClusters]:
+    """``spectral_clusters`` for every k of ``ks``, in that order, from one eigendecomposition.
+
+    ``ks`` None takes every k of ``k_range`` that the graph allows, possibly none. A k in ``ks`` that the
+    graph does not allow is a ValueError before anything is computed.
+    """
+    check_nets(len(correlation), n_source)
+    graph = _connected_graph(correlation, threshold)
+    if ks is None:
+        ks = range(max(k_range[0], graph.pieces), min(k_range[1], len(graph.units)) + 1)
+    ks = list(ks)
+    for k in ks:
+        _check_k(k, graph)
+    spectrum = _spectrum(graph, max(ks, default=0) + 1, normalized)
+    return [_cluster(spectrum, correlation, n_source, k, seed, restarts) for k in ks]
+
+
+def relative_eigengaps(eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(λ_{k+1} − λ_k) / λ_{k+1} of ascending ``eigenvalues`` (m,), entry k−1 for k = 1 .. m−1: from 0 to 1.
+
+    A jump from 0 counts 1 and a step from 0 to 0 counts 0. Beside 1e-9 of the largest eigenvalue given, which
+    is added to the denominator, rounding errors count nearly 0 too.
+    """
+    floor = 1e-9 * eigenvalues[-1] or 1.0
+    return np.diff(eigenvalues) / (eigenvalues[1:] + floor)
+
+
+def choose_k(eigenvalues: NDArray[np.float64], lowest: int, highest: int) -> int:
+    """The k in ``lowest`` .. ``highest`` of the largest relative eigengap (footnote 12), the first of equals.
+
+    Raises ValueError unless 1 <= lowest <= highest < m for ``eigenvalues`` (m,).
+    """
+    if not 1 <= lowest <= highest < len(eigenvalues):
+        raise ValueError(
+            f"k can be chosen from 1 to {len(eigenvalues) - 1}, one less than the eigenvalues given: "
+            f"got the range {lowest} to {highest}"
+        )
+    return lowest + int(np.argmax(relative_eigengaps(eigenvalues)[lowest - 1 : highest]))
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """The part of a similarity graph that has edges; ``weights`` and ``piece`` in the order of ``units``."""
+
+    weights: NDArray[np.float64]
+    units: NDArray[np.int64]
+    isolated: NDArray[np.int64]
+    piece: NDArray[np.int32]
+    pieces: int
+
+
+def _connected_graph(correlation: NDArray[np.floating], threshold: float) -> _Graph:
+    weights = similarity_graph(correlation, threshold)
+    degree = weights.sum(axis=1)
+    by_degree = np.argsort(degree, kind="stable")
+    units = by_degree[degree[by_degree] > 0]
+    if not len(units):
+        raise ValueError(
+            f"no correlation between two of the {len(weights)} units is above the threshold {threshold}: "
+            "choose a lower threshold"
+        )
+    weights = weights[np.ix_(units, units)]
+    pieces, piece = connected_components(csr_array(weights), directed=False)
+    return _Graph(weights, units, np.flatnonzero(degree == 0), piece, pieces)
+
+
+def _check_k(k: int, graph: _Graph) -> None:
+    if not graph.pieces <= k <= len(graph.units):
+        raise ValueError(
+            f"k must be from {graph.pieces}, the connected pieces of the graph, to {len(graph.units)}, "
+            f"its units with an edge, got {k}: choose k in that range or another threshold"
+        )
+
+
+def _spectrum(graph: _Graph, count: int, normalized: bool) -> Spectrum:
+    """The ``count`` smallest eigenpairs, or as many as there are, but no fewer than the graph has pieces.
+
+    The eigenvectors of eigenvalue 0 are known: constant on one piece (times √degree for the normalised
+    Laplacian), zero elsewhere. They are moved above the spectrum, so that the solver meets a positive
+    definite matrix and no multiple eigenvalue 0, which Lanczos iterations could miss.
+    """
+    n = len(graph.units)
+    degree = graph.weights.sum(axis=1)
+    scale = np.sqrt(degree) if normalized else np.ones(n)  # L or D^-½ L D^-½
+    laplacian = -graph.weights
+    laplacian /= scale[:, None]
+    laplacian /= scale
+    laplacian[np.diag_indices(n)] = degree / scale**2
+    null = np.zeros((n, graph.pieces))
+    null[np.arange(n), graph.piece] = scale
+    null /= np.linalg.norm(null, axis=0)
+    above = 3 * np.diag(laplacian).max()  # the largest eigenvalue is at most 2 · that maximum
+    laplacian += above * (null @ null.T)
+
+    others = min(count, n) - graph.pieces
+    values, vectors = np.empty(0), np.empty((n, 0))
+    if others > 0:
+        values, vectors = (_dense if n <= DENSE_UP_TO else _iterative)(laplacian, others)
+    return Spectrum(
+        graph.units,
+        graph.isolated,
+        graph.pieces,
+        np.concatenate([np.zeros(graph.pieces), np.maximum(values, 0.0)]),
+        np.hstack([null, vectors]) / scale[:, None],
+    )
+
+
+def _dense(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ``count`` smallest eigenpairs of a symmetric matrix, which is overwritten."""
+    values, vectors = eigh(matrix, subset_by_index=(0, count - 1), overwrite_a=True, check_finite=False)
+    return values, vectors
+
+
+def _iterative(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same for a positive definite matrix by Lanczos iterations on its inverse, formed in its own memory.
+
+    Beside that it needs the (n, 2·count + 1) numbers of the Lanczos basis.
+    """
+    factor, _ = lapack.dpotrf(matrix.T, lower=1, overwrite_a=1)  # the transpose is what Fortran can overwrite
+    inverse, info = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    if info != 0:
+        raise np.linalg.LinAlgError(f"the Laplacian of {len(matrix)} units is singular in floating point")
+    operator = LinearOperator(
+        matrix.shape, matvec=lambda x: blas.dsymv(1.0, inverse, x, lower=1), dtype=np.float64
+    )
+    start = np.random.default_rng(0).standard_normal(len(matrix))
+    values, vectors = eigsh(operator, k=count, which="LM", v0=start)
+    order = np.argsort(-values)
+    return 1 / values[order], vectors[:, order]
+
+
+def _cluster(
+    spectrum: Spectrum, correlation: NDArray[np.floating], n_source: int, k: int, seed: int, restarts: int
+) -> SpectralClusters:
+    found = kmeans(spectrum.embedding[:, :k], k, restarts=restarts, rng=np.random.default_rng([seed, k]))
+    restart_labels = np.full((restarts, len(correlation)), -1)
+    restart_labels[:, spectrum.units] = found.labels
+    labels = np.full(len(correlation), -1)
+    labels[spectrum.units] = number_by_size(found.labels[found.best])
+    return SpectralClusters(
+        labels=labels,
+        k=k,
+        eigenvalues=spectrum.eigenvalues,
+        isolated=spectrum.isolated,
+        metrics=cluster_metrics(correlation, n_source, labels),
+        inertia=float(found.inertia[found.best]),
+        restart_labels=restart_labels,
+        spectrum=spectrum,
+    )
+
+
+def number_by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same partition with clusters numbered by falling size, equal sizes by first appearance."""
+    _, first, inverse, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    rank = np.empty(len(sizes), dtype=np.int64)
+    rank[np.lexsort((first, -sizes))] = np.arange(len(sizes))
+    return rank[inverse]
