@@ -35,9 +35,7 @@ def correlations(units: int) -> NDArray[np.float64]:
     return np.asarray(np.corrcoef(samples.T))
 
 
-def row(
-    work: str, ours: Callable[[], object], other: str, theirs: Callable[[], object], repeats: int
-) -> None:
+def row(work: str, ours: Callable[[], object], other: str, theirs: Callable[[], object], repeats: int) -> None:
     """Time both in turn, ``repeats`` times, and print one line of the table from the least of each."""
     times: list[tuple[float, float]] = []
     for _ in range(repeats):

@@ -21,12 +21,12 @@ from raycv.statistics import LayerStatistics, Statistics, correlations
 from raycv.store import RunStore
 
 METHODS = ("semi", "bipartite")
-Correlations = dict[tuple[int, int], np.ndarray]
+Similarities = dict[tuple[int, int], np.ndarray]  # networks a <= b -> (S_a, S_b)
 Pairs = dict[tuple[int, int, str], Matching]  # (net a, net b, method)
 
 
 def align(config: AlignConfig, store: RunStore) -> None:
-    """Write the tables units, correlations, matchings and alignment of a run, and check its health."""
+    """Write the tables units, correlations, mutual_information, matchings and alignment, and check the run's health."""
     began = time.time()
     found = statistics.read(store)
     specs = found.groups["nets"]
@@ -34,35 +34,70 @@ def align(config: AlignConfig, store: RunStore) -> None:
     matchings: list[pd.DataFrame] = []
     alignment: tables.Rows = []
 
-    def by_layer() -> Iterator[tuple[str, pd.DataFrame]]:
-        with Progress("align", len(found.layers), "layers") as progress:
-            for layer in found.layers:
-                nets, null = found.layer("nets", layer), found.layer("null", layer)
-                total, dead = nets.all, nets.dead()
-                values = correlations(total, dead)
-                pairs = match(values)
-                units.append(_units(layer, specs, total, dead))
-                matchings.append(_matchings(layer, specs, pairs))
-                alignment.extend(_alignment(layer, found, nets, null, pairs))
-                yield layer, _correlations(specs, values)
-                progress.update(progress.done + 1, layer)
+    def correlated() -> Iterator[tuple[str, pd.DataFrame]]:
+        for layer in found.layers:
+            progress.update(progress.done, f"correlation of {layer}")
+            nets, null = found.layer("nets", layer), found.layer("null", layer)
+            total, dead = nets.all, nets.dead()
+            values = correlations(total, dead)
+            pairs = match(values)
+            units.append(_units(layer, specs, total, dead))
+            matchings.append(_matchings(layer, specs, "correlation", pairs))
+            alignment.extend(_alignment(layer, found, nets, null, pairs))
+            of_layer[layer] = pairs, dead
+            yield layer, _pair_rows(specs, {"value": values})
+            progress.update(progress.done + 1)
 
-    where = [tables.write_parts(store, "correlations", by_layer())]
+    def informed() -> Iterator[tuple[str, pd.DataFrame]]:
+        for layer in found.layers:
+            progress.update(progress.done, f"mutual information of {layer}")
+            by_correlation, dead = of_layer[layer]
+            values = informations(found, layer, dead)
+            pairs = match(values["value"])
+            matchings.append(_matchings(layer, specs, "mutual_information", pairs))
+            alignment.extend(_information_rows(layer, specs, pairs, match(values["null_value"]), by_correlation))
+            yield layer, _pair_rows(specs, values)
+            progress.update(progress.done + 1)
+
+    of_layer: dict[str, tuple[Pairs, np.ndarray]] = {}
+    with Progress("align", 2 * len(found.layers), "layers") as progress:
+        where = [
+            tables.write_parts(store, "correlations", correlated()),
+            tables.write_parts(store, "mutual_information", informed()),
+        ]
+    rows = pd.DataFrame(alignment)
     where.append(tables.write(store, "units", pd.concat(units)))
     where.append(tables.write(store, "matchings", pd.concat(matchings)))
-    where.append(tables.write(store, "alignment", pd.DataFrame(alignment)))
+    where.append(tables.write(store, "alignment", rows))
     broken = broken_pairs(pd.concat(matchings), specs[0].output)
     facts: dict[str, Any] = {
         "seconds": {"align": round(time.time() - began, 1)},
         "health": {"layer": specs[0].output, "broken_pairs": [list(pair) for pair in broken]},
     }
-    record.finish(store, "align", found.identity, config.model_dump(mode="json"), facts)
-    say(summary(pd.DataFrame(alignment), specs[0].output, broken))
+    record.finish(store, "align", record.fingerprint(found.folder), config.model_dump(mode="json"), facts)
+    say(summary(rows, specs[0].output, broken))
     for uri in where:
         say(f"align: {uri}")
 
 
-def match(values: Correlations) -> Pairs:
+def informations(found: Statistics, layer: str, dead: np.ndarray) -> dict[str, Similarities]:
+    """Mutual information of every pair of networks a <= b: value, value_corrected, null_value; NaN where dead."""
+    networks = range(len(found.groups["nets"]))
+    result: dict[str, Similarities] = {"value": {}, "value_corrected": {}, "null_value": {}}
+    widths = [found.information(layer, n, n)["value"].shape[0] for n in networks]
+    bounds = offsets(widths)
+    alive = [~dead[bounds[n] : bounds[n + 1]] for n in networks]
+    for a in networks:
+        for b in networks[a:]:
+            arrays = found.information(layer, a, b)
+            both = np.outer(alive[a], alive[b])
+            for column, name in (("value", "value"), ("value_corrected", "corrected"), ("null_value", "null")):
+                values = arrays.get(name, np.full(both.shape, np.nan))
+                result[column][a, b] = np.where(both, values, np.nan)
+    return result
+
+
+def match(values: Similarities) -> Pairs:
     """Both matchings for every ordered pair of different networks."""
     pairs: Pairs = {}
     for (a, b), similarity in values.items():
@@ -77,7 +112,11 @@ def match(values: Correlations) -> Pairs:
 
 def broken_pairs(matchings: pd.DataFrame, output: str) -> list[tuple[str, str]]:
     """Pairs of networks whose logits do not match class by class: images or preprocessing must have got mixed up."""
-    logits = matchings[(matchings["layer"] == output) & (matchings["method"] == "bipartite")]
+    logits = matchings[
+        (matchings["layer"] == output)
+        & (matchings["method"] == "bipartite")
+        & (matchings["similarity"] == "correlation")
+    ]
     wrong = logits[(logits["unit_a"] != logits["unit_b"]) & (logits["unit_b"] >= 0)]
     pairs = wrong[["net_a", "net_b"]].drop_duplicates()
     return [(a, b) for a, b in pairs.itertuples(index=False) if a < b]
@@ -85,18 +124,20 @@ def broken_pairs(matchings: pd.DataFrame, output: str) -> list[tuple[str, str]]:
 
 def summary(alignment: pd.DataFrame, output: str, broken: list[tuple[str, str]]) -> str:
     """The averages per layer over all pairs, and the verdict of the health check, for a person."""
-    by_layer = alignment.groupby(["layer", "method"], sort=False)[
-        ["mean", "null_mean", "fraction_below_half", "agreement"]
-    ].mean()
+    columns = ["mean", "null_mean", "fraction_below_half", "agreement", "agreement_with_correlation"]
+    averages = alignment.groupby(["similarity", "layer", "method"], sort=False)[columns].mean()
+    by_layer, informed = averages.loc["correlation"], averages.loc["mutual_information"]
     lines = [
         "average correlation of matched units over all pairs of networks (untrained networks in brackets)",
-        f"  {'layer':<12}{'semi-matching':>18}{'matching':>18}{'no match > 0.5':>18}{'same partner':>16}",
+        f"  {'layer':<12}{'semi-matching':>18}{'matching':>18}{'no match > 0.5':>18}"
+        f"{'same partner':>16}{'same by MI':>14}",
     ]
     for layer in dict.fromkeys(alignment["layer"]):
         semi, one = by_layer.loc[(layer, "semi")], by_layer.loc[(layer, "bipartite")]
         lines.append(
             f"  {layer:<12}{semi['mean']:>10.3f} ({semi['null_mean']:.3f}){one['mean']:>10.3f} ({one['null_mean']:.3f})"
             f"{100 * semi['fraction_below_half']:>17.0f}%{100 * semi['agreement']:>15.0f}%"
+            f"{100 * informed.loc[(layer, 'semi'), 'agreement_with_correlation']:>13.0f}%"
         )
     if broken:
         named = ", ".join(f"{a}-{b}" for a, b in broken)
@@ -125,32 +166,33 @@ def _units(layer: str, specs: tuple[NetworkSpec, ...], total: Moments, dead: np.
     )
 
 
-def _correlations(specs: tuple[NetworkSpec, ...], values: Correlations) -> pd.DataFrame:
+def _pair_rows(specs: tuple[NetworkSpec, ...], columns: dict[str, Similarities]) -> pd.DataFrame:
+    """One row per pair of units of every pair of networks, with a column for each kind of value."""
     parts = []
-    for (a, b), matrix in values.items():
-        rows, columns = matrix.shape
+    for a, b in columns["value"]:
+        rows, width = columns["value"][a, b].shape
         parts.append(
             pd.DataFrame(
                 {
                     "net_a": specs[a].name,
                     "net_b": specs[b].name,
-                    "unit_a": np.repeat(np.arange(rows, dtype=np.int32), columns),
-                    "unit_b": np.tile(np.arange(columns, dtype=np.int32), rows),
-                    "value": matrix.ravel().astype(np.float32),
+                    "unit_a": np.repeat(np.arange(rows, dtype=np.int32), width),
+                    "unit_b": np.tile(np.arange(width, dtype=np.int32), rows),
                 }
+                | {name: values[a, b].ravel().astype(np.float32) for name, values in columns.items()}
             )
         )
     return pd.concat(parts)
 
 
-def _matchings(layer: str, specs: tuple[NetworkSpec, ...], pairs: Pairs) -> pd.DataFrame:
+def _matchings(layer: str, specs: tuple[NetworkSpec, ...], similarity: str, pairs: Pairs) -> pd.DataFrame:
     return pd.concat(
         pd.DataFrame(
             {
                 "layer": layer,
                 "net_a": specs[a].name,
                 "net_b": specs[b].name,
-                "similarity": "correlation",
+                "similarity": similarity,
                 "method": method,
                 "unit_a": np.arange(len(matching.columns)),
                 "unit_b": matching.columns,
@@ -191,9 +233,47 @@ def _alignment(
                 "excess": average - null_mean,
                 "fraction_below_half": float((with_partner <= 0.5).mean()) if len(with_partner) else np.nan,
                 "agreement": agreement(pairs[a, b, "semi"], pairs[a, b, "bipartite"]),
+                "agreement_with_correlation": 1.0,
+                "best_eight_kept": best_kept(matching, matching),
             }
         )
     return rows
+
+
+def _information_rows(
+    layer: str, specs: tuple[NetworkSpec, ...], pairs: Pairs, chance: Pairs, by_correlation: Pairs
+) -> tables.Rows:
+    """One row per ordered pair and method: the average, its chance, and how far it agrees with correlation."""
+    rows: tables.Rows = []
+    for (a, b, method), matching in sorted(pairs.items()):
+        average, null_mean = _average(matching), _average(chance[a, b, method])
+        rows.append(
+            {
+                "layer": layer,
+                "net_a": specs[a].name,
+                "net_b": specs[b].name,
+                "similarity": "mutual_information",
+                "method": method,
+                "units": int((matching.columns >= 0).sum()),
+                "mean": average,
+                "mean_low": np.nan,
+                "mean_high": np.nan,
+                "null_mean": null_mean,
+                "excess": average - null_mean,
+                "fraction_below_half": np.nan,
+                "agreement": agreement(pairs[a, b, "semi"], pairs[a, b, "bipartite"]),
+                "agreement_with_correlation": agreement(matching, by_correlation[a, b, method]),
+                "best_eight_kept": best_kept(by_correlation[a, b, method], matching),
+            }
+        )
+    return rows
+
+
+def best_kept(reference: Matching, other: Matching, best: int = 8) -> int:
+    """Of the ``best`` pairs of largest value in ``reference``, how many are pairs of ``other`` (paper, section 3.2)."""
+    order = np.argsort(-reference.values, kind="stable")  # NaN, where there is no partner, comes last
+    rows = order[: min(best, int((reference.columns >= 0).sum()))]
+    return int((reference.columns[rows] == other.columns[rows]).sum())
 
 
 def _average(matching: Matching) -> float:

@@ -118,6 +118,9 @@ class CollectConfig(DataConfig, ComputeConfig):
     """`raycv collect`: one pass of the validation images through all networks at once."""
 
     shard_size: Positive = Field(256, description="images per shard, the unit of work that is never half counted")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of the forward passes; statistics are summed in float32 and float64 whatever it is"
+    )
     actors: Positive | None = Field(None, description="actors that hold the networks; one per core or GPU if not given")
 
 

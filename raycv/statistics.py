@@ -7,7 +7,7 @@ from functools import reduce
 
 import numpy as np
 
-from raycv.collect.actors import statistics_path
+from raycv.collect.actors import information_path, moments_path
 from raycv.collect.moments import Moments, correlation, merge
 from raycv.errors import UserError
 from raycv.networks import NetworkSpec
@@ -21,7 +21,7 @@ class Statistics:
     store: RunStore
     groups: dict[str, tuple[NetworkSpec, ...]]
     folds: dict[str, int]
-    identity: str
+    folder: str
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -33,8 +33,12 @@ class Statistics:
         key = f"{group}/{layer}"
         folds = []
         for fold in range(self.folds[key]):
-            folds.append(Moments.from_arrays(self.store.read_arrays(statistics_path(key, fold)), "moments"))
+            folds.append(Moments.from_arrays(self.store.read_arrays(moments_path(self.folder, key, fold)), "moments"))
         return LayerStatistics(tuple(folds))
+
+    def information(self, layer: str, a: int, b: int) -> dict[str, np.ndarray]:
+        """Mutual information of networks a <= b, nats: value, corrected and, where a < b, null, all (S_a, S_b)."""
+        return self.store.read_arrays(information_path(self.folder, layer, a, b))
 
 
 def read(store: RunStore) -> Statistics:
@@ -44,7 +48,7 @@ def read(store: RunStore) -> Statistics:
         raise UserError(f"The run {store.uri} has no statistics yet; run `raycv collect` first.")
     index = store.read_json(path)
     groups = {group: tuple(NetworkSpec(**spec) for spec in specs) for group, specs in index["groups"].items()}
-    return Statistics(store, groups, index["folds"], index["identity"])
+    return Statistics(store, groups, index["folds"], index["folder"])
 
 
 @dataclass(frozen=True)

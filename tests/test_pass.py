@@ -234,7 +234,7 @@ def shard_actors() -> list[int]:
 
 
 def partials(run: Path) -> list[Path]:
-    return list(run.glob("statistics/partials/*/shard-*.npz"))
+    return list(run.glob("statistics/*/partials/shard-*.npz"))
 
 
 def wait_for_partials(run: Path, count: int) -> None:

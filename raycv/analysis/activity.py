@@ -78,9 +78,7 @@ def activity_spread(means: Sequence[NDArray[np.floating]]) -> ActivitySpread:
     logs = [np.log10(net[net > 0]) for net in nets]
     for number, net in enumerate(logs, start=1):
         if not len(net):
-            raise ValueError(
-                f"no unit of net {number} fires: all its mean activations are 0, nothing to compare"
-            )
+            raise ValueError(f"no unit of net {number} fires: all its mean activations are 0, nothing to compare")
     if not logs:
         raise ValueError("no net was given: give the mean activations of at least one")
     ranks = np.linspace(1, 0, min(map(len, logs)))
@@ -99,7 +97,5 @@ def _checked(means: NDArray[np.floating]) -> NDArray[np.float64]:
     bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if values.ndim != 1 or len(bad):
         found = f"shape {values.shape}" if values.ndim != 1 else f"{values[bad[0]]} for unit {bad[0]}"
-        raise ValueError(
-            f"mean activations must be one finite number >= 0 per unit, as after a ReLU, got {found}"
-        )
+        raise ValueError(f"mean activations must be one finite number >= 0 per unit, as after a ReLU, got {found}")
     return values

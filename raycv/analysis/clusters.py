@@ -38,9 +38,7 @@ class ClusterMetrics:
         return np.argsort(-self.between_net_similarity, kind="stable")
 
 
-def cluster_metrics(
-    correlation: NDArray[np.floating], n_source: int, labels: NDArray[np.int64]
-) -> ClusterMetrics:
+def cluster_metrics(correlation: NDArray[np.floating], n_source: int, labels: NDArray[np.int64]) -> ClusterMetrics:
     """Metrics of the clusters ``labels`` (n,), 0 .. k−1 or −1 for a unit in none, in ``correlation`` (n, n).
 
     The first ``n_source`` units are the source net's. The correlations enter as they are, negative ones and
@@ -99,6 +97,5 @@ def check_nets(n_units: int, n_source: int) -> None:
     """Raise ValueError unless ``n_source`` leaves at least one unit in either net."""
     if not 0 < n_source < n_units:
         raise ValueError(
-            f"n_source must be from 1 to {n_units - 1}, at least one of the {n_units} units in each net, "
-            f"got {n_source}"
+            f"n_source must be from 1 to {n_units - 1}, at least one of the {n_units} units in each net, got {n_source}"
         )

@@ -62,9 +62,7 @@ def between_net_graph(cross: Floats, threshold: float = 0.0) -> NDArray[np.float
     return np.block([[np.zeros((s_a, s_a)), edges], [edges.T, np.zeros((s_b, s_b))]])
 
 
-def _check_missing(
-    missing: NDArray[np.bool_], dead_rows: NDArray[np.bool_], dead_columns: NDArray[np.bool_]
-) -> None:
+def _check_missing(missing: NDArray[np.bool_], dead_rows: NDArray[np.bool_], dead_columns: NDArray[np.bool_]) -> None:
     stray = np.argwhere(missing[~dead_rows][:, ~dead_columns])
     if len(stray):
         row, column = np.flatnonzero(~dead_rows)[stray[0, 0]], np.flatnonzero(~dead_columns)[stray[0, 1]]

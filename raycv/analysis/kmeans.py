@@ -101,9 +101,7 @@ def _lloyd(gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArra
 
 
 @njit(cache=True, nogil=True)
-def _seed(
-    gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _seed(gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Greedy k-means++: each point's nearest centre goes to ``labels``, its squared distance is returned."""
     n, k = gram.shape[0], draws.shape[0]
     squares = np.diag(gram).copy()

@@ -259,9 +259,7 @@ def _iterative(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.floa
     inverse, info = lapack.dpotri(factor, lower=1, overwrite_c=1)
     if info != 0:
         raise np.linalg.LinAlgError(f"the Laplacian of {len(matrix)} units is singular in floating point")
-    operator = LinearOperator(
-        matrix.shape, matvec=lambda x: blas.dsymv(1.0, inverse, x, lower=1), dtype=np.float64
-    )
+    operator = LinearOperator(matrix.shape, matvec=lambda x: blas.dsymv(1.0, inverse, x, lower=1), dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(len(matrix))
     values, vectors = eigsh(operator, k=count, which="LM", v0=start)
     order = np.argsort(-values)

@@ -8,7 +8,7 @@ its shards, by any actor, as often as need be, to the same bits.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,15 @@ import ray
 import torch
 
 from raycv import checkpoints
-from raycv.collect.collector import PILOT_IMAGES, Collector, Groups, build_untrained
-from raycv.collect.reducer import reduce_fold, to_arrays
+from raycv.analysis.histograms import Codes
+from raycv.analysis.information import bin_edges, encode, pairwise_information, shifted
+from raycv.collect.collector import PILOT_IMAGES, Collector, Groups, Precision, build_untrained
+from raycv.collect.reducer import gather_samples, reduce_fold, to_arrays
 from raycv.data import Shard, Source
 from raycv.networks import load_weights
 from raycv.store import RunStore
+
+BINS = 21  # twenty percentile bins and the special one
 
 
 @dataclass(frozen=True)
@@ -28,39 +32,76 @@ class Pass:
     """What every actor is told of the pass it takes part in."""
 
     store: RunStore
-    folder: str  # where partials stand, named by the identity of the pass
+    folder: str  # where everything stands, named by the identity of the pass
     source: Source
     networks: tuple[checkpoints.StoredNetwork, ...]
     groups: Groups
     use_gpu: bool
+    precision: Precision
+
+    @property
+    def partials(self) -> str:
+        """The folder of what is there only while the pass runs."""
+        return f"{self.folder}/partials"
 
     def partial_path(self, shard: int) -> str:
         """Where the partial of a shard stands."""
-        return f"{self.folder}/shard-{shard:05d}.npz"
+        return f"{self.partials}/shard-{shard:05d}.npz"
 
     @property
     def pilot_path(self) -> str:
         """Where the pilot stands."""
-        return f"{self.folder}/pilot.npz"
+        return f"{self.partials}/pilot.npz"
+
+    def codes_path(self, layer: str, network: int) -> str:
+        """Where the binned samples of one network's layer stand."""
+        return f"{self.partials}/codes/{layer}/{network}.npz"
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """One layer of one group over the shards of one fold."""
+    """The moments of one GROUP/LAYER over the shards of one fold."""
 
-    key: str  # GROUP/LAYER
+    key: str
     fold: int
     shards: tuple[int, ...]
     images: int
 
-    def path(self) -> str:
+    def path(self, folder: str) -> str:
         """Where the result stands."""
-        return statistics_path(self.key, self.fold)
+        return moments_path(folder, self.key, self.fold)
 
 
-def statistics_path(key: str, fold: int) -> str:
-    """Where the reduced moments of one GROUP/LAYER and fold stand."""
-    return f"statistics/{key}/fold{fold}.npz"
+@dataclass(frozen=True)
+class Coding:
+    """The binned samples of one layer of one network, over all shards."""
+
+    layer: str
+    network: int
+    shards: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Information:
+    """The mutual information of the units of two networks (a <= b) in one layer."""
+
+    layer: str
+    a: int
+    b: int
+
+    def path(self, folder: str) -> str:
+        """Where the result stands."""
+        return information_path(folder, self.layer, self.a, self.b)
+
+
+def moments_path(folder: str, key: str, fold: int) -> str:
+    """Where the moments of one GROUP/LAYER and fold stand."""
+    return f"{folder}/{key}/fold{fold}.npz"
+
+
+def information_path(folder: str, layer: str, a: int, b: int) -> str:
+    """Where the mutual information of networks a <= b in one layer stands."""
+    return f"{folder}/nets/{layer}/information{a}-{b}.npz"
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -88,7 +129,8 @@ class ShardActor:
                 # One thread always: with several, the rounding of a product would depend on how many there are.
                 torch.set_num_threads(1)
             nets = {n.spec.name: load_weights(n.spec, checkpoints.weights_of(task.store, n)) for n in task.networks}
-            self.loaded = Collector(task.groups, nets | build_untrained(task.groups.get("null", ())), self.device)
+            nets |= build_untrained(task.groups["null"])
+            self.loaded = Collector(task.groups, nets, self.device, task.precision)
         return self.loaded
 
     def make_pilot(self, shard: Shard) -> None:
@@ -100,19 +142,41 @@ class ShardActor:
         """Store the partial of one shard; returns the seconds it took."""
         began = time.monotonic()
         images, _ = self._decode(shard.images)
-        partial = self._collector().partial(images, shard.images, self._pilot())
+        partial = self._collector().partial(images, shard.images, self._pilot(), len(self.task.source))
         self.task.store.write_arrays(self.task.partial_path(shard.number), to_arrays(partial))
         return time.monotonic() - began
 
     def reduce(self, reduction: Reduction) -> None:
         """Add up one layer of one fold in the order of its shards and store the moments."""
-        moments = reduce_fold(self._partials(reduction), reduction.key, self._pilot()[reduction.key], self.device)
+        moments = reduce_fold(
+            self._partials(reduction.shards), reduction.key, self._pilot()[reduction.key], self.device
+        )
         # Each image must have been counted exactly once, at every position.
         if moments.count % reduction.images:
             raise RuntimeError(
                 f"{reduction} counted {moments.count} samples, not a multiple of {reduction.images} images"
             )
-        self.task.store.write_arrays(reduction.path(), moments.arrays("moments"))
+        self.task.store.write_arrays(reduction.path(self.task.folder), moments.arrays("moments"))
+
+    def encode(self, coding: Coding) -> None:
+        """Bin the samples of one layer of one network by their percentiles and store the codes."""
+        samples = gather_samples(self._partials(coding.shards), f"nets/{coding.layer}", coding.network)
+        codes = encode(samples, bin_edges(samples))
+        self.task.store.write_arrays(self.task.codes_path(coding.layer, coding.network), {"codes": codes})
+
+    def inform(self, pair: Information) -> None:
+        """Store the mutual information of two networks' units and, between networks, that of shifted samples."""
+        a = self._codes(pair.layer, pair.a)
+        placed = self._placed(a)
+        if pair.a == pair.b:  # each pair of units is then counted once
+            found = pairwise_information(placed, placed, BINS)
+            arrays = {"value": found.value, "corrected": found.corrected}
+        else:
+            b = self._codes(pair.layer, pair.b)
+            found = pairwise_information(placed, self._placed(b), BINS)
+            null = pairwise_information(placed, self._placed(shifted(b)), BINS)
+            arrays = {"value": found.value, "corrected": found.corrected, "null": null.value}
+        self.task.store.write_arrays(pair.path(self.task.folder), arrays)
 
     def _decode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.task.source.decode(numbers, self._collector().preprocessing.resize)
@@ -122,7 +186,13 @@ class ShardActor:
             self.pilots = self.task.store.read_arrays(self.task.pilot_path)
         return self.pilots
 
-    def _partials(self, reduction: Reduction) -> Iterator[Mapping[str, np.ndarray]]:
-        for shard in reduction.shards:
+    def _codes(self, layer: str, network: int) -> np.ndarray:
+        return self.task.store.read_arrays(self.task.codes_path(layer, network))["codes"]
+
+    def _placed(self, codes: np.ndarray) -> Codes:
+        return torch.from_numpy(codes).to(self.device) if self.task.use_gpu else codes
+
+    def _partials(self, shards: Sequence[int]) -> Iterator[Mapping[str, np.ndarray]]:
+        for shard in shards:
             with self.task.store.open_arrays(self.task.partial_path(shard)) as arrays:
                 yield arrays

@@ -5,6 +5,7 @@ images, and U units stacked over the networks in a layer:
 
     4·N·P  weights  +  4·N·A·B  activations of a batch  +  Σ over conv layers of 8·U²·(N+1)/(2N)  Gram strips
     + Σ over fc layers of 4·U·(shard size)  rows  +  4·1,024·U  the widest layer's buffer
+    + Σ over conv layers of 4·U·60,000·(shard size)/(images)  samples
 
 and reducing one fold needs, one layer at a time, 8·U²·(N+1)/(2N) + 4·(U/N)·U + 4·U·(shard size): about 1.3 + 0.3
 GB for a layer of 4,096 units x 4 networks.
@@ -14,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from raycv.collect.moments import Accumulator, Moments
+from raycv.collect.sampling import Chosen, choose
 from raycv.data import Preprocessing
 from raycv.errors import UserError
 from raycv.networks import NetworkSpec, Taps, build
@@ -27,6 +30,7 @@ from raycv.networks import NetworkSpec, Taps, build
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
 
+Precision = Literal["float32", "bfloat16", "float16"]  # of the forward passes; sums are float32 in float64 always
 Groups = dict[str, tuple[NetworkSpec, ...]]  # networks compared with one another: "nets", and "null" for chance
 
 
@@ -36,18 +40,39 @@ class Partial:
 
     moments of layers with positions (convolutional); rows of layers without (fully connected): one float32 array
     (images, S_n) per network. Rows are smaller than their Gram matrix until there are more images than units, and are
-    multiplied when a fold's rows are together, a thousand or more at a time.
+    multiplied when a fold's rows are together, a thousand or more at a time. samples of the trained networks' layers.
     """
 
     moments: dict[str, Moments]
     rows: dict[str, list[np.ndarray]]
+    samples: dict[str, Samples]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of one layer that mutual information is estimated from, as far as one shard holds them.
+
+    rank (m,) is their place among all that are chosen; image (m,) their image's place in the shard; values one float32
+    array (m, S_n) per network, empty for a fully connected layer, whose rows are kept whole.
+    """
+
+    rank: np.ndarray
+    image: np.ndarray
+    values: list[np.ndarray]
 
 
 class Collector:
     """Holds all networks of a run on one device and turns shards into partials."""
 
-    def __init__(self, groups: Groups, nets: dict[str, torch.nn.Module], device: torch.device) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        nets: dict[str, torch.nn.Module],
+        device: torch.device,
+        precision: Precision = "float32",
+    ) -> None:
         self.groups, self.device = groups, device
+        self.precision = getattr(torch, precision)
         specs = [spec for group in groups.values() for spec in group]
         self.layers = specs[0].layers
         self.preprocessing: Preprocessing = specs[0].preprocessing
@@ -60,31 +85,50 @@ class Collector:
             means[key] = torch.cat([values.double().mean(0) for values in activations]).float().cpu().numpy()
         return means
 
-    def partial(self, images: np.ndarray, numbers: np.ndarray, pilot: dict[str, np.ndarray]) -> Partial:
-        """The partial of one shard: images (n, H, W, 3) uint8 with their ``numbers`` (n,), named in errors."""
+    def partial(
+        self, images: np.ndarray, numbers: np.ndarray, pilot: dict[str, np.ndarray], total_images: int
+    ) -> Partial:
+        """The partial of one shard: images (n, H, W, 3) uint8 with their ``numbers`` (n,) among ``total_images``."""
         accumulators: dict[str, Accumulator] = {}
+        chosen: dict[str, Chosen] = {}
+        taken: dict[str, list[list[Tensor]]] = {}
         rows: dict[str, list[list[Tensor]]] = {}
         for start in range(0, len(images), BATCH):
             part = slice(start, start + BATCH)
             for key, activations in self._forward(images[part], numbers[part].tolist()).items():
-                if len(activations[0]) == len(images[part]):
+                positions = len(activations[0]) // len(images[part])
+                if key.startswith("nets/") and key not in chosen:
+                    chosen[key] = choose(numbers, positions, total_images)
+                if positions == 1:
                     rows.setdefault(key, []).append(activations)
                     continue
                 if key not in accumulators:
                     accumulators[key] = Accumulator([a.shape[1] for a in activations], pilot[key], self.device)
                 accumulators[key].add(activations)
+                if key in chosen:
+                    inside = _within(chosen[key], start, len(images[part]), positions)
+                    taken.setdefault(key, []).append([values[inside.to(self.device)] for values in activations])
         return Partial(
             moments={key: accumulator.moments() for key, accumulator in accumulators.items()},
             rows={
                 key: [torch.cat(of_net).cpu().numpy() for of_net in zip(*parts, strict=True)]
                 for key, parts in rows.items()
             },
+            samples={
+                key: Samples(
+                    which.rank,
+                    which.image,
+                    [torch.cat(of_net).cpu().numpy() for of_net in zip(*taken.get(key, []), strict=True)],
+                )
+                for key, which in chosen.items()
+            },
         )
 
     def _forward(self, images: np.ndarray, numbers: Sequence[int]) -> dict[str, list[Tensor]]:
         """Samples (images x positions, S_n) of every network, by group and layer."""
         batch = self.preprocessing.evaluation(torch.from_numpy(images).to(self.device))
-        found = {name: taps(batch) for name, taps in self.taps.items()}
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
+            found = {name: taps(batch) for name, taps in self.taps.items()}
         result: dict[str, list[Tensor]] = {}
         for group, specs in self.groups.items():
             for layer in self.layers:
@@ -92,6 +136,12 @@ class Collector:
                 _check(layer, specs, values, numbers)
                 result[f"{group}/{layer}"] = values
         return result
+
+
+def _within(chosen: Chosen, start: int, images: int, positions: int) -> Tensor:
+    """Rows, in a batch's (images x positions) samples, of the chosen ones; in the order of ``chosen``."""
+    first, last = np.searchsorted(chosen.image, [start, start + images])  # chosen are sorted by image
+    return torch.from_numpy((chosen.image[first:last] - start) * positions + chosen.position[first:last])
 
 
 def _samples(activation: Tensor) -> Tensor:

@@ -14,13 +14,36 @@ ROWS_AT_ONCE = 1024  # images gathered before a fully connected layer's units ar
 
 
 def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
-    """A partial as named arrays: moments/GROUP/LAYER/..., rows/GROUP/LAYER/NUMBER OF NETWORK."""
+    """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/..., with KEY being GROUP/LAYER."""
     arrays: dict[str, np.ndarray] = {}
     for key, moments in partial.moments.items():
         arrays |= moments.arrays(f"moments/{key}")
     for key, rows in partial.rows.items():
         arrays |= {f"rows/{key}/{n}": values for n, values in enumerate(rows)}
+    for key, samples in partial.samples.items():
+        arrays |= {f"samples/{key}/rank": samples.rank, f"samples/{key}/image": samples.image}
+        arrays |= {f"samples/{key}/{n}": values for n, values in enumerate(samples.values)}
     return arrays
+
+
+def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: str, network: int) -> np.ndarray:
+    """The chosen samples (samples, S) float32 of one network's layer, in the order of their ranks.
+
+    Raises ValueError where a sample is missing or there twice.
+    """
+    ranks, values = [], []
+    for arrays in partials:
+        ranks.append(arrays[f"samples/{key}/rank"])
+        if f"samples/{key}/{network}" in arrays:
+            values.append(arrays[f"samples/{key}/{network}"])
+        else:
+            values.append(arrays[f"rows/{key}/{network}"][arrays[f"samples/{key}/image"]])
+    rank = np.concatenate(ranks)
+    if not np.array_equal(np.sort(rank), np.arange(len(rank))):
+        raise ValueError(f"the samples of {key} are not there once each")
+    gathered = np.empty((len(rank), values[0].shape[1]), dtype=np.float32)
+    gathered[rank] = np.concatenate(values)
+    return gathered
 
 
 def reduce_fold(

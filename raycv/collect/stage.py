@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from raycv import checkpoints, cluster, record
-from raycv.collect.actors import Pass, Reduction, ShardActor
+from raycv.collect.actors import Coding, Information, Pass, Reduction, ShardActor
 from raycv.collect.collector import Groups, untrained
 from raycv.collect.pool import Pool
 from raycv.config import CollectConfig
@@ -19,7 +21,7 @@ from raycv.store import RunStore
 FOLDS = 8
 FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
 WIDE = 1024
-FORMAT = 1  # of the partials; part of their identity
+FORMAT = 2  # of the partials; part of their identity
 
 
 def collect(config: CollectConfig, store: RunStore) -> None:
@@ -38,6 +40,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
         [(n.digest, n.spec.model_dump(mode="json", exclude={"name"})) for n in networks],
         source.identity,
         config.shard_size,
+        config.precision,
     )
     if record.finished(store, "collect", identity):
         say(f"collect: already finished, nothing to do; the statistics are in {store.locate('statistics')}")
@@ -47,36 +50,27 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     cluster.connect()
     use_gpu = config.device == "gpu" or (config.device == "auto" and cluster.amount("GPU") > 0)
     actors = config.actors or max(1, int(cluster.amount("GPU" if use_gpu else "CPU")))
-    actors = min(actors, len(work))
-    task = Pass(store, f"statistics/partials/{identity}", source, tuple(networks), groups, use_gpu)
-    pool = Pool(lambda: ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote(task), actors)  # type: ignore[attr-defined]
+    task = Pass(store, f"statistics/{identity}", source, tuple(networks), groups, use_gpu, config.precision)
+    pool = Pool(lambda: ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote(task), min(actors, len(work)))  # type: ignore[attr-defined]
     try:
-        seconds = _run(pool, task, work)
-        keys = [f"{group}/{layer}" for group in groups for layer in specs[0].layers]
-        widths = {key: _width(store, key, task, work) for key in keys}
-        reductions = [r for key in keys for r in reductions_of(key, work, widths[key])]
-        reducing = time.time()
-        with Progress("reduce", len(reductions), "folds of layers") as progress:
-            pool.run(
-                reductions,
-                lambda actor, reduction: actor.reduce.remote(reduction),
-                lambda _item, _result: progress.update(progress.done + 1),
-            )
+        started, ended = _pass(pool, task, work)
+        written = _reduce(pool, task, work)
     finally:
         pool.close()
-    store.write_json("statistics/statistics.json", _index(source, groups, reductions, identity))
-    _tidy(store, reductions)
+    folds = Counter(item.key for item in written if isinstance(item, Reduction))
+    store.write_json("statistics/statistics.json", _index(source, groups, folds, task))
+    _tidy(store, task)
     facts = {
         "images": len(source),
-        "actors": actors,
+        "actors": min(actors, len(work)),
         "seconds": {
-            "start-up": round(seconds[0] - began, 1),
-            "pass": round(seconds[1] - seconds[0], 1),
-            "reduce": round(time.time() - reducing, 1),
+            "start-up": round(started - began, 1),
+            "pass": round(ended - started, 1),
+            "reduce": round(time.time() - ended, 1),
         },
     }
     record.finish(store, "collect", identity, config.model_dump(mode="json"), facts)
-    say(f"collect: moments of {len(keys)} layers over {len(source):,} images in {store.locate('statistics')}")
+    say(f"collect: {len(specs[0].layers)} layers of {len(source):,} images in {store.locate(task.folder)}")
 
 
 def _check(specs: list[NetworkSpec], source: Source) -> None:
@@ -100,31 +94,69 @@ def _check(specs: list[NetworkSpec], source: Source) -> None:
         )
 
 
-def _run(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
+def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
     """All shards that have no partial yet; returns when the first began and the last ended."""
-    store = task.store
-    there = set(store.list(task.folder))
-    missing = [shard for shard in work if task.partial_path(shard.number) not in there]
+    there = set(task.store.list(task.partials))
+    missing = {shard.number: shard for shard in work if task.partial_path(shard.number) not in there}
     total = sum(len(shard.images) for shard in work)
-    done = total - sum(len(shard.images) for shard in missing)
+    done = total - sum(len(shard.images) for shard in missing.values())
     if done:
         say(f"collect: taking up {len(work) - len(missing)} of {len(work)} shards done before")
     if task.pilot_path not in there:
         pool.run([0], lambda actor, first: actor.make_pilot.remote(work[first]), lambda _item, _result: None)
     began = time.time()
-    by_number = {shard.number: shard for shard in missing}
-    spent: list[float] = []
+    rates: list[float] = []
     with Progress("collect", total, "images") as progress:
         progress.resume_at(done)
 
         def count(number: int, seconds: float) -> None:
-            images = len(by_number[number].images)
-            spent.append(images / seconds)
-            rate = sum(spent) / len(spent)
-            progress.update(progress.done + images, f"{len(pool)} actors, {rate:,.0f} images/s each")
+            images = len(missing[number].images)
+            rates.append(images / seconds)
+            shards_done = len(work) - len(missing) + len(rates)
+            progress.update(
+                progress.done + images,
+                f"{shards_done} of {len(work)} shards, {len(pool)} actors at {sum(rates) / len(rates):,.0f} images/s",
+            )
 
-        pool.run(list(by_number), lambda actor, number: actor.collect.remote(by_number[number]), count)
+        pool.run(list(missing), lambda actor, number: actor.collect.remote(missing[number]), count)
     return began, time.time()
+
+
+def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> list[Reduction | Information]:
+    """Moments and mutual information from the partials; what an earlier driver has written stands."""
+    layers, networks = task.groups["nets"][0].layers, range(len(task.networks))
+    numbers = tuple(shard.number for shard in work)
+    reductions = [
+        reduction
+        for group in task.groups
+        for layer in layers
+        for reduction in reductions_of(f"{group}/{layer}", work, _width(task, f"{group}/{layer}", work[0]))
+    ]
+    codings = [Coding(layer, network, numbers) for layer in layers for network in networks]
+    pairs = [Information(layer, a, b) for layer in layers for a in networks for b in networks if a <= b]
+    there = set(task.store.list(task.folder))
+    steps: dict[str, tuple[list[Any], Callable[[Any, Any], Any]]] = {
+        "moments": (
+            [r for r in reductions if r.path(task.folder) not in there],
+            lambda actor, item: actor.reduce.remote(item),
+        ),
+        "percentiles": (
+            [c for c in codings if task.codes_path(c.layer, c.network) not in there],
+            lambda actor, item: actor.encode.remote(item),
+        ),
+        "mutual information": (
+            [p for p in pairs if p.path(task.folder) not in there],
+            lambda actor, item: actor.inform.remote(item),
+        ),
+    }
+    with Progress("reduce", sum(len(items) for items, _ in steps.values()), "parts") as progress:
+        for name, (items, call) in steps.items():
+
+            def count(_item: Any, _result: Any, name: str = name) -> None:
+                progress.update(progress.done + 1, name)
+
+            pool.run(items, call, count)
+    return [*reductions, *pairs]
 
 
 def reductions_of(key: str, work: list[Shard], width: int) -> list[Reduction]:
@@ -133,40 +165,33 @@ def reductions_of(key: str, work: list[Shard], width: int) -> list[Reduction]:
     result = []
     for fold in range(folds):
         members = [shard for shard in work if shard.fold * folds // FOLDS == fold]
-        result.append(
-            Reduction(
-                key,
-                fold,
-                tuple(shard.number for shard in members),
-                sum(len(shard.images) for shard in members),
-            )
-        )
+        numbers = tuple(shard.number for shard in members)
+        result.append(Reduction(key, fold, numbers, sum(len(shard.images) for shard in members)))
     return result
 
 
-def _width(store: RunStore, key: str, task: Pass, work: list[Shard]) -> int:
+def _width(task: Pass, key: str, shard: Shard) -> int:
     """Units of the widest network in one layer."""
-    with store.open_arrays(task.partial_path(work[0].number)) as arrays:
+    with task.store.open_arrays(task.partial_path(shard.number)) as arrays:
         if f"moments/{key}/widths" in arrays:
             return int(arrays[f"moments/{key}/widths"].max())
         return max(int(arrays[name].shape[1]) for name in arrays if name.startswith(f"rows/{key}/"))
 
 
-def _index(source: Source, groups: Groups, reductions: list[Reduction], identity: str) -> dict[str, Any]:
+def _index(source: Source, groups: Groups, folds: Counter[str], task: Pass) -> dict[str, Any]:
     """What stands where, for those who read the statistics."""
     return {
-        "identity": identity,
+        "folder": task.folder,
         "images": len(source),
         "source": source.name,
         "groups": {group: [spec.model_dump(mode="json") for spec in specs] for group, specs in groups.items()},
-        "folds": {r.key: sum(other.key == r.key for other in reductions) for r in reductions},
+        "folds": dict(folds),
     }
 
 
-def _tidy(store: RunStore, reductions: list[Reduction]) -> None:
-    """Remove what is no longer needed: partials, and statistics of layers that an earlier pass had."""
-    keep = {reduction.path() for reduction in reductions} | {"statistics/statistics.json"}
+def _tidy(store: RunStore, task: Pass) -> None:
+    """Remove what is no longer needed: partials, and the statistics of an earlier pass."""
+    store.remove(task.partials)
     for path in store.list("statistics"):
-        if path not in keep:
+        if not path.startswith((f"{task.folder}/", "statistics/statistics.json")):
             store.remove(path)
-    store.remove("statistics/partials")

@@ -48,9 +48,7 @@ def test_ranking_orders_and_names_every_unit(means: np.ndarray, random: object) 
 
 def test_spread_of_the_papers_largest_means() -> None:
     conv1, conv2 = activity_spread(CONV1), activity_spread(CONV2)
-    np.testing.assert_allclose(
-        conv1.highest, [98.4, 130.3, 108.6, 109.6]
-    )  # "the range for conv1 was 98 to 130"
+    np.testing.assert_allclose(conv1.highest, [98.4, 130.3, 108.6, 109.6])  # "the range for conv1 was 98 to 130"
     assert conv1.top_ratio == pytest.approx(130.3 / 98.4)
     assert conv2.top_ratio == pytest.approx(121.8 / 46.8)  # "on the conv2 layer by a factor of two"
     assert conv2.typical_ratio < 1.5 < conv2.top_ratio  # "much of the spectrum matches well"

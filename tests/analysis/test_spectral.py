@@ -219,9 +219,7 @@ def test_a_graph_in_pieces(normalized: bool) -> None:
     assert 6 <= inside.k <= 9
     for piece in range(5):  # more clusters never join pieces
         assert not np.isin(inside.labels[pieces == piece], inside.labels[pieces != piece]).any()
-    with pytest.raises(
-        ValueError, match=r"k must be from 5, the connected pieces of the graph, to 16, .*, got 4"
-    ):
+    with pytest.raises(ValueError, match=r"k must be from 5, the connected pieces of the graph, to 16, .*, got 4"):
         spectral_clusters(correlation, 7, 4)
 
 
