@@ -33,8 +33,8 @@ def connect() -> None:
     say(f"Ray {ray.__version__}: {nodes} node{'s' * (nodes != 1)}, {cpus:g} CPUs, {gpus:g} GPUs")
 
 
-def amount(resource: Literal["CPU", "GPU"]) -> float:
-    """How much of a resource the cluster has now, busy or not."""
+def amount(resource: Literal["CPU", "GPU", "memory"]) -> float:
+    """How much of a resource the cluster has now, busy or not; memory in bytes."""
     return float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
 
 

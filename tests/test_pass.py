@@ -16,9 +16,12 @@ import pandas as pd
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import mutual_info_score
 
 from raycv import checkpoints, record, statistics
+from raycv.analysis.information import bin_edges, encode
 from raycv.cli import main
+from raycv.collect.sampling import choose
 from raycv.data import open_source, shards
 from raycv.networks import ALEXNET_LAYERS, NetworkSpec, build, load_weights, preprocessing_of
 from raycv.store import RunStore
@@ -74,7 +77,7 @@ def bits(run: Path) -> dict[str, bytes]:
     return {
         f"{path}:{name}": array.tobytes()
         for path in store.list("statistics")
-        if path.endswith(".npz")
+        if path.endswith(".npz") and "/partials/" not in path
         for name, array in store.read_arrays(path).items()
     }
 
@@ -130,6 +133,41 @@ def test_correlations_equal_numpy(undisturbed: Path, activations: dict[str, list
             np.testing.assert_allclose(found, expected, atol=5e-6)
 
 
+@pytest.mark.parametrize("layer", ["conv4", "fc6"])
+def test_mutual_information_equals_sklearn(
+    undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
+) -> None:
+    """The same samples, chosen by identity from plain forward passes, in the same bins."""
+    values = activations[layer]
+    positions = len(values[0]) // 2000
+    chosen = choose(np.arange(2000), positions, 2000)
+    rows = np.empty(len(chosen.rank), dtype=np.int64)
+    rows[chosen.rank] = chosen.image * positions + chosen.position
+    assert len(rows) == min(60_000, 2000 * positions)
+    codes = [encode(samples[rows], bin_edges(samples[rows])) for samples in (v.astype(np.float32) for v in values)]
+    found = table(undisturbed, "mutual_information").query("layer == @layer and net_a == 'net1' and net_b == 'net3'")
+    pairs = found.set_index(["unit_a", "unit_b"])
+    for a, b in ((1, 2), (3, 3), (5, 0), (2, 8)):
+        expected = mutual_info_score(codes[0][a], codes[2][b])
+        assert pairs.loc[(a, b), "value"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
+        shifted = mutual_info_score(codes[0][a], np.roll(codes[2][b], codes[2].shape[1] // 2))
+        assert pairs.loc[(a, b), "null_value"] == pytest.approx(shifted, rel=1e-3, abs=1e-5)
+    assert (pairs["value_corrected"].dropna() < pairs["value"].dropna() + 1e-6).all()
+
+
+def test_agreement_of_the_two_similarities(undisturbed: Path) -> None:
+    matchings, alignment = table(undisturbed, "matchings"), table(undisturbed, "alignment")
+    pair = "layer == 'conv2' and net_a == 'net1' and net_b == 'net2' and method == 'semi'"
+    by = {kind: rows.set_index("unit_a") for kind, rows in matchings.query(pair).groupby("similarity")}
+    assert set(by) == {"correlation", "mutual_information"}
+    best = by["correlation"]["value"].nlargest(8).index
+    same = by["correlation"]["unit_b"] == by["mutual_information"]["unit_b"]
+    row = alignment.query(pair + " and similarity == 'mutual_information'").iloc[0]
+    assert row["best_eight_kept"] == same[best].sum()
+    assert row["agreement_with_correlation"] == pytest.approx(same[by["correlation"]["unit_b"] >= 0].mean())
+    assert row["null_mean"] < row["mean"]
+
+
 def test_units_equal_numpy(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
     units = table(undisturbed, "units")
     for n in range(3):
@@ -161,7 +199,9 @@ def test_matchings_are_the_best_and_the_dead_have_none(undisturbed: Path) -> Non
     for layer in ALEXNET_LAYERS:
         rows = correlations[correlations["layer"] == layer].query("net_a == 'net1' and net_b == 'net3'")
         similarity = rows.pivot(index="unit_a", columns="unit_b", values="value").to_numpy().astype(float)
-        chosen = matchings[matchings["layer"] == layer].query("net_a == 'net1' and net_b == 'net3'")
+        chosen = matchings[matchings["layer"] == layer].query(
+            "net_a == 'net1' and net_b == 'net3' and similarity == 'correlation'"
+        )
         chosen = chosen.set_index("method")
         semi, one = chosen.loc["semi"], chosen.loc["bipartite"]
         alive = ~np.isnan(similarity).all(1)
@@ -176,6 +216,8 @@ def test_matchings_are_the_best_and_the_dead_have_none(undisturbed: Path) -> Non
 
 def test_averages_have_intervals_and_a_null(undisturbed: Path) -> None:
     alignment, matchings = table(undisturbed, "alignment"), table(undisturbed, "matchings")
+    alignment = alignment[alignment["similarity"] == "correlation"]
+    matchings = matchings[matchings["similarity"] == "correlation"]
     assert len(alignment) == len(ALEXNET_LAYERS) * 6 * 2
     row = alignment.query("layer == 'conv3' and net_a == 'net2' and net_b == 'net1' and method == 'semi'").iloc[0]
     values = matchings.query("layer == 'conv3' and net_a == 'net2' and net_b == 'net1' and method == 'semi'")["value"]
@@ -215,7 +257,10 @@ def test_a_finished_pass_is_not_repeated(undisturbed: Path, capsys: pytest.Captu
 
 
 def test_aligning_again_replaces_rows(undisturbed: Path) -> None:
-    before = {name: table(undisturbed, name) for name in ("units", "correlations", "matchings", "alignment")}
+    before = {
+        name: table(undisturbed, name)
+        for name in ("units", "correlations", "mutual_information", "matchings", "alignment")
+    }
     assert main(["align", "--run", str(undisturbed)]) == 0
     for name, frame in before.items():
         pd.testing.assert_frame_equal(table(undisturbed, name), frame)
@@ -288,6 +333,46 @@ def test_a_killed_driver_takes_up_its_partials(
     assert "shards done before" in capsys.readouterr().out
     assert bits(run) == bits(undisturbed)
     assert not partials(run)  # tidied up
+
+
+THREE_NODES = """
+import logging, sys, threading, time
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+from raycv.analysis.information import bin_edges, encode
+from raycv.cli import main
+from raycv.collect.sampling import choose
+
+run = sys.argv[1]
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+print(sum(node["Alive"] for node in ray.nodes()), "nodes")
+
+def lose_a_node():
+    while len(list(Path(run).glob("statistics/*/partials/shard-*.npz"))) < 4:
+        time.sleep(0.02)
+    cluster.remove_node(nodes[0], allow_graceful=False)
+    print("a node is gone", flush=True)
+
+threading.Thread(target=lose_a_node, daemon=True).start()
+code = main(["collect", "--run", run, "--actors", "3", "--shard-size", "50"])
+ray.shutdown()
+cluster.shutdown()
+sys.exit(code)
+"""
+
+
+def test_a_lost_node_is_not_noticed_in_the_result(run: Path, undisturbed: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREE_NODES, str(run)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 nodes" in done.stdout
+    assert "a node is gone" in done.stdout
+    assert bits(run) == bits(undisturbed)
 
 
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

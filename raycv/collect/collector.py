@@ -1,14 +1,6 @@
 """From one shard of images to its partial, in plain PyTorch: the same batch through every network, then moments.
 
-Memory of one collector, in bytes, for N networks of P parameters, layers of A values per image in all, batches of B
-images, and U units stacked over the networks in a layer:
-
-    4·N·P  weights  +  4·N·A·B  activations of a batch  +  Σ over conv layers of 8·U²·(N+1)/(2N)  Gram strips
-    + Σ over fc layers of 4·U·(shard size)  rows  +  4·1,024·U  the widest layer's buffer
-    + Σ over conv layers of 4·U·60,000·(shard size)/(images)  samples
-
-and reducing one fold needs, one layer at a time, 8·U²·(N+1)/(2N) + 4·(U/N)·U + 4·U·(shard size): about 1.3 + 0.3
-GB for a layer of 4,096 units x 4 networks.
+`raycv.collect.memory.actor_bytes` says how much memory that takes.
 """
 
 from __future__ import annotations

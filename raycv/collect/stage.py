@@ -10,6 +10,7 @@ from typing import Any
 from raycv import checkpoints, cluster, record
 from raycv.collect.actors import Coding, Information, Pass, Reduction, ShardActor
 from raycv.collect.collector import Groups, untrained
+from raycv.collect.memory import actor_bytes
 from raycv.collect.pool import Pool
 from raycv.config import CollectConfig
 from raycv.data import Shard, Source, open_source, shards
@@ -21,6 +22,7 @@ from raycv.store import RunStore
 FOLDS = 8
 FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
 WIDE = 1024
+IDLE_PROCESS = 600 * 2**20  # bytes of a Ray worker with PyTorch loaded
 FORMAT = 2  # of the partials; part of their identity
 
 
@@ -49,7 +51,9 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     groups: Groups = {"nets": tuple(specs), "null": untrained(specs)}
     cluster.connect()
     use_gpu = config.device == "gpu" or (config.device == "auto" and cluster.amount("GPU") > 0)
-    actors = config.actors or max(1, int(cluster.amount("GPU" if use_gpu else "CPU")))
+    needed = actor_bytes(groups, config.shard_size, len(source))
+    room = int(cluster.amount("memory") // (IDLE_PROCESS + needed))
+    actors = config.actors or max(1, min(int(cluster.amount("GPU" if use_gpu else "CPU")), room))
     task = Pass(store, f"statistics/{identity}", source, tuple(networks), groups, use_gpu, config.precision)
     pool = Pool(lambda: ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote(task), min(actors, len(work)))  # type: ignore[attr-defined]
     try:
