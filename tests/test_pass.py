@@ -147,7 +147,7 @@ def test_mutual_information_equals_sklearn(
     codes = [encode(samples[rows], bin_edges(samples[rows])) for samples in (v.astype(np.float32) for v in values)]
     found = table(undisturbed, "mutual_information").query("layer == @layer and net_a == 'net1' and net_b == 'net3'")
     pairs = found.set_index(["unit_a", "unit_b"])
-    for a, b in ((1, 2), (3, 3), (5, 0), (2, 8)):
+    for a, b in pairs["value"].dropna().sample(4, random_state=0).index:
         expected = mutual_info_score(codes[0][a], codes[2][b])
         assert pairs.loc[(a, b), "value"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
         shifted = mutual_info_score(codes[0][a], np.roll(codes[2][b], codes[2].shape[1] // 2))
