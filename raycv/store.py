@@ -45,7 +45,9 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         return fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(uri))
     if scheme == "s3" and rest.strip("/"):
         # Listings are never cached: another process of the same run may just have written a file.
-        return fsspec.filesystem("s3", use_listings_cache=False), rest.strip("/")
+        # RunStore retries by itself, so the client gives up soon.
+        patience = {"retries": {"max_attempts": 1}, "connect_timeout": 5}
+        return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=patience), rest.strip("/")
     raise UserError(f"Cannot use {uri!r}: expected a local path or s3://bucket/prefix.")
 
 
@@ -122,8 +124,8 @@ class RunStore:
     """One run's folder. Cheap to make and picklable, so that every Ray process can hold its own."""
 
     def __init__(self, uri: str) -> None:
+        filesystem(uri)
         self.uri = uri.rstrip("/") if "://" in uri else os.path.abspath(os.path.expanduser(uri))
-        filesystem(self.uri)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -180,9 +182,11 @@ class RunStore:
         """The files below ``folder``, as paths inside the run, sorted; empty where there is no such folder."""
 
         def find(fs: fsspec.AbstractFileSystem, full: str) -> list[str]:
-            return sorted(folder + name[len(full) :] for name in fs.find(full))
+            below = [f"{folder}{name[len(full) :]}".lstrip("/") for name in fs.find(full)]
+            # Other writers leave empty objects that stand for folders.
+            return sorted(path for path in below if not path.endswith(("/", ".part")))
 
-        return [path for path in self._try("list", folder, find) if not path.endswith(".part")]
+        return self._try("list", folder, find)
 
     def remove(self, folder: str) -> None:
         """Remove a folder with all below it, or one file; nothing happens where there is none."""

@@ -205,7 +205,8 @@ def _fit(
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
-    watch = _Watch(board, config, recipes[0].epochs, len(specs) * len(training))
+    seen_per_epoch = sum(steps_of(job, recipe) * batch_of(job, recipe) * config.workers for recipe in recipes)
+    watch = _Watch(board, config, recipes[0].epochs, seen_per_epoch)
     watch.start()
     try:
         result = trainer.fit()
@@ -274,6 +275,7 @@ def _work(settings: dict[str, TrainJob]) -> None:
     feed = Feed(job, spec, recipe, replica)
     for epoch in range(len(history), recipe.epochs):
         began = time.time()
+        counter = _Counter(job.board, rank, epoch * feed.steps * feed.batch)
         loss = train_epoch(
             model,
             feed.training(epoch),
@@ -284,8 +286,9 @@ def _work(settings: dict[str, TrainJob]) -> None:
             steps=feed.steps,
             seed=spec.seed * job.workers + replica,
             device=device,
-            report=_Counter(job.board, rank, epoch * len(job.training) // job.workers),
+            report=counter,
         )
+        counter.send()
         sums, count = evaluate(net, feed.validation(), spec.preprocessing, device)
         totals = torch.tensor([*sums.tolist(), count, loss * 1.0], dtype=torch.float64, device=device)
         if group is not None:
@@ -361,13 +364,22 @@ def _resume(spec: NetworkSpec, net: nn.Module, optimizer: torch.optim.SGD) -> li
     return history
 
 
+def batch_of(job: TrainJob, recipe: Recipe) -> int:
+    """Images per step of one replica."""
+    return max(1, recipe.batch_size // job.workers)
+
+
+def steps_of(job: TrainJob, recipe: Recipe) -> int:
+    """Steps per epoch: replicas must take equally many, and the images left over differ from epoch to epoch."""
+    return max(1, len(job.training) // job.workers // batch_of(job, recipe))
+
+
 class Feed:
     """The batches of one replica, from images held in shared memory or streamed by Ray Data."""
 
     def __init__(self, job: TrainJob, spec: NetworkSpec, recipe: Recipe, replica: int) -> None:
         self.job, self.spec, self.replica = job, spec, replica
-        self.batch = max(1, recipe.batch_size // job.workers)
-        self.steps = len(job.training) // job.workers // self.batch
+        self.batch, self.steps = batch_of(job, recipe), steps_of(job, recipe)
         self.held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         if job.images is not None:
             self.held = {split: tuple(ray.get(list(refs))) for split, refs in job.images.items()}
@@ -384,8 +396,8 @@ class Feed:
             order = order[order < len(self.job.training)][self.replica :: self.job.workers]
             batches = self._streamed(self.job.training, order, shuffle_seed=self.spec.seed * 1000 + epoch)
         for step, batch in enumerate(batches):
-            if step == self.steps and self.steps > 0:
-                return  # replicas must take equally many steps; the remainder differs from epoch to epoch
+            if step == self.steps:
+                return
             yield batch
 
     def validation(self) -> Iterator[Batch]:
@@ -430,8 +442,11 @@ class _Counter:
     def __call__(self, images: int) -> None:
         self.seen += images
         if time.monotonic() - self.last > 1:
-            self.last = time.monotonic()
-            self.board.count.remote(self.rank, self.seen)
+            self.send()
+
+    def send(self) -> None:
+        self.last = time.monotonic()
+        self.board.count.remote(self.rank, self.seen)
 
 
 # -- watching ------------------------------------------------------------------------------------------------------
@@ -475,25 +490,27 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         say(f"train: starting {self.networks} networks")
-        shown, progress = 0, None
-        while not self.ended.wait(1.0):
+        shown: set[int] = set()
+        progress: Progress | None = None
+        ended = False
+        while not ended:
+            ended = self.ended.wait(1.0)  # after the end, one last look
             try:
                 state = ray.get(self.board.read.remote(), timeout=5)
             except ray.exceptions.RayError:
                 continue
-            seen = sum(state["images"].values())
+            seen = min(sum(state["images"].values()), self.total)
             if progress is None and seen:
                 progress = Progress("train", self.total, "images")
                 progress.resume_at(seen)
             if progress is None:
                 continue
-            progress.update(min(seen, self.total))
-            for epoch in range(shown + 1, self.epochs + 1):
+            progress.update(seen)
+            for epoch in sorted({row["epoch"] for row in state["rows"]} - shown):
                 rows = {row["net"]: row["validation_top1"] for row in state["rows"] if row["epoch"] == epoch}
-                if len(rows) < self.networks:
-                    break
-                tops = "  ".join(f"{net} {100 * rows[net]:.1f}%" for net in sorted(rows))
-                progress.note(f"epoch {epoch} of {self.epochs}: validation top-1  {tops}")
-                shown = epoch
+                if len(rows) == self.networks:
+                    tops = "  ".join(f"{net} {100 * rows[net]:.1f}%" for net in sorted(rows))
+                    progress.note(f"epoch {epoch} of {self.epochs}: validation top-1  {tops}")
+                    shown.add(epoch)
         if progress is not None:
             progress.__exit__(None, None, None)

@@ -1,16 +1,51 @@
-"""What several test files share: one Ray cluster."""
+"""What several test files share: a few images, one S3 server, one Ray cluster."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+
+import raycv
+from tests.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """One small cluster for the whole session: starting one takes longer than most tests."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first rows of the shipped images, as a user's own Parquet."""
+    folder = tmp_path_factory.mktemp("images")
+    shipped = Path(raycv.__file__).parent / "cifar10"
+    for split, rows in (("train", 640), ("validation", 160)):
+        table = pq.read_table(shipped / f"{split}-00000-of-00001.parquet").slice(0, rows)
+        pq.write_table(table, folder / f"{split}.parquet", row_group_size=100)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server; its credentials stand in the environment, where a user sets them."""
+    folder = tmp_path_factory.mktemp("s3") / "data"
+    folder.mkdir()
+    server = S3Server(folder)
+    before = dict(os.environ)
+    os.environ.update(server.environment)
+    server.start()
+    yield server
+    server.kill()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(s3_server: S3Server) -> Iterator[None]:
+    """One small cluster for the whole session: starting one takes longer than most tests.
+
+    It comes after the S3 server, so that its workers inherit the credentials.
+    """
     import ray
 
     ray.init(num_cpus=2, log_to_driver=False, logging_level=logging.ERROR)

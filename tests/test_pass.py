@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from raycv.collect.sampling import choose
 from raycv.data import open_source, shards
 from raycv.networks import ALEXNET_LAYERS, NetworkSpec, build, load_weights, preprocessing_of
 from raycv.store import RunStore
+from tests.s3_server import BUCKET, S3Server
 
 WIDTHS = (6, 6, 9)
 
@@ -71,7 +73,7 @@ def collect(run: Path, *flags: str) -> int:
     return main(["collect", "--run", str(run), *flags])
 
 
-def bits(run: Path) -> dict[str, bytes]:
+def bits(run: Path | str) -> dict[str, bytes]:
     """Every array of the statistics, exactly."""
     store = RunStore(str(run))
     return {
@@ -333,6 +335,31 @@ def test_a_killed_driver_takes_up_its_partials(
     assert "shards done before" in capsys.readouterr().out
     assert bits(run) == bits(undisturbed)
     assert not partials(run)  # tidied up
+
+
+def test_a_store_that_fails_for_a_while_changes_nothing(
+    template: Path, undisturbed: Path, s3_server: S3Server, ray_cluster: None
+) -> None:
+    """The S3 server is killed in the middle of the pass and comes back two seconds later."""
+    remote = f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    store = RunStore(remote)
+    for file in template.rglob("*.*"):
+        store.write(str(file.relative_to(template)), file.read_bytes())
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 120
+        while sum("shard-" in path for path in store.list("statistics")) < 3:
+            assert time.monotonic() < deadline
+        s3_server.kill()
+        time.sleep(2)
+        s3_server.start()
+
+    interruption = threading.Thread(target=interrupt)
+    interruption.start()
+    code = main(["collect", "--run", remote, "--actors", "2", "--shard-size", "50"])
+    interruption.join()
+    assert code == 0
+    assert bits(remote) == bits(undisturbed)
 
 
 THREE_NODES = """

@@ -28,17 +28,6 @@ SETTINGS = ("--seeds", "1,2", "--width", "6", "--epochs", "3", "--learning-rate"
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first rows of the shipped images, as a user's own Parquet."""
-    folder = tmp_path_factory.mktemp("images")
-    shipped = Path(sys.modules["raycv"].__file__ or "").parent / "cifar10"
-    for split, rows in (("train", 640), ("validation", 160)):
-        table = pq.read_table(shipped / f"{split}-00000-of-00001.parquet").slice(0, rows)
-        pq.write_table(table, folder / f"{split}.parquet", row_group_size=100)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def finished(images: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
     """`raycv run`, undisturbed."""
     run = tmp_path_factory.mktemp("finished") / "run"

@@ -39,8 +39,8 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
         for name, (spec, net) in nets.items():
             crop = spec.preprocessing.crop
             found = Taps(net, spec.layers, spec.output)(torch.empty(1, 3, crop, crop))
-            shapes[name] = {layer: (value.shape[1], math.prod(value.shape[2:])) for layer, value in found.items()}
-    weights = 4 * sum(value.numel() for _, net in nets.values() for value in net.state_dict().values())
+            shapes[name] = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
+    weights = 4 * sum(int(value.numel()) for _, net in nets.values() for value in net.state_dict().values())
     values = [units * positions for layers in shapes.values() for units, positions in layers.values()]
     preprocessing = next(spec.preprocessing for group in groups.values() for spec in group)
     pixels = preprocessing.resize**2
