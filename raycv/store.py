@@ -182,9 +182,9 @@ class RunStore:
         """The files below ``folder``, as paths inside the run, sorted; empty where there is no such folder."""
 
         def find(fs: fsspec.AbstractFileSystem, full: str) -> list[str]:
-            below = [f"{folder}{name[len(full) :]}".lstrip("/") for name in fs.find(full)]
-            # Other writers leave empty objects that stand for folders.
-            return sorted(path for path in below if not path.endswith(("/", ".part")))
+            # Other writers leave empty objects, named with a slash at the end, that stand for folders.
+            names = [name for name in fs.find(full) if not name.endswith(("/", ".part"))]
+            return sorted(f"{folder}{name[len(full) :]}".lstrip("/") for name in names)
 
         return self._try("list", folder, find)
 

@@ -98,7 +98,7 @@ def test_the_main_job_on_s3(head: dict[str, str], images: Path) -> None:
     store = RunStore(run)
     assert list(store.read_json("run.json")["stages"]) == ["train", "collect", "align", "figures"]
     assert any(path.endswith(".png") for path in store.list("figures"))
-    assert not any("/partials/" in path or "/training/" in path for path in store.list(""))
+    assert not any("/partials/" in path or "networks/training/" in path for path in store.list(""))
     for path in store.list(""):
         assert SECRET.encode() not in store.read(path), path
     assert SECRET not in said
