@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ from benchmarks.machine import best, in_words
 from raycv import checkpoints
 from raycv.cli import main as raycv
 from raycv.collect.collector import BATCH, Collector, Groups, untrained
-from raycv.collect.moments import Accumulator
+from raycv.collect.moments import Accumulator, Moments, merge
+from raycv.collect.reducer import to_arrays
+from raycv.data import EMBEDDED, open_source
 from raycv.networks import ALEXNET_LAYERS, NetworkSpec, build, preprocessing_of
 from raycv.store import RunStore
 
@@ -81,16 +83,73 @@ def measure(case: Case) -> str:
 
 def product_rate() -> str:
     """Moments of one layer against the float32 matrix product that they would be if nothing else had to be done."""
-    return "\n".join(_product_rate(units) for units in (384, 1024, 1536))
+    return "\n".join(_product_rate(units) for units in (384, 1024, 1536, 8192))
 
 
-def _product_rate(units: int, samples: int = 8192) -> str:
+def _product_rate(units: int) -> str:
+    samples = 2048 if units > 4096 else 8192
     activations = [torch.randn(samples, units // 4).relu() for _ in range(4)]
     stacked = torch.cat(activations, 1)
     accumulator = Accumulator([units // 4] * 4, np.zeros(units, np.float32), torch.device("cpu"))
     product, moments = best(lambda: stacked.T @ stacked), best(lambda: accumulator.add(activations))
     rate = 2e-9 * samples * units**2
     return f"| {units} | {rate / product:,.0f} | {rate / moments:,.0f} | {product / moments:.2f} |"
+
+
+def shares(case: Case) -> tuple[str, int, float, float]:
+    """Where the time of a shard goes; also its partial's bytes, and seconds to write and to merge one."""
+    specs = specs_of(case)
+    groups: Groups = {"nets": specs, "null": untrained(specs)}
+    nets = {spec.name: build(spec) for group in groups.values() for spec in group}
+    collector = Collector(groups, nets, torch.device("cpu"))
+    size = specs[0].preprocessing.resize
+    source = open_source(
+        EMBEDDED, "validation"
+    )  # small images enlarged: decoding is a little cheaper than of photographs
+    numbers = np.arange(case.images)
+    images, _ = source.decode(numbers, size)
+    pilot = collector.pilot(images[:BATCH])
+    decoding = best(lambda: source.decode(numbers, size))
+    preparing = best(
+        lambda: [
+            collector.preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]))
+            for start in range(0, case.images, BATCH)
+        ]
+    )
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for start in range(0, case.images, BATCH):
+            batch = collector.preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]))
+            for net in nets.values():
+                net(batch)
+
+    passes = best(forward) - preparing
+    whole = best(lambda: collector.partial(images, numbers, pilot, 50_000))
+    arrays = to_arrays(collector.partial(images, numbers, pilot, 50_000))
+    bytes_ = sum(array.nbytes for array in arrays.values())
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(folder)
+        writing = best(lambda: store.write_arrays("partial.npz", arrays))
+        merging = best(lambda: _merge_all(store, [key for key in arrays if key.endswith("/count")]))
+    total = decoding + whole + writing
+    parts = {
+        "forward passes": passes,
+        "statistics": whole - passes - preparing,
+        "input": decoding + preparing,
+        "writing the partial": writing,
+    }
+    row = " | ".join(f"{100 * seconds / total:.0f}%" for seconds in parts.values())
+    return f"| {case.name}, shard of {case.images} | {row} |", bytes_, writing, merging
+
+
+def _merge_all(store: RunStore, counts: list[str]) -> None:
+    """Add the partial's moments to themselves, reading them as the reduction does."""
+    for name in counts:
+        prefix = name.removesuffix("/count")
+        with store.open_arrays("partial.npz") as arrays:
+            moments = Moments.from_arrays(arrays, prefix)
+        merge(moments, moments)
 
 
 def actors(case: Case, counts: tuple[int, ...]) -> str:
@@ -121,7 +180,15 @@ def main() -> None:
     print("\n| stacked units | float32 product, GF/s | moments, as full products, GF/s | ratio |\n|---|---|---|---|")
     print(product_rate(), flush=True)
     print("\n| actors | images/s | against one |\n|---|---|---|")
-    print(actors(CASES[1], (1, 2)), flush=True)
+    print(actors(CASES[1], (1, 2, 4)), flush=True)
+    print("\n| where the time of a shard goes | forward | statistics | input | writing |\n|---|---|---|---|---|")
+    for case in (replace(CASES[0], images=256), replace(CASES[2], images=128)):
+        row, size, writing, merging = shares(case)
+        print(row, flush=True)
+    print(
+        f"\nA partial of the last case: {size / 2**20:.0f} MiB, written in {writing:.2f} s, "
+        f"read and merged in {merging:.2f} s."
+    )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def align(config: AlignConfig, store: RunStore) -> None:
     matchings: list[pd.DataFrame] = []
     alignment: tables.Rows = []
 
-    def correlated() -> Iterator[tuple[str, pd.DataFrame]]:
+    def correlated() -> Iterator[tuple[str, str, pd.DataFrame]]:
         for layer in found.layers:
             progress.update(progress.done, f"correlation of {layer}")
             nets, null = found.layer("nets", layer), found.layer("null", layer)
@@ -45,10 +45,10 @@ def align(config: AlignConfig, store: RunStore) -> None:
             matchings.append(_matchings(layer, specs, "correlation", pairs))
             alignment.extend(_alignment(layer, found, nets, null, pairs))
             of_layer[layer] = pairs, dead
-            yield layer, _pair_rows(specs, {"value": values})
+            yield from _pair_rows(layer, specs, {"value": values})
             progress.update(progress.done + 1)
 
-    def informed() -> Iterator[tuple[str, pd.DataFrame]]:
+    def informed() -> Iterator[tuple[str, str, pd.DataFrame]]:
         for layer in found.layers:
             progress.update(progress.done, f"mutual information of {layer}")
             by_correlation, dead = of_layer[layer]
@@ -56,7 +56,7 @@ def align(config: AlignConfig, store: RunStore) -> None:
             pairs = match(values["value"])
             matchings.append(_matchings(layer, specs, "mutual_information", pairs))
             alignment.extend(_information_rows(layer, specs, pairs, match(values["null_value"]), by_correlation))
-            yield layer, _pair_rows(specs, values)
+            yield from _pair_rows(layer, specs, values)
             progress.update(progress.done + 1)
 
     of_layer: dict[str, tuple[Pairs, np.ndarray]] = {}
@@ -166,23 +166,23 @@ def _units(layer: str, specs: tuple[NetworkSpec, ...], total: Moments, dead: np.
     )
 
 
-def _pair_rows(specs: tuple[NetworkSpec, ...], columns: dict[str, Similarities]) -> pd.DataFrame:
-    """One row per pair of units of every pair of networks, with a column for each kind of value."""
-    parts = []
+def _pair_rows(
+    layer: str, specs: tuple[NetworkSpec, ...], columns: dict[str, Similarities]
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """For every pair of networks one row per pair of units, with a column for each kind of value."""
     for a, b in columns["value"]:
+        first, second = specs[a].name, specs[b].name
         rows, width = columns["value"][a, b].shape
-        parts.append(
-            pd.DataFrame(
-                {
-                    "net_a": specs[a].name,
-                    "net_b": specs[b].name,
-                    "unit_a": np.repeat(np.arange(rows, dtype=np.int32), width),
-                    "unit_b": np.tile(np.arange(width, dtype=np.int32), rows),
-                }
-                | {name: values[a, b].ravel().astype(np.float32) for name, values in columns.items()}
-            )
+        frame = pd.DataFrame(
+            {
+                "net_a": first,
+                "net_b": second,
+                "unit_a": np.repeat(np.arange(rows, dtype=np.int32), width),
+                "unit_b": np.tile(np.arange(width, dtype=np.int32), rows),
+            }
+            | {name: values[a, b].ravel().astype(np.float32) for name, values in columns.items()}
         )
-    return pd.concat(parts)
+        yield layer, f"{first}-{second}", frame
 
 
 def _matchings(layer: str, specs: tuple[NetworkSpec, ...], similarity: str, pairs: Pairs) -> pd.DataFrame:

@@ -231,14 +231,14 @@ class RunStore:
     # -- tables --------------------------------------------------------------------------------------------------
 
     def write_table(self, name: str, parts: Iterable[tuple[str, pa.Table]]) -> str:
-        """Replace table ``name`` by ``parts``, pairs of (partition such as "layer=conv1", or ""; rows).
+        """Replace table ``name`` by ``parts``, pairs of (file such as "layer=conv1/net1-net2", rows).
 
         Each part is one file that appears whole; parts of an earlier run that are no longer written are removed
         last. Returns the table's URI.
         """
         written = set()
-        for partition, rows in parts:
-            path = "/".join(p for p in ("tables", name, partition, f"{name}.parquet") if p)
+        for file, rows in parts:
+            path = f"tables/{name}/{file}.parquet"
             self.write(path, parquet(rows))
             written.add(path)
         for path in self.list(f"tables/{name}"):

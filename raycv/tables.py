@@ -163,16 +163,16 @@ def typed(name: str, frame: pd.DataFrame) -> pa.Table:
 
 def write(store: RunStore, name: str, frame: pd.DataFrame) -> str:
     """Replace an unpartitioned table; returns its URI."""
-    return store.write_table(name, [("", typed(name, frame))])
+    return store.write_table(name, [(name, typed(name, frame))])
 
 
-def write_parts(store: RunStore, name: str, parts: Iterable[tuple[str, pd.DataFrame]]) -> str:
-    """Replace a partitioned table by (value of the partition column, its rows); one part in memory at a time."""
+def write_parts(store: RunStore, name: str, parts: Iterable[tuple[str, str, pd.DataFrame]]) -> str:
+    """Replace a partitioned table by (partition's value, file, rows); only one part is in memory at a time."""
     column = BY_NAME[name].partition
 
     def files() -> Iterator[tuple[str, pa.Table]]:
-        for value, frame in parts:
-            yield f"{column}={value}", typed(name, frame)
+        for value, file, frame in parts:
+            yield f"{column}={value}/{file}", typed(name, frame)
 
     return store.write_table(name, files())
 

@@ -75,8 +75,8 @@ def rows(*values: int) -> pa.Table:
 
 
 def test_a_table_is_replaced_never_doubled(store: RunStore) -> None:
-    store.write_table("t", [("layer=a", rows(1, 2)), ("layer=b", rows(3))])
-    uri = store.write_table("t", [("layer=b", rows(4)), ("layer=c", rows(5))])
+    store.write_table("t", [("layer=a/x", rows(1, 2)), ("layer=b/x", rows(3))])
+    uri = store.write_table("t", [("layer=b/x", rows(4)), ("layer=c/x", rows(5))])
     found = pd.read_parquet(uri)
     assert sorted(zip(found["layer"].astype(str), found["value"], strict=True)) == [("b", 4), ("c", 5)]
     pd.testing.assert_frame_equal(store.read_table("t"), found)
