@@ -107,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"raycv: {error}", file=sys.stderr, flush=True)
         return 2
+    except KeyboardInterrupt:
+        print("raycv: stopped; the same command goes on from here", file=sys.stderr, flush=True)
+        return 130
     return 0
 
 

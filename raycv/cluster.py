@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import ray
+from ray.exceptions import RayTaskError
 
 from raycv.errors import UserError
 from raycv.progress import say
 
 
-def connect() -> None:
+def connect(run: str) -> None:
     """Join the cluster that RAY_ADDRESS or a running head names, or start one on this machine.
 
-    Worker output stays in Ray's logs: what a person needs is printed by the driver.
+    Worker output stays in Ray's logs: what a person needs is printed by the driver. ``run`` is the run's URI.
     """
     if ray.is_initialized():
         return
@@ -31,6 +32,18 @@ def connect() -> None:
     cpus, gpus = amount("CPU"), amount("GPU")
     nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
     say(f"Ray {ray.__version__}: {nodes} node{'s' * (nodes != 1)}, {cpus:g} CPUs, {gpus:g} GPUs")
+    if nodes > 1 and "://" not in run:
+        say(f"note: {run} must be a folder that all {nodes} nodes share; name an s3:// prefix where there is none")
+
+
+def users_mistake(error: BaseException) -> UserError | None:
+    """The mistake of a user that lies behind what Ray raised, if there is one."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, UserError) and not isinstance(link, RayTaskError):
+            return UserError(str(link))
+        link = getattr(link, "cause", None) or link.__cause__
+    return None
 
 
 def amount(resource: Literal["CPU", "GPU", "memory"]) -> float:

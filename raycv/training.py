@@ -163,7 +163,7 @@ def _fit(
     store: RunStore,
 ) -> dict[str, Any]:
     began = time.time()
-    cluster.connect()
+    cluster.connect(store.uri)
     size = max(spec.preprocessing.resize for spec in specs)
     small = (len(training) + len(validation)) * size**2 * 3 <= IN_MEMORY and not config.data.startswith("s3://")
     same_size = len({spec.preprocessing.resize for spec in specs}) == 1
@@ -211,7 +211,8 @@ def _fit(
     try:
         result = trainer.fit()
     except ray.train.WorkerGroupError as error:
-        raise _cause(error) from error
+        mistakes = [cluster.users_mistake(failure) for failure in error.worker_failures.values()]
+        raise next((mistake for mistake in mistakes if mistake), error) from error
     finally:
         watch.stop()
     state = ray.get(board.read.remote())
@@ -226,17 +227,6 @@ def _fit(
             "closing": round(time.time() - max(state["last_report"], first), 1),
         },
     }
-
-
-def _cause(error: ray.train.WorkerGroupError) -> Exception:
-    """A user's mistake found in a worker is reported as such, anything else with what the worker said."""
-    for failure in error.worker_failures.values():
-        link: BaseException | None = failure
-        while link is not None:
-            if isinstance(link, UserError):
-                return UserError(str(link))
-            link = getattr(link, "cause", None) or link.__cause__
-    return error
 
 
 def _keep(checkpoint: ray.train.Checkpoint | None, specs: list[NetworkSpec], store: RunStore) -> None:

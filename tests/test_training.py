@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
@@ -240,6 +242,22 @@ def test_settings_that_cannot_be_used(images: Path, tmp_path: Path, capsys: pyte
     assert "is not there; name a folder" in refused(capsys, "--run", str(tmp_path / "run"), "--data", "/no/such")
     assert "width names 2 values for 3 networks" in refused(capsys, *common, "--seeds", "1,2,3", "--width", "6,9")
     assert not (tmp_path / "run").exists()
+
+
+def test_sets_that_cannot_be_used(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, data = tmp_path / "run", tmp_path / "data"
+    data.mkdir()
+    table = pq.read_table(images / "train.parquet")
+    pq.write_table(table, data / "train.parquet")
+    two = json.dumps({"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}})
+    pq.write_table(table.slice(0, 20).replace_schema_metadata({"huggingface": two}), data / "validation.parquet")
+    assert "have 10 classes and the validation images 2" in refused(capsys, "--run", str(run), "--data", str(data))
+    broken = table.slice(0, 40).to_pylist()
+    broken[33]["image"]["bytes"] = b"no image"
+    pq.write_table(pa.Table.from_pylist(broken, schema=table.schema), data / "train.parquet")
+    pq.write_table(table.slice(0, 40), data / "validation.parquet")
+    assert "train.parquet, row 33 is corrupt" in refused(capsys, "--run", str(run), "--data", str(data))
+    assert not run.exists()
 
 
 def test_a_copy_of_a_network_is_stored_under_its_own_name(finished: Path) -> None:

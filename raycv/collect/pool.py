@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
+from raycv.cluster import users_mistake
 from raycv.errors import UserError
 
 Item = TypeVar("Item", bound=Hashable)
@@ -68,7 +69,7 @@ class Pool:
                     try:
                         result = ray.get(ref)
                     except RayTaskError as error:
-                        raise _cause(error) from error
+                        raise (users_mistake(error) or error) from error
                     except RayError:
                         deaths[item] += 1
                         if deaths[item] > DEATHS_PER_ITEM:
@@ -98,15 +99,9 @@ class Pool:
                 ray.get(ref)
                 self._ready.append(actor)
             except RayTaskError as error:
-                raise _cause(error) from error
+                raise (users_mistake(error) or error) from error
             except ActorDiedError:
                 replacement = self._create()
                 self._probes[replacement.ready.remote()] = replacement
             except RayError:
                 self._probes[actor.ready.remote()] = actor
-
-
-def _cause(error: RayTaskError) -> BaseException:
-    """What was raised in the actor: a user's mistake as itself, anything else with the actor's traceback."""
-    cause = error.cause if isinstance(error.cause, UserError) else None
-    return UserError(str(cause)) if cause is not None else error

@@ -49,7 +49,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
         return
     work = shards(len(source), folds=FOLDS, shard_size=config.shard_size)
     groups: Groups = {"nets": tuple(specs), "null": untrained(specs)}
-    cluster.connect()
+    cluster.connect(store.uri)
     use_gpu = config.device == "gpu" or (config.device == "auto" and cluster.amount("GPU") > 0)
     needed = actor_bytes(groups, config.shard_size, len(source))
     room = int(cluster.amount("memory") // (IDLE_PROCESS + needed))
