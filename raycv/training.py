@@ -210,12 +210,11 @@ def _fit(
     watch.start()
     try:
         result = trainer.fit()
-    except ray.train.WorkerGroupError as error:
-        mistakes = [cluster.users_mistake(failure) for failure in error.worker_failures.values()]
-        raise next((mistake for mistake in mistakes if mistake), error) from error
     finally:
         watch.stop()
     state = ray.get(board.read.remote())
+    if state["mistake"]:
+        raise UserError(state["mistake"])
     _keep(result.checkpoint, specs, store)
     store.remove(folder)
     first = state["first_step"] or time.time()
@@ -248,8 +247,19 @@ def _keep(checkpoint: ray.train.Checkpoint | None, specs: list[NetworkSpec], sto
 
 
 def _work(settings: dict[str, TrainJob]) -> None:
-    """One Ray Train worker: one replica of one network."""
+    """One Ray Train worker. A user's mistake is chalked up and ends the training when the workers start again."""
     job = settings["job"]
+    if ray.get(job.board.read.remote())["mistake"]:
+        return
+    try:
+        _train(job)
+    except UserError as mistake:
+        ray.get(job.board.fail.remote(str(mistake)))
+        raise
+
+
+def _train(job: TrainJob) -> None:
+    """One replica of one network."""
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.deterministic = True
     rank = ray.train.get_context().get_world_rank()
@@ -410,8 +420,14 @@ class Feed:
         resize = self.spec.preprocessing.resize
         chunks = np.array_split(order, max(1, len(order) // (8 * NEIGHBOURS)))
 
+        board = self.job.board
+
         def decode(rows: Any) -> Any:
-            images, labels = source.decode(rows["data"], resize)
+            try:
+                images, labels = source.decode(rows["data"], resize)
+            except UserError as mistake:  # of which Ray Data would hand on no more than a text
+                ray.get(board.fail.remote(str(mistake)))
+                raise
             return {"images": images, "labels": labels}
 
         data = ray.data.from_numpy(chunks).map_batches(decode, batch_size=None)
@@ -451,6 +467,10 @@ class Board:
         self.rows: list[dict[str, Any]] = []
         self.first_step: float | None = None
         self.last_report = 0.0
+        self.mistake = ""
+
+    def fail(self, mistake: str) -> None:
+        self.mistake = mistake
 
     def count(self, rank: int, images: int) -> None:
         self.first_step = self.first_step or time.time()

@@ -43,6 +43,9 @@ def head(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
     }
     command = ["start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
     command += [f"--temp-dir=/tmp/ray-{uuid.uuid4().hex[:8]}", f"--ray-client-server-port={free_port()}"]
+    # The agent that starts jobs must not meet that of another cluster on this machine.
+    command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
+    command += [f"--metrics-export-port={free_port()}"]
     log = tmp_path_factory.mktemp("head") / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(

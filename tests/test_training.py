@@ -201,14 +201,18 @@ def test_a_shuffled_copy_matches_perfectly(
     assert main(["run", "--run", run, "--data", str(images), "--checkpoints", given, "--width", "6"]) == 0
     assert "match class by class" in capsys.readouterr().out
     units = pd.read_parquet(f"{run}/tables/units").query("net == 'net1'").set_index(["layer", "unit"])["is_dead"]
-    matchings = pd.read_parquet(f"{run}/tables/matchings").query("net_a == 'net1' and net_b == 'net2'")
+    matchings = pd.read_parquet(f"{run}/tables/matchings").query(
+        "net_a == 'net1' and net_b == 'net2' and similarity == 'correlation'"
+    )
     for layer, order in orders.items():
         for method in ("semi", "bipartite"):
             rows = matchings[(matchings["layer"] == layer) & (matchings["method"] == method)]
             alive = ~units.loc[layer].to_numpy()
             np.testing.assert_allclose(rows["value"][alive], 1, atol=1e-5)
             np.testing.assert_array_equal(order[rows["unit_b"][alive]], rows["unit_a"][alive])
-    alignment = pd.read_parquet(f"{run}/tables/alignment").query("method == 'bipartite'")
+    alignment = pd.read_parquet(f"{run}/tables/alignment").query(
+        "method == 'bipartite' and similarity == 'correlation'"
+    )
     np.testing.assert_allclose(alignment["mean"], 1, atol=1e-5)
 
 

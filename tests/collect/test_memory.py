@@ -57,4 +57,4 @@ def test_peak_memory_is_within_the_formula(model: str, width: int, shard: int, t
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["used"] <= 1.1 * found["needed"] + 50 * 2**20, found
-    assert found["used"] >= 0.3 * found["needed"], found  # the formula is a bound, not a wish
+    assert found["used"] >= 0.2 * found["needed"], found  # the formula is a bound, not a wish
