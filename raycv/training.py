@@ -214,6 +214,7 @@ def _fit(
         watch.stop()
     state = ray.get(board.read.remote())
     if state["mistake"]:
+        store.remove(folder)
         raise UserError(state["mistake"])
     _keep(result.checkpoint, specs, store)
     store.remove(folder)

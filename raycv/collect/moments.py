@@ -20,6 +20,8 @@ from torch import Tensor
 ROWS_PER_PRODUCT = 1024
 ROWS_PER_NARROW_PRODUCT = 256
 NARROW = 64  # stacked units
+WIDE = 512
+BLOCK = 8192  # samples brought side by side at once
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Moments:
     """Sums over samples x of the U stacked units of all networks, y = x - pilot.
 
     widths (N,) units of each network, adding up to U; pilot (U,); count (); total (U,) Σy; minimum, maximum (U,) of
-    x; active (U,) number of samples with x > 0; gram: U·U entries Σ y yᵀ as one strip per network, strip n holding
+    y; active (U,) number of samples with x > 0; gram: U·U entries Σ y yᵀ as one strip per network, strip n holding
     rows of network n against columns of networks n, n+1, ... (S_n, S_n + ... + S_N), the lower half being its mirror.
     """
 
@@ -74,29 +76,45 @@ class Accumulator:
             torch.zeros(width, units - start, dtype=torch.float64, device=device)
             for width, start in zip(self.widths, self.bounds, strict=False)
         ]
-        self.buffer = torch.empty(0, units, device=device)
+        self.shifted = torch.empty(0, units, device=device)
+        self.positive = torch.empty(0, units, device=device)
+        self.ones = torch.ones(0, device=device)
 
     def add(self, activations: Sequence[Tensor]) -> None:
         """Add the same samples of every network: one (samples, S_n) tensor per network, in network order."""
-        samples = len(activations[0])
-        step = ROWS_PER_PRODUCT if self.bounds[-1] >= NARROW else ROWS_PER_NARROW_PRODUCT
-        for start in range(0, samples, step):
-            rows = min(step, samples - start)
-            if len(self.buffer) < rows:
-                self.buffer = torch.empty(rows, self.bounds[-1], device=self.device)
-            shifted = self.buffer[:rows]
+        samples, units = len(activations[0]), self.bounds[-1]
+        step = ROWS_PER_PRODUCT if units >= NARROW else ROWS_PER_NARROW_PRODUCT
+        for start in range(0, samples, BLOCK):
+            rows = min(BLOCK, samples - start)
+            padded = -(-rows // step) * step
+            if len(self.shifted) < padded:
+                self.shifted = torch.empty(padded, units, device=self.device)
+                self.positive = torch.empty(padded, units, device=self.device)
+                self.ones = torch.ones(padded, device=self.device)
+            shifted, positive = self.shifted[:padded], self.positive[:rows]
             for n, values in enumerate(activations):
-                part = slice(self.bounds[n], self.bounds[n + 1])
-                chunk = values[start : start + rows]
-                low, high = torch.aminmax(chunk, dim=0)
-                torch.minimum(self.minimum[part], low, out=self.minimum[part])
-                torch.maximum(self.maximum[part], high, out=self.maximum[part])
-                self.active[part] += torch.count_nonzero(chunk > 0, dim=0)
-                torch.sub(chunk, self.pilot[part], out=shifted[:, part])
-            self.total += shifted.sum(0, dtype=torch.float64)
-            for n, strip in enumerate(self.gram):
-                strip += shifted[:, self.bounds[n] : self.bounds[n + 1]].T @ shifted[:, self.bounds[n] :]
+                part, chunk = slice(self.bounds[n], self.bounds[n + 1]), values[start : start + rows]
+                torch.sub(chunk, self.pilot[part], out=shifted[:rows, part])
+                torch.gt(chunk, 0, out=positive[:, part])
+            torch.minimum(self.minimum, shifted[:rows].amin(0), out=self.minimum)
+            torch.maximum(self.maximum, shifted[:rows].amax(0), out=self.maximum)
+            self.active += (self.ones[:rows] @ positive).long()  # whole numbers: exact
+            shifted[rows:] = 0  # adds nothing
+            self._multiply(shifted.view(padded // step, step, units))
             self.count += rows
+
+    def _multiply(self, pieces: Tensor) -> None:
+        """Add sums and products of pieces (k, step, U), each piece multiplied in float32."""
+        step, units = pieces.shape[1:]
+        self.total += (self.ones[:step] @ pieces).sum(0, dtype=torch.float64)
+        for n, strip in enumerate(self.gram):
+            rows, columns = slice(self.bounds[n], self.bounds[n + 1]), slice(self.bounds[n], units)
+            if units <= WIDE:
+                products = torch.bmm(pieces[:, :, rows].transpose(1, 2), pieces[:, :, columns])
+                strip += products.sum(0, dtype=torch.float64)
+            else:  # the products of all pieces would take more memory than they save time
+                for piece in pieces:
+                    strip += piece[:, rows].T @ piece[:, columns]
 
     def moments(self) -> Moments:
         """What has been added so far."""

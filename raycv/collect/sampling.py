@@ -11,6 +11,7 @@ its rank, is the same in every run. Taking fewer keeps a prefix: the first 10,00
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isqrt
 
 import numpy as np
@@ -55,11 +56,17 @@ def choose(images: np.ndarray, positions: int, total_images: int, wanted: int = 
     if np.count_nonzero(place >= 0) < len(images):
         raise ValueError("an image number stands twice in the shard; every image must be counted once")
     samples = total_images * positions
-    taken = permuted(np.arange(min(wanted, samples)), samples, seed)
+    taken = _taken(min(wanted, samples), samples, seed)
     image, position = place[taken // positions], taken % positions
     rank = np.flatnonzero(image >= 0)
     rank = rank[np.lexsort((position[rank], image[rank]))]
     return Chosen(image[rank], position[rank], rank)
+
+
+@lru_cache(maxsize=32)
+def _taken(wanted: int, samples: int, seed: int) -> np.ndarray:
+    """The first ``wanted`` samples of the order; the same for every shard, so kept."""
+    return permuted(np.arange(wanted), samples, seed)
 
 
 def permuted(numbers: np.ndarray, size: int, seed: int) -> np.ndarray:
