@@ -121,7 +121,8 @@ def test_the_rows_are_those_of_direct_calls(swept: Path) -> None:
 def test_a_dead_unit_keeps_its_row_and_is_in_no_cluster(swept: Path) -> None:
     members = table(swept, "cluster_members")
     dead = members[(members["net"] == "net1") & (members["unit"] == 0)]
-    assert len(dead) and (dead[["cluster", "leaf"]] == -1).all(axis=None)
+    assert len(dead)
+    assert (dead[["cluster", "leaf"]] == -1).all(axis=None)
 
 
 def test_the_nodes_of_the_tree_hold_the_members(swept: Path) -> None:
@@ -164,7 +165,8 @@ def test_what_the_graphs_do_not_allow_is_told_and_recorded(
     assert sum("is above the threshold 0.99" in sentence for sentence in left_out) == 3
     assert sum("k = 500; its graph allows" in sentence for sentence in left_out) == 3
     rows = table(run, "clusterings")
-    assert set(rows["threshold"]) == {0.2} and 500 not in set(rows["k"])
+    assert set(rows["threshold"]) == {0.2}
+    assert 500 not in set(rows["k"])
 
 
 @pytest.mark.parametrize("flags", [("--k", "0"), ("--thresholds", "-0.1"), ("--thresholds", "1")])
@@ -185,9 +187,9 @@ def test_a_killed_sweep_goes_on_to_the_same_tables(swept: Path, tmp_path: Path) 
     run = make_run(tmp_path / "run", layers)
     undisturbed = make_run(tmp_path / "undisturbed", layers)
     flags = ("--k", ",".join(map(str, range(4, 26))))
-    code = f"import ray; ray.init(num_cpus=1, log_to_driver=False); from raycv.cli import main; main({
-        ['sweep', 'clusters', '--run', str(run), *flags]!r
-    })"
+    command = ["sweep", "clusters", "--run", str(run), *flags]
+    start = "import ray; ray.init(num_cpus=1, log_to_driver=False); from raycv.cli import main"
+    code = f"{start}; main({command!r})"
     # Its own small cluster, ended with it: the session of processes that starts here.
     driver = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     deadline = time.monotonic() + 240
@@ -197,7 +199,8 @@ def test_a_killed_sweep_goes_on_to_the_same_tables(swept: Path, tmp_path: Path) 
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     kept = len(list(run.glob("sweeps/*/*/*/*/done.json")))
-    assert 3 <= kept < 24 and not (run / "tables").exists()
+    assert 3 <= kept < 24
+    assert not (run / "tables").exists()
     assert sweep(run, *flags) == 0
     assert record.read(RunStore(str(run)))["stages"]["sweep clusters"]["computed"] <= 24 - 3
     assert sweep(undisturbed, *flags) == 0
