@@ -24,6 +24,7 @@ from raycv.sweeps import Frames, Outcome, Trial, run_trials
 STAGE = "sweep clusters"
 FORMAT = 1  # of the trials' results; part of their identity
 ALPHA = 0.025  # paper, S.3.4
+SMALLEST_LIMIT = 4.8  # units: the paper's 2 ALPHA S for its narrowest layer, conv1 with S = 96
 PAPERS_K_FIRST, PAPERS_K = 40, 100  # of conv1, of the other layers (paper, S.3.4)
 WRITTEN = ("clusterings", "clusters", "cluster_members", "eigenvalues")
 
@@ -112,8 +113,8 @@ def clusterings_of_pair(
     nodes, members = [], []
     for k, result in found:
         began = time.perf_counter()
-        # Of a narrow layer the paper's limit is less than a unit of each net.
-        limit = max(ALPHA * len(correlation), 2.0)
+        # For layers narrower than any of the paper's its limit would soon be less than a unit of each net.
+        limit = max(ALPHA * len(correlation), SMALLEST_LIMIT)
         tree = split_clusters(result, alpha=limit / len(correlation))
         nodes.append(pd.DataFrame(about | {"k": k} | _nodes(correlation, n_source, tree)))
         members.append(pd.DataFrame(about | {"k": k} | _members(result, tree, n_source, names)))

@@ -183,7 +183,9 @@ ALL = (
             Column("chosen", _bool, "k has the largest relative eigengap of 2 to 200"),
             Column("lowest_k", _int, "smallest k that the graph allows: its connected pieces, isolated units aside"),
             Column("highest_k", _int, "largest k that the graph allows: its units with an edge"),
-            Column("size_limit", _float, "clusters of more units are split: 0.025 of both networks' units, at least 2"),
+            Column(
+                "size_limit", _float, "clusters of more units are split: 0.025 of both networks' units, at least 4.8"
+            ),
             Column("clusters", _int, "clusters after splitting"),
             Column("largest_cluster", _int, "units of the largest cluster before splitting"),
             Column("largest_leaf", _int, "units of the largest cluster after splitting"),

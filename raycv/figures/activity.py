@@ -36,6 +36,7 @@ def mean_activations(units: pd.DataFrame) -> Figure:
             axes.plot(np.arange(1, len(firing) + 1), firing, color=NETS[number % len(NETS)], linewidth=0.9, label=net)
         axes.set_yscale("log")
         label(axes, layer, "unit", "mean activation")
+        axes.tick_params(which="minor", labelsize=TICKS - 1)
         open_frame(axes)
     panels[0].legend(fontsize=TICKS, frameon=False)
     for axes in panels[len(layers) :]:
