@@ -49,7 +49,7 @@ def permuted_correlations(
         bar = figure.colorbar(image, ax=list(panels), shrink=0.5)
         bar.ax.tick_params(labelsize=TICKS)
     figure.supxlabel(
-        f"Rows and columns: units of both networks, cluster by cluster; outlined: clusters of at least {_OUTLINED} units.",
+        f"Rows and columns: units of both networks by cluster; outlined: clusters of at least {_OUTLINED} units.",
         x=0.01,
         ha="left",
         fontsize=TICKS + 1,
