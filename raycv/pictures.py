@@ -96,10 +96,10 @@ def _clusters(store: RunStore, layers: list[str], first: str, second: str) -> di
     matrices = {
         layer: store.read_table("correlations", filters=[("layer", "==", layer), *both]) for layer in spatial[:6]
     }
-    of_first = (frame[frame["layer"] == spatial[0]] for frame in (nodes, members))
+    first_nodes, first_members = (frame[frame["layer"] == spatial[0]] for frame in (nodes, members))
     return {
         "figure-12-clusters": permuted_correlations(matrices, members, first, second),
-        "figure-15-tree": cluster_tree(*of_first, spatial[0], first, second),
+        "figure-15-tree": cluster_tree(first_nodes, first_members, spatial[0], first, second),
         "figure-16-similarity": similarity_curves(nodes, shown, first, second),
         "eigengaps": eigengaps(eigenvalues, rows, shown, first, second),
     }

@@ -69,8 +69,8 @@ def cluster_tree(nodes: pd.DataFrame, members: pd.DataFrame, layer: str, net_a: 
     root = int(sizes.loc[split].idxmax() if len(split) else sizes.idxmax())
     table = nodes.set_index("cluster")
     children: dict[int, list[int]] = {}
-    for node, parent in table["parent"].items():
-        children.setdefault(int(parent), []).append(int(str(node)))
+    for node, parent in zip(nodes["cluster"].tolist(), nodes["parent"].tolist(), strict=True):
+        children.setdefault(parent, []).append(node)
     place: dict[int, float] = {}
     depth: dict[int, int] = {}
 

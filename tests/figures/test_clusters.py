@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import Rectangle
 
 from raycv.errors import UserError
 from raycv.figures.activity import mean_activations
@@ -53,6 +54,7 @@ def test_the_matrix_is_permuted_cluster_by_cluster_with_isolated_units_last() ->
     order = [0, 2, 4, 3, 1, 5]  # leaf 2 and leaf 3 of cluster 0, cluster 1, the isolated unit
     np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), matrix[np.ix_(order, order)])
     (block,) = axes.patches
+    assert isinstance(block, Rectangle)
     assert (block.get_x(), block.get_width()) == (-0.5, 3)
 
 
@@ -66,7 +68,7 @@ def test_the_tree_names_the_units_of_each_network() -> None:
 
 def test_curves_show_the_final_clusters_by_falling_similarity() -> None:
     axes = similarity_curves(NODES, ["conv1"], "net1", "net2").axes[0]
-    drawn = {str(line.get_label()): list(line.get_ydata()) for line in axes.lines}
+    drawn = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
     assert drawn == {"between nets": [0.7, 0.0, 0.0], "within net": [0.8, 1.0, 1.0]}
 
 
@@ -76,7 +78,7 @@ def test_the_chosen_k_is_marked() -> None:
     )
     rows = pd.DataFrame({"layer": "conv1", "k": [2, 3], "chosen": [True, False]})
     axes = eigengaps(values, rows, ["conv1"], "net1", "net2").axes[0]
-    assert list(axes.lines[-1].get_xdata()) == [2, 2]
+    assert np.asarray(axes.lines[-1].get_xdata()).tolist() == [2, 2]
 
 
 def test_nothing_to_draw_is_said() -> None:
@@ -87,4 +89,4 @@ def test_nothing_to_draw_is_said() -> None:
 def test_activity_falls_and_leaves_out_silent_units_and_logits() -> None:
     units = pd.DataFrame({"layer": ["conv1"] * 3 + ["fc8"] * 2, "net": "net1", "mean": [0.5, 0.0, 2.0, -1.0, 1.0]})
     (axes,) = mean_activations(units).axes
-    assert list(axes.lines[0].get_ydata()) == [2.0, 0.5]
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == [2.0, 0.5]
