@@ -66,7 +66,8 @@ def cluster_tree(nodes: pd.DataFrame, members: pd.DataFrame, layer: str, net_a: 
     first = nodes[nodes["parent"] < 0].set_index("cluster")
     split = first.index[~first["is_leaf"].astype(bool)]
     sizes = first[["units_a", "units_b"]].sum(axis=1)
-    root = int(sizes.loc[split].idxmax() if len(split) else sizes.idxmax())
+    largest = sizes.loc[split] if len(split) else sizes
+    root = int(largest.index[largest.to_numpy().argmax()])
     table = nodes.set_index("cluster")
     children: dict[int, list[int]] = {}
     for node, parent in zip(nodes["cluster"].tolist(), nodes["parent"].tolist(), strict=True):
