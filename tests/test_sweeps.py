@@ -76,8 +76,8 @@ def sweep(run: Path, *flags: str) -> int:
 def table(run: Path, name: str) -> pd.DataFrame:
     frame = pd.read_parquet(f"{run}/tables/{name}")
     frame["layer"] = frame["layer"].astype(str)
-    order = [column for column in frame if column not in ("seconds",)]
-    return frame[sorted(order)].sort_values([*KEYS, *sorted(set(order) - set(KEYS))]).reset_index(drop=True)
+    columns = sorted(str(column) for column in frame if column != "seconds")
+    return frame[columns].sort_values([*KEYS, *sorted(set(columns) - set(KEYS))]).reset_index(drop=True)
 
 
 def combined(run: Path, layer: str, a: int, b: int) -> np.ndarray:
@@ -132,10 +132,9 @@ def test_the_nodes_of_the_tree_hold_the_members(swept: Path) -> None:
     counted = members[members["leaf"] >= 0].groupby([*by, "leaf"]).size()
     assert leaves.sort_index().to_dict() == counted.sort_index().to_dict()
     for _, tree in nodes.groupby(by):
-        sizes = tree.set_index("cluster")[["units_a", "units_b"]].sum(axis=1)
-        parts = tree[tree["parent"] >= 0].groupby("parent")["cluster"].agg(lambda c, s=sizes: s[list(c)].sum())
-        for parent, total in parts.items():
-            assert total == sizes[parent]
+        tree = tree.set_index("cluster").assign(size=lambda t: t["units_a"] + t["units_b"])
+        parts = tree[tree["parent"] >= 0].groupby("parent")["size"].sum()
+        assert parts.to_dict() == tree["size"].loc[parts.index].to_dict()
 
 
 def test_the_same_command_does_nothing_and_another_replaces_the_rows(

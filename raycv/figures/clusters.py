@@ -67,7 +67,7 @@ def cluster_tree(nodes: pd.DataFrame, members: pd.DataFrame, layer: str, net_a: 
     split = first.index[~first["is_leaf"].astype(bool)]
     sizes = first[["units_a", "units_b"]].sum(axis=1)
     largest = sizes.loc[split] if len(split) else sizes
-    root = int(largest.index[largest.to_numpy().argmax()])
+    root = int(largest.index.to_numpy()[largest.to_numpy().argmax()])
     table = nodes.set_index("cluster")
     children: dict[int, list[int]] = {}
     for node, parent in zip(nodes["cluster"].tolist(), nodes["parent"].tolist(), strict=True):
