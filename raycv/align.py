@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from raycv import record, statistics, tables
+from raycv.analysis.activity import activity_ranking, activity_spread
 from raycv.analysis.matching import Matching, agreement, bipartite_matching, inverse, semi_matching
 from raycv.analysis.similarity import jackknife
 from raycv.collect.collector import null_of
@@ -26,13 +27,14 @@ Pairs = dict[tuple[int, int, str], Matching]  # (net a, net b, method)
 
 
 def align(config: AlignConfig, store: RunStore) -> None:
-    """Write the tables units, correlations, mutual_information, matchings and alignment, and check the run's health."""
+    """Write the tables of this stage (see `raycv tables`) and check the run's health."""
     began = time.time()
     found = statistics.read(store)
     specs = found.groups["nets"]
     units: list[pd.DataFrame] = []
     matchings: list[pd.DataFrame] = []
     alignment: tables.Rows = []
+    activity: tables.Rows = []
 
     def correlated() -> Iterator[tuple[str, str, pd.DataFrame]]:
         for layer in found.layers:
@@ -42,6 +44,7 @@ def align(config: AlignConfig, store: RunStore) -> None:
             values = correlations(total, dead)
             pairs = match(values)
             units.append(_units(layer, specs, total, dead))
+            activity.extend(_activity(layer, specs, total))
             matchings.append(_matchings(layer, specs, "correlation", pairs))
             alignment.extend(_alignment(layer, found, nets, null, pairs))
             of_layer[layer] = pairs, dead
@@ -67,6 +70,9 @@ def align(config: AlignConfig, store: RunStore) -> None:
         ]
     rows = pd.DataFrame(alignment)
     where.append(tables.write(store, "units", pd.concat(units)))
+    where.append(
+        tables.write(store, "activity", pd.DataFrame(activity, columns=tables.BY_NAME["activity"].schema.names))
+    )
     where.append(tables.write(store, "matchings", pd.concat(matchings)))
     where.append(tables.write(store, "alignment", rows))
     broken = broken_pairs(pd.concat(matchings), specs[0].output)
@@ -164,6 +170,33 @@ def _units(layer: str, specs: tuple[NetworkSpec, ...], total: Moments, dead: np.
         },
         index=range(bounds[-1]),
     )
+
+
+def _activity(layer: str, specs: tuple[NetworkSpec, ...], total: Moments) -> tables.Rows:
+    """One row per network; none for a layer of negative means (not after a ReLU) or with a network that never fires."""
+    bounds = offsets(total.widths)
+    means = [mean(total)[bounds[n] : bounds[n + 1]] for n in range(len(specs))]
+    # A silent unit's mean is its pilot plus a sum that takes the pilot away again: 0 but for rounding.
+    firing = [(total.active[bounds[n] : bounds[n + 1]] > 0) & (means[n] > 0) for n in range(len(specs))]
+    means = [np.where(fires, values, 0.0) for fires, values in zip(firing, means, strict=True)]
+    if (total.minimum < 0).any() or not all(fires.any() for fires in firing):
+        return []
+    spread = activity_spread(means)
+    return [
+        {
+            "layer": layer,
+            "net": spec.name,
+            "units": int(firing[n].sum()),
+            "silent": len(activity_ranking(means[n]).silent),
+            "highest": spread.highest[n],
+            "lowest": spread.lowest[n],
+            "decades": spread.decades[n],
+            "distance": spread.distance[n].sum() / max(len(specs) - 1, 1),
+            "top_ratio": spread.top_ratio,
+            "typical_ratio": spread.typical_ratio,
+        }
+        for n, spec in enumerate(specs)
+    ]
 
 
 def _pair_rows(

@@ -8,7 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from raycv import record, tables
-from raycv.config import AlignConfig, CollectConfig, FiguresConfig, RunConfig, StageConfig, TrainConfig, load
+from raycv.config import (
+    AlignConfig,
+    ClusterSweepConfig,
+    CollectConfig,
+    FiguresConfig,
+    RunConfig,
+    StageConfig,
+    TrainConfig,
+    load,
+)
 from raycv.errors import UserError
 from raycv.progress import say
 from raycv.store import RunStore
@@ -32,6 +41,12 @@ def _align(config: AlignConfig, store: RunStore) -> None:
     from raycv.align import align
 
     align(config, store)
+
+
+def _sweep_clusters(config: ClusterSweepConfig, store: RunStore) -> None:
+    from raycv.cluster_sweep import sweep
+
+    sweep(config, store)
 
 
 def _figures(config: FiguresConfig, store: RunStore) -> None:
@@ -73,13 +88,17 @@ def _run(config: RunConfig, store: RunStore) -> None:
         say(f"    {store.locate(path)}")
 
 
-COMMANDS: dict[str, tuple[type[StageConfig], Stage, str]] = {"run": (RunConfig, _run, "all stages in order"), **STAGES}
+COMMANDS: dict[str, tuple[type[StageConfig], Stage, str]] = {
+    "run": (RunConfig, _run, "all stages in order"),
+    **STAGES,
+    "sweep clusters": (ClusterSweepConfig, _sweep_clusters, "spectral clusters of two networks' units, for several k"),
+}
 
 
 def _usage() -> str:
     lines = ["usage: raycv COMMAND [--run RUN] [flags]", "", "commands:"]
-    lines += [f"  {name:<10}{meaning}" for name, (_, _, meaning) in COMMANDS.items()]
-    lines += [f"  {'tables':<10}what every table and column means", ""]
+    lines += [f"  {name:<16}{meaning}" for name, (_, _, meaning) in COMMANDS.items()]
+    lines += [f"  {'tables':<16}what every table and column means", ""]
     lines += ["`raycv COMMAND --help` lists the flags. Every flag is also a key of a YAML file (--config FILE) and an"]
     lines += ["environment variable (RAYCV_...)."]
     return "\n".join(lines)
@@ -88,7 +107,8 @@ def _usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 2 for a mistake a user can mend."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    command, rest = (given[0], given[1:]) if given else ("", [])
+    words = 2 if given[:1] == ["sweep"] else 1
+    command, rest = " ".join(given[:words]), given[words:]
     if command in ("", "-h", "--help"):
         say(_usage())
         return 0 if command else 2

@@ -132,6 +132,17 @@ class FiguresConfig(StageConfig):
     """`raycv figures`: the pictures, from the tables alone."""
 
 
+class ClusterSweepConfig(StageConfig):
+    """`raycv sweep clusters`: spectral clusters of both networks' units, for several k and thresholds."""
+
+    k: tuple[Positive, ...] = Field(
+        (), description="numbers of clusters beside the eigengap's and the paper's (40 in the first layer, else 100)"
+    )
+    thresholds: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
+        (0.2,), min_length=1, description="correlations up to it make no edge (default 0.2, the paper's in S.3.4)"
+    )
+
+
 class RunConfig(TrainConfig, CollectConfig, AlignConfig, FiguresConfig):
     """`raycv run`: all stages in order."""
 
@@ -150,6 +161,8 @@ def load(
 
     Raises UserError naming the setting, what was found and what is allowed; SystemExit for ``--help``.
     """
+    # pydantic-settings gives a flag of one letter one dash; with two it is understood as well.
+    arguments = [a[1:] if a.startswith("--") and len(a.split("=")[0]) == 3 else a for a in arguments]
     file = _yaml_settings(model, arguments)
     kept = {key: value for key, value in (stored or {}).items() if key in model.model_fields}
 
@@ -197,11 +210,12 @@ def _yaml_settings(model: type[StageConfig], arguments: Sequence[str]) -> dict[s
     if not isinstance(content, dict):
         raise UserError(f"The settings file {path} holds no settings: expected lines such as `epochs: 12`.")
     # One file may serve all stages: a key that any stage knows is allowed everywhere.
-    unknown = [key for key in content if key not in RunConfig.model_fields]
+    known = RunConfig.model_fields | ClusterSweepConfig.model_fields
+    unknown = [key for key in content if key not in known]
     if unknown:
         raise UserError(
             f"The settings file {path} has an unknown key {unknown[0]!r}; "
-            f"allowed are {', '.join(name for name in RunConfig.model_fields if name != 'config')}."
+            f"allowed are {', '.join(name for name in known if name != 'config')}."
         )
     return {key: value for key, value in content.items() if key in model.model_fields}
 

@@ -10,7 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from raycv import checkpoints, record
+from raycv.cluster_sweep import PAPERS_K, PAPERS_K_FIRST
 from raycv.config import FiguresConfig
+from raycv.figures.activity import extreme_filters, mean_activations
+from raycv.figures.clusters import cluster_tree, eigengaps, permuted_correlations, similarity_curves
 from raycv.figures.correlations import correlation_matrices
 from raycv.figures.filters import first_layer_filters
 from raycv.figures.layers import layer_averages
@@ -42,6 +45,15 @@ def figures(config: FiguresConfig, store: RunStore) -> None:
     filters = _filters(store, networks)
     if len(filters) == len(networks):
         drawn["filters"] = first_layer_filters(filters, _order(matchings, layers[0], first, list(filters)))
+    units = store.read_table("units")
+    units["layer"] = units["layer"].astype(str)
+    if (units["mean"] >= 0).any():
+        drawn["figure-17-activity"] = mean_activations(units)
+    first_units = units[units["layer"] == layers[0]]
+    if filters and (first_units["mean"] >= 0).all():
+        drawn["figure-18-19-extremes"] = extreme_filters(filters, first_units)
+    if store.list("tables/clusterings"):
+        drawn |= _clusters(store, layers, first, second)
     with Progress("figures", len(drawn), "figures") as progress:
         for name, figure in drawn.items():
             buffer = io.BytesIO()
@@ -54,6 +66,43 @@ def figures(config: FiguresConfig, store: RunStore) -> None:
             store.remove(path)
     facts = {"seconds": {"figures": round(time.time() - began, 1)}}
     record.finish(store, "figures", record.fingerprint(sorted(written)), {}, facts)
+
+
+def _clusters(store: RunStore, layers: list[str], first: str, second: str) -> dict[str, Figure]:
+    """The figures of the clusters of the first two networks, at the lowest threshold and the paper's k if allowed.
+
+    Where a layer's graph does not allow the paper's k, the one chosen by the eigengap stands in.
+    """
+    pair = [("net_a", "==", first), ("net_b", "==", second)]
+    found = {
+        name: store.read_table(name, filters=pair).astype({"layer": str})
+        for name in ("clusterings", "clusters", "cluster_members", "eigenvalues")
+    }
+    rows = found["clusterings"]
+    if rows.empty:
+        return {}
+    rows = rows[rows["threshold"] == rows["threshold"].min()]
+    drawn_k = []
+    for place, layer in enumerate(layers):
+        of_layer = rows[rows["layer"] == layer]
+        wanted = of_layer[of_layer["k"] == (PAPERS_K if place else PAPERS_K_FIRST)]
+        drawn_k.append(wanted if len(wanted) else of_layer[of_layer["chosen"]])
+    keys = pd.concat(drawn_k)[["layer", "threshold", "k"]]
+    nodes, members = (found[name].merge(keys) for name in ("clusters", "cluster_members"))
+    eigenvalues = found["eigenvalues"].merge(keys[["layer", "threshold"]])
+    shown = [layer for layer in layers if layer in set(keys["layer"])]
+    spatial = [layer for layer in shown if layer.startswith("conv")] or shown
+    both = ("net_a", "in", [first, second]), ("net_b", "in", [first, second])
+    matrices = {
+        layer: store.read_table("correlations", filters=[("layer", "==", layer), *both]) for layer in spatial[:6]
+    }
+    first_nodes, first_members = (frame[frame["layer"] == spatial[0]] for frame in (nodes, members))
+    return {
+        "figure-12-clusters": permuted_correlations(matrices, members, first, second),
+        "figure-15-tree": cluster_tree(first_nodes, first_members, spatial[0], first, second),
+        "figure-16-similarity": similarity_curves(nodes, shown, first, second),
+        "eigengaps": eigengaps(eigenvalues, rows, shown, first, second),
+    }
 
 
 def _filters(store: RunStore, networks: list[checkpoints.StoredNetwork]) -> dict[str, np.ndarray]:

@@ -5,14 +5,16 @@ The meaning stands in every Parquet file's field metadata and is printed by `ray
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from raycv.store import RunStore
+from raycv.store import RunStore, parquet
 
 Rows = list[dict[str, Any]]
 
@@ -52,6 +54,8 @@ _net_a = Column("net_a", _text, "source network")
 _net_b = Column("net_b", _text, "target network")
 _similarity = Column("similarity", _text, "what is compared: correlation or mutual_information")
 _method = Column("method", _text, "semi (best partner of each unit) or bipartite (one to one, largest sum)")
+_graph = (_net_a, _net_b, Column("threshold", _float, "correlations up to it make no edge"))
+_clustering = (*_graph, Column("k", _int, "clusters asked for"))
 
 ALL = (
     Table(
@@ -152,6 +156,90 @@ ALL = (
             Column("best_eight_kept", _int, "of the eight best by correlation, how many keep their partner"),
         ),
     ),
+    Table(
+        "activity",
+        "align",
+        "spread of the units' mean activations, one row per layer and network; layers with negative means left out",
+        (
+            _layer,
+            _net,
+            Column("units", _int, "units that ever fire"),
+            Column("silent", _int, "units that never fire"),
+            Column("highest", _float, "largest mean activation of a unit"),
+            Column("lowest", _float, "smallest mean activation of a unit that fires"),
+            Column("decades", _float, "log10 of highest / lowest"),
+            Column("distance", _float, "mean distance to the other networks' distributions of log10 mean, decades"),
+            Column("top_ratio", _float, "largest / smallest highest of all networks; the same for all of a layer"),
+            Column("typical_ratio", _float, "median over ranks of that ratio; the same for all of a layer"),
+        ),
+    ),
+    Table(
+        "clusterings",
+        "sweep clusters",
+        "spectral clusterings of the units of two networks, one row per layer, pair, threshold and k",
+        (
+            _layer,
+            *_clustering,
+            Column("chosen", _bool, "k has the largest relative eigengap of 2 to 200"),
+            Column("lowest_k", _int, "smallest k that the graph allows: its connected pieces, isolated units aside"),
+            Column("highest_k", _int, "largest k that the graph allows: its units with an edge"),
+            Column(
+                "size_limit", _float, "clusters of more units are split: 0.025 of both networks' units, at least 4.8"
+            ),
+            Column("clusters", _int, "clusters after splitting"),
+            Column("largest_cluster", _int, "units of the largest cluster before splitting"),
+            Column("largest_leaf", _int, "units of the largest cluster after splitting"),
+            Column("one_net", _int, "clusters before splitting with units of one network only"),
+            Column("isolated_a", _int, "units of net_a without an edge above the threshold, in no cluster"),
+            Column("isolated_b", _int, "the same of net_b"),
+            Column("between_net_similarity", _float, "mean of the clusters' before splitting"),
+            Column("within_net_similarity", _float, "mean of the clusters' before splitting"),
+            Column("restart_stability", _float, "mean adjusted Rand index over all pairs of ten restarts of k-means"),
+            Column("inertia", _float, "k-means objective: sum of squared distances to the centres"),
+            Column("seconds", _float, "time, the eigendecomposition shared out among all k"),
+        ),
+    ),
+    Table(
+        "clusters",
+        "sweep clusters",
+        "the clusters of every clustering and what they were split into",
+        (
+            *_clustering,
+            Column("cluster", _int, "number: 0 to k - 1 by falling size, then the parts of split clusters"),
+            Column("parent", _int, "the cluster it is a part of; -1 for the first k"),
+            Column("is_leaf", _bool, "it was not split"),
+            Column("units_a", _int, "its units of net_a"),
+            Column("units_b", _int, "its units of net_b"),
+            Column("between_net_similarity", _float, "mean correlation of a unit of net_a and one of net_b; 0 if none"),
+            Column("within_net_similarity", _float, "mean correlation within a network, a unit with itself included"),
+        ),
+        partition="layer",
+    ),
+    Table(
+        "cluster_members",
+        "sweep clusters",
+        "the cluster of every unit in every clustering",
+        (
+            *_clustering,
+            Column("cluster", _int, "cluster before splitting; -1 where the unit is isolated or dead"),
+            Column("leaf", _int, "cluster after splitting, under its number in the table clusters; -1 as above"),
+            _net,
+            Column("unit", _int, "channel or neuron, from 0"),
+        ),
+        partition="layer",
+    ),
+    Table(
+        "eigenvalues",
+        "sweep clusters",
+        "smallest eigenvalues of every graph's Laplacian, isolated units aside",
+        (
+            _layer,
+            *_graph,
+            Column("number", _int, "from 1, ascending"),
+            Column("eigenvalue", _float, "of L = D - W"),
+            Column("relative_gap", _float, "(next - this) / next, from 0 to 1: the gap after k = number"),
+        ),
+    ),
 )
 BY_NAME = {table.name: table for table in ALL}
 
@@ -175,6 +263,16 @@ def write_parts(store: RunStore, name: str, parts: Iterable[tuple[str, str, pd.D
             yield f"{column}={value}/{file}", typed(name, frame)
 
     return store.write_table(name, files())
+
+
+def write_part(store: RunStore, path: str, name: str, frame: pd.DataFrame) -> None:
+    """Keep some rows of table ``name`` in a file outside the tables until all are there."""
+    store.write(path, parquet(typed(name, frame)))
+
+
+def read_part(store: RunStore, path: str) -> pa.Table:
+    """Rows kept by ``write_part``."""
+    return pq.read_table(io.BytesIO(store.read(path)))
 
 
 def last_epochs(store: RunStore) -> Rows:

@@ -117,20 +117,28 @@ def spectral_clusters(
     check_nets(len(correlation), n_source)
     graph = _connected_graph(correlation, threshold)
     if k is None:
-        lowest = max(k_range[0], graph.pieces)
-        highest = min(max(k_range[1], lowest), len(graph.units) - 1)
+        lowest, highest = _choice(graph, k_range)
         spectrum = _spectrum(graph, highest + 1, normalized)
-        k = choose_k(spectrum.eigenvalues, lowest, highest) if lowest <= highest else graph.pieces
+        k = _chosen(spectrum, lowest, highest)
     else:
         _check_k(k, graph)
         spectrum = _spectrum(graph, k + 1, normalized)
     return _cluster(spectrum, correlation, n_source, k, seed, restarts)
 
 
+def allowed_k(correlation: NDArray[np.floating], threshold: float = 0.0) -> tuple[int, int]:
+    """The smallest and the largest k that the graph allows: its connected pieces and its units with an edge.
+
+    Raises ValueError for a malformed matrix (see ``similarity_graph``) and for a threshold that leaves no edge.
+    """
+    graph = _connected_graph(correlation, threshold)
+    return graph.pieces, len(graph.units)
+
+
 def sweep_clusters(
     correlation: NDArray[np.floating],
     n_source: int,
-    ks: Iterable[int] | None = None,
+    ks: Iterable[int | None] | None = None,
     *,
     threshold: float = 0.0,
     seed: int = 0,
@@ -140,18 +148,21 @@ def sweep_clusters(
 ) -> list[SpectralClusters]:
     """``spectral_clusters`` for every k of ``ks``, in that order, from one eigendecomposition.
 
-    ``ks`` None takes every k of ``k_range`` that the graph allows, possibly none. A k in ``ks`` that the
-    graph does not allow is a ValueError before anything is computed.
+    ``ks`` None takes every k of ``k_range`` that the graph allows, possibly none. A None in ``ks`` is the k that
+    ``spectral_clusters`` chooses. A k that the graph does not allow is a ValueError before anything is computed.
     """
     check_nets(len(correlation), n_source)
     graph = _connected_graph(correlation, threshold)
     if ks is None:
         ks = range(max(k_range[0], graph.pieces), min(k_range[1], len(graph.units)) + 1)
     ks = list(ks)
-    for k in ks:
+    given = [k for k in ks if k is not None]
+    for k in given:
         _check_k(k, graph)
-    spectrum = _spectrum(graph, max(ks, default=0) + 1, normalized)
-    return [_cluster(spectrum, correlation, n_source, k, seed, restarts) for k in ks]
+    lowest, highest = _choice(graph, k_range) if None in ks else (0, 0)
+    spectrum = _spectrum(graph, max([highest, *given]) + 1, normalized)
+    chosen = _chosen(spectrum, lowest, highest) if None in ks else 0
+    return [_cluster(spectrum, correlation, n_source, chosen if k is None else k, seed, restarts) for k in ks]
 
 
 def relative_eigengaps(eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -209,6 +220,16 @@ def _check_k(k: int, graph: _Graph) -> None:
             f"k must be from {graph.pieces}, the connected pieces of the graph, to {len(graph.units)}, "
             f"its units with an edge, got {k}: choose k in that range or another threshold"
         )
+
+
+def _choice(graph: _Graph, k_range: tuple[int, int]) -> tuple[int, int]:
+    """The range in which k is chosen: ``k_range`` cut to what the graph allows; empty where it allows no choice."""
+    lowest = max(k_range[0], graph.pieces)
+    return lowest, min(max(k_range[1], lowest), len(graph.units) - 1)
+
+
+def _chosen(spectrum: Spectrum, lowest: int, highest: int) -> int:
+    return choose_k(spectrum.eigenvalues, lowest, highest) if lowest <= highest else spectrum.pieces
 
 
 def _spectrum(graph: _Graph, count: int, normalized: bool) -> Spectrum:

@@ -1,0 +1,71 @@
+"""Mean activations of the units of several networks (paper, Figures 17, 18 and 19)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from raycv.analysis.activity import activity_ranking
+from raycv.errors import UserError
+from raycv.figures.style import NETS, QUIET, TICKS, label, open_frame, page
+
+_COLUMNS = 3
+
+
+def mean_activations(units: pd.DataFrame) -> Figure:
+    """Figure 17: the mean activations of every network's units from largest to smallest, one panel per layer.
+
+    ``units`` is the table of that name; layers with negative means (not after a ReLU) are left out.
+    """
+    layers = [str(layer) for layer, rows in units.groupby("layer", sort=False) if (rows["mean"] >= 0).all()]
+    if not layers:
+        raise UserError("No layer has mean activations that are all 0 or more; tap layers after their ReLU.")
+    columns = min(_COLUMNS, len(layers))
+    rows = -(-len(layers) // columns)
+    caption = "Logarithmic scale; units that never fire are not drawn. Units by falling mean activation."
+    figure = page(0.9 + 1.9 * rows, "Mean activation of the units of every network", caption)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, layer in zip(panels, layers, strict=False):
+        of_layer = units[units["layer"] == layer]
+        for number, (net, means) in enumerate(of_layer.groupby("net", sort=False)["mean"]):
+            ranking = activity_ranking(means.to_numpy())
+            firing = ranking.means[ranking.means > 0]
+            axes.plot(np.arange(1, len(firing) + 1), firing, color=NETS[number % len(NETS)], linewidth=0.9, label=net)
+        axes.set_yscale("log")
+        label(axes, layer, "unit", "mean activation")
+        axes.tick_params(which="minor", labelsize=TICKS - 1)
+        open_frame(axes)
+    panels[0].legend(fontsize=TICKS, frameon=False)
+    for axes in panels[len(layers) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def extreme_filters(filters: Mapping[str, np.ndarray], units: pd.DataFrame, count: int = 8) -> Figure:
+    """Figures 18 and 19 for the first layer: filters of the most and the least active units of every network.
+
+    ``filters``: network -> (S, 3, H, W), ``units``: the rows of that layer of the table units. Units that never fire
+    are left out.
+    """
+    nets = list(filters)
+    title = "First-layer filters of the most (left) and least (right) active units"
+    figure = page(0.9 + 0.75 * len(nets), title, "Above a filter: its unit number and mean activation. No dead units.")
+    panels = figure.subplots(len(nets), 2 * count, squeeze=False)
+    for row, net in zip(panels, nets, strict=True):
+        means = units[units["net"] == net].sort_values("unit")["mean"].to_numpy()
+        ranking = activity_ranking(means)
+        places = [(row[:count], ranking.most_active(count)), (row[count:], ranking.least_active(count))]
+        for panel, chosen in places:
+            for axes in panel:
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            for axes, unit in zip(panel, chosen, strict=False):
+                kernel = np.asarray(filters[net][unit], dtype=np.float64).transpose(1, 2, 0)
+                spread = np.ptp(kernel) or 1.0
+                axes.imshow((kernel - kernel.min()) / spread, interpolation="nearest")
+                axes.set_title(f"{unit}\n{means[unit]:.2g}", fontsize=5, color=QUIET, pad=1.5)
+        row[0].set_ylabel(net, fontsize=TICKS)
+    return figure
