@@ -139,7 +139,8 @@ def _solve_block(gram: Floats, right: Floats, alphas: Floats, tolerance: float, 
     """Fill ``weights`` (D, T, S) for the rows b_c of ``right`` (T, S)."""
     size = len(gram)
     everything = np.arange(size)
-    # The factor's first k units, and R with Rᵀ R = G of them in the upper triangle of its first k rows.
+    # The factor's first k units, and R with Rᵀ R = G of them: the upper triangle of its first k rows, but that
+    # the diagonal holds reciprocals, because divisions are slow.
     units, factor = np.empty(size, np.int64), np.empty((size, size + PANEL))
     joined = np.zeros(size, np.bool_)
     columns, spare = np.empty((PANEL, size)), np.empty(size)
@@ -160,10 +161,10 @@ def _solve_block(gram: Floats, right: Floats, alphas: Floats, tolerance: float, 
                         break
                 k = _leave(factor, units, k, w, joined, spare)
                 k = _join(gram, factor, units, k, w, gradient, alpha, active, joined, columns, spare)
-                k = _newton(factor, units, k, w, gradient, alpha, joined, columns[0], spare)
+                k = _newton(factor, units, k, w, gradient, alpha, joined, columns, spare)
                 gradient[:] = right[c]
                 for q in range(k):
-                    _subtract(gradient, w[units[q]], gram[units[q]])
+                    _subtract(gradient, w[units[q]], gram, units[q], 0, size)
             weights[d, c] = w
 
 
@@ -191,8 +192,8 @@ def _sweep(gram: Floats, gradient: Floats, w: Floats, alpha: float, over: Ints) 
             new = (alone + alpha) / diagonal
         if new != old:
             w[j] = new
-            _subtract(gradient, new - old, gram[j])
-            changed |= np.sign(new) != np.sign(old)
+            _subtract(gradient, new - old, gram, j, 0, len(w))
+            changed |= (new > 0.0) != (old > 0.0) or (new < 0.0) != (old < 0.0)
     return changed
 
 
@@ -225,8 +226,7 @@ def _join(
     Where a unit depends on those that have joined, there is a direction in which the prediction stays what it
     is. The weights are moved along it, to where the objective does not rise, until one of them is zero.
     """
-    new = np.array([j for j in active if w[j] != 0.0 and not joined[j]], dtype=np.int64)
-    i = 0
+    new, i = active[(w[active] != 0.0) & ~joined[active]], 0
     while i < len(new):
         panel = new[i : i + PANEL]
         accepted = _append(gram, factor, units, k, panel, columns)
@@ -281,17 +281,18 @@ def _newton(
     gradient: Floats,
     alpha: float,
     joined: NDArray[np.bool_],
-    step: Floats,
+    columns: Floats,
     spare: Floats,
 ) -> int:
     """Solve for the weights of the factor's units, dropping those that reach zero; how many units remain.
 
     Of ``gradient`` only the entries of those units are right afterwards.
     """
+    step = columns[0]
     while True:
         for q in range(k):
             step[q] = gradient[units[q]] - alpha * np.sign(w[units[q]])
-        _forward(factor, k, step)
+        _forward(factor, k, columns[:1])
         _backward(factor, k, step)
         length, hit = 1.0, -1
         for q in range(k):
@@ -318,29 +319,18 @@ def _append(gram: Floats, factor: Floats, units: Ints, k: int, new: Ints, column
     for m in range(len(new)):
         for q in range(k):
             columns[m, q] = gram[new[m], units[q]]
-    for q in range(0, k - 1, 2):  # two rows at a time: half as many stores
-        first, second = factor[q, q + 2 : k], factor[q + 1, q + 2 : k]
-        for m in range(len(new)):
-            x = columns[m, q] / factor[q, q]
-            y = (columns[m, q + 1] - x * factor[q, q + 1]) / factor[q + 1, q + 1]
-            columns[m, q], columns[m, q + 1] = x, y
-            _subtract_two(columns[m, q + 2 : k], x, first, y, second)
-    if k % 2:
-        for m in range(len(new)):
-            columns[m, k - 1] /= factor[k - 1, k - 1]
+    _forward(factor, k, columns[: len(new)])
     for q in range(k):
         for m in range(len(new)):
             factor[q, k + m] = columns[m, q]
     for m in range(len(new)):
-        column = columns[m]
         for p in range(m):
-            rest = gram[new[p], new[m]] - _dot(columns[p, : k + p], column[: k + p])
-            column[k + p] = rest / factor[k + p, k + p]
-            factor[k + p, k + m] = column[k + p]
-        unexplained = gram[new[m], new[m]] - _dot(column[: k + m], column[: k + m])
+            rest = gram[new[p], new[m]] - _dot(columns[m], columns, p, 0, k + p)
+            columns[m, k + p] = factor[k + p, k + m] = rest * factor[k + p, k + p]
+        unexplained = gram[new[m], new[m]] - _dot(columns[m], columns, m, 0, k + m)
         if unexplained <= INDEPENDENT * gram[new[m], new[m]]:
             return m
-        factor[k + m, k + m] = np.sqrt(unexplained)
+        factor[k + m, k + m] = 1.0 / np.sqrt(unexplained)
         units[k + m] = new[m]
     return len(new)
 
@@ -351,53 +341,84 @@ def _drop(factor: Floats, units: Ints, k: int, place: int, spare: Floats) -> int
 
     Without its row the rows below lack the outer product of that row, which plane rotations add to them.
     """
-    spare[place : k - 1] = factor[place, place + 1 : k]
+    for i in range(place, k - 1):
+        spare[i] = factor[place, i + 1]
+        units[i] = units[i + 1]
     for q in range(place):
-        factor[q, place : k - 1] = factor[q, place + 1 : k]
+        _shift(factor, q, q, place, k - 1)
     for q in range(place, k - 1):
-        units[q] = units[q + 1]
-        factor[q, q : k - 1] = factor[q + 1, q + 1 : k]
-        length = np.sqrt(factor[q, q] ** 2 + spare[q] ** 2)
-        cosine, sine = factor[q, q] / length, spare[q] / length
-        factor[q, q] = length
-        row, rest = factor[q, q + 1 : k - 1], spare[q + 1 : k - 1]
-        for i in range(len(row)):
-            x, y = row[i], rest[i]
-            row[i] = cosine * x + sine * y
-            rest[i] = cosine * y - sine * x
+        _shift(factor, q, q + 1, q, k - 1)
+        tangent = spare[q] * factor[q, q]
+        cosine = 1.0 / np.sqrt(1.0 + tangent**2)
+        factor[q, q] *= cosine
+        _rotate(factor, q, spare, cosine, tangent * cosine, q + 1, k - 1)
     return k - 1
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _forward(factor: Floats, k: int, x: Floats) -> None:
-    """x becomes R⁻ᵀ x."""
-    for q in range(k):
-        x[q] /= factor[q, q]
-        _subtract(x[q + 1 : k], x[q], factor[q, q + 1 : k])
+def _forward(factor: Floats, k: int, columns: Floats) -> None:
+    """Each row x of ``columns`` becomes R⁻ᵀ x. Two rows of R at a time: half as many sums to store."""
+    for q in range(0, k - 1, 2):
+        for m in range(len(columns)):
+            x = columns[m, q] * factor[q, q]
+            y = (columns[m, q + 1] - x * factor[q, q + 1]) * factor[q + 1, q + 1]
+            columns[m, q], columns[m, q + 1] = x, y
+            _subtract_two(columns, m, x, y, factor, q, q + 2, k)
+    if k % 2:
+        for m in range(len(columns)):
+            columns[m, k - 1] *= factor[k - 1, k - 1]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _backward(factor: Floats, k: int, x: Floats) -> None:
-    """x becomes R⁻¹ x."""
-    for q in range(k - 1, -1, -1):
-        x[q] = (x[q] - _dot(factor[q, q + 1 : k], x[q + 1 : k])) / factor[q, q]
+    """x becomes R⁻¹ x. Two rows of R at a time: their sums need not wait for each other."""
+    for q in range(k - 1, 0, -2):
+        below, above = _dot(x, factor, q, q + 1, k), _dot(x, factor, q - 1, q + 1, k)
+        x[q] = (x[q] - below) * factor[q, q]
+        x[q - 1] = (x[q - 1] - above - x[q] * factor[q - 1, q]) * factor[q - 1, q - 1]
+    if k % 2:
+        x[0] = (x[0] - _dot(x, factor, 0, 1, k)) * factor[0, 0]
+
+
+# The innermost loops. Indices without a sign need no check for counting from the end, and parts of arrays that are
+# not made into arrays of their own need no counted references: both would cost more than the arithmetic.
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _subtract(x: Floats, a: float, y: Floats) -> None:
-    for i in range(len(x)):
-        x[i] -= a * y[i]
+def _subtract(x: Floats, a: float, matrix: Floats, row: int, first: int, end: int) -> None:
+    r = np.uint64(row)
+    for i in range(np.uint64(first), np.uint64(end)):
+        x[i] -= a * matrix[r, i]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _subtract_two(x: Floats, a: float, y: Floats, b: float, z: Floats) -> None:
-    for i in range(len(x)):
-        x[i] -= a * y[i] + b * z[i]
+def _subtract_two(
+    columns: Floats, column: int, a: float, b: float, matrix: Floats, row: int, first: int, end: int
+) -> None:
+    m, q, p = np.uint64(column), np.uint64(row), np.uint64(row + 1)
+    for i in range(np.uint64(first), np.uint64(end)):
+        columns[m, i] -= a * matrix[q, i] + b * matrix[p, i]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _dot(x: Floats, y: Floats) -> float:
-    total = 0.0
-    for i in range(len(x)):
-        total += x[i] * y[i]
+def _dot(x: Floats, matrix: Floats, row: int, first: int, end: int) -> float:
+    r, total = np.uint64(row), 0.0
+    for i in range(np.uint64(first), np.uint64(end)):
+        total += x[i] * matrix[r, i]
     return total
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _shift(matrix: Floats, to: int, source: int, first: int, end: int) -> None:
+    t, f, one = np.uint64(to), np.uint64(source), np.uint64(1)
+    for i in range(np.uint64(first), np.uint64(end)):
+        matrix[t, i] = matrix[f, i + one]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _rotate(matrix: Floats, row: int, x: Floats, cosine: float, sine: float, first: int, end: int) -> None:
+    r = np.uint64(row)
+    for i in range(np.uint64(first), np.uint64(end)):
+        u, v = matrix[r, i], x[i]
+        matrix[r, i] = cosine * u + sine * v
+        x[i] = cosine * v - sine * u
