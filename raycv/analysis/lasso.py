@@ -34,7 +34,7 @@ Ints = NDArray[np.int64]
 Progress = Callable[[int, int], None]  # called with the targets done and all targets
 
 TARGETS_AT_ONCE = 16
-SWEEPS = 5  # of coordinate descent over the active set in a round, at most
+SWEEPS = 3  # of coordinate descent over the active set in a round, at most
 ROUNDS = 1000  # for one α, at most; one or two are usual
 PANEL = 8  # units that join the factor together
 # Part of a unit's variance that the active units must leave unexplained for it to join them.
@@ -76,7 +76,7 @@ class Problem:
             return 0.5 * np.einsum("cj,jc->c", gradient, self.inverse_times(np.ascontiguousarray(gradient.T)))
         explained = np.einsum("cj,jc->c", weights, self.cross)
         squares = 1.0 - explained - (weights * gradient).sum(1)
-        largest = np.abs(gradient).max(1)
+        largest = np.abs(gradient).max(1, initial=0.0)
         scale = np.where(largest > alpha, alpha / np.maximum(largest, alpha), 1.0)
         # ½ r² + α‖w‖₁ − (s z_c·r − ½ s² r²), arranged so that equal large terms cancel exactly at s = 1.
         penalty = alpha * np.abs(weights).sum(1) - (weights * gradient).sum(1)
@@ -96,6 +96,8 @@ def make_problem(gram: Floats, cross: Floats) -> Problem:
     are then taken for noise and set to 0, and the columns of ``cross`` are projected on what is left. A
     matrix that is positive definite beyond doubt is used as it is.
     """
+    if not len(gram):
+        return Problem(gram, cross, np.copy)
     factor, info = lapack.dpotrf(gram, lower=1)
     if info == 0 and lapack.dpocon(factor, np.abs(gram).sum(0).max(), uplo="L")[0] > WELL_CONDITIONED:
         return Problem(gram, cross, lambda right: lapack.dpotrs(factor, right, lower=1)[0])
