@@ -1,4 +1,4 @@
-"""Hierarchical agglomerative clustering of the units of two nets by their mapping layer (paper, section 4, figure 7)."""
+"""Hierarchical clustering of the units of two nets by their mapping layer (paper, section 4, figure 7)."""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ class HeldOut:
     def target_r2(self) -> Floats:
         """(S_b,): 1 − squared error / variance, both summed over folds; NaN where a unit varies in no fold."""
         variance = self.fold_variance.sum(0)
-        return 1 - 2 * self.fold_loss.sum(0) / np.where(variance > 0, variance, np.nan)
+        r2: Floats = 1 - 2 * self.fold_loss.sum(0) / np.where(variance > 0, variance, np.nan)
+        return r2
 
     @property
     def loss(self) -> float:
@@ -119,14 +120,20 @@ def cross_validate(
     No activations are needed again. Raises ValueError where there are not as many fits as folds, and as ``solver``.
     """
     if len(fits) != len(folds) or not fits:
-        raise ValueError(f"every fold needs the moments of the other images: found {len(folds)} folds, {len(fits)} fits")
+        raise ValueError(
+            f"every fold needs the moments of the other images: found {len(folds)} folds, {len(fits)} fits"
+        )
     wanted = checked_decays(decays)
     paths = [solver(*fit.correlations(), wanted) for fit in fits]
-    variance = np.array([fold.target_variance / fit.deviations()[1] ** 2 for fit, fold in zip(fits, folds, strict=True)])
+    variance = np.array(
+        [fold.target_variance / fit.deviations()[1] ** 2 for fit, fold in zip(fits, folds, strict=True)]
+    )
     return [
         HeldOut(
             float(decay),
-            np.array([fit.errors(path[i].weights, fold) / 2 for fit, fold, path in zip(fits, folds, paths, strict=True)]),
+            np.array(
+                [fit.errors(path[i].weights, fold) / 2 for fit, fold, path in zip(fits, folds, paths, strict=True)]
+            ),
             variance,
         )
         for i, decay in enumerate(wanted)

@@ -67,20 +67,16 @@ class Problem:
     def duality_gaps(self, weights: Floats, alpha: float) -> Floats:
         """(S_b,): how far each row of ``weights`` (S_b, S_a) can be above its least objective, at most.
 
-        The residual r = z_c − w_c·z, scaled by s = min(1, α / ‖g‖∞), is feasible in the dual problem
-        max ½ E[z_c²] − ½ E[(z_c − θ)²] subject to |E[z θ]| <= α; the gap is the primal objective less the dual
-        one at θ = s·r (Kim et al., 2007). At α = 0, where it would say nothing, it is exact: ½ gᵀ G⁺ g.
+        Any v with |v_j| <= α gives the lower bound −½ (b_c − v)ᵀ G⁺ (b_c − v) of the objective (its dual; Kim et
+        al., 2007). With v = s·g, g the gradient and s = min(1, α / ‖g‖∞), the gap is
+        α ‖w‖₁ − s·g·w + ½ (1 − s)² gᵀ G⁺ g: exact for α = 0, and 0 only at the optimum.
         """
         gradient = self._gradient(weights)
-        if alpha == 0:
-            return 0.5 * np.einsum("cj,jc->c", gradient, self.inverse_times(np.ascontiguousarray(gradient.T)))
-        explained = np.einsum("cj,jc->c", weights, self.cross)
-        squares = 1.0 - explained - (weights * gradient).sum(1)
         largest = np.abs(gradient).max(1, initial=0.0)
-        scale = np.where(largest > alpha, alpha / np.maximum(largest, alpha), 1.0)
-        # ½ r² + α‖w‖₁ − (s z_c·r − ½ s² r²), arranged so that equal large terms cancel exactly at s = 1.
-        penalty = alpha * np.abs(weights).sum(1) - (weights * gradient).sum(1)
-        gaps: Floats = penalty + (1 - scale) * (1.0 - explained) - 0.5 * (1 - scale**2) * squares
+        scale = np.divide(alpha, largest, out=np.ones(len(largest)), where=largest > alpha)
+        distance = np.einsum("cj,jc->c", gradient, self.inverse_times(np.ascontiguousarray(gradient.T)))
+        penalty = alpha * np.abs(weights).sum(1) - scale * (weights * gradient).sum(1)
+        gaps: Floats = np.maximum(penalty + (1 - scale) ** 2 * distance / 2, 0.0)  # below 0 by rounding only
         return gaps
 
     def _gradient(self, weights: Floats) -> Floats:

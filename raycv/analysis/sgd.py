@@ -2,7 +2,9 @@
 
 The gradient of the paper's loss per image (`raycv.analysis.mapping`), averaged over all images, is (W G − Bᵀ) / S_b,
 with G and B the source and cross correlations. So the whole training, but for the noise of its batches, is a
-recursion on two matrices. As in Caffe, which the paper used, V ← momentum·V − rate·(gradient + decay·sign W), W ← W + V.
+recursion on two matrices. As in Caffe, which the paper used, it is
+
+    V ← momentum·V − rate·(gradient + decay·sign W),    W ← W + V.
 """
 
 from __future__ import annotations
