@@ -1,0 +1,140 @@
+"""Mapping layers fitted on some images and scored on others, from moments alone.
+
+The squared error of a mapping layer on any images is a quadratic form in their means and covariances. With the
+moments kept fold by fold, a layer is fitted without a fold and scored on it, and the images are not read again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
+
+from raycv.analysis.mapping import MappingLayer, checked_decays, lasso_path, mean
+from raycv.analysis.similarity import Interval
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PairMoments:
+    """Means and covariances, over some images, of the activations of a source and a target net.
+
+    ``source_mean`` (S_a,), ``target_mean`` (S_b,), ``source`` (S_a, S_a) and ``cross`` (S_a, S_b) covariances, and
+    ``target_variance`` (S_b,); all divided by the number of samples.
+    """
+
+    source_mean: Floats
+    target_mean: Floats
+    source: Floats
+    cross: Floats
+    target_variance: Floats
+
+    def correlations(self) -> tuple[Floats, Floats]:
+        """Source (S_a, S_a) and cross (S_a, S_b) correlation; NaN for units that do not vary."""
+        source_std, target_std = self.deviations()
+        return self.source / np.outer(source_std, source_std), self.cross / np.outer(source_std, target_std)
+
+    def errors(self, weights: Floats, scored: PairMoments) -> Floats:
+        """(S_b,): mean squared errors on the images of ``scored`` of ``weights`` (S_b, S_a) fitted on these.
+
+        Both sides are standardised with the means and deviations of these images: with x the source z-scores and y
+        those of target c, it is E[(y − w_c·x)²] = E[y²] − 2 w_c·E[x y] + w_cᵀ E[x xᵀ] w_c over the images scored.
+        NaN for target units that do not vary here.
+        """
+        source_std, target_std = self.deviations()
+        used = ~np.isnan(source_std)
+        source_std, weights = source_std[used], weights[:, used]
+        source_shift = (scored.source_mean - self.source_mean)[used] / source_std
+        target_shift = (scored.target_mean - self.target_mean) / target_std
+        source = scored.source[np.ix_(used, used)] / np.outer(source_std, source_std)
+        cross = scored.cross[used] / np.outer(source_std, target_std)
+        bias = target_shift - weights @ source_shift
+        variance = scored.target_variance / target_std**2
+        quadratic = np.einsum("cj,cj->c", weights, weights @ source - 2 * cross.T)
+        errors: Floats = variance + quadratic + bias**2
+        return errors
+
+    def deviations(self) -> tuple[Floats, Floats]:
+        """Standard deviations of the source (S_a,) and target units (S_b,); NaN for units that do not vary."""
+        variances = np.diagonal(self.source), self.target_variance
+        source, target = (np.sqrt(np.where(variance > 0, variance, np.nan)) for variance in variances)
+        return source, target
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Mapping layers of one decay, each fitted without a fold of the images and scored on that fold.
+
+    ``fold_loss`` and ``fold_variance`` (F, S_b): ½ of the squared error, and the variance, of each target unit in
+    each fold, in units of its variance in the images of the fit. NaN where the unit does not vary in them.
+    """
+
+    decay: float
+    fold_loss: Floats
+    fold_variance: Floats
+
+    @property
+    def target_r2(self) -> Floats:
+        """(S_b,): 1 − squared error / variance, both summed over folds; NaN where a unit varies in no fold."""
+        variance = self.fold_variance.sum(0)
+        r2: Floats = 1 - 2 * self.fold_loss.sum(0) / np.where(variance > 0, variance, np.nan)
+        return r2
+
+    @property
+    def loss(self) -> float:
+        """The mean held-out loss over folds and live target units."""
+        return mean(self.fold_loss)
+
+    @property
+    def r2(self) -> float:
+        """The mean of ``target_r2`` over live target units."""
+        return mean(self.target_r2)
+
+    @property
+    def loss_interval(self) -> Interval:
+        """95% around ``loss`` from the spread of the folds' losses, Student's t; NaN for fewer than two folds."""
+        losses = np.array([mean(fold) for fold in self.fold_loss])
+        if len(losses) < 2:
+            return Interval(math.nan, math.nan)
+        half = float(student.ppf(0.975, len(losses) - 1) * losses.std(ddof=1) / math.sqrt(len(losses)))
+        return Interval(self.loss - half, self.loss + half)
+
+    def unpredicted(self, r2: float = 0.1) -> NDArray[np.bool_]:
+        """(S_b,): the live target units of which less than ``r2`` of the held-out variance is predicted."""
+        return self.target_r2 < r2
+
+
+def cross_validate(
+    fits: Sequence[PairMoments],
+    folds: Sequence[PairMoments],
+    decays: ArrayLike,
+    solver: Callable[[Floats, Floats, ArrayLike], list[MappingLayer]] = lasso_path,
+) -> list[HeldOut]:
+    """Fit on each of ``fits``, the moments of all images but a fold, and score on that fold: one result per decay.
+
+    No activations are needed again. Raises ValueError where there are not as many fits as folds, and as ``solver``.
+    """
+    if len(fits) != len(folds) or not fits:
+        raise ValueError(
+            f"every fold needs the moments of the other images: found {len(folds)} folds, {len(fits)} fits"
+        )
+    wanted = checked_decays(decays)
+    paths = [solver(*fit.correlations(), wanted) for fit in fits]
+    variance = np.array(
+        [fold.target_variance / fit.deviations()[1] ** 2 for fit, fold in zip(fits, folds, strict=True)]
+    )
+    return [
+        HeldOut(
+            float(decay),
+            np.array(
+                [fit.errors(path[i].weights, fold) / 2 for fit, fold, path in zip(fits, folds, paths, strict=True)]
+            ),
+            variance,
+        )
+        for i, decay in enumerate(wanted)
+    ]

@@ -1,0 +1,422 @@
+"""The exact LASSO path of many targets from two matrices: coordinate descent, then Newton on the active set.
+
+For each target c the problem is to minimise over w, one weight for each of S_a source units,
+
+    ½ wᵀ G w − w·b_c + α ‖w‖₁,        G = E[z zᵀ] (S_a, S_a),  b_c = E[z z_c] (S_a,),
+
+which is ½ E[(z_c − w·z)²] + α ‖w‖₁ less a constant. With the gradient g = b_c − G w, w is optimal where
+g_j = α sign(w_j) for the weights that are not zero and |g_j| <= α for the others (KKT conditions).
+
+A target is solved for falling α, each solution being the start of the next. A *round* finds roughly which
+weights are not zero by a few sweeps of coordinate descent (Friedman et al., 2010), and then solves for
+those, exactly: on the active set A with signs s the optimum is G_AA⁻¹ (b_A − α s). It is approached in a
+straight line; a weight that reaches zero on the way leaves A. The objective falls in every round and there
+are finitely many active sets, so the rounds end. The Cholesky factor of G_AA is carried along the path while
+units join and leave it, which is what makes small α cheap: coordinate descent alone crawls there.
+
+Targets share nothing but G, so threads take blocks of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from scipy.linalg import eigh, lapack
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Progress = Callable[[int, int], None]  # called with the targets done and all targets
+
+TARGETS_AT_ONCE = 16
+SWEEPS = 3  # of coordinate descent over the active set in a round, at most
+ROUNDS = 1000  # for one α, at most; one or two are usual
+PANEL = 8  # units that join the factor together
+# Part of a unit's variance that the active units must leave unexplained for it to join them.
+INDEPENDENT = 1e-12
+WELL_CONDITIONED = 1e-12  # least reciprocal condition number of a matrix that is used as it is
+# Sums may be reordered, so that they are added up in vectors; NaN and infinity keep their meaning.
+FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """G (S_a, S_a) positive semi-definite; ``cross`` (S_a, S_b), its columns b_c in the range of G.
+
+    ``inverse_times`` (S_a, n) -> (S_a, n) applies G⁻¹, the pseudo-inverse where G is singular.
+    """
+
+    gram: Floats
+    cross: Floats
+    inverse_times: Callable[[Floats], Floats]
+
+    def least_squares(self) -> Floats:
+        """(S_b, S_a): the solutions for α = 0, of minimum norm."""
+        return np.ascontiguousarray(self.inverse_times(self.cross).T)
+
+    def squared_errors(self, weights: Floats) -> Floats:
+        """(S_b,): E[(z_c − w_c·z)²] for the rows w_c of ``weights`` (S_b, S_a), the variance of z_c being 1."""
+        rows: Floats = 1.0 - np.einsum("cj,jc->c", weights, self.cross + self._gradient(weights).T)
+        return rows
+
+    def duality_gaps(self, weights: Floats, alpha: float) -> Floats:
+        """(S_b,): how far each row of ``weights`` (S_b, S_a) can be above its least objective, at most.
+
+        Any v with |v_j| <= α gives the lower bound −½ (b_c − v)ᵀ G⁺ (b_c − v) of the objective (its dual; Kim et
+        al., 2007). With v = s·g, g the gradient and s = min(1, α / ‖g‖∞), the gap is
+        α ‖w‖₁ − s·g·w + ½ (1 − s)² gᵀ G⁺ g: exact for α = 0, and 0 only at the optimum.
+        """
+        gradient = self._gradient(weights)
+        largest = np.abs(gradient).max(1, initial=0.0)
+        scale = np.divide(alpha, largest, out=np.ones(len(largest)), where=largest > alpha)
+        distance = np.einsum("cj,jc->c", gradient, self.inverse_times(np.ascontiguousarray(gradient.T)))
+        penalty = alpha * np.abs(weights).sum(1) - scale * (weights * gradient).sum(1)
+        gaps: Floats = np.maximum(penalty + (1 - scale) ** 2 * distance / 2, 0.0)  # below 0 by rounding only
+        return gaps
+
+    def _gradient(self, weights: Floats) -> Floats:
+        gradient: Floats = self.cross.T - weights @ self.gram
+        return gradient
+
+
+def make_problem(gram: Floats, cross: Floats) -> Problem:
+    """The problem of ``gram`` (S_a, S_a) and ``cross`` (S_a, S_b), made convex where it is not.
+
+    Matrices of rounded or quantised numbers may be singular or have negative eigenvalues, for which the LASSO
+    has no solution. Eigenvalues up to S_a·ε times the largest, and up to the size of the most negative one,
+    are then taken for noise and set to 0, and the columns of ``cross`` are projected on what is left. A
+    matrix that is positive definite beyond doubt is used as it is.
+    """
+    if not len(gram):
+        return Problem(gram, cross, np.copy)
+    factor, info = lapack.dpotrf(gram, lower=1)
+    if info == 0 and lapack.dpocon(factor, np.abs(gram).sum(0).max(), uplo="L")[0] > WELL_CONDITIONED:
+        return Problem(gram, cross, lambda right: lapack.dpotrs(factor, right, lower=1)[0])
+    values, vectors = eigh(gram)
+    kept = values > max(len(gram) * np.finfo(np.float64).eps * values[-1], -values[0])
+    values, vectors = values[kept], vectors[:, kept]
+    return Problem(
+        np.ascontiguousarray((vectors * values) @ vectors.T),
+        np.ascontiguousarray(vectors @ (vectors.T @ cross)),
+        lambda right: (vectors / values) @ (vectors.T @ right),
+    )
+
+
+def solve_path(problem: Problem, alphas: Floats, tolerance: float, progress: Progress | None = None) -> Floats:
+    """Weights (D, S_b, S_a) for the D falling, positive ``alphas``.
+
+    No KKT condition is violated by more than ``tolerance``·min(α, 1), which makes a duality gap of at most
+    about ``tolerance``, unless rounding forbids. As many threads as torch has (``torch.set_num_threads``) work
+    on blocks of targets, and do not change the result. Memory beside the result: up to S_a² numbers a thread.
+    """
+    units, targets = problem.cross.shape
+    weights = np.zeros((len(alphas), targets, units))
+    right = np.ascontiguousarray(problem.cross.T)
+
+    def solve(first: int) -> int:
+        block = slice(first, first + TARGETS_AT_ONCE)
+        _solve_block(problem.gram, right[block], alphas, tolerance, weights[:, block])
+        return len(right[block])
+
+    done = 0
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for future in as_completed([pool.submit(solve, first) for first in range(0, targets, TARGETS_AT_ONCE)]):
+            done += future.result()
+            if progress is not None:
+                progress(done, targets)
+    return weights
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _solve_block(gram: Floats, right: Floats, alphas: Floats, tolerance: float, weights: Floats) -> None:
+    """Fill ``weights`` (D, T, S) for the rows b_c of ``right`` (T, S)."""
+    size = len(gram)
+    everything = np.arange(size)
+    # The factor's first k units, and R with Rᵀ R = G of them: the upper triangle of its first k rows, but that
+    # the diagonal holds reciprocals, because divisions are slow.
+    units, factor = np.empty(size, np.int64), np.empty((size, size + PANEL))
+    joined = np.zeros(size, np.bool_)
+    columns, spare = np.empty((PANEL, size)), np.empty(size)
+    for c in range(len(right)):
+        gradient, w = right[c].copy(), np.zeros(size)
+        joined[:] = False
+        k = 0
+        for d in range(len(alphas)):
+            alpha = alphas[d]
+            allowed = max(tolerance * min(alpha, 1.0), 1e-14)
+            for _ in range(ROUNDS):
+                if _violation(gradient, w, alpha) <= allowed:
+                    break
+                _sweep(gram, gradient, w, alpha, everything)
+                active = np.flatnonzero(w)
+                for _ in range(SWEEPS):
+                    if not _sweep(gram, gradient, w, alpha, active):
+                        break
+                k = _leave(factor, units, k, w, joined, spare)
+                k = _join(gram, factor, units, k, w, gradient, alpha, active, joined, columns, spare)
+                k = _newton(factor, units, k, w, gradient, alpha, joined, columns, spare)
+                gradient[:] = right[c]
+                for q in range(k):
+                    _subtract(gradient, w[units[q]], gram, units[q], 0, size)
+            weights[d, c] = w
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _violation(gradient: Floats, w: Floats, alpha: float) -> float:
+    """The largest violation of a KKT condition."""
+    worst = 0.0
+    for j in range(len(w)):
+        wrong = abs(gradient[j]) - alpha if w[j] == 0.0 else abs(gradient[j] - np.sign(w[j]) * alpha)
+        worst = max(worst, wrong)
+    return worst
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _sweep(gram: Floats, gradient: Floats, w: Floats, alpha: float, over: Ints) -> bool:
+    """Minimise over one weight after the other; whether one of them changed its sign."""
+    changed = False
+    for j in over:
+        old, diagonal = w[j], gram[j, j]
+        alone = gradient[j] + diagonal * old
+        new = 0.0
+        if alone > alpha:
+            new = (alone - alpha) / diagonal
+        elif alone < -alpha:
+            new = (alone + alpha) / diagonal
+        if new != old:
+            w[j] = new
+            _subtract(gradient, new - old, gram, j, 0, len(w))
+            changed |= (new > 0.0) != (old > 0.0) or (new < 0.0) != (old < 0.0)
+    return changed
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _leave(factor: Floats, units: Ints, k: int, w: Floats, joined: NDArray[np.bool_], spare: Floats) -> int:
+    """Drop the units of weight zero from the factor; how many units it then has."""
+    for q in range(k - 1, -1, -1):
+        if w[units[q]] == 0.0:
+            joined[units[q]] = False
+            k = _drop(factor, units, k, q, spare)
+    return k
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _join(
+    gram: Floats,
+    factor: Floats,
+    units: Ints,
+    k: int,
+    w: Floats,
+    gradient: Floats,
+    alpha: float,
+    active: Ints,
+    joined: NDArray[np.bool_],
+    columns: Floats,
+    spare: Floats,
+) -> int:
+    """Add the ``active`` units of weight not zero to the factor; how many units it then has.
+
+    Where a unit depends on those that have joined, there is a direction in which the prediction stays what it
+    is. The weights are moved along it, to where the objective does not rise, until one of them is zero.
+    """
+    new, i = active[(w[active] != 0.0) & ~joined[active]], 0
+    while i < len(new):
+        panel = new[i : i + PANEL]
+        accepted = _append(gram, factor, units, k, panel, columns)
+        joined[panel[:accepted]] = True
+        k += accepted
+        i += accepted
+        if accepted < len(panel):
+            j = new[i]
+            hit = _slide(factor, units, k, j, w, gradient, alpha, columns[accepted])
+            if hit < k:
+                joined[units[hit]] = False
+                k = _drop(factor, units, k, hit, spare)
+            else:
+                i += 1
+            # The moved weights' gradient, but for rounding, is what it was.
+    return k
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _slide(
+    factor: Floats, units: Ints, k: int, j: int, w: Floats, gradient: Floats, alpha: float, column: Floats
+) -> int:
+    """Move until a weight is zero; its place in the factor, k for unit ``j``. ``column`` is R⁻ᵀ G_Aj, overwritten."""
+    _backward(factor, k, column)
+    slope = alpha * np.sign(w[j]) - gradient[j]  # of the objective, along the direction (−G_AA⁻¹ G_Aj, 1)
+    for q in range(k):
+        slope -= column[q] * (alpha * np.sign(w[units[q]]) - gradient[units[q]])
+    direction = -1.0 if slope > 0 else 1.0
+    hit = -1
+    while hit < 0:
+        length, hit = np.inf, -1
+        if w[j] * direction < 0:
+            length, hit = abs(w[j]), k
+        for q in range(k):
+            if w[units[q]] * column[q] * direction > 0 and abs(w[units[q]]) < length * abs(column[q]):
+                length, hit = abs(w[units[q]] / column[q]), q
+        if hit < 0:
+            direction = -direction
+    w[j] += direction * length
+    for q in range(k):
+        w[units[q]] -= direction * length * column[q]
+    w[j if hit == k else units[hit]] = 0.0
+    return hit
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _newton(
+    factor: Floats,
+    units: Ints,
+    k: int,
+    w: Floats,
+    gradient: Floats,
+    alpha: float,
+    joined: NDArray[np.bool_],
+    columns: Floats,
+    spare: Floats,
+) -> int:
+    """Solve for the weights of the factor's units, dropping those that reach zero; how many units remain.
+
+    Of ``gradient`` only the entries of those units are right afterwards.
+    """
+    step = columns[0]
+    while True:
+        for q in range(k):
+            step[q] = gradient[units[q]] - alpha * np.sign(w[units[q]])
+        _forward(factor, k, columns[:1])
+        _backward(factor, k, step)
+        length, hit = 1.0, -1
+        for q in range(k):
+            old = w[units[q]]
+            if abs(old) <= length * abs(step[q]) and old * step[q] < 0.0:
+                length, hit = abs(old / step[q]), q
+        for q in range(k):
+            j = units[q]
+            gradient[j] -= length * (gradient[j] - alpha * np.sign(w[j]))
+            w[j] += length * step[q]
+        if hit < 0:
+            return k
+        w[units[hit]] = 0.0
+        joined[units[hit]] = False
+        k = _drop(factor, units, k, hit, spare)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _append(gram: Floats, factor: Floats, units: Ints, k: int, new: Ints, columns: Floats) -> int:
+    """Append the columns of ``new`` units to a factor of k units; how many, up to the first dependent one.
+
+    ``columns`` (PANEL, S) is left with R⁻ᵀ G of the old units and each new one, beyond k of the new ones before.
+    """
+    for m in range(len(new)):
+        for q in range(k):
+            columns[m, q] = gram[new[m], units[q]]
+    _forward(factor, k, columns[: len(new)])
+    for q in range(k):
+        for m in range(len(new)):
+            factor[q, k + m] = columns[m, q]
+    for m in range(len(new)):
+        for p in range(m):
+            rest = gram[new[p], new[m]] - _dot(columns[m], columns, p, 0, k + p)
+            columns[m, k + p] = factor[k + p, k + m] = rest * factor[k + p, k + p]
+        unexplained = gram[new[m], new[m]] - _dot(columns[m], columns, m, 0, k + m)
+        if unexplained <= INDEPENDENT * gram[new[m], new[m]]:
+            return m
+        factor[k + m, k + m] = 1.0 / np.sqrt(unexplained)
+        units[k + m] = new[m]
+    return len(new)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _drop(factor: Floats, units: Ints, k: int, place: int, spare: Floats) -> int:
+    """Take the unit at ``place`` out of a factor of k units; k − 1.
+
+    Without its row the rows below lack the outer product of that row, which plane rotations add to them.
+    """
+    for i in range(place, k - 1):
+        spare[i] = factor[place, i + 1]
+        units[i] = units[i + 1]
+    for q in range(place):
+        _shift(factor, q, q, place, k - 1)
+    for q in range(place, k - 1):
+        _shift(factor, q, q + 1, q, k - 1)
+        tangent = spare[q] * factor[q, q]
+        cosine = 1.0 / np.sqrt(1.0 + tangent**2)
+        factor[q, q] *= cosine
+        _rotate(factor, q, spare, cosine, tangent * cosine, q + 1, k - 1)
+    return k - 1
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _forward(factor: Floats, k: int, columns: Floats) -> None:
+    """Each row x of ``columns`` becomes R⁻ᵀ x. Two rows of R at a time: half as many sums to store."""
+    for q in range(0, k - 1, 2):
+        for m in range(len(columns)):
+            x = columns[m, q] * factor[q, q]
+            y = (columns[m, q + 1] - x * factor[q, q + 1]) * factor[q + 1, q + 1]
+            columns[m, q], columns[m, q + 1] = x, y
+            _subtract_two(columns, m, x, y, factor, q, q + 2, k)
+    if k % 2:
+        for m in range(len(columns)):
+            columns[m, k - 1] *= factor[k - 1, k - 1]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _backward(factor: Floats, k: int, x: Floats) -> None:
+    """x becomes R⁻¹ x. Two rows of R at a time: their sums need not wait for each other."""
+    for q in range(k - 1, 0, -2):
+        below, above = _dot(x, factor, q, q + 1, k), _dot(x, factor, q - 1, q + 1, k)
+        x[q] = (x[q] - below) * factor[q, q]
+        x[q - 1] = (x[q - 1] - above - x[q] * factor[q - 1, q]) * factor[q - 1, q - 1]
+    if k % 2:
+        x[0] = (x[0] - _dot(x, factor, 0, 1, k)) * factor[0, 0]
+
+
+# The innermost loops. Indices without a sign need no check for counting from the end, and parts of arrays that are
+# not made into arrays of their own need no counted references: both would cost more than the arithmetic.
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _subtract(x: Floats, a: float, matrix: Floats, row: int, first: int, end: int) -> None:
+    r = np.uint64(row)
+    for i in range(np.uint64(first), np.uint64(end)):
+        x[i] -= a * matrix[r, i]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _subtract_two(
+    columns: Floats, column: int, a: float, b: float, matrix: Floats, row: int, first: int, end: int
+) -> None:
+    m, q, p = np.uint64(column), np.uint64(row), np.uint64(row + 1)
+    for i in range(np.uint64(first), np.uint64(end)):
+        columns[m, i] -= a * matrix[q, i] + b * matrix[p, i]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _dot(x: Floats, matrix: Floats, row: int, first: int, end: int) -> float:
+    r, total = np.uint64(row), 0.0
+    for i in range(np.uint64(first), np.uint64(end)):
+        total += x[i] * matrix[r, i]
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _shift(matrix: Floats, to: int, source: int, first: int, end: int) -> None:
+    t, f, one = np.uint64(to), np.uint64(source), np.uint64(1)
+    for i in range(np.uint64(first), np.uint64(end)):
+        matrix[t, i] = matrix[f, i + one]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _rotate(matrix: Floats, row: int, x: Floats, cosine: float, sine: float, first: int, end: int) -> None:
+    r = np.uint64(row)
+    for i in range(np.uint64(first), np.uint64(end)):
+        u, v = matrix[r, i], x[i]
+        matrix[r, i] = cosine * u + sine * v
+        x[i] = cosine * v - sine * u

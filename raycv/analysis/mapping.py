@@ -1,0 +1,243 @@
+"""Mapping layers: every unit of a target net predicted from a few units of a source net (paper, section 4).
+
+The paper trains a 1x1 convolution W (S_b, S_a) on activations of which each channel has mean 0 and standard
+deviation 1/√N, N = H·W·S_b (footnote 9), to minimise per image, with an L1 penalty of strength ``decay``,
+
+    ½ Σ over positions and channels of (prediction − target)²  +  decay · Σ|W|.
+
+Written in z-scores z = √N · activation, the same W predicts (both sides have the same scale), an image has
+H·W positions, and the expectation over images of the first term is
+
+    ½ · H·W · Σ_c E[(w_c·z − z_c)²] / N  =  1/(2 S_b) · Σ_c E[(w_c·z − z_c)²].
+
+The sum over c falls apart into one problem per target unit, each S_b times its share being
+
+    minimise  ½ E[(z_c − w_c·z)²] + α ‖w_c‖₁,     α = decay · S_b:
+
+the ordinary LASSO, with E[(z_c − w_c·z)²] = 1 − 2 w_c·b_c + w_cᵀ G w_c. G, the correlation matrix of the source
+net, and b_c, the correlations of target unit c with the source units, are all that it needs of the activations.
+
+The **loss** of a target unit is ½ E[(z_c − w_c·z)²], and that of a layer, which is the paper's, the mean over its
+target units: 0.5 predicts nothing. r² = 1 − 2·loss is the predicted fraction of variance.
+
+Dead units are marked by NaN. A dead source unit gets no weight; a dead target unit has weights 0, loss and r² NaN,
+and takes no part in averages, but S_b counts it, as the paper's N does.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from raycv.analysis.lasso import Problem, Progress, make_problem, solve_path
+
+Floats = NDArray[np.float64]
+SIGNIFICANT = 1e-3  # a source unit is used where its weight is larger; the paper does not give its threshold
+
+
+@dataclass(frozen=True)
+class MappingLayer:
+    """A mapping layer and how well it does on the images it was fitted on.
+
+    ``weights`` (S_b, S_a), row = target unit; ``alpha`` = S_b·decay; ``target_loss`` (S_b,) and ``target_gap``
+    (S_b,), the duality gap: how far the objective ½ E[…] + α‖w‖₁ of a target unit can be from its least value, at
+    most, in units of the target's variance. Both NaN for dead targets.
+    """
+
+    decay: float
+    alpha: float
+    weights: Floats
+    target_loss: Floats
+    target_gap: Floats
+
+    @property
+    def target_r2(self) -> Floats:
+        """(S_b,): the predicted fraction of each target unit's variance."""
+        return 1 - 2 * self.target_loss
+
+    @property
+    def loss(self) -> float:
+        """The mean loss over live target units; NaN where there are none."""
+        return mean(self.target_loss)
+
+    @property
+    def r2(self) -> float:
+        """The mean predicted fraction of variance over live target units; NaN where there are none."""
+        return mean(self.target_r2)
+
+    @property
+    def duality_gap(self) -> float:
+        """The largest duality gap of a target unit; 0 where there are none."""
+        return float(np.nanmax(self.target_gap, initial=0.0))
+
+    def target_units_used(self, threshold: float = SIGNIFICANT) -> Floats:
+        """(S_b,): how many source units predict each target unit with a weight above ``threshold``; NaN if dead."""
+        return np.where(np.isnan(self.target_loss), np.nan, (np.abs(self.weights) > threshold).sum(1))
+
+    def units_used(self, threshold: float = SIGNIFICANT) -> float:
+        """The mean of ``target_units_used`` over live target units; NaN where there are none."""
+        return mean(self.target_units_used(threshold))
+
+
+def lasso_path(
+    source_correlation: ArrayLike,
+    cross_correlation: ArrayLike,
+    decays: ArrayLike,
+    *,
+    tolerance: float = 1e-6,
+    progress: Progress | None = None,
+) -> list[MappingLayer]:
+    """The mapping layers of least penalised loss, one per decay in the order given.
+
+    source_correlation (S_a, S_a) and cross_correlation (S_a, S_b) are Pearson correlations, NaN in the rows and
+    columns of dead units (a source unit with 0 on the diagonal is dead too). Each row w_c of the weights minimises
+    ½ E[(z_c − w_c·z)²] + α ‖w_c‖₁, α = decay·S_b, as ``sklearn.linear_model.Lasso(alpha, fit_intercept=False)``
+    does on the z-scores. For decay 0 it is the least-squares solution of minimum norm.
+
+    ``tolerance``: no KKT condition is violated by more than tolerance·min(α, 1), and no duality gap, in units of the
+    target's variance, is much above it; a ConvergenceWarning says where rounding did not allow that.
+    ``progress(done, targets)`` is called as blocks of target units are finished.
+
+    A source correlation that rounding or quantisation left with negative eigenvalues belongs to no data, and its
+    LASSO is not convex. It is replaced by the nearest positive semi-definite matrix that has no eigenvalue within
+    the size of the most negative one, and the cross correlation is projected on its range (`lasso.make_problem`);
+    weights, losses and gaps are those of that problem. Losses can be below 0 where the two matrices contradict each
+    other.
+
+    Second moments of another scale are used as they are, but losses take every target's variance to be 1.
+
+    Raises ValueError for matrices that do not fit, are not symmetric or not finite between live units, for negative
+    decays and for a tolerance that is not positive.
+    """
+    pair = Pair.of(source_correlation, cross_correlation)
+    wanted = checked_decays(decays)
+    if not tolerance > 0:
+        raise ValueError(f"tolerance is {tolerance}; it must be above 0, such as 1e-6")
+    falling = np.unique(wanted[wanted > 0])[::-1]
+    path = solve_path(pair.problem, falling * pair.targets, tolerance, progress)
+    solved = dict(zip(falling.tolist(), path, strict=True))
+    if 0 in wanted:
+        solved[0.0] = pair.problem.least_squares()
+    layers = {decay: pair.layer(weights, decay) for decay, weights in solved.items()}
+    worst = max(layers.values(), key=lambda layer: layer.duality_gap, default=None)
+    if worst is not None and worst.duality_gap > 2 * tolerance:
+        warnings.warn(
+            f"the mapping layer of decay {worst.decay:g} has a duality gap of {worst.duality_gap:.1e}, above the "
+            f"tolerance {tolerance:g}: the source units are too nearly dependent for this decay, take a larger one",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return [layers[decay] for decay in wanted.tolist()]
+
+
+def find_decay(
+    source_correlation: ArrayLike,
+    cross_correlation: ArrayLike,
+    *,
+    units_used: float | None = None,
+    loss: float | None = None,
+    threshold: float = SIGNIFICANT,
+    tolerance: float = 1e-6,
+) -> MappingLayer:
+    """The mapping layer that uses ``units_used`` source units a target on average, or has the ``loss``: its decay.
+
+    The paper picked its 10^-2.6, for 4.7 units, by hand. The loss rises with the decay, and so is met as closely as
+    decays to a part in 10⁶ allow; the number of units falls in steps, and not always, so that the decay is one where
+    it crosses the number wanted, the closer side of the step.
+
+    Raises ValueError unless one of the two is given, and for a number that no decay reaches.
+    """
+    if (units_used is None) == (loss is None):
+        raise ValueError("give either units_used or loss, the one that the mapping layer shall have")
+    pair = Pair.of(source_correlation, cross_correlation)
+    what, wanted = ("units_used", units_used) if loss is None else ("loss", loss)
+    assert wanted is not None
+
+    def falling(layer: MappingLayer) -> float:
+        return layer.units_used(threshold) if loss is None else -layer.loss
+
+    def layers(decays: Floats) -> list[MappingLayer]:
+        return lasso_path(source_correlation, cross_correlation, decays, tolerance=tolerance)
+
+    goal = wanted if loss is None else -wanted
+    highest = float(np.abs(pair.problem.cross).max(initial=0.0)) / pair.targets  # at which every weight becomes 0
+    dense, *bracket, empty = layers(np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 13) * (highest or 1.0)]))
+    if not falling(dense) >= goal >= falling(empty):
+        ends = sorted((abs(falling(dense)), abs(falling(empty))))
+        raise ValueError(f"{what} = {wanted:g} is reached by no decay: from {ends[0]:.6g} to {ends[1]:.6g} is possible")
+    candidates = [dense, *bracket, empty]
+    while True:
+        values = [falling(layer) for layer in candidates]
+        best = min(zip(values, candidates, strict=True), key=lambda pair: abs(pair[0] - goal))
+        crossing = next(i for i in range(len(values) - 1) if values[i] >= goal >= values[i + 1])
+        low, high = candidates[crossing].decay, candidates[crossing + 1].decay
+        if best[0] == goal or high - low <= 1e-6 * high:
+            return best[1]
+        inside = np.linspace(low, high, 10) if low == 0 else np.geomspace(low, high, 10)
+        candidates = [candidates[crossing], *layers(inside[1:-1]), candidates[crossing + 1]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The live units of a source net and a target net, ``live_sources`` (S_a,) and ``live_targets`` (S_b,).
+
+    ``problem`` is that of the live units alone.
+    """
+
+    problem: Problem
+    live_sources: NDArray[np.bool_]
+    live_targets: NDArray[np.bool_]
+
+    @property
+    def targets(self) -> int:
+        """S_b, dead units included."""
+        return len(self.live_targets)
+
+    @classmethod
+    def of(cls, source_correlation: ArrayLike, cross_correlation: ArrayLike) -> Pair:
+        """Find the live units; raises ValueError as ``lasso_path``."""
+        source = np.asarray(source_correlation, dtype=np.float64)
+        cross = np.asarray(cross_correlation, dtype=np.float64)
+        if source.ndim != 2 or source.shape[0] != source.shape[1] or cross.ndim != 2 or len(cross) != len(source):
+            raise ValueError(
+                "source_correlation must be (S_a, S_a) and cross_correlation (S_a, S_b), "
+                f"found shapes {source.shape} and {cross.shape}"
+            )
+        diagonal = np.diagonal(source)
+        sources = ~np.isnan(diagonal) & (diagonal != 0)
+        targets = np.asarray(~np.isnan(cross[sources] if sources.any() else cross).all(0))
+        source, cross = source[np.ix_(sources, sources)], cross[np.ix_(sources, targets)]
+        for name, matrix in (("source_correlation", source), ("cross_correlation", cross)):
+            if not np.isfinite(matrix).all():
+                raise ValueError(f"{name} has NaN or infinite entries between live units; only dead units may be NaN")
+        if (np.diagonal(source) < 0).any() or np.abs(source - source.T).max(initial=0.0) > 1e-5:
+            raise ValueError("source_correlation must be symmetric with ones on the diagonal, up to rounding")
+        return cls(make_problem((source + source.T) / 2, np.ascontiguousarray(cross)), sources, targets)
+
+    def layer(self, weights: Floats, decay: float) -> MappingLayer:
+        """``weights`` (live targets, live sources) among all units, with what they achieve."""
+        alpha = decay * self.targets
+        everywhere = np.zeros((self.targets, len(self.live_sources)))
+        everywhere[np.ix_(self.live_targets, self.live_sources)] = weights
+        loss, gap = np.full((2, self.targets), np.nan)
+        loss[self.live_targets] = self.problem.squared_errors(weights) / 2
+        gap[self.live_targets] = self.problem.duality_gaps(weights, alpha)
+        return MappingLayer(decay, alpha, everywhere, loss, gap)
+
+
+def checked_decays(decays: ArrayLike) -> Floats:
+    """As an array (D,); raises ValueError for one that is negative or not finite."""
+    values = np.atleast_1d(np.asarray(decays, dtype=np.float64))
+    if values.ndim != 1 or not (np.isfinite(values) & (values >= 0)).all():
+        raise ValueError(f"decays must be a list of numbers, each 0 or more, found {decays!r}")
+    return values
+
+
+def mean(values: Floats) -> float:
+    """The mean of the entries that are not NaN; NaN where all are."""
+    return float(np.nanmean(values)) if not np.isnan(values).all() else math.nan
