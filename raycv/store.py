@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from raycv.errors import UserError
 
 T = TypeVar("T")
-RETRIES = 5
+RETRIES = 6
 FIRST_WAIT = 0.5  # seconds; doubled after each try
 
 
@@ -105,12 +105,15 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}."
 
 
-def _is_passing(error: BaseException) -> bool:
-    """Whether trying again may help: not for what will be refused again, nor for a file that is not there."""
+def _is_passing(error: BaseException, reached: bool) -> bool:
+    """Whether trying again may help: not for a file that is not there, nor for what will be refused again.
+
+    A store that has answered before (``reached``) and refuses now may be starting up again.
+    """
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return False
     reason = _reason(error)
-    return not ("credentials" in reason or "bucket" in reason)
+    return reached or not ("credentials" in reason or "bucket" in reason)
 
 
 def parquet(rows: pa.Table) -> bytes:
@@ -125,6 +128,7 @@ class RunStore:
 
     def __init__(self, uri: str) -> None:
         filesystem(uri)
+        self._reached = False  # whether the store has ever answered, so that a refusal may be one that passes
         self.uri = uri.rstrip("/") if "://" in uri else os.path.abspath(os.path.expanduser(uri))
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -139,9 +143,11 @@ class RunStore:
         with reaching(self.locate(path), operation):
             for attempt in range(RETRIES):
                 try:
-                    return action(fs, f"{root}/{path}" if path else root)
+                    result = action(fs, f"{root}/{path}" if path else root)
+                    self._reached = True
+                    return result
                 except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-                    if attempt == RETRIES - 1 or not _is_passing(error):
+                    if attempt == RETRIES - 1 or not _is_passing(error, self._reached):
                         raise
                     time.sleep(wait)
                     wait *= 2
