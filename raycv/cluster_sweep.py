@@ -150,7 +150,7 @@ def _clustering(result: SpectralClusters, tree: ClusterTree, limit: float, n_sou
         "between_net_similarity": float(metrics.between_net_similarity.mean()),
         "within_net_similarity": float(metrics.within_net_similarity.mean()),
         "restart_stability": result.restart_stability,
-        "inertia": result.inertia,
+        "inertia": max(result.inertia, 0.0),  # rounding can leave it just below 0
     }
 
 

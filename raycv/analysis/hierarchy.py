@@ -48,7 +48,8 @@ def split_clusters(
     """Split every cluster of more than 2·alpha·S = alpha·(S_a + S_b) units, the limit, and its parts again.
 
     k-means runs on the cluster's rows of the embedding that made the clusters (k eigenvectors). The paper
-    does not say into how many parts: here ⌈size / limit⌉, as few as could do. No leaf exceeds the limit.
+    does not say into how many parts: here ⌈size / limit⌉, as few as could do. No leaf exceeds the limit but one whose
+    rows are all the same, which cannot be split: a whole connected piece, where k is the number of pieces.
 
     Raises ValueError where the limit is below one unit.
     """
@@ -64,7 +65,7 @@ def split_clusters(
     node = 0
     while node < len(parent):
         rows = np.flatnonzero(node_of == node)
-        if len(rows) > limit:
+        if len(rows) > limit and not _same(embedding[rows]):
             parts = math.ceil(len(rows) / limit)
             rng = np.random.default_rng([seed, clusters.k, node])
             found = kmeans(embedding[rows], parts, restarts=restarts, rng=rng)
@@ -74,3 +75,8 @@ def split_clusters(
     leaf = np.full(len(clusters.labels), -1)
     leaf[units] = node_of
     return ClusterTree(np.array(parent), leaf)
+
+
+def _same(rows: NDArray[np.float64]) -> bool:
+    """Whether all rows are equal but for rounding; k-means would make parts of the rounding errors."""
+    return bool(np.ptp(rows, axis=0).max() <= 1e-9 * np.abs(rows).max())

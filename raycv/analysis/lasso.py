@@ -46,64 +46,72 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 @dataclass(frozen=True)
 class Problem:
-    """G (S_a, S_a) positive semi-definite; ``cross`` (S_a, S_b), its columns b_c in the range of G.
+    """``gram`` G (S_a, S_a), positive semi-definite; ``right`` (S_b, S_a), whose rows b_c are in the range of G.
 
-    ``inverse_times`` (S_a, n) -> (S_a, n) applies G⁻¹, the pseudo-inverse where G is singular.
+    ``times_inverse`` (n, S_a) -> (n, S_a) is the product with G⁻¹, the pseudo-inverse where G is singular.
     """
 
     gram: Floats
-    cross: Floats
-    inverse_times: Callable[[Floats], Floats]
+    right: Floats
+    times_inverse: Callable[[Floats], Floats]
 
     def least_squares(self) -> Floats:
         """(S_b, S_a): the solutions for α = 0, of minimum norm."""
-        return np.ascontiguousarray(self.inverse_times(self.cross).T)
+        return self.times_inverse(self.right)
 
-    def squared_errors(self, weights: Floats) -> Floats:
-        """(S_b,): E[(z_c − w_c·z)²] for the rows w_c of ``weights`` (S_b, S_a), the variance of z_c being 1."""
-        rows: Floats = 1.0 - np.einsum("cj,jc->c", weights, self.cross + self._gradient(weights).T)
-        return rows
+    def gradient(self, weights: Floats) -> Floats:
+        """(S_b, S_a): b_c − G w_c for the rows w_c of ``weights`` (S_b, S_a)."""
+        gradient: Floats = self.right - weights @ self.gram
+        return gradient
 
-    def duality_gaps(self, weights: Floats, alpha: float) -> Floats:
+    def squared_errors(self, weights: Floats, gradient: Floats) -> Floats:
+        """(S_b,): E[(z_c − w_c·z)²], the variance of z_c being 1."""
+        return 1.0 - _products(weights, self.right) - _products(weights, gradient)
+
+    def duality_gaps(self, weights: Floats, gradient: Floats, alpha: float) -> Floats:
         """(S_b,): how far each row of ``weights`` (S_b, S_a) can be above its least objective, at most.
 
         Any v with |v_j| <= α gives the lower bound −½ (b_c − v)ᵀ G⁺ (b_c − v) of the objective (its dual; Kim et
         al., 2007). With v = s·g, g the gradient and s = min(1, α / ‖g‖∞), the gap is
         α ‖w‖₁ − s·g·w + ½ (1 − s)² gᵀ G⁺ g: exact for α = 0, and 0 only at the optimum.
         """
-        gradient = self._gradient(weights)
         largest = np.abs(gradient).max(1, initial=0.0)
         scale = np.divide(alpha, largest, out=np.ones(len(largest)), where=largest > alpha)
-        distance = np.einsum("cj,jc->c", gradient, self.inverse_times(np.ascontiguousarray(gradient.T)))
-        penalty = alpha * np.abs(weights).sum(1) - scale * (weights * gradient).sum(1)
-        gaps: Floats = np.maximum(penalty + (1 - scale) ** 2 * distance / 2, 0.0)  # below 0 by rounding only
+        gaps: Floats = alpha * np.abs(weights).sum(1) - scale * _products(weights, gradient)
+        apart = scale < 1 - 1e-8  # for the others the last term is below rounding
+        if apart.any():
+            far = gradient[apart]
+            gaps[apart] += (1 - scale[apart]) ** 2 * _products(far, self.times_inverse(far)) / 2
+        np.maximum(gaps, 0.0, out=gaps)  # they are below 0 by rounding only
         return gaps
 
-    def _gradient(self, weights: Floats) -> Floats:
-        gradient: Floats = self.cross.T - weights @ self.gram
-        return gradient
+
+def _products(a: Floats, b: Floats) -> Floats:
+    """(n,): the scalar products of the rows of two (n, S) matrices."""
+    products: Floats = np.einsum("cj,cj->c", a, b)
+    return products
 
 
-def make_problem(gram: Floats, cross: Floats) -> Problem:
-    """The problem of ``gram`` (S_a, S_a) and ``cross`` (S_a, S_b), made convex where it is not.
+def make_problem(gram: Floats, right: Floats) -> Problem:
+    """The problem of ``gram`` (S_a, S_a) and ``right`` (S_b, S_a), made convex where it is not.
 
     Matrices of rounded or quantised numbers may be singular or have negative eigenvalues, for which the LASSO
     has no solution. Eigenvalues up to S_a·ε times the largest, and up to the size of the most negative one,
-    are then taken for noise and set to 0, and the columns of ``cross`` are projected on what is left. A
-    matrix that is positive definite beyond doubt is used as it is.
+    are then taken for noise and set to 0, and the rows of ``right`` are projected on what is left. A matrix
+    that is positive definite beyond doubt is used as it is.
     """
     if not len(gram):
-        return Problem(gram, cross, np.copy)
+        return Problem(gram, right, np.copy)
     factor, info = lapack.dpotrf(gram, lower=1)
     if info == 0 and lapack.dpocon(factor, np.abs(gram).sum(0).max(), uplo="L")[0] > WELL_CONDITIONED:
-        return Problem(gram, cross, lambda right: lapack.dpotrs(factor, right, lower=1)[0])
+        return Problem(gram, right, lambda rows: lapack.dpotrs(factor, rows.T, lower=1)[0].T)
     values, vectors = eigh(gram)
     kept = values > max(len(gram) * np.finfo(np.float64).eps * values[-1], -values[0])
     values, vectors = values[kept], vectors[:, kept]
     return Problem(
-        np.ascontiguousarray((vectors * values) @ vectors.T),
-        np.ascontiguousarray(vectors @ (vectors.T @ cross)),
-        lambda right: (vectors / values) @ (vectors.T @ right),
+        (vectors * values) @ vectors.T,
+        (right @ vectors) @ vectors.T,
+        lambda rows: (rows @ vectors / values) @ vectors.T,
     )
 
 
@@ -114,13 +122,13 @@ def solve_path(problem: Problem, alphas: Floats, tolerance: float, progress: Pro
     about ``tolerance``, unless rounding forbids. As many threads as torch has (``torch.set_num_threads``) work
     on blocks of targets, and do not change the result. Memory beside the result: up to S_a² numbers a thread.
     """
-    units, targets = problem.cross.shape
+    targets, units = problem.right.shape
     weights = np.zeros((len(alphas), targets, units))
-    right = np.ascontiguousarray(problem.cross.T)
+    gram, right = np.ascontiguousarray(problem.gram), np.ascontiguousarray(problem.right)
 
     def solve(first: int) -> int:
         block = slice(first, first + TARGETS_AT_ONCE)
-        _solve_block(problem.gram, right[block], alphas, tolerance, weights[:, block])
+        _solve_block(gram, right[block], alphas, tolerance, weights[:, block])
         return len(right[block])
 
     done = 0

@@ -165,7 +165,7 @@ def find_decay(
         return lasso_path(source_correlation, cross_correlation, decays, tolerance=tolerance)
 
     goal = wanted if loss is None else -wanted
-    highest = float(np.abs(pair.problem.cross).max(initial=0.0)) / pair.targets  # at which every weight becomes 0
+    highest = float(np.abs(pair.problem.right).max(initial=0.0)) / pair.targets  # at which every weight becomes 0
     dense, *bracket, empty = layers(np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 13) * (highest or 1.0)]))
     if not falling(dense) >= goal >= falling(empty):
         ends = sorted((abs(falling(dense)), abs(falling(empty))))
@@ -176,7 +176,7 @@ def find_decay(
         best = min(zip(values, candidates, strict=True), key=lambda pair: abs(pair[0] - goal))
         crossing = next(i for i in range(len(values) - 1) if values[i] >= goal >= values[i + 1])
         low, high = candidates[crossing].decay, candidates[crossing + 1].decay
-        if best[0] == goal or high - low <= 1e-6 * high:
+        if best[0] == goal or high - low <= 1e-6 * max(high, 1e-6 * highest):
             return best[1]
         inside = np.linspace(low, high, 10) if low == 0 else np.geomspace(low, high, 10)
         candidates = [candidates[crossing], *layers(inside[1:-1]), candidates[crossing + 1]]
@@ -217,7 +217,7 @@ class Pair:
                 raise ValueError(f"{name} has NaN or infinite entries between live units; only dead units may be NaN")
         if (np.diagonal(source) < 0).any() or np.abs(source - source.T).max(initial=0.0) > 1e-5:
             raise ValueError("source_correlation must be symmetric with ones on the diagonal, up to rounding")
-        return cls(make_problem((source + source.T) / 2, np.ascontiguousarray(cross)), sources, targets)
+        return cls(make_problem((source + source.T) / 2, np.ascontiguousarray(cross.T)), sources, targets)
 
     def layer(self, weights: Floats, decay: float) -> MappingLayer:
         """``weights`` (live targets, live sources) among all units, with what they achieve."""
@@ -225,8 +225,9 @@ class Pair:
         everywhere = np.zeros((self.targets, len(self.live_sources)))
         everywhere[np.ix_(self.live_targets, self.live_sources)] = weights
         loss, gap = np.full((2, self.targets), np.nan)
-        loss[self.live_targets] = self.problem.squared_errors(weights) / 2
-        gap[self.live_targets] = self.problem.duality_gaps(weights, alpha)
+        gradient = self.problem.gradient(weights)
+        loss[self.live_targets] = self.problem.squared_errors(weights, gradient) / 2
+        gap[self.live_targets] = self.problem.duality_gaps(weights, gradient, alpha)
         return MappingLayer(decay, alpha, everywhere, loss, gap)
 
 

@@ -54,7 +54,7 @@ def sgd_path(
     pair = Pair.of(source_correlation, cross_correlation)
     start = np.random.default_rng(seed).normal(0, schedule.initial_std, (pair.targets, len(pair.live_sources)))
     start = start[np.ix_(pair.live_targets, pair.live_sources)]
-    gram, cross = pair.problem.gram, pair.problem.cross
+    gram, right = pair.problem.gram, pair.problem.right
     variance = np.einsum("cj,cj->", start @ gram, start)
     if variance > 0:
         start *= np.sqrt(len(start) / variance)
@@ -63,7 +63,7 @@ def sgd_path(
         weights = _descend(
             start.astype(np.float32),
             (gram / pair.targets).astype(np.float32),
-            (cross.T / pair.targets).astype(np.float32),
+            (right / pair.targets).astype(np.float32),
             np.float32(decay),
             schedule,
         )

@@ -185,11 +185,11 @@ def test_quantised_matrices_with_negative_eigenvalues() -> None:
     np.fill_diagonal(gram, 1)
     assert np.linalg.eigvalsh(gram)[0] < -0.01
     layers = lasso_path(gram, cross, PAPER)
-    problem = make_problem(gram, cross)
+    problem = make_problem(gram, cross.T)
     assert np.linalg.eigvalsh(problem.gram)[0] > -1e-12
     assert np.linalg.norm(problem.gram - gram, 2) < 0.1
     for layer in layers:
-        assert kkt_residual(problem.gram, problem.cross, layer) <= 1e-6
+        assert kkt_residual(problem.gram, problem.right.T, layer) <= 1e-6
         assert np.isfinite(layer.weights).all()
     losses = [layer.loss for layer in layers]
     assert losses == sorted(losses)
@@ -309,7 +309,8 @@ def test_the_gap_is_never_below_the_distance_to_the_optimum(seed: int, alpha: fl
     noise = np.random.default_rng(seed).standard_normal(best.weights.shape)
     weights = best.weights + scale * noise * (best.weights != 0)
     excess = objective(gram, cross, weights, alpha) - objective(gram, cross, best.weights, alpha)
-    gaps = make_problem(gram, cross).duality_gaps(weights, alpha)
+    problem = make_problem(gram, cross.T)
+    gaps = problem.duality_gaps(weights, problem.gradient(weights), alpha)
     assert (gaps >= excess - 1e-12).all()
     if scale == 0:
         assert (gaps < 1e-9).all()
@@ -338,6 +339,8 @@ def test_a_decay_is_found_for_a_sparsity_or_a_loss() -> None:
     assert lossy.loss == pytest.approx(0.235, abs=1e-5)
     assert lasso_path(gram, cross, [lossy.decay])[0].loss == pytest.approx(lossy.loss, abs=1e-6)
     assert find_decay(gram, cross, loss=0.5).units_used() == 0
+    nearly_dense = lasso_path(gram, cross, [1e-10])[0].loss
+    assert find_decay(gram, cross, loss=nearly_dense).decay == pytest.approx(1e-10, rel=0.1)
     dense = lasso_path(gram, cross, [0])[0]
     assert find_decay(gram, cross, units_used=dense.units_used()).loss == pytest.approx(dense.loss, abs=1e-3)
 

@@ -415,6 +415,14 @@ def test_small_clusters_stay_whole() -> None:
     np.testing.assert_array_equal(tree.labels, found.labels)
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_connected_piece_of_which_nothing_more_is_known_stays_whole(normalized: bool) -> None:
+    found = spectral_clusters(islands(3, 4, 2), 4, 3, normalized=normalized)
+    np.testing.assert_array_equal(split_clusters(found, alpha=1 / 9).labels, found.labels)
+    finer = spectral_clusters(islands(3, 4, 2), 4, 5, normalized=normalized)
+    assert len(split_clusters(finer, alpha=1 / 9).leaves) > 5
+
+
 def test_alpha_must_allow_one_unit() -> None:
     found = spectral_clusters(planted(0, blocks=2, units=30)[0], 15, 2)
     for alpha in (0.025, 0.0, np.nan):
