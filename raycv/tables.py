@@ -56,6 +56,13 @@ _similarity = Column("similarity", _text, "what is compared: correlation or mutu
 _method = Column("method", _text, "semi (best partner of each unit) or bipartite (one to one, largest sum)")
 _graph = (_net_a, _net_b, Column("threshold", _float, "correlations up to it make no edge"))
 _clustering = (*_graph, Column("k", _int, "clusters asked for"))
+_source = Column("source_net", _text, "network whose units predict")
+_target = Column("target_net", _text, "network whose units are predicted")
+_decay = Column("decay", _float, "the paper's L1 weight decay")
+_mapping = (_source, _target, Column("solver", _text, "exact (LASSO optimum) or sgd (the paper's training)"), _decay)
+_tree = (_source, _target, _decay, Column("reverse", _bool, "the mapping layer back is in the other corner of B"))
+_unit = Column("unit", _int, "channel or neuron, from 0")
+_rank = Column("rank", _int, "1 for the sample of highest activation, to 9")
 
 ALL = (
     Table(
@@ -79,7 +86,7 @@ ALL = (
         (
             _net,
             _layer,
-            Column("unit", _int, "channel or neuron, from 0"),
+            _unit,
             Column("mean", _float, "mean activation"),
             Column("std", _float, "standard deviation of the activation"),
             Column("active_fraction", _float, "fraction of samples with activation above 0"),
@@ -224,7 +231,7 @@ ALL = (
             Column("cluster", _int, "cluster before splitting; -1 where the unit is isolated or dead"),
             Column("leaf", _int, "cluster after splitting, under its number in the table clusters; -1 as above"),
             _net,
-            Column("unit", _int, "channel or neuron, from 0"),
+            _unit,
         ),
         partition="layer",
     ),
@@ -238,6 +245,114 @@ ALL = (
             Column("number", _int, "from 1, ascending"),
             Column("eigenvalue", _float, "of L = D - W"),
             Column("relative_gap", _float, "(next - this) / next, from 0 to 1: the gap after k = number"),
+        ),
+    ),
+    Table(
+        "top_patches",
+        "align",
+        "the nine samples of highest activation of every unit, from as many images, and what the unit sees of each",
+        (
+            _net,
+            _layer,
+            _unit,
+            _rank,
+            Column("image", _int, "number of the validation image"),
+            Column("row", _int, "position in the layer; 0 in a fully connected one"),
+            Column("column", _int, "position in the layer; 0 in a fully connected one"),
+            Column("value", _float, "activation"),
+            Column("top", _int, "receptive field in the network's input, pixels, clipped at its border: first row"),
+            Column("left", _int, "first column"),
+            Column("bottom", _int, "row after the last"),
+            Column("right", _int, "column after the last"),
+        ),
+    ),
+    Table(
+        "patch_pictures",
+        "patches",
+        "the top patches as pictures, and what in them drives the unit",
+        (
+            _net,
+            _unit,
+            _rank,
+            Column("method", _text, "of the column drive: deconvnet, guided backpropagation or gradient"),
+            Column("patch", pa.binary(), "PNG of the receptive field, of the size in top_patches"),
+            Column("drive", pa.binary(), "PNG of the same size: what drives the unit, grey where nothing does"),
+        ),
+        partition="layer",
+    ),
+    Table(
+        "joint_activations",
+        "align",
+        "activations of matched units of the first two networks in the same samples, in the first two layers",
+        (
+            _layer,
+            _net_a,
+            _net_b,
+            Column("unit_a", _int, "unit of net_a"),
+            Column("unit_b", _int, "its partner by semi-matching on correlation"),
+            Column("correlation", _float, "of the two over all samples"),
+            Column("sample", _int, "from 0, the same sample for all units of a layer"),
+            Column("value_a", _float, "activation of unit_a"),
+            Column("value_b", _float, "activation of unit_b"),
+        ),
+    ),
+    Table(
+        "mappings",
+        "sweep mapping",
+        "mapping layers of every ordered pair of networks, one row per layer, pair, solver and decay",
+        (
+            _layer,
+            *_mapping,
+            Column("alpha", _float, "decay x units of target_net: the penalty of the ordinary LASSO on z-scores"),
+            Column("loss", _float, "half the mean squared error of the target's z-scores; 0.5 predicts nothing"),
+            Column("r2", _float, "predicted fraction of variance, mean over target units"),
+            Column("heldout_loss", _float, "the loss on images the layer was not fitted on, mean over folds"),
+            Column("heldout_loss_low", _float, "lower end of its 95% interval over folds"),
+            Column("heldout_loss_high", _float, "upper end of that interval"),
+            Column("heldout_r2", _float, "predicted fraction of variance on those images"),
+            Column("units_used", _float, "source units with a weight above 0.001, mean over target units"),
+            Column("unpredicted", _int, "target units of which less than 0.1 of the held-out variance is predicted"),
+            Column("duality_gap", _float, "largest of a target unit: how far its objective is from the least, at most"),
+            Column("seconds", _float, "time of the solver, shared out among the decays"),
+        ),
+    ),
+    Table(
+        "mapping_weights",
+        "sweep mapping",
+        "the non-zero weights of the mapping layers",
+        (
+            *_mapping,
+            Column("target_unit", pa.int32(), "unit of target_net"),
+            Column("source_unit", pa.int32(), "unit of source_net"),
+            Column("weight", pa.float32(), "of the source unit's z-score; those of sgd above 0.001 only"),
+        ),
+        partition="layer",
+    ),
+    Table(
+        "mapping_units",
+        "sweep mapping",
+        "how well every target unit is predicted by the mapping layers",
+        (
+            *_mapping,
+            Column("target_unit", _int, "unit of target_net"),
+            Column("r2", _float, "predicted fraction of its variance; NaN where it is dead"),
+            Column("heldout_r2", _float, "the same on images the layer was not fitted on"),
+            Column("units_used", _float, "source units with a weight above 0.001"),
+        ),
+        partition="layer",
+    ),
+    Table(
+        "agglomerations",
+        "sweep mapping",
+        "trees over the units of two networks by the weights of a mapping layer, one row per merge",
+        (
+            _layer,
+            *_tree,
+            Column("merge", _int, "from 0; it makes cluster number leaves + merge"),
+            Column("left", _int, "cluster merged: leaves are target units, then source units"),
+            Column("right", _int, "the other one"),
+            Column("weight", _float, "average weight between the two"),
+            Column("size", _int, "leaves of the new cluster"),
         ),
     ),
 )
