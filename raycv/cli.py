@@ -13,6 +13,7 @@ from raycv.config import (
     ClusterSweepConfig,
     CollectConfig,
     FiguresConfig,
+    MappingSweepConfig,
     RunConfig,
     StageConfig,
     TrainConfig,
@@ -49,6 +50,15 @@ def _sweep_clusters(config: ClusterSweepConfig, store: RunStore) -> None:
     sweep(config, store)
 
 
+def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
+    from raycv.mapping_sweep import sweep
+
+    if isinstance(config, RunConfig):  # the paper's training takes as long as everything else
+        sweep(config, store, solvers=("exact",))
+    else:
+        sweep(config, store)
+
+
 def _figures(config: FiguresConfig, store: RunStore) -> None:
     from raycv.pictures import figures
 
@@ -60,6 +70,8 @@ STAGES: dict[str, tuple[type[StageConfig], Stage, str]] = {
     "train": (TrainConfig, _train, "train the networks, or bring in trained ones"),
     "collect": (CollectConfig, _collect, "one pass of the validation images through all networks"),
     "align": (AlignConfig, _align, "correlations and matchings, from the statistics of the pass"),
+    "sweep mapping": (MappingSweepConfig, _sweep_mapping, "units predicted from a few of another network's"),
+    "sweep clusters": (ClusterSweepConfig, _sweep_clusters, "spectral clusters of two networks' units, for several k"),
     "figures": (FiguresConfig, _figures, "draw the figures, from the tables"),
 }
 
@@ -91,7 +103,6 @@ def _run(config: RunConfig, store: RunStore) -> None:
 COMMANDS: dict[str, tuple[type[StageConfig], Stage, str]] = {
     "run": (RunConfig, _run, "all stages in order"),
     **STAGES,
-    "sweep clusters": (ClusterSweepConfig, _sweep_clusters, "spectral clusters of two networks' units, for several k"),
 }
 
 

@@ -19,7 +19,7 @@ from raycv.config import ClusterSweepConfig
 from raycv.progress import say
 from raycv.statistics import correlations
 from raycv.store import RunStore
-from raycv.sweeps import Frames, Outcome, Trial, run_trials
+from raycv.sweeps import Frames, Outcome, Trial, assemble, run_trials
 
 STAGE = "sweep clusters"
 FORMAT = 1  # of the trials' results; part of their identity
@@ -71,7 +71,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     refused = [f"{name}: {why}" for name, why in outcome.failures.items()] + _refused_k(store, folder, outcome, trials)
     for sentence in refused:
         say(f"{STAGE}: left out {sentence}")
-    where = [_assemble(store, folder, outcome, name) for name in WRITTEN]
+    where = [assemble(store, folder, outcome, name) for name in WRITTEN]
     facts: dict[str, Any] = {
         "seconds": {STAGE: round(time.time() - began, 1)},
         "trials": len(trials),
@@ -202,18 +202,3 @@ def _refused_k(store: RunStore, folder: str, outcome: Outcome, trials: Sequence[
         if beyond:
             sentences.append(f"{trial.name}: k = {', '.join(beyond)}; its graph allows {lowest} to {highest}")
     return sentences
-
-
-def _assemble(store: RunStore, folder: str, outcome: Outcome, name: str) -> str:
-    """Replace table ``name`` by the rows of the finished trials."""
-    paths = [(trial, f"{folder}/{trial}/{name}.parquet") for trial in outcome.finished]
-    if tables.BY_NAME[name].partition is None:
-        frames = [tables.read_part(store, path).to_pandas() for _, path in paths]
-        empty = tables.BY_NAME[name].schema.empty_table().to_pandas()
-        return tables.write(store, name, pd.concat(frames) if frames else empty)
-    # A trial's name is LAYER/PAIR/THRESHOLD.
-    parts = ((trial.split("/"), path) for trial, path in paths)
-    return store.write_table(
-        name,
-        ((f"layer={layer}/{pair}-{tau}", tables.read_part(store, path)) for (layer, pair, tau), path in parts),
-    )

@@ -143,7 +143,27 @@ class ClusterSweepConfig(StageConfig):
     )
 
 
-class RunConfig(TrainConfig, CollectConfig, AlignConfig, FiguresConfig):
+class MappingSweepConfig(StageConfig):
+    """`raycv sweep mapping`: units of one network predicted from a few units of another, for several L1 penalties."""
+
+    decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (0.0, 1e-5, 1e-4, 1e-3, 10**-2.6, 1e-2, 1e-1),
+        min_length=1,
+        description="the paper's weight decays (default its Table 1: 0, 1e-5, 1e-4, 1e-3, 10^-2.6, 1e-2, 1e-1)",
+    )
+    solvers: Annotated[tuple[Literal["exact", "sgd"], ...], Field(min_length=1)] | None = Field(
+        None,
+        description="exact (the optimum), sgd (the paper's training); both if not given, in `raycv run` exact alone",
+    )
+    units_used: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="also find the decay at which a unit is predicted by so many on average (the paper's: 4.7)"
+    )
+    loss: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
+        None, description="also find the decay with this loss (0.5 predicts nothing)"
+    )
+
+
+class RunConfig(TrainConfig, CollectConfig, AlignConfig, MappingSweepConfig, ClusterSweepConfig, FiguresConfig):
     """`raycv run`: all stages in order."""
 
 
@@ -210,7 +230,7 @@ def _yaml_settings(model: type[StageConfig], arguments: Sequence[str]) -> dict[s
     if not isinstance(content, dict):
         raise UserError(f"The settings file {path} holds no settings: expected lines such as `epochs: 12`.")
     # One file may serve all stages: a key that any stage knows is allowed everywhere.
-    known = RunConfig.model_fields | ClusterSweepConfig.model_fields
+    known = RunConfig.model_fields
     unknown = [key for key in content if key not in known]
     if unknown:
         raise UserError(

@@ -8,11 +8,12 @@ trials that are missing and comes to the same tables.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import ray
 from ray import tune
 from ray.tune import Callback
@@ -149,3 +150,19 @@ class _Counter(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.progress.update(self.progress.done + 1)
+
+
+def assemble(store: RunStore, folder: str, outcome: Outcome, name: str) -> str:
+    """Replace table ``name`` by the rows of the finished trials, named LAYER/...; returns its URI."""
+    paths = [(trial, f"{folder}/{trial}/{name}.parquet") for trial in outcome.finished]
+    if tables.BY_NAME[name].partition is None:
+        frames = [tables.read_part(store, path).to_pandas() for _, path in paths]
+        empty = tables.BY_NAME[name].schema.empty_table().to_pandas()
+        return tables.write(store, name, pd.concat(frames) if frames else empty)
+
+    def files() -> Iterator[tuple[str, pa.Table]]:
+        for trial, path in paths:
+            layer, *rest = trial.split("/")
+            yield f"layer={layer}/{'-'.join(rest)}", tables.read_part(store, path)
+
+    return store.write_table(name, files())

@@ -303,11 +303,14 @@ ALL = (
         (
             _layer,
             *_mapping,
+            Column("sought", _text, "what this decay was searched for, such as units_used=4.7; empty if it was given"),
             Column("alpha", _float, "decay x units of target_net: the penalty of the ordinary LASSO on z-scores"),
             Column("loss", _float, "half the mean squared error of the target's z-scores; 0.5 predicts nothing"),
             Column("r2", _float, "predicted fraction of variance, mean over target units"),
-            Column("heldout_loss", _float, "the loss on images the layer was not fitted on, mean over folds"),
-            Column("heldout_loss_low", _float, "lower end of its 95% interval over folds"),
+            Column(
+                "heldout_loss", _float, "the loss on images it was not fitted on: mean over folds; of sgd the last fold"
+            ),
+            Column("heldout_loss_low", _float, "lower end of its 95% interval over folds; exact only"),
             Column("heldout_loss_high", _float, "upper end of that interval"),
             Column("heldout_r2", _float, "predicted fraction of variance on those images"),
             Column("units_used", _float, "source units with a weight above 0.001, mean over target units"),

@@ -43,8 +43,8 @@ class PairMoments:
         """(S_b,): mean squared errors on the images of ``scored`` of ``weights`` (S_b, S_a) fitted on these.
 
         Both sides are standardised with the means and deviations of these images: with x the source z-scores and y
-        those of target c, it is E[(y − w_c·x)²] = E[y²] − 2 w_c·E[x y] + w_cᵀ E[x xᵀ] w_c over the images scored.
-        NaN for target units that do not vary here.
+        those of target c, it is E[(y − w_c·x)²] = E[y²] − 2 w_c·E[x y] + w_cᵀ E[x xᵀ] w_c over the images scored,
+        times the variance of c here. NaN for target units that do not vary here.
         """
         source_std, target_std = self.deviations()
         used = ~np.isnan(source_std)
@@ -56,7 +56,7 @@ class PairMoments:
         bias = target_shift - weights @ source_shift
         variance = scored.target_variance / target_std**2
         quadratic = np.einsum("cj,cj->c", weights, weights @ source - 2 * cross.T)
-        errors: Floats = variance + quadratic + bias**2
+        errors: Floats = (variance + quadratic + bias**2) * target_std**2
         return errors
 
     def deviations(self) -> tuple[Floats, Floats]:
@@ -70,19 +70,28 @@ class PairMoments:
 class HeldOut:
     """Mapping layers of one decay, each fitted without a fold of the images and scored on that fold.
 
-    ``fold_loss`` and ``fold_variance`` (F, S_b): ½ of the squared error, and the variance, of each target unit in
-    each fold, in units of its variance in the images of the fit. NaN where the unit does not vary in them.
+    ``fold_error`` and ``fold_variance`` (F, S_b): the mean squared error and the variance of each target unit in each
+    fold, in squared units of the activation; errors are NaN where the unit does not vary in the images of the fit.
     """
 
     decay: float
-    fold_loss: Floats
+    fold_error: Floats
     fold_variance: Floats
+
+    @property
+    def fold_loss(self) -> Floats:
+        """(F, S_b): half the squared errors, in units of the target's mean variance in the folds; NaN if that is 0.
+
+        Not of its variance in the images of the fit: in those a unit that seldom fires may hardly vary at all.
+        """
+        variance = self.fold_variance.mean(0)
+        loss: Floats = self.fold_error / np.where(variance > 0, variance, np.nan) / 2
+        return loss
 
     @property
     def target_r2(self) -> Floats:
         """(S_b,): 1 − squared error / variance, both summed over folds; NaN where a unit varies in no fold."""
-        variance = self.fold_variance.sum(0)
-        r2: Floats = 1 - 2 * self.fold_loss.sum(0) / np.where(variance > 0, variance, np.nan)
+        r2: Floats = 1 - 2 * self.fold_loss.mean(0)
         return r2
 
     @property
@@ -125,15 +134,11 @@ def cross_validate(
         )
     wanted = checked_decays(decays)
     paths = [solver(*fit.correlations(), wanted) for fit in fits]
-    variance = np.array(
-        [fold.target_variance / fit.deviations()[1] ** 2 for fit, fold in zip(fits, folds, strict=True)]
-    )
+    variance = np.array([fold.target_variance for fold in folds])
     return [
         HeldOut(
             float(decay),
-            np.array(
-                [fit.errors(path[i].weights, fold) / 2 for fit, fold, path in zip(fits, folds, paths, strict=True)]
-            ),
+            np.array([fit.errors(path[i].weights, fold) for fit, fold, path in zip(fits, folds, paths, strict=True)]),
             variance,
         )
         for i, decay in enumerate(wanted)

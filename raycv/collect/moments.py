@@ -54,6 +54,24 @@ class Moments:
         gram = tuple(arrays[f"{prefix}/gram{n}"] for n in range(len(named["widths"])))
         return cls(**named, gram=gram)
 
+    def of(self, a: int, b: int) -> Moments:
+        """The moments of networks a and b alone, in this order, as copies."""
+        bounds = offsets(self.widths)
+        units = np.concatenate([np.arange(bounds[n], bounds[n + 1]) for n in (a, b)])
+        return Moments(
+            widths=self.widths[[a, b]],
+            count=self.count,
+            **{name: getattr(self, name)[units] for name in ("pilot", "total", "minimum", "maximum", "active")},
+            gram=(np.hstack([self.products(a, a), self.products(a, b)]), self.products(b, b).copy()),
+        )
+
+    def products(self, a: int, b: int) -> np.ndarray:
+        """Σ y_a y_bᵀ (S_a, S_b) of two networks' units, a view."""
+        if a > b:
+            return self.products(b, a).T
+        bounds = offsets(self.widths)
+        return self.gram[a][:, bounds[b] - bounds[a] : bounds[b + 1] - bounds[a]]
+
 
 def offsets(widths: Sequence[int] | np.ndarray) -> list[int]:
     """Where each network's units begin among the stacked ones, and where they all end: (N + 1,)."""
@@ -154,13 +172,9 @@ def mean(m: Moments) -> np.ndarray:
 
 def covariance(m: Moments, a: int, b: int) -> np.ndarray:
     """Covariance (S_a, S_b) of network a's units with network b's (a may equal b), float64, divided by the count."""
-    if a > b:
-        return covariance(m, b, a).T
     bounds = offsets(m.widths)
-    strip = m.gram[a]
-    block = strip[:, bounds[b] - bounds[a] : bounds[b + 1] - bounds[a]]
     ya, yb = m.total[bounds[a] : bounds[a + 1]], m.total[bounds[b] : bounds[b + 1]]
-    result: np.ndarray = (block - np.outer(ya, yb / m.count)) / m.count
+    result: np.ndarray = (m.products(a, b) - np.outer(ya, yb / m.count)) / m.count
     return result
 
 

@@ -41,9 +41,12 @@ def test_scores_are_those_of_the_raw_activations(seed: int) -> None:
             z, t = source.transform(x[fit]), target.transform(y[fit])
             weights = lasso_path(z.T @ z / len(z), z.T @ t / len(z), DECAYS)[i].weights
             predicted, true = source.transform(x[fold]) @ weights.T, target.transform(y[fold])
-            np.testing.assert_allclose(held.fold_loss[k], ((predicted - true) ** 2).mean(0) / 2, atol=1e-8)
+            error = ((predicted - true) ** 2).mean(0) * y[fit].var(0)
+            np.testing.assert_allclose(held.fold_error[k], error, rtol=1e-7)
             r2 = r2_score(true, predicted, multioutput="raw_values")
-            np.testing.assert_allclose(1 - 2 * held.fold_loss[k] / held.fold_variance[k], r2, atol=1e-7)
+            np.testing.assert_allclose(1 - held.fold_error[k] / held.fold_variance[k], r2, atol=1e-7)
+        errors = np.stack([y[fold].var(0) for fold in folds])
+        np.testing.assert_allclose(held.fold_loss, held.fold_error / errors.mean(0) / 2)
         assert held.loss == pytest.approx(held.fold_loss.mean())
         interval = ttest_1samp(held.fold_loss.mean(1), 0).confidence_interval(0.95)
         assert (held.loss_interval.low, held.loss_interval.high) == pytest.approx((interval.low, interval.high))
@@ -88,4 +91,4 @@ def test_folds_must_have_their_fits() -> None:
     for fits, folds in (([], []), ([whole], [whole, whole])):
         with pytest.raises(ValueError, match="every fold needs the moments of the other images"):
             cross_validate(fits, folds, [0])
-    assert HeldOut(0, np.full((2, 1), 0.5), np.ones((2, 1))).r2 == 0
+    assert HeldOut(0, np.ones((2, 1)), np.ones((2, 1))).r2 == 0
