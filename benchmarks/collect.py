@@ -17,8 +17,9 @@ import torch
 from benchmarks.machine import best, in_words
 from raycv import checkpoints
 from raycv.cli import main as raycv
+from raycv.collect.accumulator import Accumulator
 from raycv.collect.collector import BATCH, Collector, Groups, untrained
-from raycv.collect.moments import Accumulator, Moments, merge
+from raycv.collect.moments import Moments, merge
 from raycv.collect.reducer import to_arrays
 from raycv.data import EMBEDDED, open_source
 from raycv.networks import ALEXNET_LAYERS, NetworkSpec, build, preprocessing_of

@@ -80,9 +80,7 @@ def paths(name: str, gram: Floats, cross: Floats) -> None:
     wall, processor = ratios(ours, lambda: beside(tol))
     both = violation(gram, cross, ours(), alphas), violation(gram, cross, beside(tol), alphas)
     other = f"`sklearn.linear_model.lasso_path`, tol {tol:g}"
-    print(
-        f"| {name}, 10 decays | {other} | {a:.3g} | {b:.3g} | {b / a:.1f} | {both[0]:.0e}, {both[1]:.0e} |", flush=True
-    )
+    print(f"| {name}, 10 decays | {other} | {wall:.3g} | {processor:.3g} | {both[0]:.0e}, {both[1]:.0e} |", flush=True)
 
 
 def trees(units: int) -> None:

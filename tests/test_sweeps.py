@@ -18,8 +18,8 @@ from raycv import record, statistics
 from raycv.analysis.graphs import combined_correlation
 from raycv.analysis.spectral import allowed_k, spectral_clusters, sweep_clusters
 from raycv.cli import main
+from raycv.collect.accumulator import Accumulator
 from raycv.collect.actors import moments_path
-from raycv.collect.moments import Accumulator
 from raycv.config import ClusterSweepConfig, load
 from raycv.networks import NetworkSpec, preprocessing_of
 from raycv.statistics import correlations

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raycv.collect.moments import Accumulator, Moments
+from raycv.collect.accumulator import Accumulator
+from raycv.collect.moments import Moments
 from raycv.collect.sampling import Chosen, choose
 from raycv.data import Preprocessing
 from raycv.errors import UserError
@@ -73,7 +74,7 @@ class Collector:
     def pilot(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """A rough mean (U,) float32 of every group's and layer's stacked units from a few images (B, H, W, 3)."""
         means: dict[str, np.ndarray] = {}
-        for key, activations in self._forward(images, list(range(len(images)))).items():
+        for key, activations in self._forward(images).items():
             means[key] = torch.cat([values.double().mean(0) for values in activations]).float().cpu().numpy()
         return means
 
@@ -87,16 +88,20 @@ class Collector:
         rows: dict[str, list[list[Tensor]]] = {}
         for start in range(0, len(images), BATCH):
             part = slice(start, start + BATCH)
-            for key, activations in self._forward(images[part], numbers[part].tolist()).items():
+            for key, activations in self._forward(images[part]).items():
                 positions = len(activations[0]) // len(images[part])
                 if key.startswith("nets/") and key not in chosen:
                     chosen[key] = choose(numbers, positions, total_images)
                 if positions == 1:
+                    if not all(torch.isfinite(values.sum()) for values in activations):
+                        raise self._not_finite(key, activations, numbers[part])
                     rows.setdefault(key, []).append(activations)
                     continue
                 if key not in accumulators:
                     accumulators[key] = Accumulator([a.shape[1] for a in activations], pilot[key], self.device)
                 accumulators[key].add(activations)
+                if not accumulators[key].is_finite():
+                    raise self._not_finite(key, activations, numbers[part])
                 if key in chosen:
                     inside = _within(chosen[key], start, len(images[part]), positions)
                     taken.setdefault(key, []).append([values[inside.to(self.device)] for values in activations])
@@ -116,7 +121,21 @@ class Collector:
             },
         )
 
-    def _forward(self, images: np.ndarray, numbers: Sequence[int]) -> dict[str, list[Tensor]]:
+    def _not_finite(self, key: str, activations: Sequence[Tensor], numbers: np.ndarray) -> UserError:
+        """Names the first network and image of a batch with activations that no sum can hold."""
+        group, layer = key.split("/", 1)
+        for spec, values in zip(self.groups[group], activations, strict=True):
+            sums = values.abs().sum(1, dtype=torch.float64).reshape(len(numbers), -1).sum(1)
+            finite = sums < torch.finfo(torch.float32).max
+            if not finite.all():
+                bad = int((~finite).nonzero()[0, 0])
+                return UserError(
+                    f"Layer {layer} of {spec.name} gives activations that are not finite for image {numbers[bad]}; "
+                    "the network has diverged or its weights do not suit these images."
+                )
+        return UserError(f"The activations of layer {layer} are too large to be added up in single precision.")
+
+    def _forward(self, images: np.ndarray) -> dict[str, list[Tensor]]:
         """Samples (images x positions, S_n) of every network, by group and layer."""
         batch = self.preprocessing.evaluation(torch.from_numpy(images).to(self.device))
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
@@ -125,7 +144,7 @@ class Collector:
         for group, specs in self.groups.items():
             for layer in self.layers:
                 values = [_samples(found[spec.name][layer]) for spec in specs]
-                _check(layer, specs, values, numbers)
+                _check_positions(layer, specs, values, len(images))
                 result[f"{group}/{layer}"] = values
         return result
 
@@ -144,23 +163,15 @@ def _samples(activation: Tensor) -> Tensor:
     return values.movedim(1, -1).reshape(-1, values.shape[1])
 
 
-def _check(layer: str, specs: Sequence[NetworkSpec], values: Sequence[Tensor], numbers: Sequence[int]) -> None:
-    """Refuse what cannot be compared: different positions, or activations that are not finite."""
+def _check_positions(layer: str, specs: Sequence[NetworkSpec], values: Sequence[Tensor], images: int) -> None:
+    """Refuse layers whose positions do not correspond."""
     for spec, found in zip(specs, values, strict=True):
         if len(found) != len(values[0]):
             raise UserError(
-                f"Layer {layer} has {len(found) // len(numbers)} positions in {spec.name} ({spec.model}) and "
-                f"{len(values[0]) // len(numbers)} in {specs[0].name} ({specs[0].model}); networks can be compared "
+                f"Layer {layer} has {len(found) // images} positions in {spec.name} ({spec.model}) and "
+                f"{len(values[0]) // images} in {specs[0].name} ({specs[0].model}); networks can be compared "
                 "only in layers of the same spatial extent. Name such layers with --layers."
             )
-        if not torch.isfinite(found.sum()):  # one cheap pass; the image is looked for only where there is one
-            finite = torch.isfinite(found).all(1).reshape(len(numbers), -1).all(1)
-            if not finite.all():
-                bad = int((~finite).nonzero()[0, 0])
-                raise UserError(
-                    f"Layer {layer} of {spec.name} gives activations that are not finite for image {numbers[bad]}; "
-                    "the network has diverged or its weights do not suit these images."
-                )
 
 
 def untrained(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:

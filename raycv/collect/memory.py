@@ -6,8 +6,8 @@ import math
 
 import torch
 
+from raycv.collect.accumulator import ROWS_PER_PRODUCT
 from raycv.collect.collector import BATCH, Groups
-from raycv.collect.moments import ROWS_PER_PRODUCT
 from raycv.collect.reducer import ROWS_AT_ONCE
 from raycv.collect.sampling import WANTED
 from raycv.networks import Taps, build

@@ -1,4 +1,4 @@
-"""Joint moments of the units of several networks: update, merge, and what is derived from them.
+"""Joint moments of the units of several networks: merging them, and what is derived from them.
 
 All values are shifted by a *pilot*, a rough mean taken from the first images, before anything is multiplied: without
 it float32 products lose every digit of a unit whose mean is large against its spread. Chan, Golub & LeVeque (1983)
@@ -12,16 +12,6 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
-import torch
-from torch import Tensor
-
-# A float32 product of more samples than this loses digits before it is added up in float64; narrow products most,
-# because matrix libraries add those up one by one.
-ROWS_PER_PRODUCT = 1024
-ROWS_PER_NARROW_PRODUCT = 256
-NARROW = 64  # stacked units
-WIDE = 512
-BLOCK = 8192  # samples brought side by side at once
 
 
 @dataclass(frozen=True)
@@ -76,76 +66,6 @@ class Moments:
 def offsets(widths: Sequence[int] | np.ndarray) -> list[int]:
     """Where each network's units begin among the stacked ones, and where they all end: (N + 1,)."""
     return [0, *np.cumsum(widths).tolist()]
-
-
-class Accumulator:
-    """Adds samples to joint moments on one device. Products in float32, sums of products in float64."""
-
-    def __init__(self, widths: Sequence[int], pilot: np.ndarray, device: torch.device) -> None:
-        self.widths, self.bounds, self.device = list(widths), offsets(widths), device
-        units = self.bounds[-1]
-        self.pilot = torch.from_numpy(pilot).to(device)
-        self.count = 0
-        self.total = torch.zeros(units, dtype=torch.float64, device=device)
-        self.minimum = torch.full((units,), torch.inf, device=device)
-        self.maximum = torch.full((units,), -torch.inf, device=device)
-        self.active = torch.zeros(units, dtype=torch.int64, device=device)
-        self.gram = [
-            torch.zeros(width, units - start, dtype=torch.float64, device=device)
-            for width, start in zip(self.widths, self.bounds, strict=False)
-        ]
-        self.shifted = torch.empty(0, units, device=device)
-        self.positive = torch.empty(0, units, device=device)
-        self.ones = torch.ones(0, device=device)
-
-    def add(self, activations: Sequence[Tensor]) -> None:
-        """Add the same samples of every network: one (samples, S_n) tensor per network, in network order."""
-        samples, units = len(activations[0]), self.bounds[-1]
-        step = ROWS_PER_PRODUCT if units >= NARROW else ROWS_PER_NARROW_PRODUCT
-        for start in range(0, samples, BLOCK):
-            rows = min(BLOCK, samples - start)
-            padded = -(-rows // step) * step
-            if len(self.shifted) < padded:
-                self.shifted = torch.empty(padded, units, device=self.device)
-                self.positive = torch.empty(padded, units, device=self.device)
-                self.ones = torch.ones(padded, device=self.device)
-            shifted, positive = self.shifted[:padded], self.positive[:rows]
-            for n, values in enumerate(activations):
-                part, chunk = slice(self.bounds[n], self.bounds[n + 1]), values[start : start + rows]
-                torch.sub(chunk, self.pilot[part], out=shifted[:rows, part])
-                torch.gt(chunk, 0, out=positive[:, part])
-            torch.minimum(self.minimum, shifted[:rows].amin(0), out=self.minimum)
-            torch.maximum(self.maximum, shifted[:rows].amax(0), out=self.maximum)
-            self.active += (self.ones[:rows] @ positive).long()  # whole numbers: exact
-            shifted[rows:] = 0  # adds nothing
-            self._multiply(shifted.view(padded // step, step, units))
-            self.count += rows
-
-    def _multiply(self, pieces: Tensor) -> None:
-        """Add sums and products of pieces (k, step, U), each piece multiplied in float32."""
-        step, units = pieces.shape[1:]
-        self.total += (self.ones[:step] @ pieces).sum(0, dtype=torch.float64)
-        for n, strip in enumerate(self.gram):
-            rows, columns = slice(self.bounds[n], self.bounds[n + 1]), slice(self.bounds[n], units)
-            if units <= WIDE:
-                products = torch.bmm(pieces[:, :, rows].transpose(1, 2), pieces[:, :, columns])
-                strip += products.sum(0, dtype=torch.float64)
-            else:  # the products of all pieces would take more memory than they save time
-                for piece in pieces:
-                    strip += piece[:, rows].T @ piece[:, columns]
-
-    def moments(self) -> Moments:
-        """What has been added so far."""
-        return Moments(
-            widths=np.array(self.widths),
-            pilot=self.pilot.cpu().numpy(),
-            count=np.array(self.count),
-            total=self.total.cpu().numpy(),
-            minimum=self.minimum.cpu().numpy(),
-            maximum=self.maximum.cpu().numpy(),
-            active=self.active.cpu().numpy(),
-            gram=tuple(strip.cpu().numpy() for strip in self.gram),
-        )
 
 
 def merge(a: Moments, b: Moments) -> Moments:

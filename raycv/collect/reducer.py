@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
+from raycv.collect.accumulator import Accumulator
 from raycv.collect.collector import Partial
-from raycv.collect.moments import Accumulator, Moments, merge
+from raycv.collect.moments import Moments, merge
 
 ROWS_AT_ONCE = 1024  # images gathered before a fully connected layer's units are multiplied
 

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycv.collect.moments import Accumulator, Moments, correlation, mean, merge, offsets, variance
+from raycv.collect.accumulator import Accumulator
+from raycv.collect.moments import Moments, correlation, mean, merge, offsets, variance
 
 CPU = torch.device("cpu")
 
