@@ -151,9 +151,10 @@ class MappingSweepConfig(StageConfig):
         min_length=1,
         description="the paper's weight decays (default its Table 1: 0, 1e-5, 1e-4, 1e-3, 10^-2.6, 1e-2, 1e-1)",
     )
-    solvers: Annotated[tuple[Literal["exact", "sgd"], ...], Field(min_length=1)] | None = Field(
+    solvers: Annotated[tuple[Literal["exact", "sgd", "streamed"], ...], Field(min_length=1)] | None = Field(
         None,
-        description="exact (the optimum), sgd (the paper's training); both if not given, in `raycv run` exact alone",
+        description="exact (the optimum), sgd (the paper's training in expectation), streamed (that training on the "
+        "networks' activations, slow); exact and sgd if not given, in `raycv run` exact alone",
     )
     units_used: Annotated[float, Field(gt=0)] | None = Field(
         None, description="also find the decay at which a unit is predicted by so many on average (the paper's: 4.7)"

@@ -9,17 +9,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-from raycv import cluster, record, statistics, tables
+from raycv import checkpoints, cluster, record, statistics, tables
 from raycv.analysis.agglomeration import agglomerate
 from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate
 from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path
 from raycv.analysis.sgd import sgd_path
 from raycv.collect.moments import Moments, covariance, mean, variance
 from raycv.config import MappingSweepConfig
+from raycv.data import EMBEDDED, open_source
+from raycv.errors import UserError
 from raycv.progress import say
 from raycv.statistics import LayerStatistics, correlations
 from raycv.store import RunStore
+from raycv.streamed import Stream, streamed_paths
 from raycv.sweeps import Frames, Trial, assemble, run_trials
 
 STAGE = "sweep mapping"
@@ -46,6 +50,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/mappings')}")
         return
     folder = f"sweeps/mapping-{record.fingerprint(identity, solvers)}"
+    on_matrices = [solver for solver in solvers if solver in SOLVERS]
     trials = [
         Trial(
             f"{layer}/{names[a]}-{names[b]}",
@@ -56,15 +61,29 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
                 "b": b,
                 "names": (names[a], names[b]),
                 "decays": decays,
-                "solvers": solvers,
+                "solvers": on_matrices,
                 "sought": sought,
             },
         )
         for layer in found.layers
         for a, b in permutations(range(len(names)), 2)
+        if on_matrices
     ]
+    stream = _stream(store, found) if "streamed" in solvers else None
     cluster.connect(store.uri)
     outcome = run_trials(store, folder, STAGE, mappings_of_pair, trials, lambda layer: found.layer("nets", layer).folds)
+    if stream is not None:
+        streamed = [Trial(f"{layer}/streamed", layer, {"layer": layer, "decays": decays}) for layer in found.layers]
+        outcome += run_trials(
+            store,
+            folder,
+            f"{STAGE}, streamed",
+            mappings_of_layer,
+            streamed,
+            lambda layer: (stream, found.layer("nets", layer)),
+            gpus=int(cluster.amount("GPU") > 0),
+        )
+        trials += streamed
     for name, why in outcome.failures.items():
         say(f"{STAGE}: left out {name}: {why}")
     where = [assemble(store, folder, outcome, name) for name in WRITTEN]
@@ -79,7 +98,8 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     }
     record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
     store.remove("sweeps")
-    for sentence in _sought(rows, {what: value for what, value in sought.items() if value}, len(trials), found.layers):
+    pairs = len(trials) - len(found.layers) * (stream is not None)
+    for sentence in _sought(rows, {what: value for what, value in sought.items() if value}, pairs, found.layers):
         say(f"{STAGE}: {sentence}")
     for uri in where:
         say(f"{STAGE}: {uri}")
@@ -138,6 +158,38 @@ def mappings_of_pair(
     return {name: pd.concat(found) if found else empty[name] for name, found in frames.items()}
 
 
+def mappings_of_layer(data: tuple[Stream, LayerStatistics], *, layer: str, decays: Sequence[float]) -> Frames:
+    """The rows of one layer's mapping layers between all networks, trained on streamed activations."""
+    began = time.perf_counter()
+    stream, of_layer = data
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    paths = streamed_paths(stream, of_layer, layer, decays, device=device)
+    seconds = (time.perf_counter() - began) / (len(paths) * len(decays))
+    names = [network.spec.name for network in stream.networks]
+    frames: dict[str, list[pd.DataFrame]] = {"mappings": [], "mapping_weights": [], "mapping_units": []}
+    for (a, b), layers in paths.items():
+        about = {"layer": layer, "source_net": names[a], "target_net": names[b], "solver": "streamed"}
+        for mapping in layers:
+            key = about | {"decay": mapping.decay}
+            frames["mappings"].append(_summary(key | {"sought": ""}, mapping, None, seconds))
+            frames["mapping_weights"].append(_weights(key, mapping))
+            frames["mapping_units"].append(_units(key, mapping, None))
+    return {name: pd.concat(found) for name, found in frames.items()}
+
+
+def _stream(store: RunStore, found: statistics.Statistics) -> Stream:
+    """The networks and images that the statistics are of. Raises UserError where the images are others by now."""
+    given = record.read(store)["config"]
+    columns = {name: given.get(name) for name in ("image_column", "label_column")}
+    source = open_source(given.get("data", EMBEDDED), "validation", **columns)
+    if len(source) != found.images:
+        raise UserError(
+            f"The statistics are of {found.images:,} validation images and {source.name} has {len(source):,}; "
+            "run `raycv collect` again."
+        )
+    return Stream(store, tuple(checkpoints.stored(store)), source)
+
+
 def _find(source: np.ndarray, cross: np.ndarray, what: str, value: float) -> MappingLayer | None:
     try:
         return find_decay(source, cross, **{what: value})
@@ -168,7 +220,7 @@ def _summary(key: dict[str, Any], mapping: MappingLayer, heldout: HeldOut | None
         "heldout_loss_high": heldout.loss_interval.high if heldout else np.nan,
         "heldout_r2": heldout.r2 if heldout else np.nan,
         "units_used": mapping.units_used(),
-        "unpredicted": int(heldout.unpredicted().sum()) if heldout else -1,
+        "unpredicted": int(heldout.unpredicted().sum()) if heldout else None,
         "duality_gap": mapping.duality_gap,
         "seconds": seconds,
     }

@@ -22,6 +22,7 @@ class Statistics:
     groups: dict[str, tuple[NetworkSpec, ...]]
     folds: dict[str, int]
     folder: str
+    images: int
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -48,7 +49,7 @@ def read(store: RunStore) -> Statistics:
         raise UserError(f"The run {store.uri} has no statistics yet; run `raycv collect` first.")
     index = store.read_json(path)
     groups = {group: tuple(NetworkSpec(**spec) for spec in specs) for group, specs in index["groups"].items()}
-    return Statistics(store, groups, index["folds"], index["folder"])
+    return Statistics(store, groups, index["folds"], index["folder"], index["images"])
 
 
 @dataclass(frozen=True)

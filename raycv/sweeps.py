@@ -44,6 +44,9 @@ class Outcome:
     failures: dict[str, str]
     computed: int
 
+    def __add__(self, other: Outcome) -> Outcome:
+        return Outcome(self.finished + other.finished, self.failures | other.failures, self.computed + other.computed)
+
 
 def run_trials(
     store: RunStore,
@@ -52,8 +55,12 @@ def run_trials(
     function: Callable[..., Frames],
     trials: Iterable[Trial],
     shared: Callable[[str], Any],
+    *,
+    gpus: int = 0,
 ) -> Outcome:
-    """Run ``trials`` on the Ray cluster, one CPU and one thread each, but not those with results in ``folder``.
+    """Run ``trials`` on the Ray cluster, but not those with results in ``folder``.
+
+    Each has one CPU, one thread, and ``gpus``.
 
     ``shared`` makes the object behind a trial's ``data``; each goes into the object store once. ``function`` must be
     importable by the workers. A ValueError of a trial is its result, other errors are tried again; neither ends the
@@ -67,7 +74,7 @@ def run_trials(
         progress.resume_at(len(trials) - len(missing))
         if missing:
             references = {data: ray.put(shared(data)) for data in dict.fromkeys(t.data for t in missing)}
-            failures = _tune(store, folder, function, missing, references, progress)
+            failures = _tune(store, folder, function, missing, references, progress, gpus)
     for trial in trials:
         if trial.name not in failures:
             error = store.read_json(f"{folder}/{trial.name}/done.json")["error"]
@@ -84,6 +91,7 @@ def _tune(
     trials: list[Trial],
     references: Mapping[str, ray.ObjectRef[Any]],
     progress: Progress,
+    gpus: int,
 ) -> dict[str, str]:
     """Run ``trials`` by Ray Tune; returns the errors of those that have no result in the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # four files and not five hundred for a hundred trials
@@ -93,7 +101,7 @@ def _tune(
     store.remove(scratch)
     trainable = tune.with_parameters(_trial, store=store, folder=folder, function=function, references=references)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1}),
+        tune.with_resources(trainable, {"cpu": 1, "gpu": gpus}),
         param_space={"trial": tune.grid_search([vars(trial) for trial in trials])},
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
@@ -154,7 +162,9 @@ class _Counter(Callback):
 
 def assemble(store: RunStore, folder: str, outcome: Outcome, name: str) -> str:
     """Replace table ``name`` by the rows of the finished trials, named LAYER/...; returns its URI."""
+    there = set(store.list(folder))
     paths = [(trial, f"{folder}/{trial}/{name}.parquet") for trial in outcome.finished]
+    paths = [(trial, path) for trial, path in paths if path in there]
     if tables.BY_NAME[name].partition is None:
         frames = [tables.read_part(store, path).to_pandas() for _, path in paths]
         empty = tables.BY_NAME[name].schema.empty_table().to_pandas()

@@ -59,7 +59,12 @@ _clustering = (*_graph, Column("k", _int, "clusters asked for"))
 _source = Column("source_net", _text, "network whose units predict")
 _target = Column("target_net", _text, "network whose units are predicted")
 _decay = Column("decay", _float, "the paper's L1 weight decay")
-_mapping = (_source, _target, Column("solver", _text, "exact (LASSO optimum) or sgd (the paper's training)"), _decay)
+_mapping = (
+    _source,
+    _target,
+    Column("solver", _text, "exact (LASSO optimum), sgd (the paper's training, expected) or streamed (it, done)"),
+    _decay,
+)
 _tree = (_source, _target, _decay, Column("reverse", _bool, "the mapping layer back is in the other corner of B"))
 _unit = Column("unit", _int, "channel or neuron, from 0")
 _rank = Column("rank", _int, "1 for the sample of highest activation, to 9")
@@ -327,7 +332,7 @@ ALL = (
             *_mapping,
             Column("target_unit", pa.int32(), "unit of target_net"),
             Column("source_unit", pa.int32(), "unit of source_net"),
-            Column("weight", pa.float32(), "of the source unit's z-score; those of sgd above 0.001 only"),
+            Column("weight", pa.float32(), "of the source unit's z-score; those of a training above 0.001 only"),
         ),
         partition="layer",
     ),

@@ -64,6 +64,7 @@ def make_run(folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
             "groups": {"nets": [spec.model_dump(mode="json") for spec in specs]},
             "folds": {f"nets/{layer}": 2 for layer in layers},
             "folder": "statistics/made",
+            "images": 800,
         },
     )
     return folder

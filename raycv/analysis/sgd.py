@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from raycv.analysis.mapping import MappingLayer, Pair, checked_decays
 
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -35,6 +37,45 @@ class Schedule:
 PUBLISHED = Schedule()
 
 
+class Descent:
+    """The recursion for one pair of nets and several decays at once, from one start.
+
+    ``weights`` (D, S_b, S_a) float32, of live units. They start as N(0, initial_std²), scaled once so that the
+    predictions have the variance of the targets (as the published code did), drawn from ``seed``, the same for every
+    decay.
+    """
+
+    def __init__(self, pair: Pair, decays: Floats, seed: int, schedule: Schedule) -> None:
+        self.pair, self.decays, self.schedule, self.iteration = pair, decays, schedule, 0
+        self.penalties = decays.astype(np.float32)[:, None, None]
+        start = np.random.default_rng(seed).normal(0, schedule.initial_std, (pair.targets, len(pair.live_sources)))
+        start = start[np.ix_(pair.live_targets, pair.live_sources)]
+        variance = np.einsum("cj,cj->", start @ pair.problem.gram, start)
+        if variance > 0:
+            start *= np.sqrt(len(start) / variance)
+        self.weights = np.repeat(start.astype(np.float32)[None], len(decays), axis=0)
+        self.velocity, self.gradient = np.zeros_like(self.weights), np.empty_like(self.weights)
+
+    def step(self, gram: NDArray[np.float32], right: NDArray[np.float32]) -> None:
+        """One iteration on second moments of z-scores: ``gram`` (S_a, S_a) and ``right`` (S_b, S_a), of live units."""
+        schedule, gradient = self.schedule, self.gradient
+        rate = np.float32(schedule.learning_rate * 0.5 ** (self.iteration // schedule.halve_every))
+        flat = self.weights.reshape(-1, len(gram))
+        np.matmul(flat, gram, out=gradient.reshape(flat.shape))
+        gradient -= right
+        gradient *= rate / np.float32(self.pair.targets)
+        gradient += rate * self.penalties * np.sign(self.weights)
+        self.velocity *= np.float32(schedule.momentum)
+        self.velocity -= gradient
+        self.weights += self.velocity
+        self.iteration += 1
+
+    def layers(self) -> list[MappingLayer]:
+        """The mapping layers now, with what they achieve on the pair's correlations."""
+        pairs = zip(self.weights.astype(np.float64), self.decays.tolist(), strict=True)
+        return [self.pair.layer(weights, decay) for weights, decay in pairs]
+
+
 def sgd_path(
     source_correlation: ArrayLike,
     cross_correlation: ArrayLike,
@@ -46,51 +87,12 @@ def sgd_path(
     """What the paper's training expects to find, one mapping layer per decay in the order given.
 
     source_correlation (S_a, S_a), cross_correlation (S_a, S_b), dead units, results and errors raised are those of
-    `raycv.analysis.mapping.lasso_path`; the duality gap says how far training stopped from the optimum. The weights
-    start as N(0, initial_std²), scaled once so that the predictions have the variance of the targets (as the
-    published code did). They are drawn from ``seed``, the same for every decay. Single precision, as in Caffe.
-    Time: D · iterations products of (S_b, S_a) with (S_a, S_a).
+    `raycv.analysis.mapping.lasso_path`; the duality gap says how far training stopped from the optimum. Single
+    precision, as in Caffe. Time: D · iterations products of (S_b, S_a) with (S_a, S_a).
     """
     pair = Pair.of(source_correlation, cross_correlation)
-    start = np.random.default_rng(seed).normal(0, schedule.initial_std, (pair.targets, len(pair.live_sources)))
-    start = start[np.ix_(pair.live_targets, pair.live_sources)]
-    gram, right = pair.problem.gram, pair.problem.right
-    variance = np.einsum("cj,cj->", start @ gram, start)
-    if variance > 0:
-        start *= np.sqrt(len(start) / variance)
-    layers = []
-    for decay in checked_decays(decays).tolist():
-        weights = _descend(
-            start.astype(np.float32),
-            (gram / pair.targets).astype(np.float32),
-            (right / pair.targets).astype(np.float32),
-            np.float32(decay),
-            schedule,
-        )
-        layers.append(pair.layer(weights.astype(np.float64), decay))
-    return layers
-
-
-def _descend(
-    weights: NDArray[np.float32],
-    gram: NDArray[np.float32],
-    right: NDArray[np.float32],
-    decay: np.float32,
-    schedule: Schedule,
-) -> NDArray[np.float32]:
-    """Run the schedule from ``weights`` (S_b, S_a), which is overwritten; ``gram`` and ``right`` are divided by S_b."""
-    velocity, gradient, penalty = np.zeros_like(weights), np.empty_like(weights), np.empty_like(weights)
-    momentum = np.float32(schedule.momentum)
-    for iteration in range(schedule.iterations):
-        rate = np.float32(schedule.learning_rate * 0.5 ** (iteration // schedule.halve_every))
-        np.matmul(weights, gram, out=gradient)
-        gradient -= right
-        if decay > 0:
-            np.sign(weights, out=penalty)
-            penalty *= decay
-            gradient += penalty
-        gradient *= rate
-        velocity *= momentum
-        velocity -= gradient
-        weights += velocity
-    return weights
+    descent = Descent(pair, checked_decays(decays), seed, schedule)
+    gram, right = pair.problem.gram.astype(np.float32), pair.problem.right.astype(np.float32)
+    for _ in range(schedule.iterations):
+        descent.step(gram, right)
+    return descent.layers()
