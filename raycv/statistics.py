@@ -70,9 +70,9 @@ class LayerStatistics:
         return [reduce(merge, [other for other in self.folds if other is not fold]) for fold in self.folds]
 
     def dead(self) -> np.ndarray:
-        """(U,) units that vary in fewer than two folds: a correlation would rest on a single fold, or on nothing."""
-        varying = sum((fold.minimum != fold.maximum).astype(int) for fold in self.folds)
-        return np.asarray(varying < min(2, len(self.folds)))
+        """(U,) units that do not vary once some one fold is left out: a correlation would rest on that fold alone."""
+        parts = self.without_each() or [self.all]
+        return np.asarray(np.any([part.minimum == part.maximum for part in parts], axis=0))
 
 
 def correlations(moments: Moments, dead: np.ndarray) -> dict[tuple[int, int], np.ndarray]:

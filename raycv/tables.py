@@ -95,7 +95,7 @@ ALL = (
             Column("mean", _float, "mean activation"),
             Column("std", _float, "standard deviation of the activation"),
             Column("active_fraction", _float, "fraction of samples with activation above 0"),
-            Column("is_dead", _bool, "varies in fewer than two folds of the images: has no correlations"),
+            Column("is_dead", _bool, "does not vary once some one fold of the images is left out: has no correlations"),
         ),
     ),
     Table(

@@ -312,5 +312,5 @@ def test_the_order_is_fixed_and_mixed() -> None:
 
 
 def test_fewer_images_than_folds() -> None:
-    with pytest.raises(UserError, match="has 5 images, but statistics need at least 8"):
+    with pytest.raises(UserError, match="is 5 and statistics need at least 8"):
         shards(5, folds=8, shard_size=10)

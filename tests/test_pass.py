@@ -184,16 +184,16 @@ def test_units_equal_numpy(undisturbed: Path, activations: dict[str, list[np.nda
     assert first["is_dead"].sum() == 3
 
 
-def test_dead_units_vary_in_fewer_than_two_folds(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
-    """A unit that ever varies in one fold only has no correlation; every other unit has."""
+def test_dead_units_rest_on_one_fold(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
+    """A unit that is constant without some one fold has no correlation; every other unit has."""
     fold_of = np.empty(2000, dtype=int)
     for shard in shards(2000, folds=8, shard_size=50):
         fold_of[shard.images] = shard.fold
     units = table(undisturbed, "units").query("layer == 'fc6'").set_index("net")["is_dead"]
     for n in range(3):
         values = activations["fc6"][n]
-        varying = sum(np.ptp(values[fold_of == fold], axis=0) > 0 for fold in range(8))
-        np.testing.assert_array_equal(units[f"net{n + 1}"], varying < 2)
+        constant = [np.ptp(values[fold_of != fold], axis=0) == 0 for fold in range(8)]
+        np.testing.assert_array_equal(units[f"net{n + 1}"], np.any(constant, axis=0))
 
 
 def test_matchings_are_the_best_and_the_dead_have_none(undisturbed: Path) -> None:
@@ -249,6 +249,42 @@ def test_shard_size_changes_rounding_only(run: Path, undisturbed: Path, ray_clus
         np.testing.assert_allclose(fold_a.maximum + fold_a.pilot, fold_b.maximum + fold_b.pilot, atol=1e-5)
     for pair, matrix in statistics.correlations(a.all, a.dead()).items():
         np.testing.assert_allclose(matrix, statistics.correlations(b.all, b.dead())[pair], atol=2e-6)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_changes_correlations_by_its_rounding(
+    run: Path, undisturbed: Path, precision: str, ray_cluster: None
+) -> None:
+    assert collect(run, "--precision", precision) == 0
+    exact, half = (statistics.read(RunStore(str(folder))) for folder in (undisturbed, run))
+    for layer in ("conv1", "conv5", "fc8"):
+        values = []
+        for found in (exact, half):
+            of_layer = found.layer("nets", layer)
+            values.append(correlations(of_layer.all, of_layer.dead())[0, 1])
+        assert 0 < np.nanmax(np.abs(values[0] - values[1])) < (0.05 if precision == "bfloat16" else 0.01)
+        np.testing.assert_array_equal(np.isnan(values[0]), np.isnan(values[1]))
+
+
+def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
+    run: Path, tmp_path: Path, ray_cluster: None
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    shipped = pq.read_table(Path(raycv.__file__).parent / "cifar10" / "validation-00000-of-00001.parquet")
+    pq.write_table(shipped.slice(0, 8), images / "validation.parquet")
+    assert collect(run, "--data", str(images)) == 0
+    assert main(["align", "--run", str(run)]) == 0
+    source = open_source(str(images), "validation")
+    pixels, _ = source.decode(np.arange(8), 32)
+    store, logits = RunStore(str(run)), []
+    for network in checkpoints.stored(store)[:2]:
+        net = load_weights(network.spec, checkpoints.weights_of(store, network))
+        with torch.inference_mode():
+            logits.append(net(network.spec.preprocessing.evaluation(torch.from_numpy(pixels))).double().numpy())
+    rows = table(run, "correlations").query("layer == 'fc8' and net_a == 'net1' and net_b == 'net2'")
+    expected = np.corrcoef(logits[0].T, logits[1].T)[:10, 10:]
+    np.testing.assert_allclose(rows["value"].to_numpy().reshape(10, 10), expected, atol=5e-6)
 
 
 def test_a_finished_pass_is_not_repeated(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,9 @@ def shards(images: int, *, folds: int, shard_size: int) -> list[Shard]:
     Folds do not depend on ``shard_size``. Raises UserError where there are fewer images than folds.
     """
     if images < folds:
-        raise UserError(f"The validation set has {images} images, but statistics need at least {folds}.")
+        raise UserError(
+            f"The number of validation images is {images} and statistics need at least {folds}; name more with --data."
+        )
     block = max(1, min(LARGEST_BLOCK, images // (LARGEST_BLOCK * folds)))
     starts = np.arange(0, images, block, dtype=np.int64)
     shuffled = starts[np.argsort(_hash(starts), kind="stable")]
