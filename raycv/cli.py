@@ -13,6 +13,7 @@ from raycv.config import (
     ClusterSweepConfig,
     CollectConfig,
     FiguresConfig,
+    ReportConfig,
     RunConfig,
     StageConfig,
     TrainConfig,
@@ -55,12 +56,19 @@ def _figures(config: FiguresConfig, store: RunStore) -> None:
     figures(config, store)
 
 
+def _report(config: ReportConfig, store: RunStore) -> None:
+    from raycv.report.stage import report
+
+    report(config, store)
+
+
 # Stages import PyTorch and Ray when they run, so that --help and a wrong flag answer at once.
 STAGES: dict[str, tuple[type[StageConfig], Stage, str]] = {
     "train": (TrainConfig, _train, "train the networks, or bring in trained ones"),
     "collect": (CollectConfig, _collect, "one pass of the validation images through all networks"),
     "align": (AlignConfig, _align, "correlations and matchings, from the statistics of the pass"),
     "figures": (FiguresConfig, _figures, "draw the figures, from the tables"),
+    "report": (ReportConfig, _report, "write one HTML file to look at, from tables and figures"),
 }
 
 
