@@ -94,6 +94,7 @@ def _run(config: RunConfig, store: RunStore) -> None:
     say("figures:")
     for path in store.list("figures"):
         say(f"    {store.locate(path)}")
+    say(f"report: {store.locate('report.html')}")
 
 
 COMMANDS: dict[str, tuple[type[StageConfig], Stage, str]] = {

@@ -94,7 +94,7 @@ function choose(changes) {
 
 /** Bring the page in line with the address. */
 function show() {
-  if (view && !location.hash.startsWith("#layer=")) return; // a link within the page
+  if (view && !new URLSearchParams(location.hash.slice(1)).has("layer")) return; // a link within the page
   const next = asked();
   const same = (...names) => view && names.every((name) => view[name] === next[name]);
   const [rows, all] = [same("layer", "a", "b", "decay", "k"), same("layer", "a", "b", "decay", "k", "unit")];
@@ -250,7 +250,17 @@ function mark() {
     row.querySelector("button").tabIndex = here ? 0 : -1;
   }
   if (!body.querySelector("[tabindex='0']")) body.querySelector("button").tabIndex = 0;
-  body.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+  reveal(body.querySelector("[aria-current]"));
+}
+
+/** Scroll the table, and not the page, until the row is in sight. */
+function reveal(row) {
+  if (!row) return;
+  const frame = at("table").parentElement;
+  const [seen, head] = [frame.getBoundingClientRect(), at("table").tHead.getBoundingClientRect().height];
+  const { top, bottom } = row.getBoundingClientRect();
+  if (top < seen.top + head) frame.scrollTop -= seen.top + head - top;
+  else if (bottom > seen.bottom) frame.scrollTop += bottom - seen.bottom;
 }
 
 // -- one unit and its partners ------------------------------------------------------------------------------------
@@ -264,10 +274,12 @@ function detail() {
     `active in ${(100 * units.active_fraction[unit]).toFixed(1)}% of samples`,
   ];
   if (units.dead[unit]) facts.push("dead: it hardly ever varies, so it has no partner");
-  at("chosen").replaceChildren(element("h3", {}, `In ${nets[a]}, ${layers[view.layer]}`), card(a, unit, facts));
+  const followed = at("matches").contains(document.activeElement); // a link that is about to go
+  at("chosen").replaceChildren(element("h3", { tabindex: -1 }, `In ${nets[a]}, ${layers[view.layer]}`), card(a, unit, facts));
   at("matches").replaceChildren(
     element("h3", {}, `In ${nets[b]}`), ...partnersOf(data), ...predictorsOf(data), ...membersOf(data),
   );
+  if (followed) at("chosen").querySelector("h3").focus();
   at("pictures").textContent = aboutPictures(data.pictures);
   at("status").textContent = sentence(data.partners[a][b]["correlation semi"]);
 }

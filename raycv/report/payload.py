@@ -91,7 +91,7 @@ def _decades(decay: Any) -> Any:
 def _nearest_decay(frame: pd.DataFrame) -> pd.DataFrame:
     distance = _decades(frame["decay"]).abs()
     least = distance.groupby([frame["source_net"], frame["target_net"]]).transform("min")
-    return frame.loc[distance == least]
+    return pd.DataFrame(frame[distance == least])
 
 
 def _predictors(weights: pd.DataFrame, units: pd.DataFrame) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def left_out(commands: Mapping[str, str]) -> str:
     if not commands:
         return ""
     lines = "".join(f"<li>{escape(what)}: <code>{escape(command)}</code></li>" for what, command in commands.items())
-    return f"<p>Left out, because the run does not have it yet. These commands make it; then report again:</p><ul>{lines}</ul>"
+    return (
+        f"<p>Left out, as the run does not have it yet. These commands make it; report again then:</p><ul>{lines}</ul>"
+    )
 
 
 def convergence(alignment: pd.DataFrame) -> str:
@@ -69,11 +71,11 @@ def convergence(alignment: pd.DataFrame) -> str:
             f"<td>{mean['mean']:.3f} <small>{_interval(mean)}</small></td><td>{mean['null_mean']:.3f}</td>"
             for mean in of_layer.values()
         )
-        lines.append(f'<tr><th scope="row">{escape(str(layer))}</th>{cells}<td>{_chart(of_layer)}</td></tr>')
-    head = ["layer"]
+        lines.append(f'<tr><th scope="row">{escape(str(layer))}</th><td>{_chart(of_layer)}</td>{cells}</tr>')
+    head = ["layer", "from 0 to 1, a line each quarter"]
     for name in METHODS.values():
         head += [f"{name}: average correlation", "the same of untrained networks"]
-    return _table("Average correlation of matched units", [*head, "from 0 to 1"], lines)
+    return _table("Average correlation of matched units", head, lines)
 
 
 def _interval(mean: Any) -> str:
@@ -118,8 +120,7 @@ def figure(number: int, path: str, content: bytes) -> tuple[str, str]:
         texts: Mapping[str, str] = getattr(picture, "text", {})
         small = picture.convert("RGB")
     small.thumbnail((FIGURE_WIDTH, 10 * FIGURE_WIDTH))
-    named = _name(path)
-    title = f"{named}. {texts['Title']}" if texts.get("Title") else named
+    title = _title(path, texts.get("Title", ""))
     caption = " ".join(texts.get("Description", "").split())
     data = base64.b64encode(_webp(small)).decode()
     return (
@@ -131,14 +132,15 @@ def figure(number: int, path: str, content: bytes) -> tuple[str, str]:
     )
 
 
-def _name(path: str) -> str:
-    """figures/figure-18-19-extremes.png is "Figures 18–19: extremes"."""
+def _title(path: str, title: str) -> str:
+    """figures/figure-18-19-extremes.png is "Figures 18–19: extremes" where it has no ``title`` of its own."""
     name = path.rsplit("/", 1)[-1].removesuffix(".png")
-    found = re.fullmatch(r"figure((?:-\d+)+)-(.+)", name)
-    if not found:
-        return name.replace("-", " ").capitalize()
-    numbers = [str(int(number)) for number in found[1].split("-") if number]
-    return f"Figure{'s' if len(numbers) > 1 else ''} {'–'.join(numbers)}: {found[2].replace('-', ' ')}"
+    numbered = re.fullmatch(r"figure((?:-\d+)+)-(.+)", name)
+    title = title or (numbered[2] if numbered else name).replace("-", " ")
+    if not numbered:
+        return title[0].upper() + title[1:]
+    numbers = [str(int(number)) for number in numbered[1].split("-") if number]
+    return f"Figure{'s' if len(numbers) > 1 else ''} {'–'.join(numbers)}: {title}"
 
 
 def _webp(picture: Image.Image) -> bytes:

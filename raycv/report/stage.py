@@ -51,7 +51,7 @@ def report(config: ReportConfig, store: RunStore) -> None:
 def html(store: RunStore, stages: Mapping[str, Any], page: Mapping[str, str]) -> bytes:
     """The page, from the run's tables and what run.json says of its ``stages``; ``page`` holds the files PAGE."""
     units, matchings, alignment = (store.read_table(name) for name in ("units", "matchings", "alignment"))
-    nets = sorted(set(units["net"]), key=lambda net: (len(net), net))
+    nets = [str(net) for net in dict.fromkeys(units["net"])]
     layers = [str(layer) for layer in dict.fromkeys(units["layer"])]
     has = {name: bool(store.list(f"tables/{name}")) for name in OPTIONAL}
     with Progress("report", 2 * len(layers), "layers") as progress:
