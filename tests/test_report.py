@@ -35,7 +35,7 @@ NETS = ("net1", "<i>net2</i>", "net3")
 WIDTHS = {"conv1": (5, 6, 5), 'fc"2"<b>': (130, 120, 130)}
 CONV, FULL = WIDTHS
 PAPERS = 10**-2.6
-DECAYS = (0.01, PAPERS)
+DECAYS = (0.0, 0.01, PAPERS)
 
 
 class Page:
@@ -405,8 +405,9 @@ def test_the_mapping_layer_that_predicts_a_unit(page: Page, store: RunStore) -> 
     page.open(store, "#layer=conv1&b=net3&unit=2")
     weights = store.read_table("mapping_weights")
     units = store.read_table("mapping_units")
-    for decay in (PAPERS, 0.01):
-        Select(page.one("#decay")).select_by_visible_text(f"10^{np.log10(decay):.2f}")
+    assert Select(page.one("#decay")).first_selected_option.text == "0.0025 (the paper's)"
+    for decay, name in ((PAPERS, "0.0025 (the paper's)"), (0.01, "0.01"), (0.0, "0")):
+        Select(page.one("#decay")).select_by_visible_text(name)
         chosen = [
             frame[
                 (frame["layer"] == CONV)
@@ -489,6 +490,7 @@ def test_what_a_run_lacks_is_named_with_its_command(page: Page, tmp_path: Path) 
     summary = page.one("#summary").text
     for stage in ("patches", "sweep mapping", "sweep clusters", "figures"):
         assert f"raycv {stage} --run RUN" in summary
+    assert "no pictures of patches yet" in page.one("#pictures").text
     page.unit(3).click()
     partner, value = partners(bare, CONV, NETS[0], NETS[1], "correlation", "semi")[3]
     assert f"best partner by correlation: {value:.3f}" in page.partners()[partner]

@@ -14,7 +14,7 @@ const PARTNERS = [
 
 const at = (id) => document.getElementById(id);
 const json = (id) => JSON.parse(at(id).textContent);
-const { nets, layers } = json("run");
+const { nets, layers, pictured } = json("run");
 
 /** The array behind KIND:BASE64, little-endian. */
 function unpacked(text) {
@@ -65,11 +65,9 @@ function asked() {
   const known = Number.isInteger(unit) && unit < data.units[a].width;
   const decays = data.predictors?.[a][b] ?? [];
   const clusterings = data.clusters?.[a][b] ?? [];
-  const wanted = number("decay");
-  const distance = (entry) => Math.abs(Math.log(entry.decay / wanted));
-  const nearest = wanted ? decays.reduce((best, entry) => (distance(entry) < distance(best) ? entry : best), decays[0]) : decays[0];
+  const decay = decays.find((entry) => entry.decay === number("decay")) ?? decays[0];
   const clustering = clusterings.find((entry) => entry.k === number("k")) ?? clusterings[0];
-  return { layer, a, b, unit: known ? unit : best(data, a, b), decay: nearest?.decay ?? null, k: clustering?.k ?? null };
+  return { layer, a, b, unit: known ? unit : best(data, a, b), decay: decay?.decay ?? null, k: clustering?.k ?? null };
 }
 
 /** The unit with the most correlated partner. */
@@ -122,12 +120,18 @@ function controls() {
   options(at("net-a"), nets.map((name, n) => [n, name]), view.a);
   options(at("net-b"), nets.map((name, n) => [n, name]).filter(([n]) => n !== view.a), view.b);
   const decays = data.predictors?.[view.a][view.b] ?? [];
-  options(at("decay"), [...decays].sort((x, y) => x.decay - y.decay).map(({ decay }) => [decay, `10^${Math.log10(decay).toFixed(2)}`]), view.decay);
+  const rising = decays.map(({ decay }) => decay).sort((x, y) => x - y);
+  options(at("decay"), rising.map((decay) => [decay, decayName(decay)]), view.decay);
   at("decay-label").hidden = decays.length < 2;
   const clusterings = data.clusters?.[view.a][view.b] ?? [];
   options(at("k"), clusterings.map(({ k }) => [k, k]), view.k);
   at("k-label").hidden = clusterings.length < 2;
   at("find").max = data.units[view.a].width - 1;
+}
+
+function decayName(decay) {
+  const papers = Math.abs(Math.log10(decay) + 2.6) < 0.005 ? " (the paper's)" : "";
+  return `${Number(decay.toPrecision(2))}${papers}`;
 }
 
 // -- the table of units ------------------------------------------------------------------------------------------
@@ -292,7 +296,8 @@ function sentence(semi) {
 }
 
 function aboutPictures(pictures) {
-  if (!pictures) return "This report has no pictures of this layer's patches.";
+  if (!pictures && pictured) return "To keep this file small, the patches of this wide layer are left out.";
+  if (!pictures) return "This report has no pictures of patches yet; the summary says what makes them.";
   const fewer = pictures.ranks < 9 ? ` To keep this file small, ${pictures.ranks} of the nine are shown in this layer.` : "";
   return `Pictures, upper row: the patches that drive the unit most, the strongest first. Lower row: what in them drives it (${pictures.method}).${fewer}`;
 }

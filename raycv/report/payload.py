@@ -16,7 +16,7 @@ from raycv.report.sprites import Pictures, Sheets
 
 PAPERS_DECAY = 10**-2.6  # paper, section 3.3: its best trade between sparse and exact
 PREDICTORS = 5  # shown of a unit, at most
-MOST_MAPPING_BYTES = 2e6  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
+MOST_MAPPING_BYTES = 1e6  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
 
 Pair = Callable[[str, str], Any]
 
@@ -74,7 +74,7 @@ def predictor_columns(weights: pd.DataFrame, units: pd.DataFrame, nets: Sequence
     units_of = dict(list(units.groupby(keys)))
 
     def fact(a: str, b: str) -> list[dict[str, Any]]:
-        decays = sorted((key[2] for key in units_of if key[:2] == (a, b)), key=lambda decay: abs(_decades(decay)))
+        decays = sorted((key[2] for key in units_of if key[:2] == (a, b)), key=_decades)
         none = strongest.iloc[:0]
         return [
             {"decay": decay, **_predictors(weights_of.get((a, b, decay), none), units_of[a, b, decay])}
@@ -85,11 +85,12 @@ def predictor_columns(weights: pd.DataFrame, units: pd.DataFrame, nets: Sequence
 
 
 def _decades(decay: Any) -> Any:
-    return np.log10(decay / PAPERS_DECAY)
+    """How far a decay (or a column of them) is from the paper's; no decay at all is very far."""
+    return np.abs(np.log10(np.maximum(decay, 1e-30) / PAPERS_DECAY))
 
 
 def _nearest_decay(frame: pd.DataFrame) -> pd.DataFrame:
-    distance = _decades(frame["decay"]).abs()
+    distance = _decades(frame["decay"])
     least = distance.groupby([frame["source_net"], frame["target_net"]]).transform("min")
     return pd.DataFrame(frame[distance == least])
 

@@ -12,7 +12,7 @@ from PIL import Image
 from raycv.store import RunStore
 
 RANKS = 9  # patches of a unit in the tables
-LARGEST_TILE = 48  # pixels; larger pictures are shrunk to it
+LARGEST_TILE = 32  # pixels; larger pictures are shrunk to it
 SHEET = 1024  # pixels: no sheet is wider or higher, so that decoding one takes a browser a few milliseconds
 LOSSLESS_BELOW = 9  # pixels: lossy compression would mix the colours of neighbouring tiles that small
 QUALITY = 70

@@ -23,7 +23,8 @@ from raycv.report.sprites import Pictures, pictures_within
 from raycv.store import RunStore
 
 PATH = "report.html"
-LARGEST = 14_500_000  # bytes of the file; 15 MB with room to spare
+LARGEST = 14_500_000  # bytes of the file, 15 MB with room to spare, where the numbers leave enough for the pictures
+LEAST_PICTURES = 6e6  # bytes that the pictures may have in any case
 PAGE = ("page.html", "page.css", "page.js")
 OPTIONAL = {  # tables that a run may lack, by what the report then leaves out
     "patch_pictures": "the patches that drive each unit",
@@ -84,7 +85,7 @@ def html(store: RunStore, stages: Mapping[str, Any], page: Mapping[str, str]) ->
         }
 
         def filled(pictures: Mapping[str, Pictures | None]) -> bytes:
-            elements = [_json("run", {"nets": nets, "layers": layers})]
+            elements = [_json("run", {"nets": nets, "layers": layers, "pictured": has["patch_pictures"]})]
             for number, layer in enumerate(layers):
                 found = pictures.get(layer)
                 described = of_layers[layer] | {"pictures": payload.picture_columns(found) if found else None}
@@ -95,8 +96,8 @@ def html(store: RunStore, stages: Mapping[str, Any], page: Mapping[str, str]) ->
         pictures: dict[str, Pictures | None] = {}
         if has["patch_pictures"]:
             widths = {layer: [column["width"] for column in of_layers[layer]["units"]] for layer in layers}
-            budget = max(0, LARGEST - len(filled({}))) * 3 / 4  # base64 makes four bytes of three
-            for layer, found in pictures_within(store, nets, widths, budget):
+            free = (LARGEST - len(filled({}))) * 3 / 4  # base64 makes four bytes of three
+            for layer, found in pictures_within(store, nets, widths, max(free, LEAST_PICTURES)):
                 pictures[layer] = found
                 progress.update(progress.done + 1, f"pictures of {layer}")
         progress.update(2 * len(layers))
