@@ -149,9 +149,6 @@ function columnsOf(data) {
   const percent = (value) => `${(100 * value).toFixed(1)}%`;
   const found = [
     { group: "", key: "unit", label: "unit", values: Int32Array.from(units.mean, (_, unit) => unit), text: String },
-    { group: "activation", key: "mean", label: "mean", values: units.mean, text: fixed },
-    { group: "activation", key: "std", label: "spread", values: units.std, text: fixed },
-    { group: "activation", key: "active", label: "active in", values: units.active_fraction, text: percent },
   ];
   const groups = ["best partner", "one-to-one partner", "best by mutual information"];
   for (const [place, group] of groups.entries()) {
@@ -169,6 +166,10 @@ function columnsOf(data) {
   }
   const clusters = clustered(data);
   if (clusters) found.push({ group: "", key: "cluster", label: "cluster", values: clusters.a, text: numbered });
+  const group = "activation";
+  found.push({ group, key: "mean", label: "mean", values: units.mean, text: fixed });
+  found.push({ group, key: "std", label: "spread", values: units.std, text: fixed });
+  found.push({ group, key: "active", label: "active in", values: units.active_fraction, text: percent });
   return found;
 }
 

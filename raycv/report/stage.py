@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from string import Template
@@ -51,82 +51,86 @@ def report(config: ReportConfig, store: RunStore) -> None:
 
 def html(store: RunStore, stages: Mapping[str, Any], page: Mapping[str, str]) -> bytes:
     """The page, from the run's tables and what run.json says of its ``stages``; ``page`` holds the files PAGE."""
-    units, matchings, alignment = (store.read_table(name) for name in ("units", "matchings", "alignment"))
-    nets = [str(net) for net in dict.fromkeys(units["net"])]
-    layers = [str(layer) for layer in dict.fromkeys(units["layer"])]
+    units, matchings = store.read_table("units"), store.read_table("matchings")
+    nets, layers = ([str(name) for name in dict.fromkeys(units[column])] for column in ("net", "layer"))
     has = {name: bool(store.list(f"tables/{name}")) for name in OPTIONAL}
+    numbers: dict[str, dict[str, Any]] = {}
+    pictures: dict[str, Pictures | None] = {}
     with Progress("report", 2 * len(layers), "layers") as progress:
-        of_layers: dict[str, dict[str, Any]] = {}
         for layer in layers:
-            of_layers[layer] = _numbers(store, layer, nets, units, matchings, has)
+            of_units, of_pairs = units[units["layer"] == layer], matchings[matchings["layer"] == layer]
+            numbers[layer] = _numbers(store, layer, nets, of_units, of_pairs, has)
             progress.update(progress.done + 1, f"numbers of {layer}")
-        figures = [
-            sections.figure(number, path, store.read(path))
-            for number, path in enumerate(path for path in _ordered(store.list("figures")) if path.endswith(".png"))
-        ]
-        missing = {what: _command(tables.BY_NAME[name].stage) for name, what in OPTIONAL.items() if not has[name]}
-        if not figures:
-            missing["the figures"] = _command("figures")
-        name = store.uri.rsplit("/", 1)[-1]
-        top1 = stages.get("train", {}).get("validation_top1") or {}
-        images = stages.get("collect", {}).get("images")
-        static = {
-            "title": escape(name),
-            "style": page["page.css"],
-            "script": page["page.js"],
-            "policy": _policy(page["page.css"], page["page.js"]),
-            "size": escape(_size(nets, layers, units, images)),
-            "networks": sections.networks({net: top1.get(net) for net in nets}),
-            "health": sections.health(stages.get("align", {}).get("health")),
-            "left_out": sections.left_out(missing),
-            "convergence": sections.convergence(alignment),
-            "contents": "".join(entry for entry, _ in figures),
-            "figures": "".join(picture for _, picture in figures),
-        }
+        still = _still(store, stages, page, nets, units, has)
 
-        def filled(pictures: Mapping[str, Pictures | None]) -> bytes:
+        def filled() -> bytes:
             elements = [_json("run", {"nets": nets, "layers": layers, "pictured": has["patch_pictures"]})]
-            for number, layer in enumerate(layers):
+            for place, layer in enumerate(layers):
                 found = pictures.get(layer)
-                described = of_layers[layer] | {"pictures": payload.picture_columns(found) if found else None}
-                elements.append(_json(f"layer-{number}", described))
-                elements += _sheets(number, found) if found else []
-            return Template(page["page.html"]).substitute(static, data="\n".join(elements)).encode()
+                described = numbers[layer] | {"pictures": payload.picture_columns(found) if found else None}
+                elements.append(_json(f"layer-{place}", described))
+                elements += _sheets(place, found) if found else []
+            return Template(page["page.html"]).substitute(still, data="\n".join(elements)).encode()
 
-        pictures: dict[str, Pictures | None] = {}
         if has["patch_pictures"]:
-            widths = {layer: [column["width"] for column in of_layers[layer]["units"]] for layer in layers}
-            free = (LARGEST - len(filled({}))) * 3 / 4  # base64 makes four bytes of three
+            widths = {layer: [column["width"] for column in numbers[layer]["units"]] for layer in layers}
+            free = (LARGEST - len(filled())) * 3 / 4  # base64 makes four bytes of three
             for layer, found in pictures_within(store, nets, widths, max(free, LEAST_PICTURES)):
                 pictures[layer] = found
                 progress.update(progress.done + 1, f"pictures of {layer}")
         progress.update(2 * len(layers))
-    return filled(pictures)
+    return filled()
 
 
 def _numbers(
-    store: RunStore, layer: str, nets: Sequence[str], units: pd.DataFrame, matchings: pd.DataFrame, has: dict[str, bool]
+    store: RunStore,
+    layer: str,
+    nets: Sequence[str],
+    units: pd.DataFrame,
+    matchings: pd.DataFrame,
+    has: Mapping[str, bool],
 ) -> dict[str, Any]:
-    """All that the page knows of a layer but its pictures."""
+    """All that the page knows of a layer but its pictures. ``units`` and ``matchings``: rows of the layer."""
 
     def rows(name: str) -> pd.DataFrame:
         return store.read_table(name, filters=[("layer", "==", layer)])
 
-    found: dict[str, Any] = {
-        "units": payload.unit_columns(units[units["layer"] == layer], nets),
-        "partners": payload.partner_columns(matchings[matchings["layer"] == layer], nets),
+    found = {"units": payload.unit_columns(units, nets), "partners": payload.partner_columns(matchings, nets)}
+    if has["mapping_units"]:
+        found["predictors"] = payload.predictor_columns(rows("mapping_weights"), rows("mapping_units"), nets)
+    if has["cluster_members"]:
+        found["clusters"] = payload.cluster_columns(rows("clusters"), rows("cluster_members"), nets)
+    return found
+
+
+def _still(
+    store: RunStore,
+    stages: Mapping[str, Any],
+    page: Mapping[str, str],
+    nets: Sequence[str],
+    units: pd.DataFrame,
+    has: Mapping[str, bool],
+) -> dict[str, str]:
+    """What stands in the page's places but the data of the layers."""
+    paths = [path for path in _ordered(store.list("figures")) if path.endswith(".png")]
+    figures = [sections.figure(number, path, store.read(path)) for number, path in enumerate(paths)]
+    missing = {what: _command(tables.BY_NAME[name].stage) for name, what in OPTIONAL.items() if not has[name]}
+    if not figures:
+        missing["the figures"] = _command("figures")
+    accuracies = stages.get("train", {}).get("validation_top1") or {}
+    return {
+        "title": escape(store.uri.rsplit("/", 1)[-1]),
+        "style": page["page.css"],
+        "script": page["page.js"],
+        "policy": _policy(page["page.css"], page["page.js"]),
+        "size": escape(_size(nets, units, stages.get("collect", {}).get("images"))),
+        "networks": sections.networks({net: accuracies.get(net) for net in nets}),
+        "health": sections.health(stages.get("align", {}).get("health")),
+        "left_out": sections.left_out(missing),
+        "convergence": sections.convergence(store.read_table("alignment")),
+        "contents": "".join(entry for entry, _ in figures),
+        "figures": "".join(picture for _, picture in figures),
     }
-    optional: dict[str, tuple[str, Callable[[], Any]]] = {
-        "predictors": (
-            "mapping_units",
-            lambda: payload.predictor_columns(rows("mapping_weights"), rows("mapping_units"), nets),
-        ),
-        "clusters": (
-            "cluster_members",
-            lambda: payload.cluster_columns(rows("clusters"), rows("cluster_members"), nets),
-        ),
-    }
-    return found | {name: make() if has[table] else None for name, (table, make) in optional.items()}
 
 
 def _ordered(paths: Sequence[str]) -> list[str]:
@@ -143,10 +147,11 @@ def _command(stage: str) -> str:
     return f"raycv {stage} --run RUN"
 
 
-def _size(nets: Sequence[str], layers: Sequence[str], units: pd.DataFrame, images: int | None) -> str:
-    count = int((units["net"] == nets[0]).sum())
+def _size(nets: Sequence[str], units: pd.DataFrame, images: int | None) -> str:
+    of_first = units.loc[units["net"] == nets[0], "layer"]
+    layers = list(dict.fromkeys(of_first))
     shown = f" {images:,} validation images passed through all of them at once." if images else ""
-    return f"{len(nets)} networks with {count:,} units in {len(layers)} layers ({', '.join(layers)}).{shown}"
+    return f"{len(nets)} networks with {len(of_first):,} units in {len(layers)} layers ({', '.join(layers)}).{shown}"
 
 
 def _policy(style: str, script: str) -> str:
