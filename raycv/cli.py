@@ -14,6 +14,7 @@ from raycv.config import (
     CollectConfig,
     FiguresConfig,
     MappingSweepConfig,
+    ReportConfig,
     RunConfig,
     StageConfig,
     TrainConfig,
@@ -65,6 +66,12 @@ def _figures(config: FiguresConfig, store: RunStore) -> None:
     figures(config, store)
 
 
+def _report(config: ReportConfig, store: RunStore) -> None:
+    from raycv.report.stage import report
+
+    report(config, store)
+
+
 # Stages import PyTorch and Ray when they run, so that --help and a wrong flag answer at once.
 STAGES: dict[str, tuple[type[StageConfig], Stage, str]] = {
     "train": (TrainConfig, _train, "train the networks, or bring in trained ones"),
@@ -73,6 +80,7 @@ STAGES: dict[str, tuple[type[StageConfig], Stage, str]] = {
     "sweep mapping": (MappingSweepConfig, _sweep_mapping, "units predicted from a few of another network's"),
     "sweep clusters": (ClusterSweepConfig, _sweep_clusters, "spectral clusters of two networks' units, for several k"),
     "figures": (FiguresConfig, _figures, "draw the figures, from the tables"),
+    "report": (ReportConfig, _report, "write one HTML file to look at, from tables and figures"),
 }
 
 
@@ -98,6 +106,7 @@ def _run(config: RunConfig, store: RunStore) -> None:
     say("figures:")
     for path in store.list("figures"):
         say(f"    {store.locate(path)}")
+    say(f"report: {store.locate('report.html')}")
 
 
 COMMANDS: dict[str, tuple[type[StageConfig], Stage, str]] = {

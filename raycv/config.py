@@ -132,6 +132,10 @@ class FiguresConfig(StageConfig):
     """`raycv figures`: the pictures, from the tables alone."""
 
 
+class ReportConfig(StageConfig):
+    """`raycv report`: one HTML file with the figures and every unit's partners."""
+
+
 class ClusterSweepConfig(StageConfig):
     """`raycv sweep clusters`: spectral clusters of both networks' units, for several k and thresholds."""
 
@@ -164,7 +168,9 @@ class MappingSweepConfig(StageConfig):
     )
 
 
-class RunConfig(TrainConfig, CollectConfig, AlignConfig, MappingSweepConfig, ClusterSweepConfig, FiguresConfig):
+class RunConfig(
+    TrainConfig, CollectConfig, AlignConfig, MappingSweepConfig, ClusterSweepConfig, FiguresConfig, ReportConfig
+):
     """`raycv run`: all stages in order."""
 
 

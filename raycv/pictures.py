@@ -57,7 +57,8 @@ def figures(config: FiguresConfig, store: RunStore) -> None:
     with Progress("figures", len(drawn), "figures") as progress:
         for name, figure in drawn.items():
             buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+            described = {"Title": figure.get_suptitle(), "Description": figure.get_supxlabel()}
+            figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata=described)
             say(f"figures: {store.write(f'figures/{name}.png', buffer.getvalue())}")
             progress.update(progress.done + 1)
     written = {f"figures/{name}.png" for name in drawn}

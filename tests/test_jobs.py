@@ -99,7 +99,15 @@ def test_the_main_job_on_s3(head: dict[str, str], images: Path) -> None:
     conv2 = pd.read_parquet(f"{run}/tables/correlations", filters=[("layer", "==", "conv2")])
     assert len(conv2) == 3 * 16**2
     store = RunStore(run)
-    assert list(store.read_json("run.json")["stages"]) == ["train", "collect", "align", "figures"]
+    assert list(store.read_json("run.json")["stages"]) == [
+        "train",
+        "collect",
+        "align",
+        "sweep mapping",
+        "sweep clusters",
+        "figures",
+        "report",
+    ]
     assert any(path.endswith(".png") for path in store.list("figures"))
     assert not any("/partials/" in path or "networks/training/" in path for path in store.list(""))
     for path in store.list(""):

@@ -14,17 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import mutual_info_score
 
+import raycv
 from raycv import checkpoints, record, statistics
 from raycv.analysis.information import bin_edges, encode
 from raycv.cli import main
 from raycv.collect.sampling import choose
 from raycv.data import open_source, shards
 from raycv.networks import ALEXNET_LAYERS, NetworkSpec, build, load_weights, preprocessing_of
+from raycv.statistics import correlations
 from raycv.store import RunStore
 from tests.s3_server import BUCKET, S3Server
 
