@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raycv import record, statistics, tables
+from raycv import patch_tables, record, statistics, tables
 from raycv.analysis.activity import activity_ranking, activity_spread
 from raycv.analysis.matching import Matching, agreement, bipartite_matching, inverse, semi_matching
 from raycv.analysis.similarity import jackknife
@@ -75,6 +75,9 @@ def align(config: AlignConfig, store: RunStore) -> None:
     )
     where.append(tables.write(store, "matchings", pd.concat(matchings)))
     where.append(tables.write(store, "alignment", rows))
+    where.append(tables.write(store, "top_patches", patch_tables.top_patches(found)))
+    semi = {layer: pairs[0, 1, "semi"] for layer, (pairs, _) in of_layer.items()}
+    where.append(tables.write(store, "joint_activations", patch_tables.joint_activations(found, semi)))
     broken = broken_pairs(pd.concat(matchings), specs[0].output)
     facts: dict[str, Any] = {
         "seconds": {"align": round(time.time() - began, 1)},

@@ -7,8 +7,9 @@ from functools import reduce
 
 import numpy as np
 
-from raycv.collect.actors import information_path, moments_path
+from raycv.collect.actors import information_path, moments_path, patches_path, samples_path
 from raycv.collect.moments import Moments, correlation, merge
+from raycv.collect.patches import TopPatches
 from raycv.errors import UserError
 from raycv.networks import NetworkSpec
 from raycv.store import RunStore
@@ -36,6 +37,15 @@ class Statistics:
         for fold in range(self.folds[key]):
             folds.append(Moments.from_arrays(self.store.read_arrays(moments_path(self.folder, key, fold)), "moments"))
         return LayerStatistics(tuple(folds))
+
+    def patches(self, layer: str) -> list[TopPatches]:
+        """The top patches of every network in one layer."""
+        arrays = self.store.read_arrays(patches_path(self.folder, layer))
+        return [TopPatches.from_arrays(arrays, str(n)) for n in range(len(self.groups["nets"]))]
+
+    def samples(self, layer: str, network: int) -> np.ndarray:
+        """Activations (5,000, S) of one of the first two networks in one of the first two layers."""
+        return self.store.read_arrays(samples_path(self.folder, layer, network))["samples"]
 
     def information(self, layer: str, a: int, b: int) -> dict[str, np.ndarray]:
         """Mutual information of networks a <= b, nats: value, corrected and, where a < b, null, all (S_a, S_b)."""

@@ -19,12 +19,14 @@ from raycv import checkpoints
 from raycv.analysis.histograms import Codes
 from raycv.analysis.information import bin_edges, encode, pairwise_information, shifted
 from raycv.collect.collector import PILOT_IMAGES, Collector, Groups, Precision, build_untrained
-from raycv.collect.reducer import gather_samples, reduce_fold, to_arrays
+from raycv.collect.reducer import gather_samples, merge_patches, reduce_fold, to_arrays
 from raycv.data import Shard, Source
 from raycv.networks import load_weights
 from raycv.store import RunStore
 
 BINS = 21  # twenty percentile bins and the special one
+SHOWN = 5_000  # samples kept of each unit in the first SHOWN_LAYERS, of the first two networks (paper, figure 8)
+SHOWN_LAYERS = 2
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,18 @@ class Coding:
 
 
 @dataclass(frozen=True)
+class Patches:
+    """The top patches of one layer over all shards."""
+
+    layer: str
+    shards: tuple[int, ...]
+
+    def path(self, folder: str) -> str:
+        """Where the result stands."""
+        return patches_path(folder, self.layer)
+
+
+@dataclass(frozen=True)
 class Information:
     """The mutual information of the units of two networks (a <= b) in one layer."""
 
@@ -102,6 +116,16 @@ def moments_path(folder: str, key: str, fold: int) -> str:
 def information_path(folder: str, layer: str, a: int, b: int) -> str:
     """Where the mutual information of networks a <= b in one layer stands."""
     return f"{folder}/nets/{layer}/information{a}-{b}.npz"
+
+
+def patches_path(folder: str, layer: str) -> str:
+    """Where the top patches of one layer stand."""
+    return f"{folder}/nets/{layer}/patches.npz"
+
+
+def samples_path(folder: str, layer: str, network: int) -> str:
+    """Where a few samples of one network's layer stand, for looking at them."""
+    return f"{folder}/nets/{layer}/samples{network}.npz"
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -158,9 +182,17 @@ class ShardActor:
             )
         self.task.store.write_arrays(reduction.path(self.task.folder), moments.arrays("moments"))
 
+    def rank(self, patches: Patches) -> None:
+        """Bring together the top patches of one layer."""
+        merged = merge_patches(self._partials(patches.shards), f"nets/{patches.layer}")
+        self.task.store.write_arrays(patches.path(self.task.folder), merged)
+
     def encode(self, coding: Coding) -> None:
         """Bin the samples of one layer of one network by their percentiles and store the codes."""
         samples = gather_samples(self._partials(coding.shards), f"nets/{coding.layer}", coding.network)
+        if coding.layer in self.task.groups["nets"][0].layers[:SHOWN_LAYERS] and coding.network < 2:
+            path = samples_path(self.task.folder, coding.layer, coding.network)
+            self.task.store.write_arrays(path, {"samples": samples[:SHOWN]})
         codes = encode(samples, bin_edges(samples))
         self.task.store.write_arrays(self.task.codes_path(coding.layer, coding.network), {"codes": codes})
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from raycv.collect.accumulator import Accumulator
 from raycv.collect.moments import Moments
+from raycv.collect.patches import TopPatches
 from raycv.collect.sampling import Chosen, choose
 from raycv.data import Preprocessing
 from raycv.errors import UserError
@@ -33,12 +34,14 @@ class Partial:
 
     moments of layers with positions (convolutional); rows of layers without (fully connected): one float32 array
     (images, S_n) per network. Rows are smaller than their Gram matrix until there are more images than units, and are
-    multiplied when a fold's rows are together, a thousand or more at a time. samples of the trained networks' layers.
+    multiplied when a fold's rows are together, a thousand or more at a time. samples and patches (one per network) of
+    the trained networks' layers.
     """
 
     moments: dict[str, Moments]
     rows: dict[str, list[np.ndarray]]
     samples: dict[str, Samples]
+    patches: dict[str, list[TopPatches]]
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,16 @@ class Collector:
         chosen: dict[str, Chosen] = {}
         taken: dict[str, list[list[Tensor]]] = {}
         rows: dict[str, list[list[Tensor]]] = {}
+        patches: dict[str, list[TopPatches]] = {}
         for start in range(0, len(images), BATCH):
             part = slice(start, start + BATCH)
             for key, activations in self._forward(images[part]).items():
                 positions = len(activations[0]) // len(images[part])
                 if key.startswith("nets/") and key not in chosen:
                     chosen[key] = choose(numbers, positions, total_images)
+                    patches[key] = [TopPatches.none(values.shape[1]) for values in activations]
+                for top, values in zip(patches.get(key, []), activations, strict=False):
+                    top.add(values, numbers[part])
                 if positions == 1:
                     if not all(torch.isfinite(values.sum()) for values in activations):
                         raise self._not_finite(key, activations, numbers[part])
@@ -119,6 +126,7 @@ class Collector:
                 )
                 for key, which in chosen.items()
             },
+            patches=patches,
         )
 
     def _not_finite(self, key: str, activations: Sequence[Tensor], numbers: np.ndarray) -> UserError:

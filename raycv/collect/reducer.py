@@ -10,12 +10,16 @@ import torch
 from raycv.collect.accumulator import Accumulator
 from raycv.collect.collector import Partial
 from raycv.collect.moments import Moments, merge
+from raycv.collect.patches import TopPatches
 
 ROWS_AT_ONCE = 1024  # images gathered before a fully connected layer's units are multiplied
 
 
 def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
-    """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/..., with KEY being GROUP/LAYER."""
+    """A partial as named arrays, KEY being GROUP/LAYER.
+
+    They are moments/KEY/..., rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
+    """
     arrays: dict[str, np.ndarray] = {}
     for key, moments in partial.moments.items():
         arrays |= moments.arrays(f"moments/{key}")
@@ -24,7 +28,22 @@ def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
     for key, samples in partial.samples.items():
         arrays |= {f"samples/{key}/rank": samples.rank, f"samples/{key}/image": samples.image}
         arrays |= {f"samples/{key}/{n}": values for n, values in enumerate(samples.values)}
+    for key, tops in partial.patches.items():
+        for n, top in enumerate(tops):
+            arrays |= top.arrays(f"patches/{key}/{n}")
     return arrays
+
+
+def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: str) -> dict[str, np.ndarray]:
+    """The top patches of one layer over all partials, as named arrays NETWORK/..."""
+    merged: list[TopPatches] = []
+    for arrays in partials:
+        networks = sum(name.startswith(f"patches/{key}/") and name.endswith("/value") for name in arrays)
+        tops = [TopPatches.from_arrays(arrays, f"patches/{key}/{n}") for n in range(networks)]
+        for mine, other in zip(merged, tops, strict=bool(merged)):
+            mine.merge(other)
+        merged = merged or tops
+    return {name: array for n, top in enumerate(merged) for name, array in top.arrays(str(n)).items()}
 
 
 def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: str, network: int) -> np.ndarray:

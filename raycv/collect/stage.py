@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raycv import checkpoints, cluster, record
-from raycv.collect.actors import Coding, Information, Pass, Reduction, ShardActor
+from raycv.collect.actors import Coding, Information, Pass, Patches, Reduction, ShardActor
 from raycv.collect.collector import Groups, untrained
 from raycv.collect.memory import actor_bytes
 from raycv.collect.pool import Pool
@@ -23,7 +23,7 @@ FOLDS = 8
 FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
 WIDE = 1024
 IDLE_PROCESS = 600 * 2**20  # bytes of a Ray worker with PyTorch loaded
-FORMAT = 2  # of the partials; part of their identity
+FORMAT = 3  # of the partials; part of their identity
 
 
 def collect(config: CollectConfig, store: RunStore) -> None:
@@ -126,8 +126,8 @@ def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
     return began, time.time()
 
 
-def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> list[Reduction | Information]:
-    """Moments and mutual information from the partials; what an earlier driver has written stands."""
+def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> list[Reduction | Patches | Information]:
+    """Moments, top patches and mutual information from the partials; what an earlier driver has written stands."""
     layers, networks = task.groups["nets"][0].layers, range(len(task.networks))
     numbers = tuple(shard.number for shard in work)
     reductions = [
@@ -136,6 +136,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> list[Reduction | Infor
         for layer in layers
         for reduction in reductions_of(f"{group}/{layer}", work, _width(task, f"{group}/{layer}", work[0]))
     ]
+    patches = [Patches(layer, numbers) for layer in layers]
     codings = [Coding(layer, network, numbers) for layer in layers for network in networks]
     pairs = [Information(layer, a, b) for layer in layers for a in networks for b in networks if a <= b]
     there = set(task.store.list(task.folder))
@@ -143,6 +144,10 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> list[Reduction | Infor
         "moments": (
             [r for r in reductions if r.path(task.folder) not in there],
             lambda actor, item: actor.reduce.remote(item),
+        ),
+        "top patches": (
+            [p for p in patches if p.path(task.folder) not in there],
+            lambda actor, item: actor.rank.remote(item),
         ),
         "percentiles": (
             [c for c in codings if task.codes_path(c.layer, c.network) not in there],
@@ -160,7 +165,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> list[Reduction | Infor
                 progress.update(progress.done + 1, name)
 
             pool.run(items, call, count)
-    return [*reductions, *pairs]
+    return [*reductions, *patches, *pairs]
 
 
 def reductions_of(key: str, work: list[Shard], width: int) -> list[Reduction]:

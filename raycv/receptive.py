@@ -1,0 +1,73 @@
+"""Which pixels of its input a position of a layer sees, for any network: found by trying.
+
+A pixel row of NaN makes exactly those rows of a layer NaN that see it: NaN passes through products with zero,
+rectification, max pooling and normalisation. So no rule for any kind of module is needed, and borders, strides,
+paddings and branches are as the network has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raycv.networks import ALEXNETS, NetworkSpec, Taps, build
+
+AT_ONCE = 32  # inputs forwarded together
+
+
+@dataclass(frozen=True)
+class ReceptiveFields:
+    """Of one layer with H x W positions: rows (H, 2) and columns (W, 2), the first pixel seen and that after the last.
+
+    A fully connected layer has one position, which sees everything.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def boxes(self, position: np.ndarray) -> dict[str, np.ndarray]:
+        """row, column, top, left, bottom and right of positions (n,), counted row by row."""
+        row, column = np.divmod(position, len(self.columns))
+        return {
+            "row": row,
+            "column": column,
+            "top": self.rows[row, 0],
+            "left": self.columns[column, 0],
+            "bottom": self.rows[row, 1],
+            "right": self.columns[column, 1],
+        }
+
+
+def receptive_fields(spec: NetworkSpec) -> dict[str, ReceptiveFields]:
+    """The receptive fields of every layer of ``spec``, clipped to its input."""
+    if spec.model in ALEXNETS:
+        spec = spec.model_copy(update={"width": 3})  # they do not depend on the number of channels
+    taps = Taps(build(spec), spec.layers, spec.output)
+    extent = spec.preprocessing.crop
+    seen: dict[str, list[list[np.ndarray]]] = {layer: [[], []] for layer in spec.layers}
+    for axis in (0, 1):
+        for start in range(0, extent, AT_ONCE):
+            lines = range(start, min(start + AT_ONCE, extent))
+            inputs = torch.zeros(len(lines), 3, extent, extent)
+            for n, line in enumerate(lines):
+                inputs[n].select(1 + axis, line).fill_(torch.nan)
+            for layer, values in taps(inputs.to(memory_format=torch.channels_last)).items():
+                seen[layer][axis].append(_positions(values, axis))
+    return {layer: ReceptiveFields(*(_spans(np.concatenate(parts)) for parts in axes)) for layer, axes in seen.items()}
+
+
+def _positions(values: Tensor, axis: int) -> np.ndarray:
+    """(inputs, rows or columns): which of a layer's rows or columns saw a NaN."""
+    if values.ndim < 4:
+        values = values.reshape(*values.shape[:2], 1, -1)
+    return values.isnan().any(1).any(2 - axis).numpy()
+
+
+def _spans(seen: np.ndarray) -> np.ndarray:
+    """(n, 2): of ``seen`` (pixels, n) the first pixel and the one after the last."""
+    if not seen.any(0).all():
+        raise ValueError("a position sees no pixel")
+    return np.stack([seen.argmax(0), len(seen) - seen[::-1].argmax(0)], 1)
