@@ -14,6 +14,7 @@ from raycv.config import (
     CollectConfig,
     FiguresConfig,
     MappingSweepConfig,
+    PatchesConfig,
     ReportConfig,
     RunConfig,
     StageConfig,
@@ -60,6 +61,12 @@ def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
         sweep(config, store)
 
 
+def _patches(config: PatchesConfig, store: RunStore) -> None:
+    from raycv.patches import patches
+
+    patches(config, store)
+
+
 def _figures(config: FiguresConfig, store: RunStore) -> None:
     from raycv.pictures import figures
 
@@ -79,6 +86,7 @@ STAGES: dict[str, tuple[type[StageConfig], Stage, str]] = {
     "align": (AlignConfig, _align, "correlations and matchings, from the statistics of the pass"),
     "sweep mapping": (MappingSweepConfig, _sweep_mapping, "units predicted from a few of another network's"),
     "sweep clusters": (ClusterSweepConfig, _sweep_clusters, "spectral clusters of two networks' units, for several k"),
+    "patches": (PatchesConfig, _patches, "pictures of what the units see and what drives them"),
     "figures": (FiguresConfig, _figures, "draw the figures, from the tables"),
     "report": (ReportConfig, _report, "write one HTML file to look at, from tables and figures"),
 }

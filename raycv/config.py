@@ -128,6 +128,10 @@ class AlignConfig(StageConfig):
     """`raycv align`: correlations and matchings from the statistics."""
 
 
+class PatchesConfig(ComputeConfig):
+    """`raycv patches`: pictures of what the units see and what drives them."""
+
+
 class FiguresConfig(StageConfig):
     """`raycv figures`: the pictures, from the tables alone."""
 
@@ -169,7 +173,14 @@ class MappingSweepConfig(StageConfig):
 
 
 class RunConfig(
-    TrainConfig, CollectConfig, AlignConfig, MappingSweepConfig, ClusterSweepConfig, FiguresConfig, ReportConfig
+    TrainConfig,
+    CollectConfig,
+    AlignConfig,
+    MappingSweepConfig,
+    ClusterSweepConfig,
+    PatchesConfig,
+    FiguresConfig,
+    ReportConfig,
 ):
     """`raycv run`: all stages in order."""
 

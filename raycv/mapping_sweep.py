@@ -18,8 +18,6 @@ from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_
 from raycv.analysis.sgd import sgd_path
 from raycv.collect.moments import Moments, covariance, mean, variance
 from raycv.config import MappingSweepConfig
-from raycv.data import EMBEDDED, open_source
-from raycv.errors import UserError
 from raycv.progress import say
 from raycv.statistics import LayerStatistics, correlations
 from raycv.store import RunStore
@@ -69,7 +67,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         for a, b in permutations(range(len(names)), 2)
         if on_matrices
     ]
-    stream = _stream(store, found) if "streamed" in solvers else None
+    stream = Stream(store, tuple(checkpoints.stored(store)), found.source()) if "streamed" in solvers else None
     cluster.connect(store.uri)
     outcome = run_trials(store, folder, STAGE, mappings_of_pair, trials, lambda layer: found.layer("nets", layer).folds)
     if stream is not None:
@@ -175,19 +173,6 @@ def mappings_of_layer(data: tuple[Stream, LayerStatistics], *, layer: str, decay
             frames["mapping_weights"].append(_weights(key, mapping))
             frames["mapping_units"].append(_units(key, mapping, None))
     return {name: pd.concat(found) for name, found in frames.items()}
-
-
-def _stream(store: RunStore, found: statistics.Statistics) -> Stream:
-    """The networks and images that the statistics are of. Raises UserError where the images are others by now."""
-    given = record.read(store)["config"]
-    columns = {name: given.get(name) for name in ("image_column", "label_column")}
-    source = open_source(given.get("data", EMBEDDED), "validation", **columns)
-    if len(source) != found.images:
-        raise UserError(
-            f"The statistics are of {found.images:,} validation images and {source.name} has {len(source):,}; "
-            "run `raycv collect` again."
-        )
-    return Stream(store, tuple(checkpoints.stored(store)), source)
 
 
 def _find(source: np.ndarray, cross: np.ndarray, what: str, value: float) -> MappingLayer | None:

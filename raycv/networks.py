@@ -267,3 +267,28 @@ class Taps:
         finally:
             self._seen = None
         return {layer: seen.get(layer, logits) for layer in self.layers}
+
+
+class _Reached(Exception):
+    """Carries the activations of the layer asked for out of the forward pass."""
+
+
+def activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tensor:
+    """Activations (B, S, ...) of one layer, as from `Taps`; the network runs no further than it."""
+
+    def stop(_module: nn.Module, _args: Any, out: Tensor) -> None:
+        raise _Reached(out)
+
+    modules = dict(net.named_modules())
+    if layer == output and layer not in modules:
+        logits: Tensor = net(images)
+        return logits
+    handle = modules[layer].register_forward_hook(stop)
+    try:
+        net(images)
+        raise RuntimeError(f"the network never ran {layer}")
+    except _Reached as reached:
+        found: Tensor = reached.args[0]
+    finally:
+        handle.remove()
+    return found.transpose(1, 2) if found.ndim == 3 else found

@@ -7,9 +7,11 @@ from functools import reduce
 
 import numpy as np
 
+from raycv import record
 from raycv.collect.actors import information_path, moments_path, patches_path, samples_path
 from raycv.collect.moments import Moments, correlation, merge
 from raycv.collect.patches import TopPatches
+from raycv.data import EMBEDDED, Source, open_source
 from raycv.errors import UserError
 from raycv.networks import NetworkSpec
 from raycv.store import RunStore
@@ -24,6 +26,18 @@ class Statistics:
     folds: dict[str, int]
     folder: str
     images: int
+
+    def source(self) -> Source:
+        """The validation images that the statistics are of. Raises UserError where they are others by now."""
+        given = record.read(self.store)["config"]
+        columns = {name: given.get(name) for name in ("image_column", "label_column")}
+        source = open_source(given.get("data", EMBEDDED), "validation", **columns)
+        if len(source) != self.images:
+            raise UserError(
+                f"The statistics are of {self.images:,} validation images and {source.name} has {len(source):,}; "
+                "run `raycv collect` again."
+            )
+        return source
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from raycv.analysis.mapping import MappingLayer, Pair, checked_decays
 from raycv.analysis.sgd import PUBLISHED, Descent, Schedule
 from raycv.collect.moments import mean, offsets, variance
 from raycv.data import Source
-from raycv.networks import load_weights
+from raycv.networks import activation, load_weights
 from raycv.statistics import LayerStatistics, correlations
 from raycv.store import RunStore
 
@@ -46,36 +45,15 @@ class Stream:
             images, _ = self.source.decode(chosen, preprocessing.resize)
             batch = preprocessing.evaluation(torch.from_numpy(images).to(device))
             yield [
-                _activation(net, layer, network.spec.output, batch)
+                _samples(net, layer, network.spec.output, batch)
                 for net, network in zip(nets, self.networks, strict=True)
             ]
 
 
-class _Reached(Exception):
-    """Carries the activations of the layer asked for out of the forward pass."""
-
-
 @torch.inference_mode()
-def _activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tensor:
-    """Samples (B x positions, S) of one layer; the network runs no further than it."""
-
-    def stop(_module: nn.Module, _args: Any, out: Tensor) -> None:
-        raise _Reached(out)
-
-    modules = dict(net.named_modules())
-    if layer == output and layer not in modules:
-        found: Tensor = net(images)
-    else:
-        handle = modules[layer].register_forward_hook(stop)
-        try:
-            net(images)
-            raise AssertionError(f"the network never ran {layer}")
-        except _Reached as reached:
-            found = reached.args[0]
-        finally:
-            handle.remove()
-    if found.ndim == 3:  # of a transformer: (B, tokens, S)
-        found = found.transpose(1, 2)
+def _samples(net: nn.Module, layer: str, output: str, images: Tensor) -> Tensor:
+    """Samples (B x positions, S) of one layer."""
+    found = activation(net, layer, output, images)
     return found.movedim(1, -1).reshape(-1, found.shape[1]).float()
 
 
