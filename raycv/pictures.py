@@ -81,7 +81,7 @@ def _planned(store: RunStore) -> dict[str, Callable[[], Figure]]:
     if clusterings:
         drawn |= cluster_figures(store, clusterings)
     drawn |= unit_figures(store, matchings, units, layers, first, second, clusterings)
-    filters = _filters(store, networks)
+    filters = _filters(store, networks, units[units["layer"] == layers[0]])
     if len(filters) == len(networks):
         order = _order(matchings, layers[0], first, list(filters))
         drawn["filters"] = lambda: first_layer_filters(filters, order)
@@ -93,12 +93,13 @@ def _planned(store: RunStore) -> dict[str, Callable[[], Figure]]:
     return dict(sorted(drawn.items()))
 
 
-def _filters(store: RunStore, networks: list[checkpoints.StoredNetwork]) -> dict[str, np.ndarray]:
-    """The kernels (S, 3, H, W) of every network's convolution of the image, where it has one."""
+def _filters(store: RunStore, networks: list[checkpoints.StoredNetwork], units: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The kernels (S, 3, H, W) of every network's convolution of the image, where it has one of as many ``units``."""
+    counts = units["net"].value_counts()
     found = {}
     for network in networks:
         kernels = [v for _, v in sorted(checkpoints.weights_of(store, network).items()) if v.ndim == 4]
-        of_colours = [v.float().numpy() for v in kernels if v.shape[1] == 3]
+        of_colours = [v.float().numpy() for v in kernels if v.shape[1] == 3 and len(v) == counts.get(network.spec.name)]
         if of_colours:
             found[network.spec.name] = of_colours[0]
     return found

@@ -15,7 +15,7 @@ from raycv.figures.matched_units import best_and_worst, matched_units, paired_un
 from raycv.store import RunStore
 
 LAYERS_OF_FIGURE_2 = 3
-LAYERS_OF_A_PAGE = 5
+LAYERS_OF_A_PAGE = 4
 PAGED = {"figure-09-matched": "correlation", "figure-11-information": "mutual_information"}
 
 

@@ -15,7 +15,7 @@ from raycv.figures.style import counted
 
 OF_FILTERS, OF_PATCHES = 12, 8  # clusters shown, as in the paper
 MOST = 5  # units of a network in a cluster; the paper's clusters have fewer than 6 (S.3.4)
-_NARROWEST = 4.5  # columns of a cluster; fewer would make huge pictures
+_NARROWEST = 6.5  # columns of a cluster; fewer would make huge pictures
 
 
 def similar_clusters(nodes: pd.DataFrame, layer: str, count: int) -> pd.DataFrame:
@@ -100,14 +100,15 @@ def _montage(
             of_cluster = units[units["cluster"] == cluster]
             headings[left] = f"{start + place + 1}: {similarity:.2f}, {units_a} + {units_b} units"
             for net in (net_a, net_b):
-                for unit in of_cluster.loc[of_cluster["net"] == net, "unit"]:
-                    cells.append(Cell(left, shown[net, unit], f"unit {unit}"))
+                for number, unit in enumerate(of_cluster.loc[of_cluster["net"] == net, "unit"]):
+                    cells.append(Cell(left, shown[net, unit], str(unit) if number else f"{net}\n{unit}"))
                     left += 1
                 left += BETWEEN
         rows.append(Row(cells, headings=headings))
     similarities = clusters["between_net_similarity"]
     caption = (
-        f"The {counted(len(clusters), 'cluster')} of highest between-net similarity, {similarities.max():.2f} to "
+        f"Spectral clustering with k = {clusters['k'].iloc[0]}, large clusters split: the "
+        f"{counted(len(clusters), 'cluster')} of highest between-net similarity, {similarities.max():.2f} to "
         f"{similarities.min():.2f}. In each: left of the white space units of {net_a}, right of it units of {net_b}"
         f"{_left_out(clusters)}. {how}"
     )
@@ -116,4 +117,4 @@ def _montage(
 
 def _left_out(clusters: pd.DataFrame) -> str:
     more = int((clusters[["units_a", "units_b"]] - MOST).clip(lower=0).to_numpy().sum())
-    return f", the first {MOST} of each ({more} more are not drawn)" if more else ""
+    return f", the first {MOST} of each (not drawn: {counted(more, 'unit')})" if more else ""

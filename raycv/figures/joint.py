@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from raycv.errors import UserError
-from raycv.figures.style import TICKS, label, open_frame, page
+from raycv.figures.style import TEXT, TICKS, label, open_frame, page
 
 COUNT = 4  # pairs of highest correlation of a layer, and as many of lowest
 _BINS = 36
+_PALEST = 0.02  # samples; a single one is still well visible
 
 
 def shown_pairs(joint: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +51,7 @@ def joint_activations(joint: pd.DataFrame) -> Figure:
     figure = page(0.9 + 1.75 * len(groups), title, caption)
     panels = figure.subplots(len(groups), COUNT, squeeze=False)
     by_pair = dict(iter(joint.groupby(["layer", "unit_a", "unit_b"], observed=True)))
-    for line, (layer, rows) in zip(panels, groups, strict=True):
+    for place, (line, (layer, rows)) in enumerate(zip(panels, groups, strict=True)):
         for axes in line[len(rows) :]:
             axes.set_axis_off()
         numbers = (rows[name].tolist() for name in ("unit_a", "unit_b", "correlation"))
@@ -59,12 +61,18 @@ def joint_activations(joint: pd.DataFrame) -> Figure:
                 of_pair["value_a"],
                 of_pair["value_b"],
                 gridsize=_BINS,
-                bins="log",
-                cmap="cividis_r",
+                norm=LogNorm(vmin=_PALEST),
+                cmap="Blues",
                 mincnt=1,
                 linewidths=0.1,
             )
-            label(axes, f"{layer}: {unit_a} and {unit_b}, {correlation:.2f}", "", "")
+            label(
+                axes,
+                f"{layer}: {unit_a} and {unit_b}, {correlation:.2f}",
+                net_a if place == len(groups) - 1 else "",
+                "",
+            )
             axes.tick_params(labelsize=TICKS - 1)
             open_frame(axes)
+        line[0].set_ylabel(net_b, fontsize=TEXT)
     return figure

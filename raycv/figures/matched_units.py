@@ -13,6 +13,8 @@ from raycv.figures.style import ends
 
 COUNT = 8  # best and as many worst
 _NAMES = {"correlation": "correlation", "mutual_information": "mutual information"}
+_FORMS = {"correlation": ".2f", "mutual_information": ".3f"}
+_UNITS = {"correlation": "", "mutual_information": " (nats)"}
 
 
 def best_and_worst(matchings: pd.DataFrame, layer: str, net_a: str, net_b: str, similarity: str) -> pd.DataFrame:
@@ -68,25 +70,27 @@ def matched_units(
                 f"No unit of {net_a} has a partner in {net_b} by {_NAMES[similarity]} at layer {layer}; leave it out."
             )
         shown = blocks(patches, pictures, layer, paired_units(pairs, net_a, net_b), side)
-        rows += _rows(layer, pairs, shown, net_a, net_b)
+        rows += _rows(layer, pairs, shown, net_a, net_b, _FORMS[similarity])
         best[layer], worst[layer] = float(pairs["value"].max()), float(pairs["value"].min())
-    title = f"Best (left) and worst (right) matched units of {net_a} and {net_b} by {_NAMES[similarity]}"
+    which = layers[0] if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
+    title = f"Best and worst matches of {net_a} and {net_b} by {_NAMES[similarity]}, {which}"
+    form = _FORMS[similarity]
     caption = (
-        f"A unit of {net_a} above its best partner in {net_b} (semi-matching) and the {_NAMES[similarity]} of the two, "
-        f"{COUNT} best and {COUNT} worst of a layer. Best pair: {ends(best, '.2f')}; worst: {ends(worst, '.2f')}. "
-        f"{explained(pictures, side)}"
+        f"A unit of {net_a} above its best partner in {net_b} (semi-matching) and the {_NAMES[similarity]} of the two"
+        f"{_UNITS[similarity]}; up to {COUNT} best and {COUNT} worst pairs of a layer. Best: {ends(best, form)}; worst: "
+        f"{ends(worst, form)}. {explained(pictures, side)}"
     )
     return montage(title, caption, rows, 2 * COUNT + BETWEEN)
 
 
-def _rows(layer: str, pairs: pd.DataFrame, shown: Blocks, net_a: str, net_b: str) -> list[Row]:
+def _rows(layer: str, pairs: pd.DataFrame, shown: Blocks, net_a: str, net_b: str, form: str) -> list[Row]:
     upper, lower = [], []
     starts = {True: 0.0, False: COUNT + BETWEEN}
     for is_best, of_half in pairs.groupby("is_best", sort=False):
         columns = (of_half[name].tolist() for name in ("unit_a", "unit_b", "value"))
         for place, (unit_a, unit_b, value) in enumerate(zip(*columns, strict=True)):
             left = starts[bool(is_best)] + place
-            upper.append(Cell(left, shown[net_a, unit_a], f"{value:.2f}\nunit {unit_a}"))
+            upper.append(Cell(left, shown[net_a, unit_a], f"{value:{form}}\nunit {unit_a}"))
             lower.append(Cell(left, shown[net_b, unit_b], f"unit {unit_b}"))
     headings = {0.0: f"{layer}, best", starts[False]: "worst"}
     return [Row(upper, net_a, headings), Row(lower, net_b)]

@@ -24,9 +24,9 @@ Blocks = dict[tuple[str, int], NDArray[np.uint8]]
 _BOX = ("top", "left", "bottom", "right")
 _LARGE = 32  # pixels; smaller tiles are enlarged, so that the gaps between them stay thin
 _GAP = 1 / 16  # of a tile
-_SMALL_TEXT, _SMALL_LINE = 5, 0.085  # points; inches from line to line
+_SMALL_TEXT, _SMALL_LINE = 5.5, 0.09  # points; inches from line to line
 _LINE = 0.15  # inches: from line to line of titles and captions
-_HEADING, _MARGIN, _SIDE = 0.17, 0.04, 0.18  # inches: above a row, below it, left of it
+_HEADING, _MARGIN, _SIDE = 0.2, 0.03, 0.18  # inches: above a row, below it, left of it
 _PICTURE = 0.94  # of a column's width
 
 
@@ -75,7 +75,10 @@ def explained(pictures: pd.DataFrame, side: int) -> str:
     """What a block shows, for captions: ``pictures`` are rows of patch_pictures, ``side`` as of ``blocks``."""
     methods = " or ".join(map(str, pictures["method"].unique()))
     what = "the patch of highest activation" if side == 1 else f"the {side**2} patches of highest activation"
-    return f"Each unit: {what}, and beneath what in it drives the unit ({methods}). Grey: outside the image, or none."
+    return (
+        f"Each unit: {what}, beneath what in it drives the unit ({methods}). Grey: beyond the image's border, or "
+        "nothing that drives the unit."
+    )
 
 
 def _decoded(content: bytes) -> NDArray[np.uint8]:
@@ -155,7 +158,7 @@ def _height(row: Row, width: float) -> float:
 
 def _draw(axes: Axes, row: Row, top: float, width: float) -> None:
     for place, heading in row.headings.items():
-        axes.text(place * width, top + _HEADING - 0.03, heading, fontsize=TEXT, va="bottom")
+        axes.text(place * width, top + _HEADING - 0.01, heading, fontsize=TEXT, va="bottom")
     upper = top + _above(row)
     for cell in row.cells:
         left, right = cell.place * width, (cell.place + _PICTURE) * width
