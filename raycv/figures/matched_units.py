@@ -77,8 +77,8 @@ def matched_units(
     form = _FORMS[similarity]
     caption = (
         f"A unit of {net_a} above its best partner in {net_b} (semi-matching) and the {_NAMES[similarity]} of the two"
-        f"{_UNITS[similarity]}; up to {COUNT} best and {COUNT} worst pairs of a layer. Best: {ends(best, form)}; worst: "
-        f"{ends(worst, form)}. {explained(pictures, side)}"
+        f"{_UNITS[similarity]}; up to {COUNT} best and {COUNT} worst pairs of a layer. Best: {ends(best, form)}; "
+        f"worst: {ends(worst, form)}. {explained(pictures, side)}"
     )
     return montage(title, caption, rows, 2 * COUNT + BETWEEN)
 
