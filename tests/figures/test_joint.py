@@ -29,7 +29,7 @@ def joint(pairs: int = 12, layers: tuple[str, ...] = ("conv1", "conv2")) -> pd.D
                         "correlation": correlation,
                         "sample": np.arange(SAMPLES),
                         "value_a": np.maximum(a, 0),
-                        "value_b": np.maximum(correlation * a + b, 0),
+                        "value_b": 3 * np.maximum(correlation * a + b, 0),
                     }
                 )
             )
@@ -66,7 +66,7 @@ def test_each_panel_counts_the_samples_of_its_pair() -> None:
         assert counts.sum() == SAMPLES
         centres = np.asarray(bins.get_offsets(), dtype=float)
         for axis, column in enumerate(("value_a", "value_b")):
-            spread = of_pair[column].max() / 10
+            spread = of_pair[column].max() / 50
             assert np.average(centres[:, axis], weights=counts) == pytest.approx(of_pair[column].mean(), abs=spread)
     assert f"{SAMPLES} samples" in figure.get_supxlabel().replace("\n", " ")
 
