@@ -4,62 +4,38 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from raycv import checkpoints, record
-from raycv.cluster_sweep import PAPERS_K, PAPERS_K_FIRST
+from raycv.cluster_pictures import cluster_figures, drawn_clusterings
 from raycv.config import FiguresConfig
-from raycv.figures.activity import extreme_filters, mean_activations
-from raycv.figures.clusters import cluster_tree, eigengaps, permuted_correlations, similarity_curves
+from raycv.figures.activity import mean_activations
+from raycv.figures.cluster_units import OF_FILTERS, cluster_filters, similar_clusters
 from raycv.figures.correlations import correlation_matrices
+from raycv.figures.extremes import extreme_filters
 from raycv.figures.filters import first_layer_filters
+from raycv.figures.joint import joint_activations
 from raycv.figures.layers import layer_averages
 from raycv.figures.matchings import matching_curves
 from raycv.figures.training import training_curves
 from raycv.progress import Progress, say
 from raycv.store import RunStore
+from raycv.unit_pictures import unit_figures
 
 DOTS_PER_INCH = 200
 
 
 def figures(config: FiguresConfig, store: RunStore) -> None:
-    """Write ``figures/`` of a run as PNG. Figures are numbered as in the paper."""
+    """Write ``figures/`` of a run as PNG, with title and caption as its texts. Figures are numbered as in the paper."""
     began = time.time()
-    matchings, alignment = store.read_table("matchings"), store.read_table("alignment")
-    layers = list(dict.fromkeys(matchings["layer"]))
-    networks = checkpoints.stored(store)
-    first, second = networks[0].spec.name, networks[1].spec.name
-    correlations = store.read_table("correlations", filters=[("layer", "==", layers[0])])
-    drawn: dict[str, Figure] = {
-        f"figure-01-correlations-{layers[0]}": correlation_matrices(correlations, matchings, layers[0], first, second),
-        f"figure-03-matchings-{layers[0]}": matching_curves(matchings, layers[:1], first, second),
-        "figure-04-layers": layer_averages(alignment),
-    }
-    if len(layers) > 1:
-        drawn["figure-10-matchings"] = matching_curves(matchings, layers[1:], first, second)
-    if store.exists("tables/training"):
-        drawn["training"] = training_curves(store.read_table("training"))
-    filters = _filters(store, networks)
-    if len(filters) == len(networks):
-        drawn["filters"] = first_layer_filters(filters, _order(matchings, layers[0], first, list(filters)))
-    units = store.read_table("units")
-    units["layer"] = units["layer"].astype(str)
-    if (units["mean"] >= 0).any():
-        drawn["figure-17-activity"] = mean_activations(units)
-    first_units = units[units["layer"] == layers[0]]
-    if filters and (first_units["mean"] >= 0).all():
-        drawn["figure-18-19-extremes"] = extreme_filters(filters, first_units)
-    if store.list("tables/clusterings"):
-        drawn |= _clusters(store, layers, first, second)
+    drawn = _planned(store)
     with Progress("figures", len(drawn), "figures") as progress:
-        for name, figure in drawn.items():
-            buffer = io.BytesIO()
-            described = {"Title": figure.get_suptitle(), "Description": figure.get_supxlabel()}
-            figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata=described)
-            say(f"figures: {store.write(f'figures/{name}.png', buffer.getvalue())}")
+        for name, draw in drawn.items():
+            say(f"figures: {store.write(f'figures/{name}.png', _png(draw()))}")
             progress.update(progress.done + 1)
     written = {f"figures/{name}.png" for name in drawn}
     for path in store.list("figures"):
@@ -69,49 +45,61 @@ def figures(config: FiguresConfig, store: RunStore) -> None:
     record.finish(store, "figures", record.fingerprint(sorted(written)), {}, facts)
 
 
-def _clusters(store: RunStore, layers: list[str], first: str, second: str) -> dict[str, Figure]:
-    """The figures of the clusters of the first two networks, at the lowest threshold and the paper's k if allowed.
-
-    Where a layer's graph does not allow the paper's k, the one chosen by the eigengap stands in.
-    """
-    pair = [("net_a", "==", first), ("net_b", "==", second)]
-    found = {
-        name: store.read_table(name, filters=pair).astype({"layer": str})
-        for name in ("clusterings", "clusters", "cluster_members", "eigenvalues")
-    }
-    rows = found["clusterings"]
-    if rows.empty:
-        return {}
-    rows = rows[rows["threshold"] == rows["threshold"].min()]
-    drawn_k = []
-    for place, layer in enumerate(layers):
-        of_layer = rows[rows["layer"] == layer]
-        wanted = of_layer[of_layer["k"] == (PAPERS_K if place else PAPERS_K_FIRST)]
-        drawn_k.append(wanted if len(wanted) else of_layer[of_layer["chosen"]])
-    keys = pd.concat(drawn_k)[["layer", "threshold", "k"]]
-    nodes, members = (found[name].merge(keys) for name in ("clusters", "cluster_members"))
-    eigenvalues = found["eigenvalues"].merge(keys[["layer", "threshold"]])
-    shown = [layer for layer in layers if layer in set(keys["layer"])]
-    spatial = [layer for layer in shown if layer.startswith("conv")] or shown
-    both = ("net_a", "in", [first, second]), ("net_b", "in", [first, second])
-    matrices = {
-        layer: store.read_table("correlations", filters=[("layer", "==", layer), *both]) for layer in spatial[:6]
-    }
-    first_nodes, first_members = (frame[frame["layer"] == spatial[0]] for frame in (nodes, members))
-    return {
-        "figure-12-clusters": permuted_correlations(matrices, members, first, second),
-        "figure-15-tree": cluster_tree(first_nodes, first_members, spatial[0], first, second),
-        "figure-16-similarity": similarity_curves(nodes, shown, first, second),
-        "eigengaps": eigengaps(eigenvalues, rows, shown, first, second),
-    }
+def _png(figure: Figure) -> bytes:
+    texts = {"Title": figure.get_suptitle(), "Description": figure.get_supxlabel()}
+    buffer = io.BytesIO()
+    metadata = {name: " ".join(text.split()) for name, text in texts.items()}
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata=metadata)
+    return buffer.getvalue()
 
 
-def _filters(store: RunStore, networks: list[checkpoints.StoredNetwork]) -> dict[str, np.ndarray]:
-    """The kernels (S, 3, H, W) of every network's convolution of the image, where it has one."""
+def _planned(store: RunStore) -> dict[str, Callable[[], Figure]]:
+    """What draws each figure that the run has the tables for, by name; drawn one at a time they need less memory."""
+    matchings, alignment, units = (
+        store.read_table(name).astype({"layer": str}) for name in ("matchings", "alignment", "units")
+    )
+    layers = list(dict.fromkeys(matchings["layer"]))
+    networks = checkpoints.stored(store)
+    first, second = networks[0].spec.name, networks[1].spec.name
+    correlations = store.read_table("correlations", filters=[("layer", "==", layers[0])])
+    drawn: dict[str, Callable[[], Figure]] = {
+        f"figure-01-correlations-{layers[0]}": lambda: correlation_matrices(
+            correlations, matchings, layers[0], first, second
+        ),
+        f"figure-03-matchings-{layers[0]}": lambda: matching_curves(matchings, layers[:1], first, second),
+        "figure-04-layers": lambda: layer_averages(alignment),
+    }
+    if len(layers) > 1:
+        drawn["figure-10-matchings"] = lambda: matching_curves(matchings, layers[1:], first, second)
+    if store.list("tables/training"):
+        drawn["training"] = lambda: training_curves(store.read_table("training"))
+    if store.list("tables/joint_activations"):
+        drawn["figure-08-joint"] = lambda: joint_activations(store.read_table("joint_activations"))
+    if (units["mean"] >= 0).any():
+        drawn["figure-17-activity"] = lambda: mean_activations(units)
+    clusterings = drawn_clusterings(store, layers, first, second)
+    if clusterings:
+        drawn |= cluster_figures(store, clusterings)
+    drawn |= unit_figures(store, matchings, units, layers, first, second, clusterings)
+    filters = _filters(store, networks, units[units["layer"] == layers[0]])
+    if len(filters) == len(networks):
+        order = _order(matchings, layers[0], first, list(filters))
+        drawn["filters"] = lambda: first_layer_filters(filters, order)
+        if (units.loc[units["layer"] == layers[0], "mean"] >= 0).all():
+            drawn[f"figure-18-extremes-{layers[0]}"] = lambda: extreme_filters(filters, units, layers[0])
+        if clusterings and len(similar_clusters(clusterings.nodes, layers[0], OF_FILTERS)):
+            found = clusterings.nodes, clusterings.members, layers[0], first, second
+            drawn[f"figure-13-clusters-{layers[0]}"] = lambda: cluster_filters(filters, *found)
+    return dict(sorted(drawn.items()))
+
+
+def _filters(store: RunStore, networks: list[checkpoints.StoredNetwork], units: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The kernels (S, 3, H, W) of every network's convolution of the image, where it has one of as many ``units``."""
+    counts = units["net"].value_counts()
     found = {}
     for network in networks:
         kernels = [v for _, v in sorted(checkpoints.weights_of(store, network).items()) if v.ndim == 4]
-        of_colours = [v.float().numpy() for v in kernels if v.shape[1] == 3]
+        of_colours = [v.float().numpy() for v in kernels if v.shape[1] == 3 and len(v) == counts.get(network.spec.name)]
         if of_colours:
             found[network.spec.name] = of_colours[0]
     return found

@@ -1,8 +1,6 @@
-"""Mean activations of the units of several networks (paper, Figures 17, 18 and 19)."""
+"""Mean activations of the units of several networks (paper, Figure 17)."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +8,7 @@ from matplotlib.figure import Figure
 
 from raycv.analysis.activity import activity_ranking
 from raycv.errors import UserError
-from raycv.figures.style import NETS, QUIET, TICKS, label, open_frame, page
+from raycv.figures.style import NETS, TICKS, label, open_frame, page
 
 _COLUMNS = 3
 
@@ -41,31 +39,4 @@ def mean_activations(units: pd.DataFrame) -> Figure:
     panels[0].legend(fontsize=TICKS, frameon=False)
     for axes in panels[len(layers) :]:
         axes.set_axis_off()
-    return figure
-
-
-def extreme_filters(filters: Mapping[str, np.ndarray], units: pd.DataFrame, count: int = 8) -> Figure:
-    """Figures 18 and 19 for the first layer: filters of the most and the least active units of every network.
-
-    ``filters``: network -> (S, 3, H, W), ``units``: the rows of that layer of the table units. Units that never fire
-    are left out.
-    """
-    nets = list(filters)
-    title = "First-layer filters of the most (left) and least (right) active units"
-    figure = page(0.9 + 0.75 * len(nets), title, "Above a filter: its unit number and mean activation. No dead units.")
-    panels = figure.subplots(len(nets), 2 * count, squeeze=False)
-    for row, net in zip(panels, nets, strict=True):
-        means = units[units["net"] == net].sort_values("unit")["mean"].to_numpy()
-        ranking = activity_ranking(means)
-        places = [(row[:count], ranking.most_active(count)), (row[count:], ranking.least_active(count))]
-        for panel, chosen in places:
-            for axes in panel:
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set_visible(False)
-            for axes, unit in zip(panel, chosen, strict=False):
-                kernel = np.asarray(filters[net][unit], dtype=np.float64).transpose(1, 2, 0)
-                spread = np.ptp(kernel) or 1.0
-                axes.imshow((kernel - kernel.min()) / spread, interpolation="nearest")
-                axes.set_title(f"{unit}\n{means[unit]:.2g}", fontsize=5, color=QUIET, pad=1.5)
-        row[0].set_ylabel(net, fontsize=TICKS)
     return figure

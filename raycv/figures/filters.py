@@ -26,7 +26,7 @@ def first_layer_filters(filters: Mapping[str, np.ndarray], order: Mapping[str, n
     """
     if not filters:
         raise UserError("There are no filters to draw; name at least one network.")
-    pictures = {net: _pictures(net, np.asarray(kernels)) for net, kernels in filters.items()}
+    pictures = {net: filter_pictures(net, np.asarray(kernels)) for net, kernels in filters.items()}
     places = {net: _places(net, len(shown), order) for net, shown in pictures.items()}
     if order is not None and len({len(order[net]) for net in filters}) > 1:
         raise UserError("The order of the filters must have the same number of places for every network.")
@@ -46,8 +46,12 @@ def first_layer_filters(filters: Mapping[str, np.ndarray], order: Mapping[str, n
     return figure
 
 
-def _pictures(net: str, kernels: np.ndarray) -> np.ndarray:
-    """(S, H, W, 3) colours in 0..1. A filter of one value throughout is mid-grey."""
+def filter_pictures(net: str, kernels: np.ndarray) -> np.ndarray:
+    """(S, H, W, 3) colours in 0..1 of the filters (S, C, H, W) of ``net``, each scaled to its own minimum and maximum.
+
+    Three channels are red, green and blue, otherwise the first is drawn in grey. A filter of one value throughout is
+    mid-grey. Raises UserError for other shapes and for values that are not finite.
+    """
     if kernels.ndim != 4 or 0 in kernels.shape:
         raise UserError(
             f"The filters of {net} have shape {kernels.shape}; four axes (units, channels, height, width), none of "
