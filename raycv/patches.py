@@ -154,7 +154,7 @@ class Artist:
         inputs = preprocessing.evaluation(torch.from_numpy(pixels).to(self.device))
         start = (preprocessing.resize - preprocessing.crop) // 2
         pixels = pixels[:, start : start + preprocessing.crop, start : start + preprocessing.crop]
-        units, at_row, at_column = (torch.from_numpy(rows[name].to_numpy()) for name in ("unit", "row", "column"))
+        units, at_row, at_column = (torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "column"))
         boxes = [(slice(t, b), slice(left, r)) for t, left, b, r in rows[list(BOX)].itertuples(index=False)]
         seen, signals = [pixels[n][box] for n, box in zip(place, boxes, strict=True)], []
         for first in range(0, len(rows), BATCH):

@@ -105,6 +105,7 @@ def test_the_main_job_on_s3(head: dict[str, str], images: Path) -> None:
         "align",
         "sweep mapping",
         "sweep clusters",
+        "patches",
         "figures",
         "report",
     ]

@@ -64,10 +64,13 @@ def test_a_run_leaves_everything_its_readers_rely_on(finished: Path) -> None:
     figures = {path.name for path in (finished / "figures").iterdir()}
     assert {"figure-01-correlations-conv1.png", "figure-04-layers.png", "filters.png"} <= figures
     noted = record.read(RunStore(str(finished)))
-    assert list(noted["stages"]) == ["train", "collect", "align", "figures"]
+    assert list(noted["stages"]) == STAGES
     assert noted["config"]["seeds"] == [1, 2]
     assert not (finished / "networks/training").exists()  # checkpoints of the training are tidied up
     assert not list(finished.rglob("*.part"))
+
+
+STAGES = ["train", "collect", "align", "sweep mapping", "sweep clusters", "patches", "figures", "report"]
 
 
 def test_every_column_says_what_it_means(finished: Path) -> None:
