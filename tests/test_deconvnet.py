@@ -62,7 +62,7 @@ def test_switches_rectification_and_transposed_filters() -> None:
 
     signal = F.one_hot(unit, 7) * last
     signal = F.relu((signal @ weights(net, "6")).view_as(second))
-    signal = F.max_unpool2d(F.conv_transpose2d(signal, weights(net, "3")), switches, 2)
+    signal = F.max_unpool2d(F.conv_transpose2d(signal, weights(net, "3")), switches, [2, 2])
     expected = F.conv_transpose2d(F.relu(signal), weights(net, "0"), padding=1)
 
     nothing = torch.zeros(3, dtype=torch.long)
