@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -288,6 +290,32 @@ def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
     rows = table(run, "correlations").query("layer == 'fc8' and net_a == 'net1' and net_b == 'net2'")
     expected = np.corrcoef(logits[0].T, logits[1].T)[:10, 10:]
     np.testing.assert_allclose(rows["value"].to_numpy().reshape(10, 10), expected, atol=5e-6)
+
+
+def test_the_driver_holds_no_partials(run: Path, ray_cluster: None) -> None:
+    """They go from the actors to the run's folder, so neither the driver nor the object store grows with the shards."""
+    peak, seen, over = 0, 0, threading.Event()
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    def watch() -> None:
+        nonlocal peak, seen
+        while not over.wait(0.05):
+            peak = max(peak, resident())
+            with contextlib.suppress(FileNotFoundError):  # they are removed in the end
+                seen = max(seen, sum(path.stat().st_size for path in partials(run)))
+
+    before = resident()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        assert collect(run, "--shard-size", "10") == 0
+    finally:
+        over.set()
+        watcher.join()
+    assert seen > 100 * 2**20
+    assert peak - before < 50 * 2**20
 
 
 def test_a_finished_pass_is_not_repeated(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
