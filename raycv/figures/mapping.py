@@ -1,0 +1,234 @@
+"""A sparse mapping layer and units with their few predictors (paper, Figure 6); all figures of section 4."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from raycv.errors import UserError
+from raycv.figures.agglomeration import agglomeration_tree
+from raycv.figures.portraits import draw_portrait, portrait, what_is_shown
+from raycv.figures.style import QUIET, TEXT, TICKS, counted, label, page
+from raycv.figures.table1 import decay_name, loss_curves, optimiser_part, sparse_decay, table_1
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FEW = (2, 4)  # source units that predict an example unit; the paper's examples have 3
+EXAMPLES = ("#009e73", "#e69f00")  # the colours of the two example units
+
+
+def mapping_figures(
+    mappings: pd.DataFrame,
+    weights: pd.DataFrame,
+    mapping_units: pd.DataFrame,
+    agglomerations: pd.DataFrame,
+    units: pd.DataFrame,
+    layer: str,
+    source: str,
+    target: str,
+    patches: pd.DataFrame | None = None,
+    filters: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Figure]:
+    """Every figure of section 4 by file name: Table 1, its curves, the optimiser's part, Figures 6 and 7 of ``layer``.
+
+    The frames are the tables mappings (whole), mapping_weights, mapping_units, agglomerations, units and patch_pictures
+    (at least their rows of ``layer``; of weights those of both directions). The optimiser's part needs both solvers,
+    Figures 6 and 7 the solver exact; where they are not in the tables, the figure is left out. ``filters``: network ->
+    (S, 3, H, W) of the layer, drawn where there are no patches.
+    """
+    drawn = {"table-1": table_1(mappings), "table-1-curves": loss_curves(mappings)}
+    solvers = set(mappings["solver"])
+    if len(solvers) == 2:
+        drawn["table-1-optimiser"] = optimiser_part(mappings)
+    if "exact" in solvers:
+        decay = sparse_decay(mappings)
+        drawn[f"figure-06-mapping-{layer}"] = mapping_matrix(
+            weights, mapping_units, units, layer, source, target, decay, patches, filters
+        )
+        trees = _of_pair(agglomerations, layer, source, target, decay)
+        for reverse in sorted(set(trees["reverse"])):
+            name = f"figure-07-agglomeration-{layer}{'-both-ways' if reverse else ''}"
+            merges = trees[trees["reverse"] == reverse]
+            forward = weight_matrix(weights, units, layer, source, target, decay)
+            back = weight_matrix(weights, units, layer, target, source, decay) if reverse else forward.T
+            drawn[name] = agglomeration_tree(merges, forward, back, layer, source, target, decay, patches, filters)
+    return drawn
+
+
+def weight_matrix(
+    weights: pd.DataFrame, units: pd.DataFrame, layer: str, source: str, target: str, decay: float
+) -> Floats:
+    """(S_target, S_source): the optimum's mapping layer of one decay, row = target unit, from its non-zero weights.
+
+    ``weights`` and ``units`` are the tables mapping_weights and units. Raises UserError where a network is not there.
+    """
+    sizes = []
+    for net in (target, source):
+        count = int(((units["layer"] == layer) & (units["net"] == net)).sum())
+        if not count:
+            raise UserError(f"The table units has no units of {net} at layer {layer}; name a network and layer it has.")
+        sizes.append(count)
+    chosen = _of_pair(weights[weights["solver"] == "exact"], layer, source, target, decay)
+    matrix = np.zeros(sizes)
+    matrix[chosen["target_unit"], chosen["source_unit"]] = chosen["weight"]
+    return matrix
+
+
+def aligned_order(matrix: Floats) -> tuple[Ints, Ints]:
+    """The orders of rows and of columns that bring each target unit to the source unit of largest weight.
+
+    Target units that are predicted most by the same source unit stand together, these groups by falling largest
+    weight; source units stand in the order of their groups, those that predict no target most last. So every row's
+    largest weight lies on a staircase from the upper left corner. Largest is meant in absolute value; rows without a
+    weight stand last.
+    """
+    size = np.abs(matrix)
+    best, largest = size.argmax(1), size.max(1)
+    strength = np.full(matrix.shape[1], -1.0)  # of a source unit: the largest weight with which it is some row's best
+    used = largest > 0
+    np.maximum.at(strength, best[used], largest[used])
+    columns = np.argsort(-strength, kind="stable")
+    place = np.empty(len(columns), dtype=np.int64)
+    place[columns] = np.arange(len(columns))
+    group = np.where(used, place[best], len(columns))
+    rows = np.lexsort((np.arange(len(matrix)), -largest, group))
+    return rows, columns
+
+
+def example_units(mapping_units: pd.DataFrame, matrix: Floats, count: int = 2) -> list[int]:
+    """The target units best predicted (r2 on images held out, else on those of the fit) by ``FEW`` source units.
+
+    Where there are not enough of them, those with the nearest number. ``mapping_units``: rows of this mapping layer.
+    """
+    table = mapping_units.set_index("target_unit")
+    predictors = pd.Series((matrix != 0).sum(1)).loc[table.index]
+    away = (FEW[0] - predictors).clip(lower=0) + (predictors - FEW[1]).clip(lower=0)
+    r2 = table["heldout_r2"].fillna(table["r2"])
+    candidates = pd.DataFrame({"away": away, "r2": -r2})[(predictors > 0) & r2.notna()]
+    return [int(unit) for unit in candidates.sort_values(["away", "r2"], kind="stable").index[:count]]
+
+
+def mapping_matrix(
+    weights: pd.DataFrame,
+    mapping_units: pd.DataFrame,
+    units: pd.DataFrame,
+    layer: str,
+    source: str,
+    target: str,
+    decay: float,
+    patches: pd.DataFrame | None = None,
+    filters: Mapping[str, np.ndarray] | None = None,
+) -> Figure:
+    """Figure 6: the optimum's mapping layer, the same with target units at their best source unit, and two examples.
+
+    The arguments are those of `mapping_figures`. Both matrices share a scale, white for 0; the rows of the example
+    units are marked in their colours.
+    """
+    matrix = weight_matrix(weights, units, layer, source, target, decay)
+    rows = _of_pair(mapping_units[mapping_units["solver"] == "exact"], layer, source, target, decay)
+    examples = example_units(rows, matrix)
+    r2 = rows.set_index("target_unit")["heldout_r2"].fillna(rows.set_index("target_unit")["r2"])
+    title = f"Mapping layer from {source} to {target}, {layer}, decay {decay_name(decay)}"
+    patches = patches[patches["layer"] == layer] if patches is not None else None
+    pictured = what_is_shown(patches, filters)
+    height = 1.1 if pictured else 0.45  # of an example, inches
+    figure = page(4.3 + height * len(examples), title, _caption(matrix, pictured))
+    grid = figure.add_gridspec(1 + len(examples), 1, height_ratios=[3.4, *[height] * len(examples)])
+    above, *below = (figure.add_subfigure(grid[place]) for place in range(1 + len(examples)))
+    _draw_matrices(above, matrix, examples, source, target)
+    for part, unit, colour in zip(below, examples, EXAMPLES, strict=False):
+        pictures = {
+            (net, number): portrait(net, number, patches, filters)
+            for net, number in [(target, unit), *((source, int(other)) for other in np.flatnonzero(matrix[unit]))]
+        }
+        _draw_example(part, matrix[unit], unit, float(r2[unit]), colour, source, target, pictures)
+    return figure
+
+
+def _of_pair(rows: pd.DataFrame, layer: str, source: str, target: str, decay: float) -> pd.DataFrame:
+    return rows[
+        (rows["layer"] == layer)
+        & (rows["source_net"] == source)
+        & (rows["target_net"] == target)
+        & (rows["decay"] == decay)
+    ]
+
+
+def _draw_matrices(part: SubFigure, matrix: Floats, examples: list[int], source: str, target: str) -> None:
+    rows, columns = aligned_order(matrix)
+    limit = float(np.abs(matrix).max()) or 1.0
+    axes = part.subplots(1, 2)
+    panels = (
+        (axes[0], matrix, "(a) mapping layer", np.arange(len(matrix))),
+        (axes[1], matrix[np.ix_(rows, columns)], "(b) target units at their best source unit", rows),
+    )
+    for panel, shown, title, order in panels:
+        image = panel.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect="auto")
+        for unit, colour in zip(examples, EXAMPLES, strict=False):
+            at = int(np.flatnonzero(order == unit)[0])
+            frame = Rectangle((-0.5, at - 0.5), shown.shape[1], 1, fill=False, edgecolor=colour, linewidth=1.0)
+            panel.add_patch(frame)
+            panel.plot(1.015, at, "<", color=colour, markersize=5, transform=panel.get_yaxis_transform(), clip_on=False)
+        permuted = ", permuted" if panel is axes[1] else ""
+        label(panel, title, f"unit of {source}{permuted}", f"unit of {target}{permuted}")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.yaxis.set_major_locator(MaxNLocator(integer=True))
+        if permuted:
+            panel.set(xticks=[], yticks=[])
+    bar = part.colorbar(image, ax=list(axes), shrink=0.7, aspect=25)
+    bar.set_label("weight", fontsize=TEXT)
+    bar.ax.tick_params(labelsize=TICKS)
+
+
+def _draw_example(
+    part: SubFigure,
+    weights: Floats,
+    unit: int,
+    r2: float,
+    colour: str,
+    source: str,
+    target: str,
+    pictures: Mapping[tuple[str, int], NDArray[np.uint8] | None],
+) -> None:
+    """A target unit and, right of it, the source units that predict it by falling weight. ``weights`` (S_source,)."""
+    predictors = np.argsort(-np.abs(weights), kind="stable")[: np.count_nonzero(weights)]
+    panels = part.subplots(1, FEW[1] + 1)
+    for axes in panels:
+        draw_portrait(axes, None)
+    _name(panels[0], f"{target} unit {unit}", f"{r2:.0%} predicted by", colour)
+    draw_portrait(panels[0], pictures[target, unit])
+    if pictures[target, unit] is not None:
+        panels[0].spines[:].set(visible=True, color=colour, linewidth=1.5)
+    for axes, other in zip(panels[1:], predictors, strict=False):
+        _name(axes, f"{weights[other]:+.2f}", f"{source} unit {other}")
+        draw_portrait(axes, pictures[source, int(other)])
+    left_out = len(predictors) - FEW[1]
+    if left_out > 0:
+        text = f"+ {left_out} smaller"
+        panels[-1].text(
+            1.0, -0.04, text, transform=panels[-1].transAxes, fontsize=TICKS, color=QUIET, ha="right", va="top"
+        )
+
+
+def _name(axes: Axes, first: str, second: str, colour: str = "black") -> None:
+    axes.set_title(f"{first}\n{second}", fontsize=TICKS, loc="center", pad=3, color=colour)
+
+
+def _caption(matrix: Floats, pictures: str) -> str:
+    predictors = (matrix != 0).sum(1)
+    negative = (matrix < 0).sum() / max(int((matrix != 0).sum()), 1)
+    one = int((predictors == 1).sum())
+    text = (
+        f"A target unit is predicted by {predictors.mean():.1f} of {matrix.shape[1]} source units on average; "
+        f"{counted(one, 'unit')} by one alone, {int((predictors == 0).sum())} by none. {negative:.0%} of the weights "
+        "are negative. Marked rows: the units below."
+    )
+    return f"{text} {pictures}".strip()
