@@ -130,9 +130,10 @@ def _draw_tree(
         first, size = position[zoom].min(), len(zoom)
         corner = (first - 0.5, first - 0.5)
         axes.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=_FRAME, linewidth=1.0))
-        axes.text(first + size + 0.5, first, f"({name})", fontsize=TICKS, color=_FRAME, va="center")
+        x, side = (first + size, "left") if name == "a" else (first - 1, "right")  # neighbours' names do not meet
+        axes.text(x, first, f" ({name}) ", fontsize=TICKS, color=_FRAME, ha=side, va="center")
     beside.set_ylim(axes.get_ylim())
-    beside.add_collection(LineCollection(_branches(tree), colors=_FRAME, linewidths=0.6))
+    beside.add_collection(LineCollection(_branches(tree), colors=_FRAME, linewidths=min(0.7, 80 / len(order))))
     beside.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
     top = max(float(tree.merges[0, 2]), 1e-9)
     beside.set_xlim(0, 1.05 * top)
@@ -210,7 +211,7 @@ def _largest(matrix: Floats) -> float:
 
 
 def _branches(tree: Agglomeration) -> list[list[tuple[float, float]]]:
-    """One line per merge: from one child over the merge's weight to the other; leaves end at the right."""
+    """One line per merge of weight above 0: from one child over that weight to the other; leaves end at the right."""
     leaves = len(tree.merges) + 1
     height = np.empty(2 * leaves - 1)
     height[tree.leaf_order] = np.arange(leaves)
@@ -221,7 +222,8 @@ def _branches(tree: Agglomeration) -> list[list[tuple[float, float]]]:
         weight[node] = max(float(tree.merges[row, 2]), 0.0)
         height[node] = (height[left] + height[right]) / 2
         ends = (weight[left], height[left]), (weight[right], height[right])
-        lines.append([ends[0], (weight[node], ends[0][1]), (weight[node], ends[1][1]), ends[1]])
+        if weight[node] > 0:
+            lines.append([ends[0], (weight[node], ends[0][1]), (weight[node], ends[1][1]), ends[1]])
     return lines
 
 
@@ -232,8 +234,8 @@ def _caption(tree: Agglomeration, targets: int, zooms: Sequence[Ints], pictures:
     connected = int((tree.merges[:, 2] > 0).sum())
     text = (
         f"{of_both} of the {counted(len(of_leaves), 'merge')} of two single units join a unit of each network. "
-        f"{connected} of {len(tree.merges)} merges have an average weight above 0; the others join what no positive "
-        f"weight connects. Negative weights are white."
+        f"{connected} of {len(tree.merges)} merges have an average weight above 0; the others, which are "
+        "not drawn, join what no positive weight connects. Negative weights are white."
     )
     sought = f"{ZOOMED[0]} to {ZOOMED[1]} units, {_LEAST} or more of each network"
     if zooms:

@@ -174,7 +174,8 @@ def _draw_matrices(part: SubFigure, matrix: Floats, examples: list[int], source:
         image = panel.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect="auto")
         for unit, colour in zip(examples, EXAMPLES, strict=False):
             at = int(np.flatnonzero(order == unit)[0])
-            frame = Rectangle((-0.5, at - 0.5), shown.shape[1], 1, fill=False, edgecolor=colour, linewidth=1.0)
+            thin = min(1.0, 30 / len(shown))  # or it hides the row that it frames
+            frame = Rectangle((-0.5, at - 0.5), shown.shape[1], 1, fill=False, edgecolor=colour, linewidth=thin)
             panel.add_patch(frame)
             panel.plot(1.015, at, "<", color=colour, markersize=5, transform=panel.get_yaxis_transform(), clip_on=False)
         permuted = ", permuted" if panel is axes[1] else ""
