@@ -62,7 +62,8 @@ def agglomeration_tree(
     zooms = small_clusters(tree, targets)[:2]
     of_layer = patches[patches["layer"] == layer] if patches is not None else None
     pictured = what_is_shown(of_layer, filters)
-    title = f"{layer}: {source} and {target} clustered by their mapping layer, decay {decay_name(decay)}"
+    kind = "mapping layer" if np.array_equal(back, forward.T) else "mapping layers both ways"
+    title = f"{layer}: {source} and {target} clustered by their {kind}, decay {decay_name(decay)}"
     below = 0.0 if not zooms else 1.9 * len(zooms) if pictured else 2.4
     figure = page(5.3 + below, title, _caption(tree, targets, zooms, pictured))
     grid = figure.add_gridspec(2, 1, height_ratios=[4.3, below]) if zooms else figure.add_gridspec(1, 1)
@@ -234,9 +235,10 @@ def _caption(tree: Agglomeration, targets: int, zooms: Sequence[Ints], pictures:
     connected = int((tree.merges[:, 2] > 0).sum())
     text = (
         f"{of_both} of the {counted(len(of_leaves), 'merge')} of two single units join a unit of each network. "
-        f"{connected} of {len(tree.merges)} merges have an average weight above 0; the others, which are "
-        "not drawn, join what no positive weight connects. Negative weights are white."
+        "Negative weights are white."
     )
+    if connected < len(tree.merges):
+        text += f" Not drawn: {counted(len(tree.merges) - connected, 'merge')} of what no positive weight connects."
     sought = f"{ZOOMED[0]} to {ZOOMED[1]} units, {_LEAST} or more of each network"
     if zooms:
         return f"{text} (a), (b): the strongest clusters of {sought}. {pictures}".strip()
