@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from raycv.analysis.agglomeration import Agglomeration
 from raycv.errors import UserError
-from raycv.figures.portraits import draw_portrait, portrait, what_is_shown
+from raycv.figures.montage import Blocks
+from raycv.figures.portraits import NONE, Portraits, draw_portraits
 from raycv.figures.style import QUIET, TEXT, TICKS, counted, page
 from raycv.figures.table1 import decay_name
 
@@ -38,15 +39,14 @@ def agglomeration_tree(
     source: str,
     target: str,
     decay: float,
-    patches: pd.DataFrame | None = None,
-    filters: Mapping[str, np.ndarray] | None = None,
+    portraits: Portraits = NONE,
 ) -> Figure:
     """Figure 7: B = [I, W; Wᵀ, I] in the order of the tree's leaves, the tree beside it, two small clusters enlarged.
 
     ``merges``: rows of the table agglomerations of one tree; ``forward`` W (S_target, S_source) and ``back``
     (S_source, S_target), Wᵀ or the mapping layer back. Pixels of the diagonal have the colour of the unit's network,
-    the others are the darker the larger the weight; negative weights are white. ``patches`` and ``filters`` as in
-    `raycv.figures.mapping.mapping_figures`. Raises UserError where the tree has another number of leaves.
+    the others are the darker the larger the weight; negative weights are white. Raises UserError where the tree has
+    another number of leaves.
     """
     tree = _tree(merges)
     targets, sources = forward.shape
@@ -60,23 +60,17 @@ def agglomeration_tree(
     units = [(target, unit) for unit in range(targets)] + [(source, unit) for unit in range(sources)]
     colours = np.array([to_rgba(TARGET)] * targets + [to_rgba(SOURCE)] * sources)
     zooms = small_clusters(tree, targets)[:2]
-    of_layer = patches[patches["layer"] == layer] if patches is not None else None
-    pictured = what_is_shown(of_layer, filters)
-    kind = "mapping layer" if np.array_equal(back, forward.T) else "mapping layers both ways"
-    title = f"{layer}: {source} and {target} clustered by their {kind}, decay {decay_name(decay)}"
-    below = 0.0 if not zooms else 1.9 * len(zooms) if pictured else 2.4
-    figure = page(5.3 + below, title, _caption(tree, targets, zooms, pictured))
+    pictures = portraits.of(layer, [units[leaf] for zoom in zooms for leaf in zoom])
+    kind = "a mapping layer" if np.array_equal(back, forward.T) else "mapping layers both ways"
+    title = f"{layer}: {source} and {target} clustered by {kind}, decay {decay_name(decay)}"
+    below = 0.0 if not zooms else 1.75 * len(zooms) if pictures else 2.4
+    figure = page(5.3 + below, title, _caption(tree, targets, zooms, portraits.caption))
     grid = figure.add_gridspec(2, 1, height_ratios=[4.3, below]) if zooms else figure.add_gridspec(1, 1)
     nets = {source: SOURCE, target: TARGET}
     _draw_tree(figure.add_subfigure(grid[0]), tree, matrix, colours, zooms, nets)
     if zooms:
-        places = grid[1].subgridspec(len(zooms), 1) if pictured else grid[1].subgridspec(1, 2)
+        places = grid[1].subgridspec(len(zooms), 1) if pictures else grid[1].subgridspec(1, 2)
         for place, zoom, name in zip((0, 1), zooms, "ab", strict=False):
-            pictures = (
-                [portrait(net, unit, of_layer, filters) for net, unit in map(units.__getitem__, zoom)]
-                if pictured
-                else []
-            )
             part = figure.add_subfigure(places[place])
             _draw_zoom(part, f"({name})", matrix, colours, zoom, units, pictures)
     return figure
@@ -162,7 +156,7 @@ def _draw_zoom(
     colours: Floats,
     zoom: Ints,
     units: Sequence[Unit],
-    pictures: Sequence[NDArray[np.uint8] | None],
+    pictures: Blocks,
 ) -> None:
     """One cluster: its part of the matrix with the weights in it and its units' portraits, where there are pictures."""
     shown = matrix[np.ix_(zoom, zoom)]
@@ -182,16 +176,11 @@ def _draw_zoom(
     axes.set_title(name, fontsize=TEXT, loc="left", color=_FRAME, pad=3)
     if not pictures:
         return
-    nets = sorted({units[leaf][0] for leaf in zoom})
-    of_net = [[place for place, leaf in enumerate(zoom) if units[leaf][0] == net] for net in nets]
-    panels = part.add_subfigure(grid[1]).subplots(len(nets), max(ZOOMED[1] // 2, *map(len, of_net)), squeeze=False)
-    for row, places in zip(panels, of_net, strict=True):
-        for axes in row:
-            draw_portrait(axes, None)
-        for axes, place in zip(row, places, strict=False):
-            draw_portrait(axes, pictures[place])
-            net, unit = units[zoom[place]]
-            axes.set_title(f"{net} {unit}", fontsize=TICKS - 1, color=colours[zoom[place]], pad=2)
+    panels = part.add_subfigure(grid[1]).subplots(1, ZOOMED[1])
+    draw_portraits(panels, [units[leaf] for leaf in zoom], pictures)
+    for axes, leaf in zip(panels, zoom, strict=False):
+        net, unit = units[leaf]
+        axes.set_title(f"{net}\n{unit}", fontsize=TICKS - 1, color=colours[leaf], pad=2)
 
 
 def _draw_matrix(axes: Axes, matrix: Floats, colours: Floats, limit: float) -> AxesImage:

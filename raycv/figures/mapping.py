@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from raycv.errors import UserError
 from raycv.figures.agglomeration import agglomeration_tree
-from raycv.figures.portraits import draw_portrait, portrait, what_is_shown
+from raycv.figures.portraits import NONE, Portraits, draw_portraits
 from raycv.figures.style import QUIET, TEXT, TICKS, counted, label, page
 from raycv.figures.table1 import decay_name, loss_curves, optimiser_part, sparse_decay, table_1
 
@@ -35,31 +36,37 @@ def mapping_figures(
     source: str,
     target: str,
     patches: pd.DataFrame | None = None,
+    pictures: pd.DataFrame | None = None,
     filters: Mapping[str, np.ndarray] | None = None,
-) -> dict[str, Figure]:
-    """Every figure of section 4 by file name: Table 1, its curves, the optimiser's part, Figures 6 and 7 of ``layer``.
+) -> dict[str, Callable[[], Figure]]:
+    """What draws each figure of section 4, by name: Table 1 and its curves, the optimiser's part, Figures 6 and 7.
 
-    The frames are the tables mappings (whole), mapping_weights, mapping_units, agglomerations, units and patch_pictures
-    (at least their rows of ``layer``; of weights those of both directions). The optimiser's part needs both solvers,
-    Figures 6 and 7 the solver exact; where they are not in the tables, the figure is left out. ``filters``: network ->
-    (S, 3, H, W) of the layer, drawn where there are no patches.
+    The frames are the tables mappings (whole), mapping_weights, mapping_units, agglomerations, units, top_patches and
+    patch_pictures (at least their rows of ``layer``; of the weights those of both directions). The optimiser's part
+    needs both solvers, Figures 6 and 7 of ``layer`` the solver exact; where they are not in the tables, the figure is
+    left out. ``filters``: network -> (S, 3, H, W) of the layer, drawn where there are no patches.
     """
-    drawn = {"table-1": table_1(mappings), "table-1-curves": loss_curves(mappings)}
+    drawn: dict[str, Callable[[], Figure]] = {
+        "table-1": partial(table_1, mappings),
+        "table-1-curves": partial(loss_curves, mappings),
+    }
     solvers = set(mappings["solver"])
     if len(solvers) == 2:
-        drawn["table-1-optimiser"] = optimiser_part(mappings)
-    if "exact" in solvers:
-        decay = sparse_decay(mappings)
-        drawn[f"figure-06-mapping-{layer}"] = mapping_matrix(
-            weights, mapping_units, units, layer, source, target, decay, patches, filters
-        )
-        trees = _of_pair(agglomerations, layer, source, target, decay)
-        for reverse in sorted(set(trees["reverse"])):
-            name = f"figure-07-agglomeration-{layer}{'-both-ways' if reverse else ''}"
-            merges = trees[trees["reverse"] == reverse]
-            forward = weight_matrix(weights, units, layer, source, target, decay)
-            back = weight_matrix(weights, units, layer, target, source, decay) if reverse else forward.T
-            drawn[name] = agglomeration_tree(merges, forward, back, layer, source, target, decay, patches, filters)
+        drawn["table-1-optimiser"] = partial(optimiser_part, mappings)
+    if "exact" not in solvers:
+        return drawn
+    decay = sparse_decay(mappings)
+    portraits = Portraits(patches, pictures, filters or {})
+    drawn[f"figure-06-mapping-{layer}"] = partial(
+        mapping_matrix, weights, mapping_units, units, layer, source, target, decay, portraits
+    )
+    trees = _of_pair(agglomerations, layer, source, target, decay)
+    forward = weight_matrix(weights, units, layer, source, target, decay)
+    for reverse in sorted(set(trees["reverse"])):
+        name = f"figure-07-agglomeration-{layer}{'-both-ways' if reverse else ''}"
+        merges = trees[trees["reverse"] == reverse]
+        back = weight_matrix(weights, units, layer, target, source, decay) if reverse else forward.T
+        drawn[name] = partial(agglomeration_tree, merges, forward, back, layer, source, target, decay, portraits)
     return drawn
 
 
@@ -124,8 +131,7 @@ def mapping_matrix(
     source: str,
     target: str,
     decay: float,
-    patches: pd.DataFrame | None = None,
-    filters: Mapping[str, np.ndarray] | None = None,
+    portraits: Portraits = NONE,
 ) -> Figure:
     """Figure 6: the optimum's mapping layer, the same with target units at their best source unit, and two examples.
 
@@ -137,19 +143,23 @@ def mapping_matrix(
     examples = example_units(rows, matrix)
     r2 = rows.set_index("target_unit")["heldout_r2"].fillna(rows.set_index("target_unit")["r2"])
     title = f"Mapping layer from {source} to {target}, {layer}, decay {decay_name(decay)}"
-    patches = patches[patches["layer"] == layer] if patches is not None else None
-    pictured = what_is_shown(patches, filters)
-    height = 1.1 if pictured else 0.45  # of an example, inches
-    figure = page(4.3 + height * len(examples), title, _caption(matrix, pictured))
-    grid = figure.add_gridspec(1 + len(examples), 1, height_ratios=[3.4, *[height] * len(examples)])
-    above, *below = (figure.add_subfigure(grid[place]) for place in range(1 + len(examples)))
-    _draw_matrices(above, matrix, examples, source, target)
-    for part, unit, colour in zip(below, examples, EXAMPLES, strict=False):
-        pictures = {
-            (net, number): portrait(net, number, patches, filters)
-            for net, number in [(target, unit), *((source, int(other)) for other in np.flatnonzero(matrix[unit]))]
-        }
-        _draw_example(part, matrix[unit], unit, float(r2[unit]), colour, source, target, pictures)
+    used = {unit: _predictors(matrix[unit]) for unit in examples}
+    pictures = portraits.of(
+        layer, [(target, unit) for unit in used] + [(source, other) for few in used.values() for other in few]
+    )
+    tallest = max((picture.shape[0] / picture.shape[1] for picture in pictures.values()), default=0.0)
+    height = 0.55 + 0.66 * tallest  # of the examples, inches
+    figure = page(4.3 + height, title, _caption(matrix, portraits.caption))
+    grid = figure.add_gridspec(2, 1, height_ratios=[3.4, height])
+    _draw_matrices(figure.add_subfigure(grid[0]), matrix, examples, source, target)
+    columns = 1 + FEW[1]
+    ratios = [*[1.0] * columns, 0.2, *[1.0] * columns]
+    below = figure.add_subfigure(grid[1]).subplots(1, len(ratios), width_ratios=ratios)
+    draw_portraits(below, [], pictures)
+    for unit, colour, panels in zip(examples, EXAMPLES, (below[:columns], below[-columns:]), strict=False):
+        shown = [(target, unit), *((source, other) for other in used[unit])]
+        draw_portraits(panels, shown, pictures)
+        _name_example(panels, shown, matrix[unit], float(r2[unit]), colour)
     return figure
 
 
@@ -189,38 +199,26 @@ def _draw_matrices(part: SubFigure, matrix: Floats, examples: list[int], source:
     bar.ax.tick_params(labelsize=TICKS)
 
 
-def _draw_example(
-    part: SubFigure,
-    weights: Floats,
-    unit: int,
-    r2: float,
-    colour: str,
-    source: str,
-    target: str,
-    pictures: Mapping[tuple[str, int], NDArray[np.uint8] | None],
+def _predictors(weights: Floats) -> list[int]:
+    """The source units with a weight, the largest first, as many as are shown. ``weights`` (S_source,)."""
+    order = np.argsort(-np.abs(weights), kind="stable")
+    return [int(unit) for unit in order[: min(np.count_nonzero(weights), FEW[1])]]
+
+
+def _name_example(
+    panels: Sequence[Axes], shown: Sequence[tuple[str, int]], weights: Floats, r2: float, colour: str
 ) -> None:
-    """A target unit and, right of it, the source units that predict it by falling weight. ``weights`` (S_source,)."""
-    predictors = np.argsort(-np.abs(weights), kind="stable")[: np.count_nonzero(weights)]
-    panels = part.subplots(1, FEW[1] + 1)
-    for axes in panels:
-        draw_portrait(axes, None)
-    _name(panels[0], f"{target} unit {unit}", f"{r2:.0%} predicted by", colour)
-    draw_portrait(panels[0], pictures[target, unit])
-    if pictures[target, unit] is not None:
+    """Write over its panels which target unit an example is and, right of it, its predictors with their weights."""
+    for axes, (net, unit) in zip(panels, shown, strict=False):
+        first = axes is panels[0]
+        above = f"{net}\n{unit}" if first else f"{weights[unit]:+.2f}\n{net} {unit}"
+        axes.set_title(above, fontsize=TICKS, pad=3, color=colour if first else "black")
+    if panels[0].images:
         panels[0].spines[:].set(visible=True, color=colour, linewidth=1.5)
-    for axes, other in zip(panels[1:], predictors, strict=False):
-        _name(axes, f"{weights[other]:+.2f}", f"{source} unit {other}")
-        draw_portrait(axes, pictures[source, int(other)])
-    left_out = len(predictors) - FEW[1]
-    if left_out > 0:
-        text = f"+ {left_out} smaller"
-        panels[-1].text(
-            1.0, -0.04, text, transform=panels[-1].transAxes, fontsize=TICKS, color=QUIET, ha="right", va="top"
-        )
-
-
-def _name(axes: Axes, first: str, second: str, colour: str = "black") -> None:
-    axes.set_title(f"{first}\n{second}", fontsize=TICKS, loc="center", pad=3, color=colour)
+    left_out = int(np.count_nonzero(weights)) - (len(shown) - 1)
+    text = f"r² {r2:.2f}" + (f"; and {counted(left_out, 'smaller weight')}" if left_out else "")
+    written = panels[0].text(0, -0.03, text, transform=panels[0].transAxes, fontsize=TICKS, color=QUIET, va="top")
+    written.set_in_layout(False)  # it may run on under the panels beside it
 
 
 def _caption(matrix: Floats, pictures: str) -> str:
@@ -230,6 +228,6 @@ def _caption(matrix: Floats, pictures: str) -> str:
     text = (
         f"A target unit is predicted by {predictors.mean():.1f} of {matrix.shape[1]} source units on average; "
         f"{counted(one, 'unit')} by one alone, {int((predictors == 0).sum())} by none. {negative:.0%} of the weights "
-        "are negative. Marked rows: the units below."
+        "are negative. Marked rows: the units below, each with its predictors and their weights."
     )
     return f"{text} {pictures}".strip()

@@ -24,11 +24,11 @@ _COLUMNS = 3
 
 
 def decay_name(decay: float) -> str:
-    """ "0", "$10^{-2.6}$", or the number where it is not a power of ten to one decimal."""
+    """0, 10^-2.6, or the number where it is not a power of ten to one decimal."""
     if decay == 0:
         return "0"
     exponent = math.log10(decay)
-    return f"$10^{{{exponent:.2g}}}$" if math.isclose(exponent, round(exponent, 1), abs_tol=1e-9) else f"{decay:.2g}"
+    return f"10^{exponent:.2g}" if math.isclose(exponent, round(exponent, 1), abs_tol=1e-9) else f"{decay:.2g}"
 
 
 def sparse_decay(mappings: pd.DataFrame) -> float:
@@ -72,7 +72,7 @@ def table_1(mappings: pd.DataFrame) -> Figure:
             heading = ""
     title = "Sparse prediction loss and, in brackets, units used"
     figure = page(1.4 + 0.17 * (len(texts) + 1), title, _caption(means, mappings))
-    head = ["", "", f"decay {decay_name(decays[0])}", *map(decay_name, decays[1:])]
+    head = ["", "", f"decay {_typeset(decays[0])}", *map(_typeset, decays[1:])]
     _draw_table(figure.subplots(), [head, *texts], [[False] * len(head), *bold])
     return figure
 
@@ -87,16 +87,13 @@ def loss_curves(mappings: pd.DataFrame) -> Figure:
     layers = _layers(means)
     columns = min(_COLUMNS, len(layers))
     rows = -(-len(layers) // columns)
-    caption = (
-        f"Points: decays, growing from right to left; circle: {decay_name(SPARSE)}. Band: 95% interval of the "
-        "optimum's held-out loss; SGD is held out on the last fold only. Dotted: 0.5, nothing predicted. Horizontal "
-        "scale logarithmic from 1 up."
-    )
-    figure = page(1.2 + 1.75 * rows, "Loss of mapping layers against the units they use", caption)
+    title = "Loss of mapping layers against the units they use"
+    sparse = sparse_decay(mappings)
+    figure = page(1.3 + 1.75 * rows, title, _caption_of_curves(means, sparse))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for place, (axes, layer) in enumerate(zip(panels, layers, strict=False)):
-        for solver in SOLVERS:
-            _draw_curve(axes, _curve(means, layer, solver), solver)
+        for solver in _solvers(means):
+            _draw_curve(axes, _curve(means, layer, solver), solver, sparse)
         highest = float(means.loc[means["layer"] == layer, "heldout_loss"].max())
         if highest > HIGHEST:
             text = f"held out: up to {highest:.2g},\noff the scale"
@@ -168,7 +165,7 @@ def optimiser_part(mappings: pd.DataFrame) -> Figure:
             axes.plot(x, chosen["loss"], ".", color="black", markersize=2.5, markeredgewidth=0, alpha=0.6)
         axes.axhline(0.5, color=QUIET, linewidth=0.6, linestyle=":", zorder=0)
         axes.set_xticks(range(len(layers)), layers)
-        label(axes, f"decay {decay_name(decay)}", "", "" if axes is not panels[0] else "loss")
+        label(axes, f"decay {_typeset(decay)}", "", "" if axes is not panels[0] else "loss")
         if sum(map(len, layers)) > 45:
             axes.tick_params(axis="x", labelrotation=90)
         open_frame(axes)
@@ -183,6 +180,15 @@ def _given(mappings: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         raise UserError("The table mappings has no rows; run `raycv sweep mapping` first.")
     return rows.assign(layer=rows["layer"].astype(str))
+
+
+def _solvers(means: pd.DataFrame) -> list[str]:
+    return [solver for solver in SOLVERS if (means["solver"] == solver).any()]
+
+
+def _typeset(decay: float) -> str:
+    base, power, exponent = decay_name(decay).partition("^")
+    return f"${base}^{{{exponent}}}$" if power else base
 
 
 def _layers(rows: pd.DataFrame) -> list[str]:
@@ -225,8 +231,8 @@ def _draw_table(axes: Axes, texts: list[list[str]], bold: list[list[bool]]) -> N
 def _caption(means: pd.DataFrame, mappings: pd.DataFrame) -> str:
     pairs = counted(len(mappings[["source_net", "target_net"]].drop_duplicates()), "ordered pair")
     text = (
-        f"Means over {pairs} of networks; 0.5 predicts nothing. exact: the optimum; sgd: the paper's training. Bold: "
-        f"at most {NEAR} above the least of its line."
+        f"Means over {pairs} of networks; 0.5 predicts nothing. {_named(means)}. Bold: at most {NEAR} above the "
+        "least of its line."
     )
     exact = means[means["solver"] == "exact"]
     for name, column in (("Least loss", "loss"), ("Least loss on images held out", "heldout_loss")):
@@ -237,8 +243,23 @@ def _caption(means: pd.DataFrame, mappings: pd.DataFrame) -> str:
     return text
 
 
-def _draw_curve(axes: Axes, of_solver: pd.DataFrame, solver: str) -> None:
-    """``of_solver``: means of one layer and solver by rising decay."""
+def _caption_of_curves(means: pd.DataFrame, sparse: float) -> str:
+    rows = means[(means["solver"] == "exact") & (means["decay"] == sparse)]
+    used = dict(zip(_layers(rows), rows["units_used"].tolist(), strict=True))
+    seen = f" At decay {decay_name(sparse)} (circles) the optimum uses {ends(used, '.1f')} units." if used else ""
+    trained = "; SGD is held out on the last fold only" if "sgd" in _solvers(means) else ""
+    return (
+        f"Points: decays, growing from right to left.{seen} Band: 95% interval of the optimum's held-out loss{trained}. "
+        "Dotted: 0.5, nothing predicted. Horizontal scale logarithmic from 1 up."
+    )
+
+
+def _named(means: pd.DataFrame) -> str:
+    return "; ".join(f"{solver}: the {SOLVERS[solver]}" for solver in _solvers(means))
+
+
+def _draw_curve(axes: Axes, of_solver: pd.DataFrame, solver: str, sparse: float) -> None:
+    """``of_solver``: means of one layer and solver by rising decay; the point of decay ``sparse`` gets a circle."""
     colour, name = COLOURS[solver], SOLVERS[solver]
     units, held = of_solver["units_used"].to_numpy(), of_solver["heldout_loss"].to_numpy()
     axes.plot(units, held, ".-", color=colour, markersize=4, linewidth=1.1, label=f"{name}, held out")
@@ -246,7 +267,7 @@ def _draw_curve(axes: Axes, of_solver: pd.DataFrame, solver: str) -> None:
     if solver == "exact":
         low, high = of_solver["heldout_loss_low"].to_numpy(), of_solver["heldout_loss_high"].to_numpy()
         axes.fill_between(units, low, high, color=colour, alpha=0.2, linewidth=0)
-    at = np.isclose(of_solver.index.to_numpy(dtype=float), SPARSE)
+    at = of_solver.index.to_numpy() == sparse
     axes.plot(units[at], held[at], "o", color=colour, markersize=6, markerfacecolor="none", markeredgewidth=0.9)
 
 

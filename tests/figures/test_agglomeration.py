@@ -16,6 +16,7 @@ from matplotlib.colors import to_rgba
 from raycv.analysis.agglomeration import agglomerate
 from raycv.errors import UserError
 from raycv.figures.agglomeration import SOURCE, TARGET, ZOOMED, agglomeration_tree, small_clusters
+from raycv.figures.portraits import Portraits
 
 # Two target and two source units predict each other, a third pair does so alone; the last target unit is unpredicted.
 WEIGHTS = np.zeros((4, 3))
@@ -71,9 +72,13 @@ def test_the_mapping_layer_back_stands_in_the_other_corner() -> None:
 
 def test_pictures_stand_beside_an_enlarged_cluster() -> None:
     filters = {net: np.random.default_rng(0).random((4, 3, 2, 2)) for net in ("net1", "net2")}
-    figure = agglomeration_tree(rows(WEIGHTS), WEIGHTS, WEIGHTS.T, "conv1", "net1", "net2", 1e-3, None, filters)
+    figure = agglomeration_tree(
+        rows(WEIGHTS), WEIGHTS, WEIGHTS.T, "conv1", "net1", "net2", 1e-3, Portraits(filters=filters)
+    )
     pictures = figure.subfigs[1].subfigs[1].axes
-    drawn = [axes.get_title() for axes in pictures if axes.images]
+    drawn = [axes.get_title().replace("\n", " ") for axes in pictures if axes.images]
+    zoom = figure.subfigs[1].subfigs[0].axes[0]
+    assert drawn == [label.get_text() for label in zoom.get_yticklabels()]
     assert sorted(drawn) == ["net1 0", "net1 1", "net2 0", "net2 1"]
 
 

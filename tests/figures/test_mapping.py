@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from matplotlib.figure import Figure
 from PIL import Image
 
 from raycv.analysis.agglomeration import agglomerate
 from raycv.errors import UserError
 from raycv.figures.mapping import aligned_order, example_units, mapping_figures, mapping_matrix, weight_matrix
-from raycv.figures.portraits import portrait
+from raycv.figures.portraits import Portraits
 from raycv.figures.table1 import SPARSE
 from tests.figures.test_table1 import mappings
 
@@ -116,26 +117,22 @@ def test_examples_are_the_best_predicted_by_few() -> None:
 
 def test_figure_6_shows_the_matrix_its_permutation_and_the_examples() -> None:
     figure = mapping_matrix(WEIGHTS, MAPPING_UNITS, UNITS, "conv1", "net1", "net2", SPARSE)
-    above, *below = figure.subfigs
+    above, below = figure.subfigs
     plain, permuted = above.axes[:2]
     np.testing.assert_allclose(np.asarray(plain.images[0].get_array()), FORWARD, rtol=1e-6)
     rows, columns = aligned_order(FORWARD)
     np.testing.assert_allclose(np.asarray(permuted.images[0].get_array()), FORWARD[np.ix_(rows, columns)], rtol=1e-6)
-    names = [[axes.get_title() for axes in part.axes] for part in below]
-    assert names[0] == [
-        "net2 unit 2\n60% predicted by",
-        "+0.90\nnet1 unit 1",
-        "+0.20\nnet1 unit 2",
-        "+0.10\nnet1 unit 4",
-        "",
-    ]
-    assert names[1][:3] == ["net2 unit 1\n40% predicted by", "+0.60\nnet1 unit 0", "-0.30\nnet1 unit 3"]
+    names = [axes.get_title() for axes in below.axes]
+    assert names[:5] == ["net2\n2", "+0.90\nnet1 1", "+0.20\nnet1 2", "+0.10\nnet1 4", ""]
+    assert names[6:] == ["net2\n1", "+0.60\nnet1 0", "-0.30\nnet1 3", "", ""]
+    assert [axes.texts[0].get_text() for axes in below.axes if axes.texts] == ["r² 0.60", "r² 0.40"]
     assert [frame.get_y() for frame in plain.patches] == [1.5, 0.5]  # type: ignore[attr-defined]
     assert [frame.get_y() for frame in permuted.patches] == [-0.5, 1.5]  # type: ignore[attr-defined]
 
 
 def test_all_figures_come_in_one_call_and_absent_ones_are_left_out() -> None:
     figures = mapping_figures(mappings(), WEIGHTS, MAPPING_UNITS, trees(), UNITS, "conv1", "net1", "net2")
+    assert all(isinstance(draw(), Figure) for draw in figures.values())
     assert list(figures) == [
         "table-1",
         "table-1-curves",
@@ -151,25 +148,44 @@ def test_all_figures_come_in_one_call_and_absent_ones_are_left_out() -> None:
     ]
 
 
-def test_a_portrait_holds_nine_patches_by_rank_and_what_drives_them() -> None:
-    red, blue = (255, 0, 0), (0, 0, 255)
-    patches = pd.DataFrame(
-        {
-            "net": "net1",
-            "unit": 7,
-            "rank": range(9, 0, -1),
-            "patch": [*[png(blue, 5, 5)] * 8, png(red, 5, 3)],
-            "drive": [png((128, 128, 128), 5, 5)] * 9,
-        }
+def test_more_predictors_than_fit_are_counted() -> None:
+    weights = pd.concat(
+        [WEIGHTS, nonzeros(np.array([[0, 0, 0, 0.05, 0], [0] * 5, [0.01, 0, 0, 0.02, 0], [0] * 5]), PAIR)]
     )
-    picture = portrait("net1", 7, patches, None)
-    assert picture is not None
-    assert picture[24, 24].tolist() == [255, 0, 0]  # rank 1 stands first
-    assert picture[2, 24].tolist() == [255, 255, 255]  # it is three pixels high where others have five
-    assert picture[24, 75].tolist() == [0, 0, 255]
-    assert picture[-1, -1].tolist() == [128, 128, 128]
-    filters = {"net1": np.stack([np.zeros((3, 2, 2)), np.arange(12.0).reshape(3, 2, 2)])}
-    scaled = portrait("net1", 1, patches, filters)
-    assert scaled is not None
-    assert (scaled.shape, scaled.min(), scaled.max()) == ((2, 2, 3), 0, 255)
-    assert portrait("net2", 1, patches, filters) is None
+    figure = mapping_matrix(weights, MAPPING_UNITS, UNITS, "conv1", "net1", "net2", SPARSE)
+    below = figure.subfigs[1].axes
+    # Unit 2 now has five predictors: those with 2 to 4 come first, by r2.
+    assert [below[0].get_title(), below[6].get_title()] == ["net2\n0", "net2\n1"]
+    only = MAPPING_UNITS[MAPPING_UNITS["target_unit"] == 2]
+    of_unit = mapping_matrix(weights, only, UNITS, "conv1", "net1", "net2", SPARSE).subfigs[1].axes
+    assert of_unit[0].texts[0].get_text() == "r² 0.60; and 1 smaller weight"
+
+
+def test_examples_show_patches_or_filters() -> None:
+    rows = [
+        (net, unit, rank)
+        for net, count in (("net1", SOURCES), ("net2", TARGETS))
+        for unit in range(count)
+        for rank in (1, 2)
+    ]
+    keys = pd.DataFrame(rows, columns=["net", "unit", "rank"]).assign(layer="conv1")
+    patches = keys.assign(top=0, left=0, bottom=5, right=5)
+    drives = [png((0, 0, 40 * unit), 5, 5) for unit in keys["unit"]]
+    pictures = keys.assign(method="deconvnet", patch=png((255, 0, 0), 5, 5), drive=drives)
+    filters = {"net1": np.random.default_rng(0).random((SOURCES, 3, 2, 2))}
+    shown = Portraits(patches, pictures, filters).of("conv1", [("net1", 3), ("net2", 1)])
+    assert {unit: picture[len(picture) // 2 + 10, 5].tolist() for unit, picture in shown.items()} == {
+        ("net1", 3): [0, 0, 120],
+        ("net2", 1): [0, 0, 40],
+    }
+    scaled = Portraits(filters=filters).of("conv1", [("net1", 3), ("net2", 1)])
+    assert [*scaled] == [("net1", 3)]
+    picture = scaled["net1", 3]
+    assert (picture.shape, picture.min(), picture.max()) == ((2, 2, 3), 0, 255)
+    assert picture.argmax() == filters["net1"][3].transpose(1, 2, 0).argmax()
+    figures = mapping_figures(
+        mappings(), WEIGHTS, MAPPING_UNITS, trees(), UNITS, "conv1", "net1", "net2", patches, pictures, filters
+    )
+    drawn = figures["figure-06-mapping-conv1"]().subfigs[1].axes
+    assert [len(axes.images) for axes in drawn] == [1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0]
+    assert "deconvnet" in figures["figure-07-agglomeration-conv1"]().get_supxlabel()
