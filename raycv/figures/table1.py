@@ -249,8 +249,8 @@ def _caption_of_curves(means: pd.DataFrame, sparse: float) -> str:
     seen = f" At decay {decay_name(sparse)} (circles) the optimum uses {ends(used, '.1f')} units." if used else ""
     trained = "; SGD is held out on the last fold only" if "sgd" in _solvers(means) else ""
     return (
-        f"Points: decays, growing from right to left.{seen} Band: 95% interval of the optimum's held-out loss{trained}. "
-        "Dotted: 0.5, nothing predicted. Horizontal scale logarithmic from 1 up."
+        f"Points: decays, growing from right to left.{seen} Band: 95% interval of the optimum's held-out "
+        f"loss{trained}. Dotted: 0.5, nothing predicted. Horizontal scale logarithmic from 1 up."
     )
 
 
