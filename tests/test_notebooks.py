@@ -1,0 +1,180 @@
+"""The notebooks run from top to bottom on a small run, and say what its tables say."""
+
+from __future__ import annotations
+
+import base64
+import os
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from nbclient import NotebookClient
+
+from raycv import tables
+from raycv.align import match
+from raycv.cluster_sweep import clusterings_of_pair
+from raycv.collect.accumulator import Accumulator
+from raycv.figures.table1 import SPARSE, optimiser_shares
+from raycv.mapping_sweep import mappings_of_pair
+from raycv.statistics import LayerStatistics, correlations
+from raycv.store import RunStore
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NETS, LAYERS, WIDTH = ("net1", "net2"), ("conv1", "conv3"), 9
+
+
+def folds(seed: int) -> LayerStatistics:
+    """Two networks of nine units that follow four hidden causes; unit 8 of net2 is dead."""
+    rng = np.random.default_rng(seed)
+    causes = rng.standard_normal((600, 4))
+    nets = [np.maximum(causes[:, np.arange(WIDTH) % 4] + 0.8 * rng.standard_normal((600, WIDTH)), 0) for _ in NETS]
+    nets[1][:, 8] = 0.0
+    found = []
+    for part in np.split(np.arange(600), 3):
+        accumulator = Accumulator((WIDTH, WIDTH), np.zeros(2 * WIDTH, np.float32), torch.device("cpu"))
+        accumulator.add([torch.from_numpy(net[part].astype(np.float32)) for net in nets])
+        found.append(accumulator.moments())
+    return LayerStatistics(tuple(found))
+
+
+def tables_of(layer: str, seed: int) -> dict[str, pd.DataFrame]:
+    """The rows of one layer of the tables that the notebooks read, from the pure functions."""
+    moments = folds(seed)
+    dead = moments.dead()
+    values = correlations(moments.all, dead)
+    units = pd.DataFrame({"net": np.repeat(NETS, WIDTH), "unit": [*range(WIDTH)] * 2, "is_dead": dead})
+    pairs = [
+        pd.DataFrame(
+            {
+                "net_a": NETS[a],
+                "net_b": NETS[b],
+                "unit_a": np.repeat(range(WIDTH), WIDTH),
+                "unit_b": [*range(WIDTH)] * WIDTH,
+                "value": matrix.ravel(),
+            }
+        )
+        for (a, b), matrix in values.items()
+    ]
+    matchings, alignment = [], []
+    for (a, b, method), matching in match(values).items():
+        about = {"net_a": NETS[a], "net_b": NETS[b], "similarity": "correlation", "method": method}
+        columns = {"unit_a": range(WIDTH), "unit_b": matching.columns, "value": matching.values}
+        matchings.append(pd.DataFrame(about | columns))
+        mean = float(np.nanmean(matching.values))
+        averages = {"mean": mean, "mean_low": mean - 0.1, "mean_high": mean + 0.1, "null_mean": 0.1}
+        alignment.append(pd.DataFrame([about | averages | {"units": WIDTH, "best_eight_kept": 8}]))
+    frames = {
+        "units": [units],
+        "correlations": pairs,
+        "matchings": matchings,
+        "alignment": alignment,
+    }
+    decays = [0.0, 1e-3, SPARSE, 0.1]
+    for a, b in permutations(range(2)):
+        found = mappings_of_pair(
+            moments.folds,
+            layer=layer,
+            a=a,
+            b=b,
+            names=(NETS[a], NETS[b]),
+            decays=decays,
+            solvers=["exact", "sgd"],
+            sought={"units_used": None, "loss": None},
+        )
+        for name, frame in found.items():
+            frames.setdefault(name, []).append(frame)
+    clustered = clusterings_of_pair(
+        values, layer=layer, a=0, b=1, names=NETS, threshold=0.2, k_of_paper=40, k_given=[5, 7]
+    )
+    whole = {name: pd.concat(parts) for name, parts in (frames | {n: [f] for n, f in clustered.items()}).items()}
+    return {name: frame.assign(layer=layer) for name, frame in whole.items()}
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    store = RunStore(str(tmp_path_factory.mktemp("notebooks") / "run"))
+    of_layers = [tables_of(layer, seed) for seed, layer in enumerate(LAYERS)]
+    for name in of_layers[0]:
+        # Columns that no notebook reads are left empty.
+        frames = [found[name] for found in of_layers]
+        if tables.BY_NAME[name].partition:
+            parts = zip(LAYERS, frames, strict=True)
+            tables.write_parts(store, name, ((layer, "all.parquet", frame) for layer, frame in parts))
+        else:
+            tables.write(store, name, pd.concat(frames).reindex(columns=tables.BY_NAME[name].schema.names))
+    return store.uri
+
+
+@pytest.fixture(scope="module")
+def outputs(small_run: str) -> dict[str, list[Any]]:
+    """What each notebook puts out, executed from top to bottom where it stands.
+
+    One kernel runs them one after the other, each with an empty namespace: most of the time goes to imports.
+    """
+    cells: list[Any] = []
+    where = {}
+    for path in NOTEBOOKS:
+        found = nbformat.read(path, as_version=4).cells  # type: ignore[no-untyped-call]
+        where[path.stem] = slice(len(cells), len(cells) + len(found))
+        cells += [*found, nbformat.v4.new_code_cell("%reset -f")]  # type: ignore[no-untyped-call]
+    together: Any = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    environment = os.environ | {
+        "RAYCV_RUN": small_run,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    client = NotebookClient(
+        together, timeout=120, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS[0].parent}}
+    )
+    client.execute(env=environment)
+    return {
+        name: [output for cell in together.cells[part] for output in cell.get("outputs", [])]
+        for name, part in where.items()
+    }
+
+
+def texts(outputs: list[Any]) -> str:
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+def test_the_mapping_notebook_answers_from_the_tables(small_run: str, outputs: dict[str, list[Any]]) -> None:
+    said = texts(outputs["mapping"])
+    shares = optimiser_shares(pd.read_parquet(f"{small_run}/tables/mappings")).query("layer == 'conv3'")
+    dense, sparse = shares.to_dict("records")
+    penalty = sparse["heldout"] - dense["heldout"]
+    assert f"conv3 without a penalty: {dense['heldout']:.3f} real + {dense['optimiser']:.3f} optimiser" in said
+    assert f"{dense['heldout']:.3f} real + {penalty:.3f} penalty + {sparse['optimiser']:.3f} optimiser." in said
+    assert f"{dense['share']:.0%} to {dense['share']:.0%} of the dense loss of conv3" in said
+    assert "of 9 units" in said
+
+
+def test_the_first_notebook_shows_matches_and_averages(small_run: str, outputs: dict[str, list[Any]]) -> None:
+    said = texts(outputs["quickstart"])
+    matchings = pd.read_parquet(f"{small_run}/tables/matchings")
+    one = matchings.query("layer == 'conv1' and method == 'bipartite' and net_a == 'net1'")
+    assert f"{one['value'].max():.3f}" in said
+    assert "null_mean" in said
+
+
+def test_the_cluster_notebook_names_members_at_a_cut(outputs: dict[str, list[Any]]) -> None:
+    said = texts(outputs["clusters"])
+    assert "restart_stability" in said
+    assert "clusters" in said.splitlines()[-2]
+    assert any("image/png" in output.get("data", {}) for output in outputs["clusters"])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_outputs_are_there_whole_and_light(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert any(cell.outputs for cell in cells)
+    for output in (output for cell in cells for output in cell.outputs):
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr"
+        assert len(base64.b64decode(output.get("data", {}).get("image/png", ""))) < 40_000
+    assert len(path.read_bytes()) < 120_000
