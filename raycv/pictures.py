@@ -22,6 +22,7 @@ from raycv.figures.joint import joint_activations
 from raycv.figures.layers import layer_averages
 from raycv.figures.matchings import matching_curves
 from raycv.figures.training import training_curves
+from raycv.mapping_pictures import mapping_plan
 from raycv.progress import Progress, say
 from raycv.store import RunStore
 from raycv.unit_pictures import unit_figures
@@ -82,6 +83,7 @@ def _planned(store: RunStore) -> dict[str, Callable[[], Figure]]:
         drawn |= cluster_figures(store, clusterings)
     drawn |= unit_figures(store, matchings, units, layers, first, second, clusterings)
     filters = _filters(store, networks, units[units["layer"] == layers[0]])
+    drawn |= mapping_plan(store, units, layers[0], first, second, filters)
     if len(filters) == len(networks):
         order = _order(matchings, layers[0], first, list(filters))
         drawn["filters"] = lambda: first_layer_filters(filters, order)
