@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-FIGURE_WIDTH = 1400  # pixels, 7 inches at 200 dots per inch
-QUALITY = 80
+FIGURE_WIDTH = 1200  # pixels, of 7 inches
+QUALITY = 60
 METHODS = {"semi": "best partner", "bipartite": "one to one"}
 _CHART = 200  # pixels: width of the scale from 0 to 1
 _EDGE = 6
