@@ -141,6 +141,69 @@ def test_image_folder(tmp_path: Path) -> None:
         open_source(str(tmp_path), "validation")
 
 
+def write_pictures(root: Path, *paths: str, size: tuple[int, int] = (8, 8)) -> None:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(picture(size))
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    write_pictures(tmp_path, "train/bus/0.png", "train/train/0.png", "val/bus/1.png", "val/train/1.png")
+    for split, number in (("train", 0), ("validation", 1)):
+        source = open_source(str(tmp_path), split)  # type: ignore[arg-type]
+        origins = [item.origin for item in source.reader.items(np.arange(len(source)))]
+        assert [Path(origin).name for origin in origins] == [f"{number}.png"] * 2
+        assert source.decode([0, 1], 8)[1].tolist() == [0, 1]
+
+
+def test_folders_that_are_no_image_folder(tmp_path: Path) -> None:
+    write_pictures(tmp_path, "images/train/bus/0.png", "images/train/car/0.png")
+    with pytest.raises(UserError, match="no CLASS folders of images in a folder named train .*images/train/bus/0.png"):
+        open_source(str(tmp_path), "train")
+
+
+def test_classes_without_training_images_are_those_of_the_split(tmp_path: Path) -> None:
+    write_pictures(tmp_path, "val/ant/0.png", "val/zebra/0.png")
+    assert open_source(str(tmp_path), "validation").decode([0, 1], 8)[1].tolist() == [0, 1]
+
+
+def test_identity_sees_another_image_and_another_column(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "tree", "train/ant/0.png")
+    before = open_source(str(tmp_path / "tree"), "train").identity
+    write_pictures(tmp_path / "tree", "train/ant/0.png", size=(20, 20))
+    assert open_source(str(tmp_path / "tree"), "train").identity != before
+    (tmp_path / "set").mkdir()
+    columns = {"left": [picture()], "right": [picture()], "coarse": [0], "fine": [0]}
+    pq.write_table(pa.table(columns), tmp_path / "set" / "train.parquet")
+    identities = {
+        open_source(str(tmp_path / "set"), "train", image_column=image, label_column=label).identity
+        for image in ("left", "right")
+        for label in ("coarse", "fine")
+    }
+    assert len(identities) == 4
+
+
+def test_a_relative_path_still_holds_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path / "images", "train/ant/0.png")
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(open_source("images", "train"))
+    monkeypatch.chdir("/")
+    assert pickle.loads(sent).decode([0], 8)[0].shape == (1, 8, 8, 3)
+
+
+def test_only_the_row_groups_asked_for_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "train.parquet"
+    write_parquet(file, [picture() for _ in range(8)], [0] * 8, names=["a"], rows=4)
+    damaged = pq.ParquetFile(file).metadata.row_group(0).column(0).total_compressed_size
+    content = bytearray(file.read_bytes())
+    content[4 : 4 + damaged] = bytes(damaged)
+    file.write_bytes(content)
+    source = open_source(str(tmp_path), "train")
+    assert len(source.decode([4, 5, 6, 7], 8)[1]) == 4
+    with pytest.raises(UserError, match=r"train\.parquet is not a readable Parquet file"):
+        source.decode([0], 8)
+
+
 def cifar10_root(tmp_path: Path) -> Path:
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
@@ -161,6 +224,43 @@ def test_torchvisions_cifar10_root(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images[0].transpose(2, 0, 1).ravel(), stored)
     assert labels.tolist() == [2]
     assert len(open_source(str(root / "cifar-10-batches-py"), "validation")) == 4
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {b"labels": [1]},
+        {b"data": np.zeros((2, 10), np.uint8), b"labels": [1, 2]},
+        {b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 2, 3]},
+        {b"data": np.zeros((1, 3072), np.uint8), b"labels": ["cat"]},
+        [1, 2],
+    ],
+    ids=["no pixels", "other pixels", "more labels than images", "label is text", "no dictionary"],
+)
+def test_a_file_that_is_not_of_cifar10(tmp_path: Path, content: Any) -> None:
+    root = cifar10_root(tmp_path)
+    (root / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="test_batch is not a file of CIFAR-10's python version"):
+        open_source(str(root), "validation")
+
+
+@pytest.mark.filterwarnings("error")
+def test_pickles_of_python_2(tmp_path: Path) -> None:
+    """The files of 2009: Python 2, protocol 2, bytes as short strings, NumPy's modules under their old names."""
+    root = cifar10_root(tmp_path)
+    pixels = RNG.integers(0, 256, (2, 3072), dtype=np.uint8)
+
+    def text(content: bytes) -> bytes:
+        return b"T" + len(content).to_bytes(4, "little") + content
+
+    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + text(b"b") + b"\x87R"
+    kind = b"cnumpy\ndtype\n" + text(b"u1") + b"K\x00K\x01\x87R(K\x03" + text(b"|") + b"NNN" + 2 * b"J\xff\xff\xff\xff"
+    array = empty + b"(K\x01K\x02M\x00\x0c\x86" + kind + b"K\x00tb\x89" + text(pixels.tobytes()) + b"tb"
+    batch = b"\x80\x02}(" + text(b"data") + array + text(b"labels") + b"](K\x03K\x08eu."
+    (root / "cifar-10-batches-py/test_batch").write_bytes(batch)
+    images, labels = open_source(str(root), "validation").decode([0, 1], 32)
+    np.testing.assert_array_equal(images.transpose(0, 3, 1, 2).reshape(2, -1), pixels)
+    assert labels.tolist() == [3, 8]
 
 
 class Trap:
@@ -188,6 +288,15 @@ def test_every_colour_mode_becomes_rgb(tmp_path: Path, mode: str, form: str) -> 
     assert images.shape == (1, 12, 12, 3)
 
 
+def test_sixteen_bits_of_grey_are_scaled_not_clipped(tmp_path: Path) -> None:
+    grey = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, format="PNG")
+    write_parquet(tmp_path / "train.parquet", [buffer.getvalue()], [0])
+    images, _ = open_source(str(tmp_path), "train").decode([0], 8)
+    np.testing.assert_array_equal(images[0], np.repeat(grey[:, :, None] // 256, 3, axis=2))
+
+
 # -- mistakes ------------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +320,20 @@ def test_a_bad_row_is_named(tmp_path: Path, image: bytes | None, label: int | No
     source.decode(np.arange(5), 8)
     with pytest.raises(UserError, match=message):
         source.decode(np.arange(6), 8)
+
+
+def test_a_label_column_of_another_type_in_a_later_file(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train-0.parquet", [picture()], [0])
+    image = [{"bytes": picture(), "path": None}]
+    pq.write_table(pa.table({"image": image, "label": ["cat"]}), tmp_path / "train-1.parquet")
+    with pytest.raises(UserError, match=r"label column 'label' of .*train-1\.parquet has type string"):
+        open_source(str(tmp_path), "train")
+
+
+def test_no_image_has_a_label(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "test.parquet", [picture()] * 2, [-1, None])
+    with pytest.raises(UserError, match="None of the images of .* has a label"):
+        open_source(str(tmp_path), "validation")
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

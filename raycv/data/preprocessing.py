@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
@@ -37,14 +36,23 @@ class Preprocessing(BaseModel):
         """As ``evaluation``, with crop and mirror drawn for each image from ``generator`` (a CPU generator)."""
         count, device = len(images), images.device
         room = self.resize + 2 * self.pad - self.crop
-        corners = torch.randint(0, room + 1, (2, count, 1), generator=generator)
+        corners = torch.randint(0, room + 1, (2, count, 1), generator=generator) - self.pad
         mirrored = torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0)
         along = torch.arange(self.crop)
-        rows = (corners[0] + along).to(device)
+        rows = (corners[0] + along).to(device)  # (B, crop), in the padding where negative or past the last
         columns = (corners[1] + torch.where(mirrored, along.flip(0), along)).to(device)
-        padded = F.pad(self._normalised(images), (0, 0, *(4 * (self.pad,))))  # after subtraction 0 is the mean
-        each = torch.arange(count, device=device)
-        return _to_channels(padded[each[:, None, None], rows[:, :, None], columns[:, None, :]])
+        first = torch.arange(count, device=device)[:, None] * self.resize
+        pixels = (first + self._inside(rows))[:, :, None] * self.resize + self._inside(columns)[:, None, :]
+        # Cropped as bytes, before the larger floats are made.
+        cropped = images.reshape(-1, 3).index_select(0, pixels.flatten()).view(*pixels.shape, 3)
+        result = self._normalised(cropped)
+        if self.pad:
+            seen = (rows == self._inside(rows))[:, :, None] & (columns == self._inside(columns))[:, None, :]
+            result *= seen[..., None]  # after subtraction 0 is the mean
+        return _to_channels(result)
+
+    def _inside(self, positions: Tensor) -> Tensor:
+        return positions.clamp(0, self.resize - 1)
 
     def _normalised(self, images: Tensor) -> Tensor:
         mean = torch.tensor(self.mean, device=images.device)

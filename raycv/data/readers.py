@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 import posixpath
 import re
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from raycv.errors import UserError
 from raycv.store import filesystem, reaching
 
+EMBEDDED = "cifar10-subset"
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev", "test")}
 IMAGE_NAMES = ("image", "img", "images")
 LABEL_NAMES = ("label", "labels", "fine_label")
@@ -55,14 +57,24 @@ def split_of(path: str, split: str) -> str | None:
     return next((name for name in SPLITS[split] if name in words), None)
 
 
-def of_split(paths: Iterable[str], split: str) -> list[str]:
-    """The paths of a split, sorted; those of its first name that occurs, so that validation wins over test."""
-    named = [(split_of(path, split), path) for path in paths]
+def of_split(paths: Iterable[str], split: str, named_by: Callable[[str], str] = str) -> list[str]:
+    """The paths of a split, sorted; those of its first name that occurs, so that validation wins over test.
+
+    ``named_by`` gives the part of a path that can name a split.
+    """
+    named = [(split_of(named_by(path), split), path) for path in paths]
     for name in SPLITS[split]:
         found = sorted(path for which, path in named if which == name)
         if found:
             return found
     return []
+
+
+def located(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system and path behind ``uri``; the embedded subset is that of the package this process runs."""
+    if uri.partition("/")[0] == EMBEDDED:
+        uri = str(Path(__file__).parent.parent / "cifar10") + uri[len(EMBEDDED) :]
+    return filesystem(uri)
 
 
 # -- Parquet -------------------------------------------------------------------------------------------------------
@@ -95,7 +107,8 @@ class ParquetReader:
 
     @property
     def facts(self) -> Any:
-        return ["parquet", list(zip(self.files, self.sizes, map(list, self.groups), strict=True))]
+        files = list(zip(self.files, self.sizes, map(list, self.groups), strict=True))
+        return ["parquet", self.image_column, self.label_column, files]
 
     def items(self, numbers: Sequence[int] | np.ndarray) -> Iterator[Item]:
         for number in np.asarray(numbers).tolist():
@@ -133,17 +146,25 @@ class ParquetReader:
 
 
 def _read_parquet(uri: str, read: Any) -> Any:
-    fs, path = filesystem(uri)
+    fs, path = located(uri)
     with reaching(uri, "read"):
         try:
             with fs.open(path, "rb") as file:
                 return read(file)
-        except pa.ArrowInvalid:
+        except (pa.ArrowException, OSError) as error:
+            # Arrow also raises a bare OSError for damaged pages; one of the file system has a number or a class.
+            if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+                raise
             raise UserError(f"{uri} is not a readable Parquet file; download or write it again.") from None
 
 
-def open_parquet(root: str, files: Sequence[str], image_column: str | None, label_column: str | None) -> ParquetReader:
-    """The reader of ``files`` (paths below ``root``). Raises UserError for missing columns or an unreadable file."""
+def open_parquet(
+    root: str, sizes: Mapping[str, int], image_column: str | None, label_column: str | None
+) -> ParquetReader:
+    """The reader of files below ``root``, given with their sizes in bytes.
+
+    Raises UserError for missing columns, columns of another type in another file, or an unreadable file.
+    """
 
     def footer(name: str) -> tuple[pa.Schema, tuple[int, ...]]:
         def read(file: Any) -> tuple[pa.Schema, tuple[int, ...]]:
@@ -154,26 +175,23 @@ def open_parquet(root: str, files: Sequence[str], image_column: str | None, labe
         found: tuple[pa.Schema, tuple[int, ...]] = _read_parquet(f"{root}/{name}", read)
         return found
 
-    fs, path = filesystem(root)
+    files = tuple(sizes)
     with ThreadPoolExecutor(16) as pool:
         footers = list(pool.map(footer, files))
-        with reaching(root, "list"):
-            sizes = list(pool.map(lambda name: int(fs.size(f"{path}/{name}")), files))
     schema = footers[0][0]
     image = _column(schema, f"{root}/{files[0]}", "image", image_column, IMAGE_NAMES, _is_image)
     label = _column(schema, f"{root}/{files[0]}", "label", label_column, LABEL_NAMES, pa.types.is_integer)
     for name, (other, _) in zip(files, footers, strict=True):
-        for column in (image, label):
-            if column not in other.names:
-                raise UserError(f"{root}/{name} has no column {column!r}; its columns are {', '.join(other.names)}.")
+        _column(other, f"{root}/{name}", "image", image, IMAGE_NAMES, _is_image)
+        _column(other, f"{root}/{name}", "label", label, LABEL_NAMES, pa.types.is_integer)
     return ParquetReader(
         root=root,
-        files=tuple(files),
+        files=files,
         image_column=image,
         label_column=label,
         class_names=_class_names(schema, label),
         groups=tuple(groups for _, groups in footers),
-        sizes=tuple(sizes),
+        sizes=tuple(sizes.values()),
     )
 
 
@@ -220,6 +238,7 @@ class FolderReader:
 
     root: str
     files: tuple[str, ...]  # below root
+    sizes: tuple[int, ...]
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
 
@@ -228,10 +247,10 @@ class FolderReader:
 
     @property
     def facts(self) -> Any:
-        return ["folder", list(self.files)]
+        return ["folder", list(zip(self.files, self.sizes, strict=True))]
 
     def items(self, numbers: Sequence[int] | np.ndarray) -> Iterator[Item]:
-        fs, path = filesystem(self.root)
+        fs, path = located(self.root)
         for number in np.asarray(numbers).tolist():
             uri = f"{self.root}/{self.files[number]}"
             with reaching(uri, "read"):
@@ -241,19 +260,28 @@ class FolderReader:
         return max(self.labels)
 
 
-def open_folder(root: str, paths: Sequence[str], split: str) -> FolderReader:
-    """The reader of one split of an image tree. Raises UserError for a class that the training split does not have."""
-    training = {path.split("/")[1] for path in of_split(paths, "train") if path.count("/") >= 2}
-    classes = sorted(training)
-    chosen = [path for path in of_split(paths, split) if path.count("/") >= 2]
+def folder_of_split(paths: Iterable[str], split: str) -> list[str]:
+    """The paths SPLIT/CLASS/... of a split. Only the first folder names the split: a class may be called "train"."""
+    return of_split((path for path in paths if path.count("/") >= 2), split, lambda path: path.partition("/")[0])
+
+
+def open_folder(root: str, sizes: Mapping[str, int], split: str) -> FolderReader:
+    """The reader of one split of an image tree, given as all its paths below ``root`` with their sizes in bytes.
+
+    Where there are no training images, the classes are those of the split. Raises UserError for a class that the
+    training images do not have.
+    """
+    chosen = folder_of_split(sizes, split)
+    classes = sorted({path.split("/")[1] for path in folder_of_split(sizes, "train") or chosen})
+    number = {name: n for n, name in enumerate(classes)}
     for path in chosen:
-        if path.split("/")[1] not in training:
+        if path.split("/")[1] not in number:
             raise UserError(
                 f"{root}/{path} belongs to the class {path.split('/')[1]!r}, which the training images do not have; "
                 f"they have {len(classes)} classes: {', '.join(classes[:10])}{' ...' if len(classes) > 10 else ''}."
             )
-    labels = tuple(classes.index(path.split("/")[1]) for path in chosen)
-    return FolderReader(root, tuple(chosen), labels, tuple(classes))
+    labels = tuple(number[path.split("/")[1]] for path in chosen)
+    return FolderReader(root, tuple(chosen), tuple(sizes[path] for path in chosen), labels, tuple(classes))
 
 
 # -- torchvision's CIFAR10 root ------------------------------------------------------------------------------------
@@ -299,44 +327,54 @@ class Cifar10Reader:
         for number in np.asarray(numbers).tolist():
             file = int(np.searchsorted(starts, number, side="right")) - 1
             row = number - int(starts[file])
-            pixels, labels = self._batch(self.files[file])
+            pixels, labels = self.batch(self.files[file])
             yield Item(pixels[row], int(labels[row]), f"{self.root}/{self.files[file]}, row {row}")
 
     def largest_label(self) -> int:
-        return max(int(max(self._batch(name)[1])) for name in self.files)
+        return max(int(self.batch(name)[1].max()) for name in self.files)
 
-    def _batch(self, name: str) -> tuple[np.ndarray, list[int]]:
+    def batch(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (n, 32, 32, 3) uint8 and labels (n,) int64 of one file."""
         if name not in self.loaded:
-            content = _cifar10_file(f"{self.root}/{name}")
-            pixels = np.asarray(content["data"], dtype=np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-            self.loaded[name] = (np.ascontiguousarray(pixels), content["labels"])
-        found: tuple[np.ndarray, list[int]] = self.loaded[name]
+            self.loaded[name] = _cifar10_file(f"{self.root}/{name}", _pixels_and_labels)
+        found: tuple[np.ndarray, np.ndarray] = self.loaded[name]
         return found
 
 
-def _cifar10_file(uri: str) -> dict[str, Any]:
-    fs, path = filesystem(uri)
+def _pixels_and_labels(content: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    pixels = np.asarray(content["data"], dtype=np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    labels = np.asarray(content["labels"], dtype=np.int64)
+    if labels.shape != (len(pixels),):
+        raise ValueError("as many labels as images")
+    return np.ascontiguousarray(pixels), labels
+
+
+def _cifar10_file(uri: str, take: Callable[[dict[str, Any]], Any]) -> Any:
+    """What ``take`` finds in one file, a dictionary."""
+    fs, path = located(uri)
     with reaching(uri, "read"):
         content = fs.cat_file(path)
     try:
-        loaded = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-        return {key.decode() if isinstance(key, bytes) else key: value for key, value in loaded.items()}
-    except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, ImportError, IndexError, TypeError):
+        with warnings.catch_warnings():  # of NumPy, about how NumPy of 2009 wrote its types
+            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+            loaded = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        return take({key.decode() if isinstance(key, bytes) else key: value for key, value in loaded.items()})
+    except Exception:  # there is no end to what damaged pickles raise
         raise UserError(f"{uri} is not a file of CIFAR-10's python version; download the set again.") from None
 
 
 def open_cifar10(root: str, split: str) -> Cifar10Reader:
     """The reader of one split below ``root``. Raises UserError for a missing or foreign file."""
     names = CIFAR10_FILES[split]
-    classes = tuple(_cifar10_file(f"{root}/batches.meta")["label_names"])
+    classes = _cifar10_file(f"{root}/batches.meta", lambda content: tuple(map(str, content["label_names"])))
     reader = Cifar10Reader(root, names, classes, ())
-    reader.counts = tuple(len(reader._batch(name)[1]) for name in names)
+    reader.counts = tuple(len(reader.batch(name)[1]) for name in names)
     return reader
 
 
-def listing(root: str) -> list[str]:
-    """All files below ``root``, as paths inside it, sorted. Raises UserError where there is no such folder."""
-    fs, path = filesystem(root)
+def listing(root: str) -> dict[str, int]:
+    """All files below ``root``: paths inside it, sorted, and sizes in bytes. Raises UserError for a missing folder."""
+    fs, path = located(root)
     with reaching(root, "list"):
         if not fs.isdir(path):
             what = "is a file" if fs.exists(path) else "is not there"
@@ -344,5 +382,5 @@ def listing(root: str) -> list[str]:
                 f"The images {root} {what}; name a folder or s3:// prefix of Parquet files, an ImageFolder tree, "
                 "torchvision's CIFAR10 root, or cifar10-subset."
             )
-        found = [posixpath.relpath(name, path) if os.sep == "/" else name for name in fs.find(path)]
-    return sorted(name for name in found if not Path(name).name.startswith("."))
+        found = {posixpath.relpath(name, path): int(file["size"]) for name, file in fs.find(path, detail=True).items()}
+    return {name: found[name] for name in sorted(found) if not posixpath.basename(name).startswith(".")}

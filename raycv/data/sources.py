@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,10 +14,12 @@ from PIL import Image, UnidentifiedImageError
 
 from raycv.data.readers import (
     CIFAR10_FOLDER,
+    EMBEDDED,
     SPLITS,
     SUFFIXES,
     Item,
     Reader,
+    folder_of_split,
     listing,
     of_split,
     open_cifar10,
@@ -26,8 +28,8 @@ from raycv.data.readers import (
 )
 from raycv.errors import UserError
 from raycv.record import fingerprint
+from raycv.store import filesystem
 
-EMBEDDED = "cifar10-subset"
 Split = Literal["train", "validation"]
 
 
@@ -82,6 +84,8 @@ def _pixels(item: Item, resize: int) -> np.ndarray:
             if isinstance(item.content, np.ndarray)
             else Image.open(io.BytesIO(item.content))
         )
+        if image.mode.startswith("I;16"):  # which convert would not scale but clip to white
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded.") from None
@@ -96,36 +100,43 @@ def open_source(uri: str, split: Split, *, image_column: str | None = None, labe
     Which layout it is, is seen from what is there. Raises UserError where it is none, or the split is missing or
     empty.
     """
-    root = str(Path(__file__).parent.parent / "cifar10") if uri == EMBEDDED else uri.rstrip("/")
-    reader = _reader(root, listing(root), split, image_column, label_column)
+    # Absolute, for the source travels to processes that run in other folders.
+    root = uri.rstrip("/") if uri == EMBEDDED or "://" in uri else filesystem(uri)[1]
+    sizes = listing(root)
+    reader = _reader(root, sizes, split, image_column, label_column)
     if not len(reader):
         raise UserError(f"The {split} images of {uri} are empty; name a set that has some.")
     if reader.class_names is not None:
         return Source(uri, reader, len(reader.class_names))
     other: Split = "validation" if split == "train" else "train"
-    largest = [reader.largest_label()]
-    if of_split(listing(root), other):
-        largest.append(_reader(root, listing(root), other, image_column, label_column).largest_label())
-    return Source(uri, reader, max(largest) + 1)
+    largest = reader.largest_label()
+    if of_split((path for path in sizes if path.endswith(".parquet")), other):
+        largest = max(largest, _reader(root, sizes, other, image_column, label_column).largest_label())
+    if largest < 0:
+        raise UserError(f"None of the images of {uri} has a label; name images that have labels.")
+    return Source(uri, reader, largest + 1)
 
 
-def _reader(root: str, paths: list[str], split: Split, image_column: str | None, label_column: str | None) -> Reader:
-    cifar10 = [path for path in paths if path.split("/")[-1] == "batches.meta"]
-    if cifar10:
-        return open_cifar10(f"{root}/{CIFAR10_FOLDER}" if "/" in cifar10[0] else root, split)
-    parquet = [path for path in paths if path.endswith(".parquet")]
-    pictures = [path for path in paths if path.lower().endswith(SUFFIXES)]
+def _reader(
+    root: str, sizes: Mapping[str, int], split: Split, image_column: str | None, label_column: str | None
+) -> Reader:
+    for path in sizes:
+        if posixpath.basename(path) == "batches.meta":
+            return open_cifar10(posixpath.dirname(f"{root}/{path}"), split)
+    parquet = [path for path in sizes if path.endswith(".parquet")]
+    pictures = {path: size for path, size in sizes.items() if path.lower().endswith(SUFFIXES)}
     if not parquet and not pictures:
         raise UserError(
             f"{root} holds no images: expected Parquet files, SPLIT/CLASS/ folders of images, or {CIFAR10_FOLDER}; "
-            f"found {len(paths)} files" + (f", the first being {paths[0]}." if paths else ".")
+            f"found {len(sizes)} files" + (f", the first being {next(iter(sizes))}." if sizes else ".")
         )
-    chosen = of_split(parquet or pictures, split)
+    chosen = of_split(parquet, split) if parquet else folder_of_split(pictures, split)
     if not chosen:
+        names = " or ".join(SPLITS[split])
+        expected = "no file or folder is named" if parquet else "there are no CLASS folders of images in a folder named"
         raise UserError(
-            f"{root} has no {split} images: no file or folder is named {' or '.join(SPLITS[split])}; "
-            f"found {', '.join((parquet or pictures)[:3])}."
+            f"{root} has no {split} images: {expected} {names}; found {', '.join([*parquet, *pictures][:3])}."
         )
     if parquet:
-        return open_parquet(root, chosen, image_column, label_column)
+        return open_parquet(root, {path: sizes[path] for path in chosen}, image_column, label_column)
     return open_folder(root, pictures, split)
