@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,24 @@ def described() -> dict[str, Any]:
     return loaded
 
 
-def test_ray_accepts_it(described: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def complete(described: dict[str, Any]) -> dict[str, Any]:
+    """With what Ray fills in."""
+    from ray.autoscaler._private.util import prepare_config
+
+    filled: dict[str, Any] = prepare_config(described)
+    return filled
+
+
+def commands(described: dict[str, Any]) -> list[str]:
+    """Every shell command that runs on a node."""
+    return [command for key, value in described.items() if key.endswith("_commands") for command in value]
+
+
+def test_ray_accepts_it(described: dict[str, Any], complete: dict[str, Any]) -> None:
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    validate_config(prepare_config(described))
+    validate_config(complete)
     with pytest.raises(Exception, match="gpus"):  # the check does catch an unknown key
         validate_config(prepare_config({**described, "gpus": 4}))
 
@@ -38,21 +53,62 @@ def test_the_head_has_no_gpu_and_the_workers_scale(described: dict[str, Any]) ->
     assert gpu["min_workers"] < gpu["max_workers"] <= described["max_workers"]
 
 
-def test_what_it_installs_is_there(described: dict[str, Any]) -> None:
-    mounted = described["file_mounts"]["/home/ubuntu/raycv"]
-    assert mounted == "."
+def test_all_nodes_start_from_one_image_with_our_python(described: dict[str, Any]) -> None:
+    """Ray's own default image has Python 3.6, and Ray refuses nodes whose Python differs."""
+    images = {node["node_config"]["ImageId"] for node in described["available_node_types"].values()}
+    assert len(images) == 1
+    assert "ubuntu-24.04" in images.pop()  # Python 3.12
+
+
+def test_what_it_installs_is_there(described: dict[str, Any], complete: dict[str, Any]) -> None:
+    assert described["file_mounts"] == {"/home/ubuntu/raycv": "."}
     install = next(command for command in described["setup_commands"] if "pip install" in command)
     assert install.endswith("/home/ubuntu/raycv")
-    assert (ROOT / "constraints.txt").exists()
-    assert (ROOT / "pyproject.toml").exists()
+    mounted = re.findall(r"/home/ubuntu/raycv/(\S+)", " ".join(commands(described)))
+    assert "constraints.txt" in mounted
+    for file in [*mounted, *described["rsync_filter"], "pyproject.toml"]:
+        assert (ROOT / file).exists(), file
+    # The head's autoscaler is Ray in that environment: boto3 must be there and not beside it.
+    assert "boto3" in (last := complete["head_setup_commands"][-1])
+    assert last.startswith("/home/ubuntu/venv/bin/pip install")
+
+
+def test_bash_can_read_the_commands(complete: dict[str, Any]) -> None:
+    """YAML ends an unquoted command at " #"."""
+    assert len(commands(complete)) >= 8
+    for command in commands(complete):
+        checked = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)
+        assert checked.returncode == 0, (command, checked.stderr)
+
+
+def ray_options(*names: str) -> set[str]:
+    """The flags of a `ray` command."""
+    import click
+    from ray.scripts.scripts import cli
+
+    command: click.Command = cli
+    for name in names:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("file", ["cluster.yaml", "README.md"])
+def test_the_ray_commands_use_flags_that_exist(file: str) -> None:
+    text = re.sub(r"^#", " ", (ROOT / file).read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    used = re.findall(r"\bray (up|dashboard|job submit|down|start|stop)\b([^\n`;]*)", text)
+    assert {"up", "dashboard", "job submit"} <= {command for command, _ in used}
+    for command, arguments in used:
+        flags = re.findall(r"(?<!\S)(--[a-z-]+)", arguments.split(" -- ")[0])
+        assert set(flags) <= ray_options(*command.split()), (command, flags)
 
 
 @pytest.mark.parametrize("file", ["cluster.yaml", "README.md"])
 def test_the_job_commands_use_flags_that_exist(file: str) -> None:
     text = (ROOT / file).read_text().replace("#", " ")
-    commands = re.findall(r"python (jobs/\w+\.py)((?:[^\n]*\\\n)*[^\n]*)", text)
-    assert commands
-    for script, arguments in commands:
+    jobs = re.findall(r"python (jobs/\w+\.py)((?:[^\n]*\\\n)*[^\n]*)", text)
+    assert jobs
+    for script, arguments in jobs:
         assert (ROOT / script).exists()
         given = shlex.split(arguments.replace("\\\n", " ").split("`")[0])
         assert load(RunConfig, given).device == "gpu"
