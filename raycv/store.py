@@ -44,6 +44,8 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     if not separator:
         return fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(uri))
     if scheme == "s3" and rest.strip("/"):
+        if not (os.environ.get("AWS_ENDPOINT_URL") or "http://").startswith(("http://", "https://")):
+            raise UserError(f"Cannot use {uri}: AWS_ENDPOINT_URL is not a URL such as https://s3.example.com.")
         # Listings are never cached: another process of the same run may just have written a file.
         # RunStore retries by itself, so the client gives up soon.
         patience = {"retries": {"max_attempts": 1}, "connect_timeout": 5}
@@ -72,6 +74,10 @@ def _reason(error: BaseException) -> str:
     text = " ".join(f"{type(e).__name__} {e}" for e in chain)
     if "NoSuchBucket" in text or "bucket does not exist" in text:
         return "the bucket does not exist; create it or name another."
+    if "ParamValidation" in text:
+        return "S3 allows no bucket of this name; use small letters, digits, dots and hyphens."
+    if "ProfileNotFound" in text:
+        return "AWS_PROFILE names credentials that are not there; set it to a profile that every node has."
     if "NoCredentials" in text or "Unable to locate credentials" in text or "PartialCredentials" in text:
         return (
             "no S3 credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE "
@@ -93,6 +99,7 @@ def _reason(error: BaseException) -> str:
         "ClientConnector",
         "Connection refused",
         "ReadTimeout",
+        "TimeoutError",
     )
     if any(word in text for word in unreachable):
         return "the server does not answer; check AWS_ENDPOINT_URL and the network."
