@@ -26,6 +26,7 @@ class Progress:
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.first = 0, 0
+        self.told = -1  # done when the last line was printed
         self.start = self.last_line = time.monotonic()
         self.bar = (
             tqdm(total=total, desc=title, unit=f" {unit}", unit_scale=True, dynamic_ncols=True)
@@ -41,7 +42,7 @@ class Progress:
     ) -> None:
         if self.bar is not None:
             self.bar.close()
-        elif kind is None:
+        elif kind is None and self.told != self.done:
             self._line("")
 
     def resume_at(self, done: int) -> None:
@@ -71,6 +72,7 @@ class Progress:
             say(text)
 
     def _line(self, note: str) -> None:
+        self.told = self.done
         self.last_line = time.monotonic()
         elapsed = max(self.last_line - self.start, 1e-9)
         rate = (self.done - self.first) / elapsed
