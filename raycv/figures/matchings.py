@@ -88,7 +88,7 @@ class _Curve:
 
 def _curve(matchings: pd.DataFrame, layer: str, net_a: str, net_b: str) -> _Curve:
     semi, one = (partners(matchings, layer, net_a, net_b, method) for method in METHODS)
-    both = semi.join(one, lsuffix="_semi", rsuffix="_one")
+    both = semi.merge(one, how="left", left_index=True, right_index=True, suffixes=("_semi", "_one"))
     shown = both.dropna(subset="value_semi").sort_values("value_semi", ascending=False, kind="stable")
     same = (shown["unit_b_semi"] == shown["unit_b_one"]).astype(float).where(shown["value_one"].notna())
     return _Curve(

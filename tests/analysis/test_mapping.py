@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skglm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +95,6 @@ def test_no_worse_than_sklearn_on_raw_data(seed: int, sources: int, targets: int
 
 
 def test_skglm_agrees() -> None:
-    skglm = pytest.importorskip("skglm")
     x, y = nets(3)
     gram, cross = correlations(x, y)
     for layer in lasso_path(gram, cross, [1e-3, 1e-2]):
