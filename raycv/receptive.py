@@ -2,12 +2,13 @@
 
 A pixel row of NaN makes exactly those rows of a layer NaN that see it: NaN passes through products with zero,
 rectification, max pooling and normalisation. So no rule for any kind of module is needed, and borders, strides,
-paddings and branches are as the network has them.
+paddings and branches are as the network has them. A position that sees apart pixels is given the box around them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ AT_ONCE = 32  # inputs forwarded together
 class ReceptiveFields:
     """Of one layer with H x W positions: rows (H, 2) and columns (W, 2), the first pixel seen and that after the last.
 
-    A fully connected layer has one position, which sees everything.
+    A fully connected layer has one position, which sees everything. Tokens of a transformer count as one row of
+    positions that each see what any of them does; a position that sees padding alone is given the whole input.
     """
 
     rows: np.ndarray
@@ -43,31 +45,43 @@ class ReceptiveFields:
 
 def receptive_fields(spec: NetworkSpec) -> dict[str, ReceptiveFields]:
     """The receptive fields of every layer of ``spec``, clipped to its input."""
-    if spec.model in ALEXNETS:
-        spec = spec.model_copy(update={"width": 3})  # they do not depend on the number of channels
-    taps = Taps(build(spec), spec.layers, spec.output)
-    extent = spec.preprocessing.crop
-    seen: dict[str, list[list[np.ndarray]]] = {layer: [[], []] for layer in spec.layers}
+    # They depend neither on the weights nor, in an AlexNet, on the number of channels.
+    alike = {"name": "", "seed": 0} | ({"width": 3} if spec.model in ALEXNETS else {})
+    return _receptive_fields(spec.model_copy(update=alike))
+
+
+@lru_cache
+def _receptive_fields(spec: NetworkSpec) -> dict[str, ReceptiveFields]:
+    return trace(Taps(build(spec), spec.layers, spec.output), spec.preprocessing.crop)
+
+
+def trace(taps: Taps, extent: int) -> dict[str, ReceptiveFields]:
+    """The receptive fields of every layer tapped, in an input of ``extent`` x ``extent`` pixels."""
+    seen: dict[str, list[list[np.ndarray]]] = {layer: [[], []] for layer in taps.layers}
     for axis in (0, 1):
         for start in range(0, extent, AT_ONCE):
             lines = range(start, min(start + AT_ONCE, extent))
             inputs = torch.zeros(len(lines), 3, extent, extent)
             for n, line in enumerate(lines):
                 inputs[n].select(1 + axis, line).fill_(torch.nan)
-            for layer, values in taps(inputs.to(memory_format=torch.channels_last)).items():
+            # NNPACK, where there is no oneDNN, transforms whole tiles for a convolution and would spread the NaN.
+            with torch.backends.nnpack.flags(enabled=False):
+                found = taps(inputs.to(memory_format=torch.channels_last))
+            for layer, values in found.items():
                 seen[layer][axis].append(_positions(values, axis))
     return {layer: ReceptiveFields(*(_spans(np.concatenate(parts)) for parts in axes)) for layer, axes in seen.items()}
 
 
 def _positions(values: Tensor, axis: int) -> np.ndarray:
     """(inputs, rows or columns): which of a layer's rows or columns saw a NaN."""
-    if values.ndim < 4:
-        values = values.reshape(*values.shape[:2], 1, -1)
-    return values.isnan().any(1).any(2 - axis).numpy()
+    saw = values.isnan().any(1)
+    if saw.ndim < 3:  # neither neurons nor tokens stand in rows and columns
+        saw = saw.reshape(len(saw), 1, -1)
+        saw = saw.any(2, keepdim=True).expand_as(saw)
+    return saw.any(2 - axis).numpy()
 
 
 def _spans(seen: np.ndarray) -> np.ndarray:
-    """(n, 2): of ``seen`` (pixels, n) the first pixel and the one after the last."""
-    if not seen.any(0).all():
-        raise ValueError("a position sees no pixel")
+    """(n, 2): of ``seen`` (pixels, n) the first pixel and the one after the last; where it is none, of all."""
+    seen = seen | ~seen.any(0)
     return np.stack([seen.argmax(0), len(seen) - seen[::-1].argmax(0)], 1)

@@ -29,6 +29,7 @@ from raycv.cli import main
 from raycv.collect.sampling import choose
 from raycv.data import open_source, shards
 from raycv.networks import ALEXNET_LAYERS, NetworkSpec, build, load_weights, preprocessing_of
+from raycv.receptive import receptive_fields
 from raycv.statistics import correlations
 from raycv.store import RunStore
 from tests.s3_server import BUCKET, S3Server
@@ -328,7 +329,15 @@ def test_a_finished_pass_is_not_repeated(undisturbed: Path, capsys: pytest.Captu
 def test_aligning_again_replaces_rows(undisturbed: Path) -> None:
     before = {
         name: table(undisturbed, name)
-        for name in ("units", "correlations", "mutual_information", "matchings", "alignment")
+        for name in (
+            "units",
+            "correlations",
+            "mutual_information",
+            "matchings",
+            "alignment",
+            "top_patches",
+            "joint_activations",
+        )
     }
     assert main(["align", "--run", str(undisturbed)]) == 0
     for name, frame in before.items():
@@ -518,3 +527,55 @@ def test_wrong_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "--shard-size was given '0'" in failing(capsys, "collect", "--shard-size", "0")
     assert "--shard-size was given 'many'" in failing(capsys, "collect", "--shard-size", "many")
     assert "expected a local path or s3://bucket/prefix" in failing(capsys, "align", "--run", "gs://bucket/run")
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv4", "fc6", "fc8"])
+def test_top_patches_are_the_best_of_distinct_images(
+    undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
+) -> None:
+    top = table(undisturbed, "top_patches").query("layer == @layer")
+    for n, width in enumerate(WIDTHS):
+        samples = activations[layer][n].reshape(2000, -1, activations[layer][n].shape[1])
+        rows = top[top["net"] == f"net{n + 1}"].sort_values(["unit", "rank"])
+        assert rows["rank"].tolist() == [*range(1, 10)] * samples.shape[2]
+        assert not rows.duplicated(["unit", "image"]).any()
+        fields = receptive_fields(spec(n + 1, width))[layer]
+        position = (rows["row"] * len(fields.columns) + rows["column"]).to_numpy()
+        # The value stands where the row says, and is the unit's best of that rank, but for rounding in other batches.
+        there = samples[rows["image"], position, rows["unit"]]
+        best = -np.sort(-samples.max(1), axis=0)[:9].T.ravel()
+        np.testing.assert_allclose(rows["value"], there, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(rows["value"], best, rtol=1e-5, atol=1e-5)
+        for name, values in fields.boxes(position).items():
+            np.testing.assert_array_equal(rows[name], values)
+
+
+def test_the_top_patches_of_a_silent_unit_are_the_first_images(undisturbed: Path) -> None:
+    rows = table(undisturbed, "top_patches").query("layer == 'conv1' and net == 'net1' and unit == 0")
+    assert rows.sort_values("rank")["image"].tolist() == [*range(9)]
+    assert not rows[["value", "row", "column"]].to_numpy().any()
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+def test_joint_activations_are_those_of_matched_units(
+    undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
+) -> None:
+    joint = table(undisturbed, "joint_activations").query("layer == @layer")
+    matched = table(undisturbed, "matchings").query(
+        "layer == @layer and net_a == 'net1' and net_b == 'net2' and similarity == 'correlation' and method == 'semi'"
+    )
+    ranked = matched[matched["unit_b"] >= 0].sort_values("value", ascending=False, kind="stable")
+    shown = joint.drop_duplicates("unit_a")
+    assert len(shown) == min(8, len(ranked))
+    assert shown["unit_a"].iloc[[0, -1]].tolist() == ranked["unit_a"].iloc[[0, -1]].tolist()  # the best and the worst
+    assert set(zip(shown["unit_a"], shown["unit_b"], strict=True)) <= set(
+        zip(ranked["unit_a"], ranked["unit_b"], strict=True)
+    )
+    positions = len(activations[layer][0]) // 2000
+    chosen = choose(np.arange(2000), positions, 2000)
+    first = np.argsort(chosen.rank)[:5000]
+    samples = [values[chosen.image[first] * positions + chosen.position[first]] for values in activations[layer][:2]]
+    for (a, b), rows in joint.groupby(["unit_a", "unit_b"]):
+        assert rows["sample"].tolist() == [*range(5000)]
+        np.testing.assert_allclose(rows["value_a"], samples[0][:, a], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(rows["value_b"], samples[1][:, b], rtol=1e-5, atol=1e-5)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from raycv.collect.accumulator import Accumulator
 from raycv.collect.moments import Moments
-from raycv.collect.patches import TopPatches
+from raycv.collect.patches import Peaks, TopPatches, peaks
 from raycv.collect.sampling import Chosen, choose
 from raycv.data import Preprocessing
 from raycv.errors import UserError
@@ -89,16 +89,15 @@ class Collector:
         chosen: dict[str, Chosen] = {}
         taken: dict[str, list[list[Tensor]]] = {}
         rows: dict[str, list[list[Tensor]]] = {}
-        patches: dict[str, list[TopPatches]] = {}
+        highest: dict[str, list[list[Peaks]]] = {}
         for start in range(0, len(images), BATCH):
             part = slice(start, start + BATCH)
             for key, activations in self._forward(images[part]).items():
                 positions = len(activations[0]) // len(images[part])
                 if key.startswith("nets/") and key not in chosen:
                     chosen[key] = choose(numbers, positions, total_images)
-                    patches[key] = [TopPatches.none(values.shape[1]) for values in activations]
-                for top, values in zip(patches.get(key, []), activations, strict=False):
-                    top.add(values, numbers[part])
+                if key in chosen:
+                    highest.setdefault(key, []).append([peaks(values, len(images[part])) for values in activations])
                 if positions == 1:
                     if not all(torch.isfinite(values.sum()) for values in activations):
                         raise self._not_finite(key, activations, numbers[part])
@@ -126,7 +125,10 @@ class Collector:
                 )
                 for key, which in chosen.items()
             },
-            patches=patches,
+            patches={
+                key: [TopPatches.of(of_net, numbers) for of_net in zip(*parts, strict=True)]
+                for key, parts in highest.items()
+            },
         )
 
     def _not_finite(self, key: str, activations: Sequence[Tensor], numbers: np.ndarray) -> UserError:

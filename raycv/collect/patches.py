@@ -6,16 +6,19 @@ highest values, of equals those with the lowest numbers. That order is total, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 TOP = 9
+
+Peaks = tuple[Tensor, Tensor]  # highest values (images, S) float32, and the first position of each (images, S) int32
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,13 @@ class TopPatches:
         shape = units, TOP
         return cls(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64), np.full(shape, -1, np.int32))
 
-    def add(self, samples: Tensor, images: np.ndarray) -> None:
-        """Take in samples (images x positions, S) of the image numbers ``images`` (n,), on any device."""
-        units = samples.shape[1]
-        if samples.device.type == "cpu":
-            best = np.empty((len(images), units), np.float32)
-            place = np.zeros((len(images), units), np.int32)
-            _highest(samples.numpy().reshape(len(images), -1, units), best, place)
-        else:
-            by_image = samples.view(len(images), -1, units)
-            first = by_image.argmax(1, keepdim=True)
-            best, place = by_image.gather(1, first)[:, 0].cpu().numpy(), first[:, 0].int().cpu().numpy()
-        _insert(self.value, self.image, self.position, best, np.repeat(images[:, None], units, axis=1), place)
+    @classmethod
+    def of(cls, parts: Sequence[Peaks], images: np.ndarray) -> Self:
+        """Of the image numbers ``images`` (n,), whose peaks come in one or more parts, one after the other."""
+        best, place = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+        top = cls.none(best.shape[1])
+        _insert(top.value, top.image, top.position, best, np.repeat(images[:, None], best.shape[1], axis=1), place)
+        return top
 
     def merge(self, other: TopPatches) -> None:
         """Take in those of other images."""
@@ -61,6 +59,21 @@ class TopPatches:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], prefix: str) -> Self:
         """The inverse of ``arrays``."""
         return cls(*(arrays[f"{prefix}/{name}"] for name in ("value", "image", "position")))
+
+
+def peaks(samples: Tensor, images: int) -> Peaks:
+    """Of samples (images x positions, S) the highest of every image and unit, and where it is; on their device."""
+    by_image = samples.reshape(images, -1, samples.shape[1])
+    if samples.device.type != "cpu":
+        return _peaks_on_gpu(by_image)
+    found = torch.empty(images, samples.shape[1]), torch.zeros(images, samples.shape[1], dtype=torch.int32)
+    _highest(by_image.numpy(), *(part.numpy() for part in found))
+    return found
+
+
+def _peaks_on_gpu(by_image: Tensor) -> Peaks:
+    best, first = by_image.max(1)  # of equals the first
+    return best, first.int()
 
 
 @njit(cache=True, nogil=True)

@@ -15,6 +15,7 @@ torch.set_num_threads(1)
 from raycv.collect.accumulator import Accumulator
 from raycv.collect.collector import Collector, untrained
 from raycv.collect.memory import actor_bytes
+from raycv.collect.patches import TopPatches, peaks
 from raycv.collect.reducer import reduce_fold, to_arrays
 from raycv.networks import ALEXNET_LAYERS, NetworkSpec, build, preprocessing_of
 from raycv.store import RunStore
@@ -32,6 +33,7 @@ warm = build(specs[0].model_copy(update={"model": "small-alexnet", "width": 3,
 warm(torch.zeros(2, 3, 32, 32))
 for width in (4, 200):  # kernels compiled or loaded
     Accumulator([width], np.zeros(width, np.float32), torch.device("cpu")).add([torch.zeros(8, width)])
+    TopPatches.of([peaks(torch.zeros(8, width), 8)], np.arange(8))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 nets = {spec.name: build(spec) for group in groups.values() for spec in group}
 collector = Collector(groups, nets, torch.device("cpu"))

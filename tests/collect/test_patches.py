@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycv.collect.patches import TOP, TopPatches
+from raycv.collect.patches import TOP, Peaks, TopPatches, _peaks_on_gpu, peaks
 
 
 def brute_force(samples: np.ndarray, images: np.ndarray) -> tuple[list[list[tuple[float, int, int]]], int]:
@@ -22,8 +22,9 @@ def brute_force(samples: np.ndarray, images: np.ndarray) -> tuple[list[list[tupl
     return found, min(TOP, len(images))
 
 
-def add(top: TopPatches, samples: np.ndarray, images: np.ndarray) -> None:
-    top.add(torch.from_numpy(samples.reshape(-1, samples.shape[2])), images)
+def peaks_of(samples: np.ndarray) -> Peaks:
+    """As the pass has it of a batch of samples (images, positions, S)."""
+    return peaks(torch.from_numpy(samples.reshape(-1, samples.shape[2])), len(samples))
 
 
 @settings(deadline=None)  # the first call compiles
@@ -37,12 +38,9 @@ def test_any_parts_in_any_order_are_what_sorting_finds(
     images = rng.permutation(100)[:count]
     tops = []
     for part in np.split(np.arange(count), sorted(min(cut, count) for cut in cuts)):
-        top = TopPatches.none(units)
-        half = len(part) // 2  # two batches of one shard
-        for batch in (part[:half], part[half:]):
-            if len(batch):
-                add(top, samples[batch], images[batch])
-        tops.append(top)
+        if len(part):  # a shard of two batches
+            batches = [batch for batch in np.array_split(part, 2) if len(batch)]
+            tops.append(TopPatches.of([peaks_of(samples[batch]) for batch in batches], images[part]))
     merged = TopPatches.none(units)
     for n in rng.permutation(len(tops)):
         merged.merge(tops[n])
@@ -55,16 +53,21 @@ def test_any_parts_in_any_order_are_what_sorting_finds(
 
 
 def test_negative_activations_count() -> None:
-    top = TopPatches.none(1)
-    add(top, np.array([[[-3.0], [-1.0]], [[-2.0], [-5.0]]], np.float32), np.array([4, 7]))
+    samples = np.array([[[-3.0], [-1.0]], [[-2.0], [-5.0]]], np.float32)
+    top = TopPatches.of([peaks_of(samples)], np.array([4, 7]))
     assert top.value[0, :2].tolist() == [-1.0, -2.0]
     assert top.image[0, :2].tolist() == [4, 7]
     assert top.position[0, :2].tolist() == [1, 0]
 
 
+def test_what_runs_on_a_gpu_finds_the_same() -> None:
+    samples = np.maximum(np.random.default_rng(1).integers(-3, 4, (20, 30, 17)), 0).astype(np.float32)
+    for found, expected in zip(_peaks_on_gpu(torch.from_numpy(samples)), peaks_of(samples), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_arrays_round_trip() -> None:
-    top = TopPatches.none(3)
-    add(top, np.random.default_rng(0).random((12, 4, 3), np.float32), np.arange(12))
+    top = TopPatches.of([peaks_of(np.random.default_rng(0).random((12, 4, 3), np.float32))], np.arange(12))
     again = TopPatches.from_arrays(top.arrays("x/1"), "x/1")
     for name in ("value", "image", "position"):
         np.testing.assert_array_equal(getattr(again, name), getattr(top, name))
