@@ -26,6 +26,7 @@ from raycv import record, tables
 from raycv.analysis.matching import bipartite_matching, semi_matching
 from raycv.cli import main
 from raycv.config import ReportConfig, load
+from raycv.report.sections import FIGURE_WIDTH
 from raycv.report.sprites import pictures_within
 from raycv.report.stage import report
 from raycv.store import RunStore
@@ -65,10 +66,22 @@ class Page:
     def chosen(self) -> str:
         return self.one("#chosen h5").text
 
+    def turns_to(self, unit: str) -> None:
+        """Wait until ``unit`` is chosen: the browser says later, and not at once, that the address changed."""
+        WebDriverWait(self.driver, 10).until(lambda _: self.chosen() == unit, f"{unit} is not chosen")
+
     def partners(self) -> dict[int, str]:
         """What is said of each unit that a matching chose."""
         cards = self.one("#matches .cards").find_elements(By.CSS_SELECTOR, ".card")
         return {int(str(card.get_attribute("data-unit"))): card.find_element(By.TAG_NAME, "ul").text for card in cards}
+
+    def picture_widths(self) -> list[int]:
+        """Of every picture in pixels, once it is decoded; a picture that cannot be is an error."""
+        decoded = "await Promise.all(pictures.map(picture => picture.decode()))"
+        widths: list[int] = self.script(
+            f"const pictures = [...document.images]; {decoded}; return pictures.map(picture => picture.naturalWidth)"
+        )
+        return widths
 
     def errors(self) -> list[Any]:
         """What the browser complained of since it was last asked."""
@@ -281,7 +294,7 @@ def test_opens_from_disk_without_a_network_or_an_error(page: Page, store: RunSto
     assert page.script("return performance.getEntriesByType('resource').map(e => e.name)") == []
     assert page.one("h1").text == "a<b>run: which units learned the same?"
     assert len(page.all("figure img")) == 3
-    assert page.script("return [...document.images].every(i => i.complete && i.naturalWidth === 1400)")
+    assert page.picture_widths() == [FIGURE_WIDTH] * 3
     assert len(store.read("report.html")) < 15e6
     assert store.read_json("run.json")["stages"]["report"]["bytes"] == len(store.read("report.html"))
 
@@ -379,10 +392,10 @@ def test_layer_and_networks_are_chosen_and_stay_in_the_address(page: Page, store
     assert page.chosen() == "unit 117 of net3"
     assert page.partners() == said
     page.one("#matches a").click()  # from the partner's side
-    assert page.chosen() == f"unit {next(iter(said))} of {NETS[1]}"
+    page.turns_to(f"unit {next(iter(said))} of {NETS[1]}")
     assert page.script("return document.activeElement === document.querySelector('#chosen h3')")
     page.driver.back()
-    assert page.chosen() == "unit 117 of net3"
+    page.turns_to("unit 117 of net3")
 
 
 def test_a_wide_layer_shows_a_hundred_units_at_a_time(page: Page, store: RunStore) -> None:
