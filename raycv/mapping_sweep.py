@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -19,12 +20,13 @@ from raycv.analysis.sgd import sgd_path
 from raycv.collect.moments import Moments, covariance, mean, variance
 from raycv.config import MappingSweepConfig
 from raycv.progress import say
-from raycv.statistics import LayerStatistics, correlations
+from raycv.statistics import LayerStatistics, Statistics, correlations
 from raycv.store import RunStore
 from raycv.streamed import Stream, streamed_paths
 from raycv.sweeps import Frames, Trial, assemble, run_trials
 
 STAGE = "sweep mapping"
+WIDE = 1024  # units of a layer above which a GPU, where there is one, solves for all targets at once
 FORMAT = 1  # of the trials' results; part of their identity
 WRITTEN = ("mappings", "mapping_weights", "mapping_units", "agglomerations")
 SOLVERS: dict[str, Callable[..., list[MappingLayer]]] = {"exact": lasso_path, "sgd": sgd_path}
@@ -39,7 +41,6 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     """
     began = time.time()
     found = statistics.read(store)
-    names = [spec.name for spec in found.groups["nets"]]
     decays, solvers = sorted(set(config.decays)), sorted(set(config.solvers or solvers))
     sought = {"units_used": config.units_used, "loss": config.loss}
     identity = record.fingerprint(FORMAT, found.folder, decays, sought)
@@ -48,30 +49,13 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/mappings')}")
         return
     folder = f"sweeps/mapping-{record.fingerprint(identity, solvers)}"
-    on_matrices = [solver for solver in solvers if solver in SOLVERS]
-    trials = [
-        Trial(
-            f"{layer}/{names[a]}-{names[b]}",
-            layer,
-            {
-                "layer": layer,
-                "a": a,
-                "b": b,
-                "names": (names[a], names[b]),
-                "decays": decays,
-                "solvers": on_matrices,
-                "sought": sought,
-            },
-        )
-        for layer in found.layers
-        for a, b in permutations(range(len(names)), 2)
-        if on_matrices
-    ]
     stream = Stream(store, tuple(checkpoints.stored(store)), found.source()) if "streamed" in solvers else None
     cluster.connect(store.uri)
+    gpus = int(cluster.amount("GPU") > 0)
+    trials = [trial for layer in found.layers for trial in _trials_of(found, layer, gpus, solvers, decays, sought)]
     outcome = run_trials(store, folder, STAGE, mappings_of_pair, trials, lambda layer: found.layer("nets", layer).folds)
     if stream is not None:
-        streamed = [Trial(f"{layer}/streamed", layer, {"layer": layer, "decays": decays}) for layer in found.layers]
+        streamed = [Trial(f"{of}/streamed", of, {"layer": of, "decays": decays}, gpus) for of in found.layers]
         outcome += run_trials(
             store,
             folder,
@@ -79,7 +63,6 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
             mappings_of_layer,
             streamed,
             lambda layer: (stream, found.layer("nets", layer)),
-            gpus=int(cluster.amount("GPU") > 0),
         )
         trials += streamed
     for name, why in outcome.failures.items():
@@ -103,6 +86,33 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         say(f"{STAGE}: {uri}")
 
 
+def _trials_of(
+    found: Statistics,
+    layer: str,
+    gpus: int,
+    solvers: Sequence[str],
+    decays: Sequence[float],
+    sought: dict[str, float | None],
+) -> list[Trial]:
+    """One for each ordered pair of networks, but none where ``solvers`` has none that works on matrices."""
+    names = tuple(spec.name for spec in found.groups["nets"])
+    gpus = gpus if found.width(layer) > WIDE else 0
+    parameters = {
+        "layer": layer,
+        "decays": decays,
+        "solvers": [solver for solver in solvers if solver in SOLVERS],
+        "sought": sought,
+        "device": "cuda" if gpus else "cpu",
+    }
+    return [
+        Trial(
+            f"{layer}/{names[a]}-{names[b]}", layer, {"a": a, "b": b, "names": (names[a], names[b])} | parameters, gpus
+        )
+        for a, b in permutations(range(len(names)), 2)
+        if parameters["solvers"]
+    ]
+
+
 def mappings_of_pair(
     folds: Sequence[Moments],
     *,
@@ -113,6 +123,7 @@ def mappings_of_pair(
     decays: Sequence[float],
     solvers: Sequence[str],
     sought: dict[str, float | None],
+    device: str = "cpu",
 ) -> Frames:
     """The rows of one layer and of the mapping layers that predict network b from network a, from moments alone.
 
@@ -129,11 +140,12 @@ def mappings_of_pair(
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN}
     for solver in solvers:
         began = time.perf_counter()
-        layers = SOLVERS[solver](*forward, decays)
+        solve = partial(SOLVERS[solver], device=device)
+        layers = solve(*forward, decays)
         reasons = [""] * len(layers)
         if solver == "exact":
             for what, value in sought.items():
-                if value is not None and (hit := _find(*forward, what, value)) is not None:
+                if value is not None and (hit := _find(*forward, device, what, value)) is not None:
                     layers.append(hit)
                     reasons.append(f"{what}={value:g}")
         wanted = [mapping.decay for mapping in layers]
@@ -141,7 +153,7 @@ def mappings_of_pair(
         used = slice(None) if solver == "exact" else slice(-1, None)
         heldout: list[HeldOut | None] = [None] * len(layers)
         if fits:
-            heldout = [*cross_validate(fits[used], scored[used], wanted, SOLVERS[solver])]
+            heldout = [*cross_validate(fits[used], scored[used], wanted, solve)]
         seconds = (time.perf_counter() - began) / len(layers)
         for mapping, beside, reason in zip(layers, heldout, reasons, strict=True):
             key = {**about, "solver": solver, "decay": mapping.decay}
@@ -150,7 +162,7 @@ def mappings_of_pair(
                 frames["mapping_weights"].append(_weights(key, mapping))
                 frames["mapping_units"].append(_units(key, mapping, beside))
         if solver == "exact":
-            back = lasso_path(of_pair[1, 1], of_pair[0, 1].T, wanted) if a < b else []
+            back = lasso_path(of_pair[1, 1], of_pair[0, 1].T, wanted, device=device) if a < b else []
             frames["agglomerations"] += _trees(about, layers, back)
     empty = {name: tables.BY_NAME[name].schema.empty_table().to_pandas() for name in WRITTEN}
     return {name: pd.concat(found) if found else empty[name] for name, found in frames.items()}
@@ -175,9 +187,9 @@ def mappings_of_layer(data: tuple[Stream, LayerStatistics], *, layer: str, decay
     return {name: pd.concat(found) for name, found in frames.items()}
 
 
-def _find(source: np.ndarray, cross: np.ndarray, what: str, value: float) -> MappingLayer | None:
+def _find(source: np.ndarray, cross: np.ndarray, device: str, what: str, value: float) -> MappingLayer | None:
     try:
-        return find_decay(source, cross, **{what: value})
+        return find_decay(source, cross, device=device, **{what: value})
     except ValueError:  # no decay reaches it
         return None
 

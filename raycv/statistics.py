@@ -52,6 +52,10 @@ class Statistics:
             folds.append(Moments.from_arrays(self.store.read_arrays(moments_path(self.folder, key, fold)), "moments"))
         return LayerStatistics(tuple(folds))
 
+    def width(self, layer: str) -> int:
+        """Units of the widest network in one layer."""
+        return max(len(patches.value) for patches in self.patches(layer))
+
     def patches(self, layer: str) -> list[TopPatches]:
         """The top patches of every network in one layer."""
         arrays = self.store.read_arrays(patches_path(self.folder, layer))

@@ -81,15 +81,19 @@ def streamed_paths(
     centre, scale = (torch.from_numpy(v.astype(np.float32)).to(device) for v in (mean(total), scale))
     descents = {
         (a, b): Descent(
-            Pair.of(found[a, a], found[a, b] if a < b else found[b, a].T), checked_decays(decays), seed, schedule
+            Pair.of(found[a, a], found[a, b] if a < b else found[b, a].T),
+            checked_decays(decays),
+            seed,
+            schedule,
+            device,
         )
         for a, b in permutations(range(len(total.widths)), 2)
     }
-    live = [np.flatnonzero(~dead[first:last]) + first for first, last in pairwise(bounds)]
+    live = [torch.from_numpy(np.flatnonzero(~dead[i:j]) + i).to(device) for i, j in pairwise(bounds)]
     batches = stream.batches(layer, device, seed)
     for _ in range(schedule.iterations):
         scores = (torch.cat(next(batches), 1) - centre) * scale
-        moments = (scores.T @ scores / len(scores)).cpu().numpy()
+        moments = scores.T @ scores / len(scores)
         for (a, b), descent in descents.items():
-            descent.step(moments[np.ix_(live[a], live[a])], moments[np.ix_(live[b], live[a])])
+            descent.step(moments[live[a][:, None], live[a]], moments[live[b][:, None], live[a]])
     return {pair: descent.layers() for pair, descent in descents.items()}

@@ -29,11 +29,15 @@ RETRIES = 3  # of a trial whose worker died
 
 @dataclass(frozen=True)
 class Trial:
-    """One call ``function(shared[data], **parameters)``; ``name`` is the path of its results within the sweep."""
+    """One call ``function(shared[data], **parameters)`` with one CPU, one thread, and ``gpus``.
+
+    ``name`` is the path of its results within the sweep.
+    """
 
     name: str
     data: str
     parameters: dict[str, Any]
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,8 @@ def run_trials(
     function: Callable[..., Frames],
     trials: Iterable[Trial],
     shared: Callable[[str], Any],
-    *,
-    gpus: int = 0,
 ) -> Outcome:
     """Run ``trials`` on the Ray cluster, but not those with results in ``folder``.
-
-    Each has one CPU, one thread, and ``gpus``.
 
     ``shared`` makes the object behind a trial's ``data``; each goes into the object store once. ``function`` must be
     importable by the workers. A ValueError of a trial is its result, other errors are tried again; neither ends the
@@ -74,7 +74,7 @@ def run_trials(
         progress.resume_at(len(trials) - len(missing))
         if missing:
             references = {data: ray.put(shared(data)) for data in dict.fromkeys(t.data for t in missing)}
-            failures = _tune(store, folder, function, missing, references, progress, gpus)
+            failures = _tune(store, folder, function, missing, references, progress)
     for trial in trials:
         if trial.name not in failures:
             error = store.read_json(f"{folder}/{trial.name}/done.json")["error"]
@@ -91,7 +91,6 @@ def _tune(
     trials: list[Trial],
     references: Mapping[str, ray.ObjectRef[Any]],
     progress: Progress,
-    gpus: int,
 ) -> dict[str, str]:
     """Run ``trials`` by Ray Tune; returns the errors of those that have no result in the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # four files and not five hundred for a hundred trials
@@ -101,7 +100,7 @@ def _tune(
     store.remove(scratch)
     trainable = tune.with_parameters(_trial, store=store, folder=folder, function=function, references=references)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1, "gpu": gpus}),
+        tune.with_resources(trainable, _resources),
         param_space={"trial": tune.grid_search([vars(trial) for trial in trials])},
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
@@ -122,6 +121,10 @@ def _tune(
         if result.error is not None and result.config is not None:
             failures[result.config["trial"]["name"]] = str(result.error).strip().splitlines()[-1]
     return failures
+
+
+def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory([{"CPU": 1, "GPU": config["trial"]["gpus"]}])
 
 
 def _trial(

@@ -156,9 +156,8 @@ def _solve_block(gram: Floats, right: Floats, alphas: Floats, tolerance: float, 
         k = 0
         for d in range(len(alphas)):
             alpha = alphas[d]
-            allowed = max(tolerance * min(alpha, 1.0), 1e-14)
             for _ in range(ROUNDS):
-                if _violation(gradient, w, alpha) <= allowed:
+                if _violation(gradient, w, alpha) <= allowed(tolerance, alpha):
                     break
                 _sweep(gram, gradient, w, alpha, everything)
                 active = np.flatnonzero(w)
@@ -172,6 +171,12 @@ def _solve_block(gram: Floats, right: Floats, alphas: Floats, tolerance: float, 
                 for q in range(k):
                     _subtract(gradient, w[units[q]], gram, units[q], 0, size)
             weights[d, c] = w
+
+
+@njit(cache=True, nogil=True)
+def allowed(tolerance: float, alpha: float) -> float:
+    """The largest violation of a KKT condition that a solution may have."""
+    return max(tolerance * min(alpha, 1.0), 1e-14)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

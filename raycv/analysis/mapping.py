@@ -31,10 +31,12 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from raycv.analysis.lasso import Problem, Progress, make_problem, solve_path
+from raycv.analysis import lasso, proximal
+from raycv.analysis.lasso import Problem, Progress, make_problem
 
 Floats = NDArray[np.float64]
 SIGNIFICANT = 1e-3  # a source unit is used where its weight is larger; the paper does not give its threshold
@@ -90,6 +92,7 @@ def lasso_path(
     decays: ArrayLike,
     *,
     tolerance: float = 1e-6,
+    device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> list[MappingLayer]:
     """The mapping layers of least penalised loss, one per decay in the order given.
@@ -101,6 +104,7 @@ def lasso_path(
 
     ``tolerance``: no KKT condition is violated by more than tolerance·min(α, 1), and no duality gap, in units of the
     target's variance, is much above it; a ConvergenceWarning says where rounding did not allow that.
+    ``device``: a GPU takes all target units at once (`raycv.analysis.proximal`), to the same tolerance.
     ``progress(done, targets)`` is called as blocks of target units are finished.
 
     A source correlation that rounding or quantisation left with negative eigenvalues belongs to no data, and its
@@ -119,7 +123,11 @@ def lasso_path(
     if not tolerance > 0:
         raise ValueError(f"tolerance is {tolerance}; it must be above 0, such as 1e-6")
     falling = np.unique(wanted[wanted > 0])[::-1]
-    path = solve_path(pair.problem, falling * pair.targets, tolerance, progress)
+    device, alphas = torch.device(device), falling * pair.targets
+    if device.type == "cpu":
+        path = lasso.solve_path(pair.problem, alphas, tolerance, progress)
+    else:
+        path = proximal.solve_path(pair.problem, alphas, tolerance, device, progress)
     solved = dict(zip(falling.tolist(), path, strict=True))
     if 0 in wanted:
         solved[0.0] = pair.problem.least_squares()
@@ -143,6 +151,7 @@ def find_decay(
     loss: float | None = None,
     threshold: float = SIGNIFICANT,
     tolerance: float = 1e-6,
+    device: torch.device | str = "cpu",
 ) -> MappingLayer:
     """The mapping layer that uses ``units_used`` source units a target on average, or has the ``loss``: its decay.
 
@@ -162,7 +171,7 @@ def find_decay(
         return layer.units_used(threshold) if loss is None else -layer.loss
 
     def layers(decays: Floats) -> list[MappingLayer]:
-        return lasso_path(source_correlation, cross_correlation, decays, tolerance=tolerance)
+        return lasso_path(source_correlation, cross_correlation, decays, tolerance=tolerance, device=device)
 
     goal = wanted if loss is None else -wanted
     highest = float(np.abs(pair.problem.right).max(initial=0.0)) / pair.targets  # at which every weight becomes 0

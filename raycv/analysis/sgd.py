@@ -12,7 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from raycv.analysis.mapping import MappingLayer, Pair, checked_decays
 
@@ -40,39 +42,40 @@ PUBLISHED = Schedule()
 class Descent:
     """The recursion for one pair of nets and several decays at once, from one start.
 
-    ``weights`` (D, S_b, S_a) float32, of live units. They start as N(0, initial_std²), scaled once so that the
-    predictions have the variance of the targets (as the published code did), drawn from ``seed``, the same for every
-    decay.
+    ``weights`` (D, S_b, S_a) float32 on ``device``, of live units. They start as N(0, initial_std²), scaled once so
+    that the predictions have the variance of the targets (as the published code did), drawn from ``seed``, the same
+    for every decay.
     """
 
-    def __init__(self, pair: Pair, decays: Floats, seed: int, schedule: Schedule) -> None:
+    def __init__(
+        self, pair: Pair, decays: Floats, seed: int, schedule: Schedule, device: torch.device | str = "cpu"
+    ) -> None:
         self.pair, self.decays, self.schedule, self.iteration = pair, decays, schedule, 0
-        self.penalties = decays.astype(np.float32)[:, None, None]
+        self.penalties = torch.from_numpy(decays.astype(np.float32)).to(device)[:, None, None]
         start = np.random.default_rng(seed).normal(0, schedule.initial_std, (pair.targets, len(pair.live_sources)))
         start = start[np.ix_(pair.live_targets, pair.live_sources)]
         variance = np.einsum("cj,cj->", start @ pair.problem.gram, start)
         if variance > 0:
             start *= np.sqrt(len(start) / variance)
-        self.weights = np.repeat(start.astype(np.float32)[None], len(decays), axis=0)
-        self.velocity, self.gradient = np.zeros_like(self.weights), np.empty_like(self.weights)
+        self.weights = torch.from_numpy(start.astype(np.float32)).to(device).repeat(len(decays), 1, 1)
+        self.velocity, self.gradient = torch.zeros_like(self.weights), torch.empty_like(self.weights)
 
-    def step(self, gram: NDArray[np.float32], right: NDArray[np.float32]) -> None:
+    @torch.inference_mode()
+    def step(self, gram: Tensor, right: Tensor) -> None:
         """One iteration on second moments of z-scores: ``gram`` (S_a, S_a) and ``right`` (S_b, S_a), of live units."""
         schedule, gradient = self.schedule, self.gradient
-        rate = np.float32(schedule.learning_rate * 0.5 ** (self.iteration // schedule.halve_every))
-        flat = self.weights.reshape(-1, len(gram))
-        np.matmul(flat, gram, out=gradient.reshape(flat.shape))
-        gradient -= right
-        gradient *= rate / np.float32(self.pair.targets)
-        gradient += rate * self.penalties * np.sign(self.weights)
-        self.velocity *= np.float32(schedule.momentum)
-        self.velocity -= gradient
-        self.weights += self.velocity
+        rate = schedule.learning_rate * 0.5 ** (self.iteration // schedule.halve_every)
+        flat = self.weights.view(-1, len(gram))
+        torch.mm(flat, gram, out=gradient.view(flat.shape))
+        gradient.sub_(right).mul_(rate / self.pair.targets)
+        gradient.add_(self.weights.sign().mul_(self.penalties), alpha=rate)
+        self.velocity.mul_(schedule.momentum).sub_(gradient)
+        self.weights.add_(self.velocity)
         self.iteration += 1
 
     def layers(self) -> list[MappingLayer]:
         """The mapping layers now, with what they achieve on the pair's correlations."""
-        pairs = zip(self.weights.astype(np.float64), self.decays.tolist(), strict=True)
+        pairs = zip(self.weights.cpu().double().numpy(), self.decays.tolist(), strict=True)
         return [self.pair.layer(weights, decay) for weights, decay in pairs]
 
 
@@ -83,16 +86,18 @@ def sgd_path(
     *,
     seed: int = 0,
     schedule: Schedule = PUBLISHED,
+    device: torch.device | str = "cpu",
 ) -> list[MappingLayer]:
     """What the paper's training expects to find, one mapping layer per decay in the order given.
 
     source_correlation (S_a, S_a), cross_correlation (S_a, S_b), dead units, results and errors raised are those of
     `raycv.analysis.mapping.lasso_path`; the duality gap says how far training stopped from the optimum. Single
-    precision, as in Caffe. Time: D · iterations products of (S_b, S_a) with (S_a, S_a).
+    precision, as in Caffe. Time: D · iterations products of (S_b, S_a) with (S_a, S_a),
+    on ``device``.
     """
     pair = Pair.of(source_correlation, cross_correlation)
-    descent = Descent(pair, checked_decays(decays), seed, schedule)
-    gram, right = pair.problem.gram.astype(np.float32), pair.problem.right.astype(np.float32)
+    descent = Descent(pair, checked_decays(decays), seed, schedule, device)
+    gram, right = (torch.from_numpy(m.astype(np.float32)).to(device) for m in (pair.problem.gram, pair.problem.right))
     for _ in range(schedule.iterations):
         descent.step(gram, right)
     return descent.layers()

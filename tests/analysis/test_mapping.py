@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -351,7 +352,8 @@ def test_a_decay_that_does_not_exist_is_refused() -> None:
         find_decay(gram, cross, loss=0.05)
     with pytest.raises(ValueError, match="units_used = 97 is reached by no decay"):
         find_decay(gram, cross, units_used=97)
-    for wrong in ({}, {"loss": 0.2, "units_used": 3.0}):
+    mistakes: list[dict[str, Any]] = [{}, {"loss": 0.2, "units_used": 3.0}]
+    for wrong in mistakes:
         with pytest.raises(ValueError, match="give either units_used or loss"):
             find_decay(gram, cross, **wrong)
 
