@@ -65,7 +65,7 @@ def head(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
     yield environment | {"RAY_API_SERVER_ADDRESS": address}
     os.killpg(process.pid, signal.SIGTERM)
     try:
-        process.wait(30)
+        process.wait(5)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -82,6 +82,7 @@ def submit(environment: dict[str, str], *entry: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_the_main_job_on_s3(head: dict[str, str], images: Path) -> None:
     """Streams its training images from S3, writes its results there, and pandas reads them."""
     data, run = (f"s3://{BUCKET}/{name}-{uuid.uuid4().hex[:8]}" for name in ("images", "run"))

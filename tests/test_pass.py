@@ -401,6 +401,7 @@ def driver(run: Path) -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_driver_takes_up_its_partials(
     run: Path, undisturbed: Path, driver: subprocess.Popen[str], capsys: pytest.CaptureFixture[str], ray_cluster: None
 ) -> None:
@@ -413,6 +414,7 @@ def test_a_killed_driver_takes_up_its_partials(
     assert not partials(run)  # tidied up
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_for_a_while_changes_nothing(
     template: Path, undisturbed: Path, s3_server: S3Server, ray_cluster: None
 ) -> None:
@@ -467,6 +469,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_a_lost_node_is_not_noticed_in_the_result(run: Path, undisturbed: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     done = subprocess.run(

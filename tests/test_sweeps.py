@@ -182,6 +182,7 @@ def test_one_letter_flags_have_one_dash_or_two() -> None:
         assert load(ClusterSweepConfig, arguments).k == (3, 4)
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_to_the_same_tables(swept: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     flags = ("--k", "5,9", "--thresholds", "0.2,0.3")

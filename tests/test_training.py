@@ -114,6 +114,7 @@ def first_checkpoint(run: Path) -> bool:
     return any(path.stat().st_size for path in run.glob("networks/training/*/checkpoint_manager_snapshot.json"))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_not_noticed_in_the_weights(
     finished: Path, images: Path, tmp_path: Path, ray_cluster: None
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_killed_worker_is_not_noticed_in_the_weights(
     assert epochs.tolist() == [[1, 2, 3], [1, 2, 3]]
 
 
+@pytest.mark.slow
 def test_a_killed_driver_resumes_at_its_last_epoch(
     finished: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_killed_driver_resumes_at_its_last_epoch(
     assert after["seconds"].iloc[0] == before["seconds"].iloc[0]
 
 
+@pytest.mark.slow
 def test_two_workers_share_each_network(images: Path, tmp_path: Path, ray_cluster: None) -> None:
     run = tmp_path / "run"
     flags = ("--seeds", "1,2", "--width", "6", "--epochs", "1", "--workers", "2")
@@ -191,6 +194,7 @@ def shuffled(state: dict[str, torch.Tensor], seed: int = 0) -> tuple[dict[str, t
     return result, orders
 
 
+@pytest.mark.slow
 def test_a_shuffled_copy_matches_perfectly(
     finished: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
 ) -> None:
