@@ -8,6 +8,7 @@ was last given (run.json), that over the defaults.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -188,6 +189,13 @@ class RunConfig(
 Config = TypeVar("Config", bound=StageConfig)
 
 
+class _Flags(CliSettingsSource[Any]):
+    """Flags whose help says how several values are written: int,... and not tuple[int,...]."""
+
+    def _metavar_format(self, obj: Any) -> str:
+        return re.sub(r"tuple\[(.+),\.\.\.\]", r"\1,...", super()._metavar_format(obj))
+
+
 def load(
     model: type[Config],
     arguments: Sequence[str],
@@ -216,7 +224,7 @@ def load(
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             # In this order pydantic-settings lets an earlier source win.
             return (
-                CliSettingsSource(settings_cls, cli_parse_args=list(arguments), cli_prog_name=command),
+                _Flags(settings_cls, cli_parse_args=list(arguments), cli_prog_name=command),
                 env_settings,
                 InitSettingsSource(settings_cls, file),
                 InitSettingsSource(settings_cls, kept),
