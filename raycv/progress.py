@@ -76,10 +76,11 @@ class Progress:
         self.last_line = time.monotonic()
         elapsed = max(self.last_line - self.start, 1e-9)
         rate = (self.done - self.first) / elapsed
+        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "time left unknown"
         if self.done >= self.total:
             left = f"done in {elapsed:,.0f} s"
         say(
             f"{self.title}: {self.done:,} of {self.total:,} {self.unit} ({100 * self.done / max(self.total, 1):.0f}%), "
-            f"{rate:,.0f} {self.unit}/s, {left}" + (f"  {note}" if note else "")
+            f"{speed} {self.unit}/s, {left}" + (f"  {note}" if note else "")
         )

@@ -54,7 +54,8 @@ class Statistics:
 
     def width(self, layer: str) -> int:
         """Units of the widest network in one layer."""
-        return max(len(patches.value) for patches in self.patches(layer))
+        with self.store.open_arrays(moments_path(self.folder, f"nets/{layer}", 0)) as arrays:
+            return int(arrays["moments/widths"].max())
 
     def patches(self, layer: str) -> list[TopPatches]:
         """The top patches of every network in one layer."""

@@ -71,6 +71,21 @@ def test_the_rows_are_those_of_direct_calls(swept: Path) -> None:
                 assert (found["weight"] != 0).all()
 
 
+def test_training_of_wide_layers_is_left_to_gpus(
+    tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr("raycv.mapping_sweep.WIDE", max(WIDTHS) - 1)
+    assert sweep(run, "--decays", "1e-3") == 0
+    said = capsys.readouterr().out
+    for layer in LAYERS:
+        assert f"left out {layer} by sgd: {max(WIDTHS)} units need a GPU, of which the cluster has none" in said
+    assert set(table(run, "mappings")["solver"]) == {"exact"}
+    assert set(RunStore(str(run)).read_json("run.json")["stages"]["sweep mapping"]["left_out"]) == {
+        f"{layer} by sgd" for layer in LAYERS
+    }
+
+
 def test_held_out_errors_are_above_fitted_ones_where_units_are_many(swept: Path) -> None:
     rows = table(swept, "mappings")
     dense = rows[(rows["solver"] == "exact") & (rows["decay"] == 0)]
