@@ -133,13 +133,9 @@ def cross_validate(
             f"every fold needs the moments of the other images: found {len(folds)} folds, {len(fits)} fits"
         )
     wanted = checked_decays(decays)
-    paths = [solver(*fit.correlations(), wanted) for fit in fits]
     variance = np.array([fold.target_variance for fold in folds])
-    return [
-        HeldOut(
-            float(decay),
-            np.array([fit.errors(path[i].weights, fold) for fit, fold, path in zip(fits, folds, paths, strict=True)]),
-            variance,
-        )
-        for i, decay in enumerate(wanted)
-    ]
+    errors = np.empty((len(wanted), *variance.shape))
+    for f, (fit, fold) in enumerate(zip(fits, folds, strict=True)):
+        for d, layer in enumerate(solver(*fit.correlations(), wanted)):
+            errors[d, f] = fit.errors(layer.weights, fold)
+    return [HeldOut(decay, of_decay, variance) for decay, of_decay in zip(wanted.tolist(), errors, strict=True)]
