@@ -204,8 +204,8 @@ def _cell(loss: float, units: float) -> str:
     if not math.isfinite(loss):
         return ""
     if not math.isfinite(units):
-        return f"{loss:.3f}"
-    return f"{loss:.3f} ({units:.1f})" if units < 100 else f"{loss:.3f} ({units:.0f})"
+        return f"{loss:z.3f}"
+    return f"{loss:z.3f} ({units:.1f})" if units < 100 else f"{loss:z.3f} ({units:.0f})"
 
 
 def _draw_table(axes: Axes, texts: list[list[str]], bold: list[list[bool]]) -> None:
@@ -239,7 +239,7 @@ def _caption(means: pd.DataFrame, mappings: pd.DataFrame) -> str:
         rows = exact.dropna(subset=column)
         if len(rows):
             least = {layer: float(rows.loc[rows["layer"] == layer, column].min()) for layer in _layers(rows)}
-            text += f" {name}: {ends(least, '.3f')}."
+            text += f" {name}: {ends(least, 'z.3f')}."
     return text
 
 
