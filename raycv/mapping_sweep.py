@@ -20,7 +20,7 @@ from raycv.analysis.sgd import sgd_path
 from raycv.collect.moments import Moments, covariance, mean, variance
 from raycv.config import MappingSweepConfig
 from raycv.progress import say
-from raycv.statistics import LayerStatistics, Statistics, correlations
+from raycv.statistics import LayerStatistics, correlations
 from raycv.store import RunStore
 from raycv.streamed import Stream, streamed_paths
 from raycv.sweeps import Frames, Trial, assemble, run_trials
@@ -54,17 +54,20 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     stream = Stream(store, tuple(checkpoints.stored(store)), found.source()) if "streamed" in solvers else None
     cluster.connect(store.uri)
     gpus = int(cluster.amount("GPU") > 0)
-    trained = found.layers if gpus else tuple(layer for layer in found.layers if found.width(layer) <= WIDE)
+    widths = {layer: found.width(layer) for layer in found.layers}
+    trained = [layer for layer in found.layers if gpus or widths[layer] <= WIDE]
     left_out = {
-        f"{layer} by {solver}": f"{found.width(layer):,} units need a GPU, of which the cluster has none"
+        f"{layer} by {solver}": f"{widths[layer]:,} units need a GPU, of which the cluster has none"
         for layer in found.layers
         for solver in solvers
         if solver != "exact" and layer not in trained
     }
+    names = [spec.name for spec in found.groups["nets"]]
     trials = []
     for layer in found.layers:
         on_matrices = [name for name in solvers if name == "exact" or (name == "sgd" and layer in trained)]
-        trials += _trials_of(found, layer, gpus, on_matrices, decays, sought)
+        about = {"layer": layer, "decays": decays, "solvers": on_matrices, "sought": sought}
+        trials += _trials_of(names, about, gpus if widths[layer] > WIDE else 0)
     outcome = run_trials(store, folder, STAGE, mappings_of_pair, trials, lambda layer: found.layer("nets", layer).folds)
     pairs = len(trials)
     if stream is not None:
@@ -99,31 +102,13 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         say(f"{STAGE}: {uri}")
 
 
-def _trials_of(
-    found: Statistics,
-    layer: str,
-    gpus: int,
-    solvers: Sequence[str],
-    decays: Sequence[float],
-    sought: dict[str, float | None],
-) -> list[Trial]:
-    """One for each ordered pair of networks, if there are ``solvers``."""
-    names = tuple(spec.name for spec in found.groups["nets"])
-    gpus = gpus if found.width(layer) > WIDE else 0
-    parameters = {
-        "layer": layer,
-        "decays": decays,
-        "solvers": solvers,
-        "sought": sought,
-        "device": "cuda" if gpus else "cpu",
-    }
-    return [
-        Trial(
-            f"{layer}/{names[a]}-{names[b]}", layer, {"a": a, "b": b, "names": (names[a], names[b])} | parameters, gpus
-        )
-        for a, b in permutations(range(len(names)), 2)
-        if solvers
-    ]
+def _trials_of(names: Sequence[str], about: dict[str, Any], gpus: int) -> list[Trial]:
+    """One for each ordered pair of networks, if there are solvers."""
+    trials = []
+    for a, b in permutations(range(len(names)), 2):
+        pair = {"a": a, "b": b, "names": (names[a], names[b]), "device": "cuda" if gpus else "cpu"}
+        trials.append(Trial(f"{about['layer']}/{names[a]}-{names[b]}", about["layer"], about | pair, gpus))
+    return trials if about["solvers"] else []
 
 
 def mappings_of_pair(

@@ -92,8 +92,7 @@ def sgd_path(
 
     source_correlation (S_a, S_a), cross_correlation (S_a, S_b), dead units, results and errors raised are those of
     `raycv.analysis.mapping.lasso_path`; the duality gap says how far training stopped from the optimum. Single
-    precision, as in Caffe. Time: D · iterations products of (S_b, S_a) with (S_a, S_a),
-    on ``device``.
+    precision, as in Caffe. Time: D · iterations products of (S_b, S_a) with (S_a, S_a), on ``device``.
     """
     pair = Pair.of(source_correlation, cross_correlation)
     descent = Descent(pair, checked_decays(decays), seed, schedule, device)
