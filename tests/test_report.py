@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image, PngImagePlugin
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -68,7 +69,9 @@ class Page:
 
     def turns_to(self, unit: str) -> None:
         """Wait until ``unit`` is chosen: the browser says later, and not at once, that the address changed."""
-        WebDriverWait(self.driver, 10).until(lambda _: self.chosen() == unit, f"{unit} is not chosen")
+        # While it changes, an element may be gone between being found and being read.
+        waiting = WebDriverWait(self.driver, 10, ignored_exceptions=[StaleElementReferenceException])
+        waiting.until(lambda _: self.chosen() == unit, f"{unit} is not chosen")
 
     def partners(self) -> dict[int, str]:
         """What is said of each unit that a matching chose."""
