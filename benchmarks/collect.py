@@ -15,15 +15,17 @@ import numpy as np
 import torch
 
 from benchmarks.machine import best, in_words
-from raycv import checkpoints
+from raycv.analysis.accumulator import Accumulator
+from raycv.analysis.moments import Moments, merge
 from raycv.cli import main as raycv
-from raycv.collect.accumulator import Accumulator
-from raycv.collect.collector import BATCH, Collector, Groups, untrained
-from raycv.collect.moments import Moments, merge
-from raycv.collect.reducer import to_arrays
-from raycv.data import EMBEDDED, open_source
-from raycv.networks import ALEXNET_LAYERS, NetworkSpec, build, preprocessing_of
-from raycv.store import RunStore
+from raycv.data.readers import EMBEDDED
+from raycv.data.sources import open_source
+from raycv.networks import checkpoints
+from raycv.networks.models import build, preprocessing_of
+from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
+from raycv.run.store import RunStore
+from raycv.stages.collect.collector import BATCH, Collector, Groups, untrained
+from raycv.stages.collect.reducer import to_arrays
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,43 @@
 """Which units of independently trained networks learned the same thing?
 
-An implementation of Li, Yosinski, Clune, Lipson & Hopcroft, "Convergent Learning: Do different neural
-networks learn the same representations?" (ICLR 2016) as a Ray application.
+An implementation of Li, Yosinski, Clune, Lipson & Hopcroft, "Convergent Learning: Do different neural networks learn
+the same representations?" (ICLR 2016) as a Ray application. The command line makes a run (`raycv run --run RUN`,
+`raycv --help`); from Python a run is read with `open_run`, which needs neither Ray nor PyTorch:
+
+    run = raycv.open_run("runs/first")          # or s3://bucket/prefix
+    run.table("alignment", layer="conv1")       # rows in pandas
+    run.correlation("conv1", "net1", "net2")    # a matrix of units x units
+
+The methods themselves are pure functions on NumPy arrays, in `raycv.analysis`. Every unit's best partner:
+
+>>> import numpy as np
+>>> from raycv.analysis.matching import semi_matching
+>>> from raycv.analysis.similarity import correlation
+>>> images = np.random.default_rng(0).standard_normal((500, 3))    # activations of three units of one network
+>>> other = images[:, [2, 0, 1]] + 0.1                             # the same units in another order in the other
+>>> semi_matching(correlation(images, other)).columns.tolist()
+[1, 2, 0]
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raycv.reading import Run, open_run
+
 __version__ = "0.1.0"
+__all__ = ["Run", "__version__", "open_run"]
+
+
+def __getattr__(name: str) -> Any:
+    """`open_run` and `Run` are imported when they are first used: the command line has no need of them."""
+    if name in ("Run", "open_run"):
+        from raycv import reading
+
+        return getattr(reading, name)
+    raise AttributeError(f"module 'raycv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), "Run", "open_run"]

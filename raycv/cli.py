@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from raycv import record, tables
+import raycv
 from raycv.config import (
     AlignConfig,
     ClusterSweepConfig,
@@ -21,39 +22,38 @@ from raycv.config import (
     TrainConfig,
     load,
 )
-from raycv.errors import UserError
+from raycv.errors import StageFailed, UserError
 from raycv.progress import say
-from raycv.store import RunStore
-
-Stage = Callable[[Any, RunStore], None]
+from raycv.run import record, schema
+from raycv.run.store import RunStore
 
 
 def _train(config: TrainConfig, store: RunStore) -> None:
-    from raycv.training import train
+    from raycv.stages.train.stage import train
 
     train(config, store)
 
 
 def _collect(config: CollectConfig, store: RunStore) -> None:
-    from raycv.collect.stage import collect
+    from raycv.stages.collect.stage import collect
 
     collect(config, store)
 
 
 def _align(config: AlignConfig, store: RunStore) -> None:
-    from raycv.align import align
+    from raycv.stages.align.stage import align
 
     align(config, store)
 
 
 def _sweep_clusters(config: ClusterSweepConfig, store: RunStore) -> None:
-    from raycv.cluster_sweep import sweep
+    from raycv.stages.clusters.stage import sweep
 
     sweep(config, store)
 
 
 def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
-    from raycv.mapping_sweep import sweep
+    from raycv.stages.mapping.stage import sweep
 
     if isinstance(config, RunConfig):  # the paper's training takes as long as everything else
         sweep(config, store, solvers=("exact",))
@@ -62,40 +62,54 @@ def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
 
 
 def _patches(config: PatchesConfig, store: RunStore) -> None:
-    from raycv.patches import patches
+    from raycv.stages.patches.stage import patches
 
     patches(config, store)
 
 
 def _figures(config: FiguresConfig, store: RunStore) -> None:
-    from raycv.pictures import figures
+    from raycv.stages.align.figures import plan as align
+    from raycv.stages.clusters.figures import plan as clusters
+    from raycv.stages.figures.stage import figures
+    from raycv.stages.mapping.figures import plan as mapping
+    from raycv.stages.patches.figures import plan as patches
+    from raycv.stages.train.figures import plan as train
 
-    figures(config, store)
+    figures(config, store, [room.plan for room in (train, align, mapping, clusters, patches)])
 
 
 def _report(config: ReportConfig, store: RunStore) -> None:
-    from raycv.report.stage import report
+    from raycv.stages.report.stage import report
 
     report(config, store)
 
 
+@dataclass(frozen=True)
+class Command:
+    """One command: its settings, what it does with them, and what that is in a few words."""
+
+    settings: type[StageConfig]
+    do: Callable[[Any, RunStore], None]
+    meaning: str
+
+
 # Stages import PyTorch and Ray when they run, so that --help and a wrong flag answer at once.
-STAGES: dict[str, tuple[type[StageConfig], Stage, str]] = {
-    "train": (TrainConfig, _train, "train the networks, or bring in trained ones"),
-    "collect": (CollectConfig, _collect, "one pass of the validation images through all networks"),
-    "align": (AlignConfig, _align, "correlations and matchings, from the statistics of the pass"),
-    "sweep mapping": (MappingSweepConfig, _sweep_mapping, "units predicted from a few of another network's"),
-    "sweep clusters": (ClusterSweepConfig, _sweep_clusters, "spectral clusters of two networks' units, for several k"),
-    "patches": (PatchesConfig, _patches, "pictures of what the units see and what drives them"),
-    "figures": (FiguresConfig, _figures, "draw the figures, from the tables"),
-    "report": (ReportConfig, _report, "write one HTML file to look at, from tables and figures"),
+STAGES = {
+    "train": Command(TrainConfig, _train, "train the networks, or bring in trained ones"),
+    "collect": Command(CollectConfig, _collect, "pass the validation images once through all networks"),
+    "align": Command(AlignConfig, _align, "correlate and match units, from what collect has left"),
+    "sweep mapping": Command(MappingSweepConfig, _sweep_mapping, "predict units from a few of another network's"),
+    "sweep clusters": Command(ClusterSweepConfig, _sweep_clusters, "cluster two networks' units, for several k"),
+    "patches": Command(PatchesConfig, _patches, "cut out what each unit responds to most, and why"),
+    "figures": Command(FiguresConfig, _figures, "draw the paper's figures from the tables"),
+    "report": Command(ReportConfig, _report, "write one HTML file to look at"),
 }
 
 
 def _run(config: RunConfig, store: RunStore) -> None:
     began = time.time()
-    for _, stage, _ in STAGES.values():
-        stage(config, store)
+    for stage in STAGES.values():
+        stage.do(config, store)
     written = record.read(store)["stages"]
     spent = {
         f"{stage} {what}" if what != stage else stage: seconds
@@ -117,58 +131,72 @@ def _run(config: RunConfig, store: RunStore) -> None:
     say(f"report: {store.locate('report.html')}")
 
 
-COMMANDS: dict[str, tuple[type[StageConfig], Stage, str]] = {
-    "run": (RunConfig, _run, "all stages in order"),
-    **STAGES,
-}
+COMMANDS = {"run": Command(RunConfig, _run, "all stages in order"), **STAGES}
 
 
 def _usage() -> str:
     lines = ["usage: raycv COMMAND [--run RUN] [flags]", "", "commands:"]
-    lines += [f"  {name:<16}{meaning}" for name, (_, _, meaning) in COMMANDS.items()]
-    lines += [f"  {'tables':<16}what every table and column means", ""]
-    lines += ["`raycv COMMAND --help` lists the flags. Every flag is also a key of a YAML file (--config FILE) and an"]
-    lines += ["environment variable (RAYCV_...)."]
+    lines += [f"  {name:<16}{command.meaning}" for name, command in COMMANDS.items()]
+    lines += [f"  {'tables':<16}print what every table and column means", ""]
+    lines += [
+        "`raycv COMMAND --help` lists the flags, `raycv --version` prints the version. Every flag is also a key of a"
+    ]
+    lines += ["YAML file (--config FILE) and an environment variable (RAYCV_...)."]
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, or 2 for a mistake a user can mend."""
+    """Run one command; returns the exit code.
+
+    0: done; 1: a stage could not do all its work, and goes on with the same command; 2: a mistake that a user can
+    mend; 130: stopped.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = 2 if given[:1] == ["sweep"] else 1
     command, rest = " ".join(given[:words]), given[words:]
     if command in ("", "-h", "--help"):
         say(_usage())
         return 0 if command else 2
+    if command == "--version":
+        say(f"raycv {raycv.__version__}")
+        return 0
     if command == "tables":
-        say(tables.describe())
+        say(schema.describe())
         return 0
     try:
-        if command not in COMMANDS:
-            raise UserError(f"There is no command {command!r}; choose one of {', '.join(COMMANDS)}, tables.")
-        model, stage, _ = COMMANDS[command]
-        # The run named by the flags may remember its settings; they stand in for flags not given.
-        named = load(StageConfig, _only(rest, "--run", "--config"), command=f"raycv {command}")
-        store = RunStore(named.run)
-        config = load(model, rest, record.read(store)["config"], command=f"raycv {command}")
-        stage(config, store)
+        _do(command, rest)
     except UserError as error:
         print(f"raycv: {error}", file=sys.stderr, flush=True)
         return 2
+    except StageFailed as error:
+        print(f"raycv: {error}", file=sys.stderr, flush=True)
+        return 1
     except KeyboardInterrupt:
         print("raycv: stopped; the same command goes on from here", file=sys.stderr, flush=True)
         return 130
     return 0
 
 
+def _do(command: str, flags: Sequence[str]) -> None:
+    """Run ``command`` with the settings of its ``flags`` and of what the run remembers."""
+    if command not in COMMANDS:
+        raise UserError(f"There is no command {command!r}; choose one of {', '.join(COMMANDS)}, tables.")
+    # The run named by the flags may remember its settings; they stand in for flags not given.
+    named = load(StageConfig, _only(flags, "--run", "--config"), command=f"raycv {command}")
+    store = RunStore(named.run)
+    chosen = COMMANDS[command]
+    config = load(chosen.settings, flags, record.read(store)["config"], command=f"raycv {command}")
+    chosen.do(config, store)
+
+
 def _only(arguments: Sequence[str], *flags: str) -> list[str]:
     """The given flags and their values, without the others."""
     kept: list[str] = []
-    for here, after in zip(arguments, [*arguments[1:], ""], strict=True):
-        if here in flags:
-            kept += [here, after]
-        elif here.startswith(tuple(f"{flag}=" for flag in flags)):
-            kept.append(here)
+    for place, argument in enumerate(arguments):
+        if argument in flags:
+            kept += arguments[place : place + 2]
+        elif argument.startswith(tuple(f"{flag}=" for flag in flags)):
+            kept.append(argument)
     return kept
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -18,15 +19,31 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
-    InitSettingsSource,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
 from raycv.errors import UserError
+from raycv.networks.spec import WIDTHS
+from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, THRESHOLD, UNITS_USED
 
 Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What training takes where the settings do not say."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str
+
+
+SMALL = Hyperparameters(epochs=12, batch_size=64, learning_rate=0.05, schedule="one-cycle")  # small-alexnet
+PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule="step")  # Caffe's reference network
 
 
 class StageConfig(BaseSettings):
@@ -44,6 +61,17 @@ class StageConfig(BaseSettings):
 
     run: str = Field("runs/default", description="the run's folder: a local path or s3://bucket/prefix")
     config: str | None = Field(None, description="a YAML file with any of these settings")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` has gathered: made by itself, a model takes its defaults and nothing of the environment."""
+        return (init_settings,)
 
 
 class DataConfig(StageConfig):
@@ -77,7 +105,8 @@ class TrainConfig(DataConfig, ComputeConfig):
     )
     width: tuple[Positive, ...] | None = Field(
         None,
-        description="conv1 units of an AlexNet; one for all networks or one for each (default 18; alexnet: 96)",
+        description="conv1 units of an AlexNet; one for all networks or one for each "
+        f"(default {WIDTHS['small-alexnet']}; alexnet: {WIDTHS['alexnet']})",
     )
     layers: tuple[str, ...] | None = Field(
         None, description="layers to compare, as module paths; conv1 to fc8 for the AlexNets"
@@ -86,14 +115,19 @@ class TrainConfig(DataConfig, ComputeConfig):
         (),
         description="bring in these trained networks (.safetensors or PyTorch state dicts) instead of training",
     )
-    epochs: Positive | None = Field(None, description="passes over the training images (default 12; paper's: 90)")
-    batch_size: Positive | None = Field(None, description="images per step (default 64; paper's: 256)")
+    epochs: Positive | None = Field(
+        None, description=f"passes over the training images (default {SMALL.epochs}; alexnet: {PAPERS.epochs})"
+    )
+    batch_size: Positive | None = Field(
+        None, description=f"images per step (default {SMALL.batch_size}; alexnet: {PAPERS.batch_size})"
+    )
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="the highest learning rate (default 0.05; paper's: 0.01)"
+        None, description=f"the highest learning rate (default {SMALL.learning_rate}; alexnet: {PAPERS.learning_rate})"
     )
     schedule: Literal["one-cycle", "step"] | None = Field(
         None,
-        description="of the learning rate (default one-cycle; paper's: step, a tenth every 20 epochs of 90)",
+        description=f"of the learning rate (default {SMALL.schedule}; alexnet: {PAPERS.schedule}, which "
+        "divides it by ten after each 20 of 90 epochs)",
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="of the gradient")
     weight_decay: Annotated[float, Field(ge=0)] = Field(5e-4, description="L2 penalty on weights, not on biases")
@@ -145,10 +179,14 @@ class ClusterSweepConfig(StageConfig):
     """`raycv sweep clusters`: spectral clusters of both networks' units, for several k and thresholds."""
 
     k: tuple[Positive, ...] = Field(
-        (), description="numbers of clusters beside the eigengap's and the paper's (40 in the first layer, else 100)"
+        (),
+        description="numbers of clusters beside the eigengap's and the paper's "
+        f"({CLUSTERS_FIRST} in the first layer, {CLUSTERS} in others)",
     )
     thresholds: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
-        (0.2,), min_length=1, description="correlations up to it make no edge (default 0.2, the paper's in S.3.4)"
+        (THRESHOLD,),
+        min_length=1,
+        description=f"correlations up to it make no edge (default {THRESHOLD}, the paper's in S.3.4)",
     )
 
 
@@ -156,7 +194,7 @@ class MappingSweepConfig(StageConfig):
     """`raycv sweep mapping`: units of one network predicted from a few units of another, for several L1 penalties."""
 
     decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        (0.0, 1e-5, 1e-4, 1e-3, 10**-2.6, 1e-2, 1e-1),
+        DECAYS,
         min_length=1,
         description="the paper's weight decays (default its Table 1: 0, 1e-5, 1e-4, 1e-3, 10^-2.6, 1e-2, 1e-1)",
     )
@@ -166,7 +204,9 @@ class MappingSweepConfig(StageConfig):
         "networks' activations, slow); exact and sgd if not given, in `raycv run` exact alone",
     )
     units_used: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="also find the decay at which a unit is predicted by so many on average (the paper's: 4.7)"
+        None,
+        description="also find the decay at which a unit is predicted by this many on average "
+        f"(the paper: {UNITS_USED})",
     )
     loss: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
         None, description="also find the decay with this loss (0.5 predicts nothing)"
@@ -211,34 +251,14 @@ def load(
     arguments = [a[1:] if a.startswith("--") and len(a.split("=")[0]) == 3 else a for a in arguments]
     file = _yaml_settings(model, arguments)
     kept = {key: value for key, value in (stored or {}).items() if key in model.model_fields}
-
-    class Sourced(model):  # type: ignore[valid-type, misc]
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            # In this order pydantic-settings lets an earlier source win.
-            return (
-                _Flags(settings_cls, cli_parse_args=list(arguments), cli_prog_name=command),
-                env_settings,
-                InitSettingsSource(settings_cls, file),
-                InitSettingsSource(settings_cls, kept),
-            )
-
-    Sourced.__doc__ = model.__doc__
     try:
-        found = Sourced()
+        flags = _Flags(model, cli_parse_args=list(arguments), cli_prog_name=command)()
+        return model(**{**kept, **file, **EnvSettingsSource(model)(), **flags})
     except ValidationError as error:
         raise UserError(_sentence(error, model)) from None
     except SettingsError as error:
         reason = str(error).removeprefix("error parsing CLI: ")
         raise UserError(f"{command}: {reason}; `{command} --help` lists the flags.") from None
-    return model.model_construct(_fields_set=found.model_fields_set, **dict(found))
 
 
 def _yaml_settings(model: type[StageConfig], arguments: Sequence[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Progress:
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.first = 0, 0
+        self.next = ""
         self.told = -1  # done when the last line was printed
         self.start = self.last_line = time.monotonic()
         self.bar = (
@@ -63,6 +64,15 @@ class Progress:
             self.bar.refresh()
         elif time.monotonic() - self.last_line >= LINE_EVERY:
             self._line(note)
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """``units`` more are done."""
+        self.update(self.done + units, note or self.next)
+
+    def note_next(self, text: str) -> None:
+        """What is worked on from now on, in a few words."""
+        self.next = text
+        self.update(self.done, text)
 
     def note(self, text: str) -> None:
         """A line of its own, above the bar."""

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-TARGET = Path(__file__).parent.parent / "raycv" / "cifar10"
+TARGET = Path(__file__).parent.parent / "raycv" / "data" / "cifar10"
 
 
 def webp(encoded: bytes) -> bytes:

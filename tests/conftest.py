@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import raycv
-from tests.s3_server import S3Server
+from tests.support.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first rows of the shipped images, as a user's own Parquet."""
     folder = tmp_path_factory.mktemp("images")
-    shipped = Path(raycv.__file__).parent / "cifar10"
+    shipped = Path(raycv.__file__).parent / "data" / "cifar10"
     for split, rows in (("train", 640), ("validation", 160)):
         table = pq.read_table(shipped / f"{split}-00000-of-00001.parquet").slice(0, rows)
         pq.write_table(table, folder / f"{split}.parquet", row_group_size=100)

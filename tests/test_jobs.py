@@ -18,8 +18,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from raycv.store import RunStore
-from tests.s3_server import BUCKET, SECRET, S3Server
+from raycv.run.store import RunStore
+from tests.support.s3_server import BUCKET, SECRET, S3Server
 
 ROOT = Path(__file__).parent.parent
 RAY = Path(sys.executable).parent / "ray"

@@ -15,14 +15,14 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from raycv import tables
-from raycv.align import match
-from raycv.cluster_sweep import clusterings_of_pair
-from raycv.collect.accumulator import Accumulator
-from raycv.figures.table1 import SPARSE, optimiser_shares
-from raycv.mapping_sweep import mappings_of_pair
-from raycv.statistics import LayerStatistics, correlations
-from raycv.store import RunStore
+from raycv.analysis.accumulator import Accumulator
+from raycv.analysis.folds import LayerStatistics, correlations
+from raycv.run import tables
+from raycv.run.store import RunStore
+from raycv.stages.align.stage import match
+from raycv.stages.clusters.stage import clusterings_of_pair
+from raycv.stages.mapping.figures.table1 import SPARSE, optimiser_shares
+from raycv.stages.mapping.stage import mappings_of_pair
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from raycv.analysis.arrays import Floats, Ints
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
+from raycv.analysis.arrays import Floats
 from raycv.analysis.mapping import MappingLayer, checked_decays, lasso_path, mean
 from raycv.analysis.similarity import Interval
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

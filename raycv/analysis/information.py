@@ -25,6 +25,8 @@ from numba import njit
 
 from raycv.analysis.histograms import MAX_BINS, Codes, joint_histograms
 
+BIN_MASS = 0.05  # of the marginal, in each percentile bin (paper, footnote 8)
+BINS = round(1 / BIN_MASS) + 1  # the percentile bins and the special one
 UNITS_AT_ONCE = 64  # units sorted or coded together
 # Units on a side of a tile of pairs. A CPU tile's codes and counts (7 MB of 21 bins) stay in cache; a GPU
 # wants large products (115 MB of counts).
@@ -48,7 +50,7 @@ class MutualInformation(NamedTuple):
 
 
 def mutual_information(
-    samples_a: np.ndarray, samples_b: np.ndarray, *, bin_mass: float = 0.05, zero: float = 1e-6
+    samples_a: np.ndarray, samples_b: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 1e-6
 ) -> np.ndarray:
     """Mutual information (S_a, S_b) in nats of every unit of a with every unit of b (paper, section 3.2).
 
@@ -60,7 +62,7 @@ def mutual_information(
 
 
 def estimate_information(
-    samples_a: np.ndarray, samples_b: np.ndarray, *, bin_mass: float = 0.05, zero: float = 1e-6
+    samples_a: np.ndarray, samples_b: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 1e-6
 ) -> MutualInformation:
     """As `mutual_information`, with the Miller–Madow corrected value beside the plain one.
 
@@ -76,7 +78,7 @@ def estimate_information(
     return pairwise_information(codes_a, codes_b, _percentile_bins(bin_mass) + 1)
 
 
-def bin_edges(samples: np.ndarray, *, bin_mass: float = 0.05, zero: float = 1e-6) -> np.ndarray:
+def bin_edges(samples: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 1e-6) -> np.ndarray:
     """Upper edges (S, 1/bin_mass) float64 of all bins but the last, ascending, for samples (samples, S).
 
     Bins are open below and closed above. The first is the special bin (-inf, zero]. Percentile edge m is the

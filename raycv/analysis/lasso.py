@@ -29,8 +29,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.linalg import eigh, lapack
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from raycv.analysis.arrays import Floats, Ints
+
 Progress = Callable[[int, int], None]  # called with the targets done and all targets
 
 TARGETS_AT_ONCE = 16

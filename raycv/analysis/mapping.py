@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,9 +37,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from raycv.analysis import lasso, proximal
+from raycv.analysis.arrays import Floats
+from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.lasso import Problem, Progress, make_problem
 
-Floats = NDArray[np.float64]
 SIGNIFICANT = 1e-3  # a source unit is used where its weight is larger; the paper does not give its threshold
 
 
@@ -132,15 +134,19 @@ def lasso_path(
     if 0 in wanted:
         solved[0.0] = pair.problem.least_squares()
     layers = {decay: pair.layer(weights, decay) for decay, weights in solved.items()}
-    worst = max(layers.values(), key=lambda layer: layer.duality_gap, default=None)
+    _warn_of_gaps(layers.values(), tolerance)
+    return [layers[decay] for decay in wanted.tolist()]
+
+
+def _warn_of_gaps(layers: Iterable[MappingLayer], tolerance: float) -> None:
+    worst = max(layers, key=lambda layer: layer.duality_gap, default=None)
     if worst is not None and worst.duality_gap > 2 * tolerance:
         warnings.warn(
             f"the mapping layer of decay {worst.decay:g} has a duality gap of {worst.duality_gap:.1e}, above the "
             f"tolerance {tolerance:g}: the source units are too nearly dependent for this decay, take a larger one",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return [layers[decay] for decay in wanted.tolist()]
 
 
 def find_decay(
@@ -159,7 +165,7 @@ def find_decay(
     decays to a part in 10⁶ allow; the number of units falls in steps, and not always, so that the decay is one where
     it crosses the number wanted, the closer side of the step.
 
-    Raises ValueError unless one of the two is given, and for a number that no decay reaches.
+    Raises ValueError unless one of the two is given, Infeasible for a number that no decay reaches.
     """
     if (units_used is None) == (loss is None):
         raise ValueError("give either units_used or loss, the one that the mapping layer shall have")
@@ -178,7 +184,7 @@ def find_decay(
     dense, *bracket, empty = layers(np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 13) * (highest or 1.0)]))
     if not falling(dense) >= goal >= falling(empty):
         ends = sorted((abs(falling(dense)), abs(falling(empty))))
-        raise ValueError(f"{what} = {wanted:g} is reached by no decay: from {ends[0]:.6g} to {ends[1]:.6g} is possible")
+        raise Infeasible(f"{what} = {wanted:g} is reached by no decay: from {ends[0]:.6g} to {ends[1]:.6g} is possible")
     candidates = [dense, *bracket, empty]
     while True:
         values = [falling(layer) for layer in candidates]

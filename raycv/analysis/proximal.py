@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softshrink
 
 from raycv.analysis import lasso
+from raycv.analysis.arrays import Floats
 from raycv.analysis.lasso import Problem, Progress
-
-Floats = NDArray[np.float64]
 
 STEPS = 20_000  # for one α, at most
 CHECKED_EVERY = 20  # steps

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from raycv.analysis.arrays import Floats
 from raycv.analysis.mapping import MappingLayer, Pair, checked_decays
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ What happens at the edges of that definition:
   counts the clusters of the units that have an edge.
 - A graph in c connected pieces has the eigenvalue 0 c times. Every basis of those c eigenvectors gives the
   same distances between rows, so any k >= c is well defined. For k < c a choice of eigenvectors, and with it
-  the clusters, would be arbitrary: ValueError.
+  the clusters, would be arbitrary: Infeasible.
 - Where the k-th and the next eigenvalue are equal (exactly symmetric graphs) the embedding is arbitrary in
   the same way, but it is the same at every call.
 
@@ -33,6 +33,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from raycv.analysis.clusters import ClusterMetrics, check_nets, cluster_metrics, stability
 from raycv.analysis.graphs import similarity_graph
+from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.kmeans import kmeans
 
 DENSE_UP_TO = 4096  # units; above, Lanczos iterations beat the reduction to tridiagonal form
@@ -110,8 +111,8 @@ def spectral_clusters(
     ``sklearn.cluster.SpectralClustering`` does, in place of the paper's L. The answer depends on the
     arguments alone, ``seed`` included.
 
-    Raises ValueError for a malformed matrix (see ``similarity_graph``), for ``n_source`` out of range, for a
-    threshold that leaves no edge, and for k not from the number of connected pieces to that of units with an
+    Raises ValueError for a malformed matrix (see ``similarity_graph``) and for ``n_source`` out of range, Infeasible
+    for a threshold that leaves no edge and for k not from the number of connected pieces to that of units with an
     edge.
     """
     check_nets(len(correlation), n_source)
@@ -129,7 +130,7 @@ def spectral_clusters(
 def allowed_k(correlation: NDArray[np.floating], threshold: float = 0.0) -> tuple[int, int]:
     """The smallest and the largest k that the graph allows: its connected pieces and its units with an edge.
 
-    Raises ValueError for a malformed matrix (see ``similarity_graph``) and for a threshold that leaves no edge.
+    Raises ValueError for a malformed matrix (see ``similarity_graph``), Infeasible for a threshold that leaves no edge.
     """
     graph = _connected_graph(correlation, threshold)
     return graph.pieces, len(graph.units)
@@ -149,7 +150,7 @@ def sweep_clusters(
     """``spectral_clusters`` for every k of ``ks``, in that order, from one eigendecomposition.
 
     ``ks`` None takes every k of ``k_range`` that the graph allows, possibly none. A None in ``ks`` is the k that
-    ``spectral_clusters`` chooses. A k that the graph does not allow is a ValueError before anything is computed.
+    ``spectral_clusters`` chooses. Raises Infeasible for a k that the graph does not allow, before anything is computed.
     """
     check_nets(len(correlation), n_source)
     graph = _connected_graph(correlation, threshold)
@@ -205,7 +206,7 @@ def _connected_graph(correlation: NDArray[np.floating], threshold: float) -> _Gr
     by_degree = np.argsort(degree, kind="stable")
     units = by_degree[degree[by_degree] > 0]
     if not len(units):
-        raise ValueError(
+        raise Infeasible(
             f"no correlation between two of the {len(weights)} units is above the threshold {threshold}: "
             "choose a lower threshold"
         )
@@ -216,7 +217,7 @@ def _connected_graph(correlation: NDArray[np.floating], threshold: float) -> _Gr
 
 def _check_k(k: int, graph: _Graph) -> None:
     if not graph.pieces <= k <= len(graph.units):
-        raise ValueError(
+        raise Infeasible(
             f"k must be from {graph.pieces}, the connected pieces of the graph, to {len(graph.units)}, "
             f"its units with an edge, got {k}: choose k in that range or another threshold"
         )

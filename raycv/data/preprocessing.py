@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
+
+if TYPE_CHECKING:  # reading a run needs the description alone, and importing PyTorch takes seconds
+    import torch
+    from torch import Tensor
 
 Channels = tuple[float, float, float]
 
@@ -34,6 +38,8 @@ class Preprocessing(BaseModel):
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """As ``evaluation``, with crop and mirror drawn for each image from ``generator`` (a CPU generator)."""
+        import torch
+
         count, device = len(images), images.device
         room = self.resize + 2 * self.pad - self.crop
         corners = torch.randint(0, room + 1, (2, count, 1), generator=generator) - self.pad
@@ -55,6 +61,8 @@ class Preprocessing(BaseModel):
         return positions.clamp(0, self.resize - 1)
 
     def _normalised(self, images: Tensor) -> Tensor:
+        import torch
+
         mean = torch.tensor(self.mean, device=images.device)
         scale = 1 / torch.tensor(self.std, device=images.device)
         return (images.float() - mean).mul_(scale)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raycv.errors import UserError
-from raycv.store import filesystem, reaching
+from raycv.run.filesystem import filesystem, reaching
 
 EMBEDDED = "cifar10-subset"
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev", "test")}
@@ -73,7 +73,7 @@ def of_split(paths: Iterable[str], split: str, named_by: Callable[[str], str] = 
 def located(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system and path behind ``uri``; the embedded subset is that of the package this process runs."""
     if uri.partition("/")[0] == EMBEDDED:
-        uri = str(Path(__file__).parent.parent / "cifar10") + uri[len(EMBEDDED) :]
+        uri = str(Path(__file__).parent / "cifar10") + uri[len(EMBEDDED) :]
     return filesystem(uri)
 
 

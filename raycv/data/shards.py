@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raycv.analysis.splitmix import GOLDEN, mixed
 from raycv.errors import UserError
 
 LARGEST_BLOCK = 64
@@ -33,7 +34,7 @@ def shards(images: int, *, folds: int, shard_size: int) -> list[Shard]:
         )
     block = max(1, min(LARGEST_BLOCK, images // (LARGEST_BLOCK * folds)))
     starts = np.arange(0, images, block, dtype=np.int64)
-    shuffled = starts[np.argsort(_hash(starts), kind="stable")]
+    shuffled = starts[np.argsort(mixed(starts.astype(np.uint64) + GOLDEN), kind="stable")]
     order = (shuffled[:, None] + np.arange(block)).ravel()
     order = order[order < images]
     result: list[Shard] = []
@@ -41,11 +42,3 @@ def shards(images: int, *, folds: int, shard_size: int) -> list[Shard]:
         for start in range(0, len(members), shard_size):
             result.append(Shard(len(result), fold, np.sort(members[start : start + shard_size])))
     return result
-
-
-def _hash(numbers: np.ndarray) -> np.ndarray:
-    """SplitMix64 (Steele, Lea & Flood, 2014): an order that no library version can change."""
-    z = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

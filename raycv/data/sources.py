@@ -27,8 +27,8 @@ from raycv.data.readers import (
     open_parquet,
 )
 from raycv.errors import UserError
-from raycv.record import fingerprint
-from raycv.store import filesystem
+from raycv.run.filesystem import filesystem
+from raycv.run.fingerprint import fingerprint
 
 Split = Literal["train", "validation"]
 

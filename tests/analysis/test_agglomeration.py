@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,9 +12,9 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from raycv.analysis.agglomeration import Agglomeration, agglomerate
+from tests.support.activations import PUBLISHED
 
 Floats = NDArray[np.float64]
-DATA = Path(__file__).parent.parent / "data"  # published by the paper's authors
 
 
 def matrix_b(weights: Floats, reverse: Floats | None = None) -> Floats:
@@ -113,7 +111,7 @@ def test_cuts_follow_the_merges_and_leaf_order_is_scipys(seed: int) -> None:
 
 @pytest.mark.parametrize("decay", ["1e-2.6", "1e-3"])
 def test_published_conv1_is_merged_as_scipy_merges_it(decay: str) -> None:
-    weights = np.load(DATA / f"mapping_conv1_decay{decay}.npy").astype(np.float64)
+    weights = np.load(PUBLISHED / f"mapping_conv1_decay{decay}.npy").astype(np.float64)
     ours = agglomerate(weights)
     theirs = linkage(squareform(10 - matrix_b(weights), checks=False), "average")
     unique = int((ours.merges[:, 2] > 1e-6).sum())

@@ -8,10 +8,11 @@ from scipy.stats import ttest_1samp
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
+from raycv.analysis.arrays import Floats
 from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import sgd_path
-from tests.analysis.test_mapping import Floats, nets
+from tests.support.activations import nets
 
 DECAYS = [0.0, 1e-3, 1e-2]
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raycv.analysis import lasso, proximal
+from raycv.analysis.arrays import Floats
 from raycv.analysis.lasso import Problem, make_problem
-from tests.analysis.test_mapping import Floats, conv1, correlations, nets
+from tests.support.activations import conv1, correlations, nets
 
 CPU = torch.device("cpu")
 ALPHAS = np.array([0.3, 0.1, 0.02, 1e-3])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from raycv.analysis.arrays import Floats
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import Schedule, sgd_path
-from tests.analysis.test_mapping import Floats, conv1, correlations, nets
+from tests.support.activations import conv1, correlations, nets
 
 SHORT = Schedule(iterations=300, learning_rate=0.02, halve_every=100, momentum=0.9)
 

@@ -1,0 +1,166 @@
+"""Adding activations to joint moments: float32 products of blocks of samples, summed in float64.
+
+On a CPU a block of samples is read once, by a kernel that shifts it, takes its sums and extremes, and leaves it side by
+side with the other networks' in a buffer that fits the cache, from which the products read it. The work is then that of
+the upper strips of one float32 product XᵀX and little more (`benchmarks/README.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raycv.analysis.moments import Moments, offsets
+
+# A float32 product of more samples than this loses digits before it is added up in float64; narrow products most,
+# because matrix libraries add those up one by one.
+ROWS_PER_PRODUCT = 1024
+ROWS_PER_NARROW_PRODUCT = 256
+NARROW = 64  # stacked units
+FEW = 128  # stacked units up to which one call for many whole products beats one for each strip of one
+IN_CACHE = 2**18  # entries of a block of shifted samples
+AT_ONCE = 2**27  # entries of all products that a GPU computes at once
+
+
+class Accumulator:
+    """Adds samples to joint moments on one device. Products in float32, sums of products in float64."""
+
+    def __init__(self, widths: Sequence[int], pilot: np.ndarray, device: torch.device) -> None:
+        self.widths, self.bounds, self.device = list(widths), offsets(widths), device
+        units = self.bounds[-1]
+        self.step = ROWS_PER_PRODUCT if units >= NARROW else ROWS_PER_NARROW_PRODUCT
+        self.pilot = torch.from_numpy(pilot).to(device)
+        self.count = 0
+        self.total = torch.zeros(units, dtype=torch.float64, device=device)
+        self.minimum = torch.full((units,), torch.inf, device=device)
+        self.maximum = torch.full((units,), -torch.inf, device=device)
+        self.active = torch.zeros(units, dtype=torch.int64, device=device)
+        self.gram = [
+            torch.zeros(width, units - start, dtype=torch.float64, device=device)
+            for width, start in zip(self.widths, self.bounds, strict=False)
+        ]
+        # Buffers of the way on a CPU: a block of shifted samples, and the products of its pieces of ``step`` samples.
+        pieces = max(1, IN_CACHE // (self.step * units)) if units <= FEW else 1
+        entries = pieces * units**2 if units <= FEW else max(strip.numel() for strip in self.gram)
+        on_cpu = device.type == "cpu"
+        self.shifted = torch.empty(pieces * self.step if on_cpu else 0, units)
+        self.products = torch.empty(entries if on_cpu else 0)
+
+    def add(self, activations: Sequence[Tensor]) -> None:
+        """Add the same samples of every network: one (samples, S_n) tensor per network, in network order."""
+        if self.device.type == "cpu":
+            self._add_on_cpu([values.numpy() for values in activations])
+        else:
+            self._add_on_gpu(activations)
+        self.count += len(activations[0])
+
+    def is_finite(self) -> bool:
+        """Whether every activation added was finite."""
+        return bool(torch.isfinite(self.total).all())
+
+    def _add_on_cpu(self, activations: Sequence[np.ndarray]) -> None:
+        pilot, shifted, total = self.pilot.numpy(), self.shifted.numpy(), self.total.numpy()
+        minimum, maximum, active = self.minimum.numpy(), self.maximum.numpy(), self.active.numpy()
+        for start in range(0, len(activations[0]), len(shifted)):
+            rows = min(len(shifted), len(activations[0]) - start)
+            for values, first in zip(activations, self.bounds, strict=False):
+                _shift(values[start : start + rows], first, pilot, shifted, total, minimum, maximum, active)
+            if shifted.shape[1] > FEW:
+                self._multiply_strips(self.shifted[:rows])
+            else:
+                padded = -(-rows // self.step) * self.step
+                shifted[rows:padded] = 0  # adds nothing
+                self._multiply_pieces(self.shifted[:padded].view(-1, self.step, shifted.shape[1]))
+
+    def _multiply_strips(self, block: Tensor) -> None:
+        for strip, first, last in zip(self.gram, self.bounds, self.bounds[1:], strict=False):
+            product = self.products[: strip.numel()]
+            torch.mm(block[:, first:last].T, block[:, first:], out=product.view(strip.shape))
+            _add(strip.numpy().reshape(-1), product.numpy())
+
+    def _multiply_pieces(self, pieces: Tensor) -> None:
+        count, _, units = pieces.shape
+        products = self.products[: count * units**2].view(count, units, units)
+        torch.bmm(pieces.transpose(1, 2), pieces, out=products)
+        whole = products.sum(0, dtype=torch.float64)
+        for strip, first, last in zip(self.gram, self.bounds, self.bounds[1:], strict=False):
+            strip += whole[first:last, first:]
+
+    def _add_on_gpu(self, activations: Sequence[Tensor]) -> None:
+        at_once = self.step * max(1, AT_ONCE // self.bounds[-1] ** 2)
+        for start in range(0, len(activations[0]), at_once):
+            block = torch.cat([values[start : start + at_once] for values in activations], 1)
+            self.active += (block > 0).sum(0)
+            block -= self.pilot
+            self.total += block.sum(0, dtype=torch.float64)
+            low, high = torch.aminmax(block, dim=0)
+            torch.minimum(self.minimum, low, out=self.minimum)
+            torch.maximum(self.maximum, high, out=self.maximum)
+            rest = -len(block) % self.step  # rows of zeros, which add nothing
+            pieces = torch.nn.functional.pad(block, (0, 0, 0, rest)).view(-1, self.step, block.shape[1])
+            for n, strip in enumerate(self.gram):
+                of_net = pieces[:, :, self.bounds[n] : self.bounds[n + 1]]
+                products = torch.bmm(of_net.transpose(1, 2), pieces[:, :, self.bounds[n] :])
+                strip += products.sum(0, dtype=torch.float64)
+
+    def moments(self) -> Moments:
+        """What has been added so far."""
+        return Moments(
+            widths=np.array(self.widths),
+            pilot=self.pilot.cpu().numpy(),
+            count=np.array(self.count),
+            total=self.total.cpu().numpy(),
+            minimum=self.minimum.cpu().numpy(),
+            maximum=self.maximum.cpu().numpy(),
+            active=self.active.cpu().numpy(),
+            gram=tuple(strip.cpu().numpy() for strip in self.gram),
+        )
+
+
+@njit(cache=True, nogil=True)
+def _shift(
+    values: NDArray[np.float32],
+    first: int,
+    pilot: NDArray[np.float32],
+    shifted: NDArray[np.float32],
+    total: NDArray[np.float64],
+    minimum: NDArray[np.float32],
+    maximum: NDArray[np.float32],
+    active: NDArray[np.int64],
+) -> None:
+    """Write values (samples, S) less the pilot beside the others from unit ``first`` on, and add to sums and extremes.
+
+    The sums are taken in float32 over as few samples as a product is.
+    """
+    samples, units = values.shape
+    last = first + units
+    mean, low, high = pilot[first:last], minimum[first:last], maximum[first:last]
+    sums, counts = np.zeros(units, np.float32), np.zeros(units, np.int32)
+    for begin in range(0, samples, ROWS_PER_NARROW_PRODUCT):
+        for i in range(begin, min(begin + ROWS_PER_NARROW_PRODUCT, samples)):
+            row, out = values[i], shifted[i, first:last]
+            for u in range(units):
+                x = row[u]
+                y = x - mean[u]
+                out[u] = y
+                sums[u] += y
+                low[u] = y if y < low[u] else low[u]
+                high[u] = y if y > high[u] else high[u]
+                counts[u] += np.int32(x > np.float32(0))
+        for u in range(units):
+            total[first + u] += sums[u]
+            sums[u] = 0
+    for u in range(units):
+        active[first + u] += counts[u]
+
+
+@njit(cache=True, nogil=True)
+def _add(sums: NDArray[np.float64], values: NDArray[np.float32]) -> None:
+    """sums += values (n,), which PyTorch does several times slower."""
+    for i in range(len(sums)):
+        sums[i] += values[i]

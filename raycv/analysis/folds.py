@@ -1,0 +1,46 @@
+"""The moments of one layer kept fold by fold, so that any fold of the images can be left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from raycv.analysis.moments import Moments, correlation, merge, offsets
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """The moments of one layer over all images, and without each fold."""
+
+    folds: tuple[Moments, ...]
+
+    @property
+    def all(self) -> Moments:
+        """Over all images."""
+        return reduce(merge, self.folds)
+
+    def without_each(self) -> list[Moments]:
+        """Over all images but those of one fold, for each fold; empty where there is one fold only."""
+        if len(self.folds) < 2:
+            return []
+        return [reduce(merge, [other for other in self.folds if other is not fold]) for fold in self.folds]
+
+    def dead(self) -> np.ndarray:
+        """(U,) units that do not vary once some one fold is left out: a correlation would rest on that fold alone."""
+        parts = self.without_each() or [self.all]
+        return np.asarray(np.any([part.minimum == part.maximum for part in parts], axis=0))
+
+
+def correlations(moments: Moments, dead: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """Correlation (S_a, S_b) of every pair of networks a <= b, NaN for the stacked units (U,) that are dead."""
+    networks = range(len(moments.widths))
+    return {(a, b): correlation_of(moments, dead, a, b) for a in networks for b in networks if a <= b}
+
+
+def correlation_of(moments: Moments, dead: np.ndarray, a: int, b: int) -> np.ndarray:
+    """Correlation (S_a, S_b) of network a's units with network b's, NaN for the stacked units (U,) that are dead."""
+    bounds = offsets(moments.widths)
+    alive = [~dead[bounds[n] : bounds[n + 1]] for n in (a, b)]
+    return np.where(np.outer(*alive), correlation(moments, a, b), np.nan)

@@ -1,0 +1,95 @@
+"""Which samples of a layer are kept for mutual information: the same however images are cut into shards.
+
+All samples (image, position) of a layer, N = images x positions, are put into a pseudo-random order by a
+keyed permutation of 0 .. N - 1, and the first ``wanted`` of that order are taken. The permutation is computed
+for any place in the order alone, so nobody ever holds N of anything, exactly ``wanted`` samples are taken
+over the whole set, each shard finds its own without hearing of the others, and a sample's place in the order,
+its rank, is the same in every run. Taking fewer keeps a prefix: the first 10,000 of 60,000 are the sample of
+10,000.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isqrt
+
+import numpy as np
+
+from raycv.analysis.splitmix import GOLDEN, mixed
+
+WANTED = 60_000  # samples per layer (paper, section 3.2)
+ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The samples taken from one shard, n in all, int64 arrays, by image and then position.
+
+    image (n,) place of the image within the shard; position (n,) within the layer, row by row; rank (n,)
+    place of the sample among all that are taken from the whole set, 0 to min(wanted, N) - 1, each held by one
+    sample of one shard.
+    """
+
+    image: np.ndarray
+    position: np.ndarray
+    rank: np.ndarray
+
+
+def choose(images: np.ndarray, positions: int, total_images: int, wanted: int = WANTED, *, seed: int = 0) -> Chosen:
+    """The samples taken from a shard of the image numbers ``images``, out of ``total_images`` in all.
+
+    positions is the number of positions of the layer, 1 where it is fully connected. Over shards that hold
+    every image once, exactly ``wanted`` samples are taken, or all of them if there are no more. Time and
+    memory go with ``wanted`` and ``total_images``, not with the number of samples. Raises ValueError for an
+    image number outside 0 .. total_images - 1 or given twice, and for sizes below 1.
+    """
+    if positions < 1 or total_images < 1 or wanted < 1:
+        raise ValueError(
+            f"positions is {positions}, total_images {total_images}, wanted {wanted}; each must be at least 1"
+        )
+    images = np.asarray(images, np.int64)
+    if len(images) and not 0 <= images.min() <= images.max() < total_images:
+        raise ValueError(
+            f"image numbers run from {images.min()} to {images.max()}; they must be from 0 to {total_images - 1}"
+        )
+    place = np.full(total_images, -1)
+    place[images] = np.arange(len(images))
+    if np.count_nonzero(place >= 0) < len(images):
+        raise ValueError("an image number stands twice in the shard; every image must be counted once")
+    samples = total_images * positions
+    taken = _taken(min(wanted, samples), samples, seed)
+    image, position = place[taken // positions], taken % positions
+    rank = np.flatnonzero(image >= 0)
+    rank = rank[np.lexsort((position[rank], image[rank]))]
+    return Chosen(image[rank], position[rank], rank)
+
+
+@lru_cache(maxsize=32)
+def _taken(wanted: int, samples: int, seed: int) -> np.ndarray:
+    """The first ``wanted`` samples of the order; the same for every shard, so kept."""
+    return permuted(np.arange(wanted), samples, seed)
+
+
+def permuted(numbers: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Where a pseudo-random permutation of 0 .. size - 1 takes ``numbers``, int64 of the same range.
+
+    A Feistel network over pairs (left, right), each below √size rounded up, as in Black & Rogaway (2002),
+    "Ciphers with Arbitrary Finite Domains": every round is a permutation of the pairs. The few pairs beyond
+    ``size`` are sent round again until they fall inside, which keeps it one.
+    """
+    side = np.uint64(isqrt(size - 1) + 1)
+    result = numbers.astype(np.uint64)
+    outside = np.arange(len(result))
+    while len(outside):
+        left, right = np.divmod(result[outside], side)
+        for step in range(ROUNDS):
+            left, right = right, (left + _hash(right, seed * ROUNDS + step) % side) % side
+        result[outside] = left * side + right
+        outside = outside[result[outside] >= size]
+    return result.astype(np.int64)
+
+
+def _hash(values: np.ndarray, key: int) -> np.ndarray:
+    """SplitMix64 of uint64 values, started at the ``key``-th of its streams."""
+    return mixed(values * GOLDEN + np.uint64((key + 1) * 0xD1342543DE82EF95 % 2**64))

@@ -1,0 +1,107 @@
+"""A pool of equal Ray actors that survives the death of any of them.
+
+The driver hands out the work, a few items ahead per actor. What an actor had in hand when it died goes back to the
+head of the queue and is done by whoever is free, so a node that is gone holds nothing up. Ray restarts the actor
+where there is room, and it takes part again once it answers. Items must be idempotent: one may be done twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
+
+from raycv.distributed.ray_cluster import users_mistake
+from raycv.errors import UserError
+
+Item = TypeVar("Item", bound=Hashable)
+
+AHEAD = 2  # items in hand per actor: one at work, one waiting
+DEATHS_PER_ITEM = 4
+
+
+class Pool:
+    """``size`` actors made by ``create``, each with a method ``ready`` that returns when the actor can work."""
+
+    def __init__(self, create: Callable[[], Any], size: int) -> None:
+        self._create = create
+        self._probes = {actor.ready.remote(): actor for actor in (create() for _ in range(size))}
+        self._ready: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in [*self._ready, *self._probes.values()]:
+            ray.kill(actor)
+
+    def run(
+        self,
+        items: Iterable[Item],
+        call: Callable[[Any, Item], Any],
+        done: Callable[[Item, Any], None],
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``call(actor, item)`` for every item as actors become free; ``done(item, result)`` as each ends.
+
+        ``tick`` is called at least once a second. Raises what an item raised, and UserError where one item has been
+        in hand of too many dying actors.
+        """
+        queue = deque(items)
+        running: dict[Any, tuple[Any, Item]] = {}
+        deaths: Counter[Item] = Counter()
+        try:
+            while queue or running:
+                in_hand = Counter(id(actor) for actor, _ in running.values())
+                for actor in sorted(self._ready, key=lambda a: in_hand[id(a)]):
+                    while queue and in_hand[id(actor)] < AHEAD:
+                        item = queue.popleft()
+                        running[call(actor, item)] = (actor, item)
+                        in_hand[id(actor)] += 1
+                ended, _ = ray.wait([*running, *self._probes], timeout=1.0)
+                self._settle([ref for ref in ended if ref in self._probes])
+                for ref in [ref for ref in ended if ref in running]:
+                    actor, item = running.pop(ref)
+                    try:
+                        result = ray.get(ref)
+                    except RayTaskError as error:
+                        raise (users_mistake(error) or error) from error
+                    except RayError:
+                        deaths[item] += 1
+                        if deaths[item] > DEATHS_PER_ITEM:
+                            raise UserError(
+                                f"{item} could not be done: {deaths[item]} actors died with it in hand, most likely "
+                                "for lack of memory. Use fewer --actors or a smaller --shard-size."
+                            ) from None
+                        queue.appendleft(item)
+                        self._suspect(actor)
+                    else:
+                        done(item, result)
+                tick()
+        finally:
+            for ref in running:
+                ray.cancel(ref)
+
+    def _suspect(self, actor: Any) -> None:
+        """Give an actor no more work until it answers again."""
+        if any(actor is known for known in self._ready):
+            self._ready = [known for known in self._ready if known is not actor]
+            self._probes[actor.ready.remote()] = actor
+
+    def _settle(self, probes: list[Any]) -> None:
+        for ref in probes:
+            actor = self._probes.pop(ref)
+            try:
+                ray.get(ref)
+                self._ready.append(actor)
+            except RayTaskError as error:
+                raise (users_mistake(error) or error) from error
+            except ActorDiedError:
+                replacement = self._create()
+                self._probes[replacement.ready.remote()] = replacement
+            except RayError:
+                self._probes[actor.ready.remote()] = actor

@@ -1,0 +1,187 @@
+"""Ray Tune over pure functions: runs the trials that have no result yet and keeps each result as it comes.
+
+A trial is a pure function of its parameters and of one shared object, and has a name. Its result is kept under that
+name as soon as it is finished, so a sweep that was killed goes on with the missing trials and comes to the same end.
+A trial whose data allow no answer is left out; any other that does not end well makes the sweep fail once the others
+are done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import ray
+from ray import tune
+from ray.tune import Callback
+from ray.tune.execution import class_cache
+from threadpoolctl import threadpool_limits
+
+from raycv.analysis.infeasible import Infeasible
+from raycv.distributed.ray_cluster import users_mistake
+from raycv.errors import StageFailed
+from raycv.progress import Progress
+from raycv.run.store import RunStore
+
+Parameters = TypeVar("Parameters")
+
+RETRIES = 3  # of a trial that raised or whose worker died
+
+
+@dataclass(frozen=True)
+class Trial(Generic[Parameters]):
+    """One call ``function(shared, parameters)`` with one CPU, one thread, and ``gpus``.
+
+    ``name`` is the path of its result within the sweep, ``data`` names the object that it shares with others.
+    """
+
+    name: str
+    data: str
+    parameters: Parameters
+    gpus: int = 0
+
+
+class Results(Protocol):
+    """Where the results of a sweep are kept. Sent to the workers."""
+
+    @property
+    def store(self) -> RunStore: ...
+    @property
+    def folder(self) -> str: ...
+
+    def finished(self) -> set[str]:
+        """The names of the trials that have a result or were left out."""
+
+    def keep(self, trial: str, found: Any) -> None:
+        """Keep the result of one trial."""
+
+    def leave_out(self, trial: str, why: str) -> None:
+        """Note that one trial has no result, and why."""
+
+    def note_failure(self, trial: str, log: str) -> str:
+        """Keep what a failed trial raised; returns where."""
+
+
+def run_trials(
+    results: Results,
+    title: str,
+    function: Callable[[Any, Parameters], Any],
+    trials: Sequence[Trial[Parameters]],
+    shared: Callable[[str], Any],
+) -> int:
+    """Run ``trials`` on the Ray cluster, but not those that ``results`` has; returns how many were run.
+
+    ``shared`` makes the object behind a trial's ``data``; each goes into the object store once. ``function`` must be
+    importable by the workers; where it raises `Infeasible` the trial is left out. Raises StageFailed, when all others
+    are done, for a trial that raised something else or whose worker died more than `RETRIES` times, and UserError
+    where that is the user's to mend.
+    """
+    done = results.finished()
+    missing = [trial for trial in trials if trial.name not in done]
+    with Progress(title, len(trials), "trials") as progress:
+        progress.resume_at(len(trials) - len(missing))
+        if missing:
+            _fail_of(title, results, _tune(results, function, missing, shared, progress))
+    return len(missing)
+
+
+def _fail_of(title: str, results: Results, failures: dict[str, BaseException]) -> None:
+    """Raise what the sweep's ``failures`` (by trial) amount to, if there are any."""
+    logs = {name: results.note_failure(name, str(error)) for name, error in failures.items()}
+    for error in failures.values():
+        mistake = users_mistake(error)
+        if mistake is not None:
+            raise mistake from None
+    for name, error in failures.items():
+        last = str(error).strip().splitlines()[-1][:200]
+        more = f" and {len(failures) - 1} others" if len(failures) > 1 else ""
+        raise StageFailed(
+            f"{title}: trial {name}{more} failed ({last.rstrip('.')}); see {logs[name]}. Finished trials are kept, "
+            "and the same command goes on from here."
+        )
+
+
+def _tune(
+    results: Results,
+    function: Callable[[Any, Parameters], Any],
+    trials: Sequence[Trial[Parameters]],
+    shared: Callable[[str], Any],
+    progress: Progress,
+) -> dict[str, BaseException]:
+    """Run ``trials`` by Ray Tune; returns the errors of those that have no result in the end."""
+    _configure_tune()
+    references = {data: ray.put(shared(data)) for data in dict.fromkeys(trial.data for trial in trials)}
+    scratch = f"{results.folder}/tune"
+    results.store.remove(scratch)
+    given = {"results": results, "function": function, "trials": trials, "references": references}
+    gpus = [trial.gpus for trial in trials]
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(_trial, **given),
+            lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": gpus[config["number"]]}]),
+        ),
+        param_space={"number": tune.grid_search([*range(len(trials))])},
+        tune_config=tune.TuneConfig(reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=results.store.locate(results.folder),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[_Counter(progress)],
+        ),
+    )
+    try:
+        results_of = tuner.fit()
+    finally:
+        results.store.remove(scratch)
+    return {
+        trials[result.config["number"]].name: result.error
+        for result in (results_of[number] for number in range(len(results_of)))
+        if result.error is not None and result.config is not None
+    }
+
+
+def _configure_tune() -> None:
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # four files and not five hundred for a hundred trials
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the command line says what a stop means
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # which prints, in spite of verbose=0, a box and the scratch folder's name
+    # Tune would write the driver's credentials into the trials' runtime environment, and Ray that into its logs.
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+        [name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]
+    )
+
+
+def _trial(
+    config: dict[str, int],
+    results: Results,
+    function: Callable[[Any, Parameters], Any],
+    trials: Sequence[Trial[Parameters]],
+    references: dict[str, ray.ObjectRef[Any]],
+) -> dict[str, int]:
+    trial = trials[config["number"]]
+    with threadpool_limits(1):
+        try:
+            found = function(ray.get(references[trial.data]), trial.parameters)
+        except Infeasible as reason:
+            results.leave_out(trial.name, str(reason))
+        else:
+            results.keep(trial.name, found)
+    return {"done": 1}
+
+
+class _Counter(Callback):
+    """Tells the progress how many trials have ended."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks; a terminal cannot be
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.progress.advance()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.progress.advance()

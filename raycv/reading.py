@@ -1,0 +1,104 @@
+"""Reading a run from Python: its tables, its correlations, its moments. Needs neither Ray nor PyTorch."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from raycv.analysis.folds import LayerStatistics, correlation_of
+from raycv.errors import UserError
+from raycv.networks.spec import NetworkSpec
+from raycv.networks.stored import stored
+from raycv.run import record, tables
+from raycv.run.schema import BY_NAME
+from raycv.run.store import RunStore
+from raycv.stages.collect import statistics
+from raycv.stages.collect.statistics import Statistics
+
+
+def open_run(uri: str) -> Run:
+    """The run in folder ``uri``, a local path or ``s3://bucket/prefix``.
+
+    Raises UserError where there is no run, or the store cannot be reached.
+    """
+    store = RunStore(uri)
+    if not store.exists(record.PATH):
+        raise UserError(
+            f"There is no run in {store.uri}: it has no {record.PATH}. Make one with `raycv run --run {uri}`."
+        )
+    return Run(store)
+
+
+class Run:
+    """One run, to be read. What a stage has not written yet is refused with the name of the stage."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+
+    def __repr__(self) -> str:
+        return f"Run({self.uri!r})"
+
+    @property
+    def uri(self) -> str:
+        """The run's folder."""
+        return self._store.uri
+
+    @property
+    def report(self) -> str:
+        """Where the report is. Raises UserError where `raycv report` has not run yet."""
+        if not self._store.exists("report.html"):
+            raise UserError(f"The run {self.uri} has no report yet; run `raycv report` first.")
+        return self._store.locate("report.html")
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of the tables that the run has; `raycv tables` says what each column means."""
+        return tables.names(self._store)
+
+    def table(self, name: str, **equalities: Any) -> pd.DataFrame:
+        """Table ``name``, or its rows in which every named column has the given value: ``table("units", net="net1")``.
+
+        The rows are those of one writing: while a stage replaces the table, the call waits for it. Raises UserError
+        for a table that the run does not have and for a column that the table does not have.
+        """
+        if name not in BY_NAME:
+            raise UserError(f"There is no table {name!r}; there are {', '.join(BY_NAME)}.")
+        return tables.read(self._store, name, filters=[(column, "==", value) for column, value in equalities.items()])
+
+    @property
+    def networks(self) -> dict[str, NetworkSpec]:
+        """The networks by name: model, seed, layers, preprocessing."""
+        return {network.spec.name: network.spec for network in stored(self._store)}
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers that were compared, first to last."""
+        return list(self._statistics.layers)
+
+    def moments(self, layer: str) -> LayerStatistics:
+        """The joint moments of all networks' units of ``layer``, fold by fold (`raycv.analysis.moments`).
+
+        The networks stand in the order of ``networks``. Raises UserError for a layer that was not compared.
+        """
+        if layer not in self._statistics.layers:
+            raise UserError(f"The run {self.uri} has no layer {layer!r}; its layers are {', '.join(self.layers)}.")
+        return self._statistics.layer(layer)
+
+    def correlation(self, layer: str, net_a: str, net_b: str) -> np.ndarray:
+        """Correlations (S_a, S_b) of the units of ``net_a`` with those of ``net_b``, float64, NaN where one is dead.
+
+        Both may be the same network. Raises UserError for a layer or a network that was not compared.
+        """
+        names = self._statistics.names
+        for net in (net_a, net_b):
+            if net not in names:
+                raise UserError(f"The run {self.uri} has no network {net!r}; its networks are {', '.join(names)}.")
+        of_layer = self.moments(layer)
+        return correlation_of(of_layer.all, of_layer.dead(), names.index(net_a), names.index(net_b))
+
+    @cached_property
+    def _statistics(self) -> Statistics:
+        return statistics.read(self._store)

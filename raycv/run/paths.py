@@ -1,0 +1,38 @@
+"""Where things stand in a run's folder. The only place that knows the names of its statistics' files."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+STATISTICS = "statistics/statistics.json"  # written last: what the pass has left, and where
+NETS, NULL = "nets", "null"  # the groups of networks that the pass compares: the trained ones, untrained ones
+
+
+class Key(NamedTuple):
+    """One layer of one group of networks."""
+
+    group: str
+    layer: str
+
+    def __str__(self) -> str:
+        return f"{self.group}/{self.layer}"
+
+
+def moments_path(folder: str, key: Key, fold: int) -> str:
+    """The moments of one fold."""
+    return f"{folder}/{key}/fold{fold}.npz"
+
+
+def information_path(folder: str, layer: str, a: int, b: int) -> str:
+    """The mutual information of networks a <= b."""
+    return f"{folder}/{NETS}/{layer}/information{a}-{b}.npz"
+
+
+def patches_path(folder: str, layer: str) -> str:
+    """The top patches of all networks."""
+    return f"{folder}/{NETS}/{layer}/patches.npz"
+
+
+def samples_path(folder: str, layer: str, network: int) -> str:
+    """A few samples of one network, for looking at them."""
+    return f"{folder}/{NETS}/{layer}/samples{network}.npz"

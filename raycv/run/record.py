@@ -1,0 +1,47 @@
+"""run.json: what a run was asked, with which versions, and which of its stages have finished."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import raycv
+from raycv.run.store import RunStore
+
+PATH = "run.json"
+LIBRARIES = ("ray", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow")
+
+
+def read(store: RunStore) -> dict[str, Any]:
+    """The record of a run; empty for a new one."""
+    return store.read_json(PATH) if store.exists(PATH) else {"config": {}, "stages": {}}
+
+
+def finished(store: RunStore, stage: str, result_of: str) -> bool:
+    """Whether ``stage`` has finished with the result that ``result_of`` (a fingerprint) names."""
+    return bool(read(store)["stages"].get(stage, {}).get("fingerprint") == result_of)
+
+
+def finish(store: RunStore, stage: str, result_of: str, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Note that ``stage`` is complete. Called last, so that a stage is noted with all its files or not at all."""
+    record = read(store)
+    stages = record["stages"] | {
+        stage: {
+            "fingerprint": result_of,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            **facts,
+        }
+    }
+    store.write_json(
+        PATH,
+        {
+            "raycv": raycv.__version__,
+            "python": platform.python_version(),
+            "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+            "config": record["config"] | {key: value for key, value in config.items() if key not in ("run", "config")},
+            "stages": stages,
+        },
+    )

@@ -1,0 +1,213 @@
+"""RunStore: one run's folder, on a local disk or on S3. The only file that writes a run.
+
+A file becomes visible whole or not at all: locally it is written under a temporary name and renamed, on S3 an object
+appears when its upload completes. Every write replaces what stood under the same name, so a stage can be run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, TypeVar
+
+import fsspec
+import numpy as np
+
+from raycv.errors import UserError
+from raycv.run.filesystem import filesystem, has_answered, patiently, reaching, remember
+
+T = TypeVar("T")
+TEMPORARY = ".part"  # suffix of files that are being written
+
+
+class RunStore:
+    """One run's folder. Cheap to make and picklable, so that every Ray process can hold its own."""
+
+    def __init__(self, uri: str) -> None:
+        filesystem(uri)
+        self.uri = uri.rstrip("/") if "://" in uri else os.path.abspath(os.path.expanduser(uri))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self.uri, "answered": has_answered(self.uri)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.uri = state["uri"]
+        if state["answered"]:  # the process that sent it here has reached it
+            remember(self.uri)
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def locate(self, path: str) -> str:
+        """The full URI of a file of the run, as a person or pandas would name it."""
+        return f"{self.uri}/{path}" if path else self.uri
+
+    def _try(self, operation: str, path: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
+        return patiently(self.locate(path), operation, action)
+
+    def write(self, path: str, content: bytes) -> str:
+        """Write one file whole; returns its URI."""
+        if "://" in self.uri:
+            self._try("write", path, lambda fs, full: fs.pipe_file(full, content))
+        else:
+            with self.create(path) as file:
+                file.write(content)
+        return self.locate(path)
+
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[IO[bytes]]:
+        """A file to write into, which appears under ``path`` once the block ends without an exception."""
+        if "://" in self.uri:
+            with tempfile.NamedTemporaryFile(suffix=TEMPORARY) as file:
+                yield file
+                file.flush()
+                self._try("write", path, lambda fs, full: fs.put_file(file.name, full))
+            return
+        full = Path(self.locate(path))
+        part = full.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")
+        with reaching(str(full), "write"):
+            full.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with part.open("wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(part, full)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def move(self, path: str, to: str) -> None:
+        """Give a file another name, replacing what stood there."""
+
+        def rename(fs: fsspec.AbstractFileSystem, _full: str) -> None:
+            source, target = (filesystem(self.locate(name))[1] for name in (path, to))
+            if "://" in self.uri:
+                fs.copy(source, target)
+                fs.rm_file(source)
+            else:
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.replace(source, target)
+
+        self._try("write", to, rename)
+
+    def read(self, path: str) -> bytes:
+        """The content of one file. Raises UserError where it is not there."""
+        content: bytes = self._try("read", path, lambda fs, full: fs.cat_file(full))
+        return content
+
+    def open(self, path: str, use: Callable[[IO[bytes]], T]) -> T:
+        """``use(file)`` of one file opened to read, begun again where the store fails meanwhile."""
+
+        def opened(fs: fsspec.AbstractFileSystem, full: str) -> T:
+            with fs.open(full, "rb") as file:
+                return use(file)
+
+        return self._try("read", path, opened)
+
+    def exists(self, path: str) -> bool:
+        """Whether a file (or, locally, a folder) of the run is there."""
+        return bool(self._try("look for", path, lambda fs, full: fs.exists(full)))
+
+    def list(self, folder: str) -> list[str]:
+        """The files below ``folder``, as paths inside the run, sorted; empty where there is no such folder."""
+
+        def find(fs: fsspec.AbstractFileSystem, full: str) -> list[str]:
+            # Other writers leave empty objects, named with a slash at the end, that stand for folders.
+            names = [name for name in fs.find(full) if not name.endswith(("/", TEMPORARY))]
+            return sorted(f"{folder}{name[len(full) :]}".lstrip("/") for name in names)
+
+        return self._try("list", folder, find)
+
+    def remove(self, folder: str) -> None:
+        """Remove a folder with all below it, or one file; nothing happens where there is none."""
+
+        def drop(fs: fsspec.AbstractFileSystem, full: str) -> None:
+            with contextlib.suppress(FileNotFoundError):
+                fs.rm(full, recursive=True)
+
+        self._try("remove", folder, drop)
+
+    # -- JSON and arrays -----------------------------------------------------------------------------------------
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """One JSON object."""
+        content: dict[str, Any] = json.loads(self.read(path))
+        return content
+
+    def write_json(self, path: str, content: Mapping[str, Any]) -> str:
+        """Write one JSON object; returns its URI."""
+        return self.write(path, json.dumps(content, indent=2, sort_keys=False).encode() + b"\n")
+
+    def read_arrays(self, path: str) -> dict[str, np.ndarray]:
+        """Named arrays written by ``write_arrays``."""
+        with np.load(io.BytesIO(self.read(path)), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def open_arrays(self, path: str) -> StoredArrays:
+        """Named arrays of a file, each read when it is asked for; to be used in a ``with`` block."""
+        return StoredArrays(self.locate(path))
+
+    def write_arrays(self, path: str, arrays: Mapping[str, np.ndarray]) -> str:
+        """Write named arrays as one uncompressed ``.npz``; returns its URI."""
+        with self.create(path) as file:
+            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+        return self.locate(path)
+
+
+class StoredArrays(Mapping[str, np.ndarray]):
+    """The arrays of one ``.npz`` file, read one by one; opened again where the store fails meanwhile."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._opened: contextlib.ExitStack | None = None
+        self._arrays: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = self._arrays = None
+
+    def _using(self, use: Callable[[Any], T]) -> T:
+        def action(fs: fsspec.AbstractFileSystem, path: str) -> T:
+            try:
+                if self._opened is None:
+                    with contextlib.ExitStack() as stack:
+                        file = stack.enter_context(fs.open(path, "rb"))
+                        self._arrays = stack.enter_context(np.load(file, allow_pickle=False))
+                        self._opened = stack.pop_all()
+                return use(self._arrays)
+            except OSError:
+                self.__exit__(None, None, None)
+                raise
+
+        try:
+            return patiently(self.uri, "read", action)
+        except (zipfile.BadZipFile, ValueError, EOFError):
+            raise UserError(f"{self.uri} is damaged; remove it and run its stage again.") from None
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self:
+            raise KeyError(name)
+        array: np.ndarray = self._using(lambda arrays: arrays[name])
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._using(lambda arrays: list(arrays.files)))
+
+    def __len__(self) -> int:
+        return len(self._using(lambda arrays: arrays.files))
+
+    def __contains__(self, name: object) -> bool:
+        return bool(self._using(lambda arrays: name in arrays.files))

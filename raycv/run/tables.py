@@ -1,0 +1,231 @@
+"""Writing and reading the tables of a run, so that a reader sees the rows of one writing.
+
+An unpartitioned table is one file, a partitioned one a file per layer, always under the same name. All files of a new
+writing are made ready first and then put in place one after the other, each at once. Every file carries the name of its
+writing; a reader that finds two waits until the writer is through.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import IO, Any, Self
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raycv.errors import UserError
+from raycv.run.schema import BY_NAME
+from raycv.run.store import RunStore
+
+Rows = list[dict[str, Any]]
+Filter = tuple[str, str, Any]  # column, one of ==, !=, <, <=, >, >=, in, not in; value
+PARTITION = "layer"
+WRITING = b"raycv.writing"  # key of the metadata that names a file's writing
+STAGED = "writing"  # folder of files that are ready but not in place
+PATIENCE = 30.0  # seconds until a table of two writings counts as left behind by a writer that stopped
+COMPRESSION = "zstd"
+
+
+def typed(name: str, frame: pd.DataFrame) -> pa.Table:
+    """``frame`` with exactly the columns and types of table ``name``."""
+    return pa.Table.from_pandas(frame, schema=BY_NAME[name].schema, preserve_index=False)
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+class Writer:
+    """Replaces a partitioned table layer by layer, in a ``with`` block; nothing changes until it ends well.
+
+    Only one part of one layer is in memory at a time.
+    """
+
+    def __init__(self, store: RunStore, name: str) -> None:
+        self.store, self.name = store, name
+        self.uri = store.locate(f"tables/{name}")
+        schema: pa.Schema = BY_NAME[name].schema
+        self._schema = schema.with_metadata({**schema.metadata, WRITING: uuid.uuid4().hex.encode()})
+        self._staged: list[str] = []
+        self._file = ""  # being written
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.store.remove(f"{STAGED}/{self.name}")  # of a writer that stopped
+        return self
+
+    def add(self, layer: str, rows: pd.DataFrame | pa.Table) -> None:
+        """Add rows of ``layer``; the parts of a layer come one after the other."""
+        self._add(f"{PARTITION}={layer}/{self.name}.parquet", rows)
+
+    def _add(self, file: str, rows: pd.DataFrame | pa.Table) -> None:
+        if file != self._file:
+            self._open.close()
+            out = self._open.enter_context(self.store.create(f"{STAGED}/{self.name}/{file}"))
+            self._writer = self._open.enter_context(pq.ParquetWriter(out, self._schema, compression=COMPRESSION))
+            self._file = file
+            self._staged.append(file)
+        table = typed(self.name, rows) if isinstance(rows, pd.DataFrame) else rows
+        self._writer.write_table(table.cast(self._schema))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+        if kind is None:
+            self._put_in_place()
+
+    def _put_in_place(self) -> None:
+        for file in self._staged:
+            self.store.move(f"{STAGED}/{self.name}/{file}", f"tables/{self.name}/{file}")
+        for path in self.store.list(f"tables/{self.name}"):
+            if path.removeprefix(f"tables/{self.name}/") not in self._staged:
+                self.store.remove(path)
+        self.store.remove(f"{STAGED}/{self.name}")
+
+
+def write(store: RunStore, name: str, frame: pd.DataFrame) -> str:
+    """Replace an unpartitioned table; returns its URI."""
+    with Writer(store, name) as writer:
+        writer._add(f"{name}.parquet", frame)
+    return writer.uri
+
+
+def parquet(rows: pa.Table) -> bytes:
+    """The bytes of a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression=COMPRESSION)
+    return buffer.getvalue()
+
+
+def write_part(store: RunStore, path: str, name: str, frame: pd.DataFrame) -> None:
+    """Keep some rows of table ``name`` in a file outside the tables until all are there."""
+    store.write(path, parquet(typed(name, frame)))
+
+
+def read_part(store: RunStore, path: str) -> pa.Table:
+    """Rows kept by ``write_part``."""
+    return pq.read_table(io.BytesIO(store.read(path)))
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def names(store: RunStore) -> list[str]:
+    """The tables that a run has."""
+    return sorted({path.split("/")[1] for path in store.list("tables")} & BY_NAME.keys())
+
+
+def exists(store: RunStore, name: str) -> bool:
+    """Whether a run has table ``name``."""
+    return bool(store.list(f"tables/{name}"))
+
+
+def read(
+    store: RunStore,
+    name: str,
+    *,
+    columns: Sequence[str] | None = None,
+    filters: Sequence[Filter] | Sequence[Sequence[Filter]] | None = None,
+) -> pd.DataFrame:
+    """The rows of table ``name``, of one writing; layers are strings.
+
+    ``columns`` and ``filters`` are those of ``pandas.read_parquet``. While the table is being replaced, waits. Raises
+    UserError where the run does not have the table, where a file of it is damaged, and where it stays half replaced.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = _read_files(store, name, columns, _alternatives(filters))
+        if found is not None:
+            return found
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"The table {name!r} of {store.uri} holds rows of two writings: a stage that was replacing it has "
+                f"stopped; run `raycv {BY_NAME[name].stage}` again."
+            )
+        time.sleep(0.2)
+
+
+def _alternatives(filters: Any) -> list[list[Filter]]:
+    """Filters as alternatives, each a list of conditions that all hold."""
+    if not filters:
+        return [[]]
+    return [list(one) for one in filters] if isinstance(filters[0], list) else [list(filters)]
+
+
+def _read_files(
+    store: RunStore, name: str, columns: Sequence[str] | None, alternatives: list[list[Filter]]
+) -> pd.DataFrame | None:
+    """The rows of all files that can hold some, or None where they are not of one writing."""
+    paths = store.list(f"tables/{name}")
+    if not paths:
+        raise UserError(
+            f"The run {store.uri} has no table {name!r} yet; run the stage that writes it (`raycv tables` lists which)."
+        )
+    _check_columns(name, columns)
+    wanted = None if columns is None else [column for column in columns if column != PARTITION]
+    writings, parts = set(), []
+    for path in paths:
+        layer = path.split(f"/{PARTITION}=")[1].split("/")[0] if f"/{PARTITION}=" in path else None
+        conditions = [rest for one in alternatives if (rest := _of_layer(one, layer)) is not None]
+        if conditions:
+            try:
+                rows = store.open(path, partial(_read_file, columns=wanted, alternatives=conditions))
+            except pa.ArrowInvalid:
+                raise UserError(
+                    f"{store.locate(path)} is not a readable table; remove it and run its stage again."
+                ) from None
+            except UserError:
+                if store.exists(path):
+                    raise
+                return None  # of a layer that the new writing does not have
+            writings.add((rows.schema.metadata or {}).get(WRITING))
+            parts.append(_with_layer(rows, layer, columns))
+    if len(writings) > 1:
+        return None
+    if not parts:  # no layer meets the filters
+        none = BY_NAME[name].schema.empty_table()
+        parts.append(_with_layer(none if wanted is None else none.select(wanted), "", columns))
+    frame: pd.DataFrame = pa.concat_tables([part.replace_schema_metadata() for part in parts]).to_pandas()
+    return frame
+
+
+def _read_file(file: IO[bytes], columns: list[str] | None, alternatives: list[list[Filter]]) -> pa.Table:
+    """The rows that meet one of the alternatives."""
+    return pq.read_table(file, columns=columns, filters=None if [] in alternatives else alternatives)
+
+
+def _check_columns(name: str, columns: Sequence[str] | None) -> None:
+    known = [*BY_NAME[name].schema.names, *([BY_NAME[name].partition] if BY_NAME[name].partition else [])]
+    unknown = [column for column in columns or () if column not in known]
+    if unknown:
+        raise UserError(f"The table {name!r} has no column {unknown[0]!r}; it has {', '.join(known)}.")
+
+
+def _with_layer(rows: pa.Table, layer: str | None, columns: Sequence[str] | None) -> pa.Table:
+    """``rows`` with the column that the name of their folder stands for."""
+    if layer is None or (columns is not None and PARTITION not in columns):
+        return rows
+    return rows.append_column(PARTITION, pa.array([layer] * len(rows), pa.string()))
+
+
+def _of_layer(conditions: list[Filter], layer: str | None) -> list[Filter] | None:
+    """The conditions left for the rows of one layer's file; None where the layer does not meet its own."""
+    if layer is None:
+        return conditions
+    own = [condition for condition in conditions if condition[0] == PARTITION]
+    met = all(layer == value if operator in ("=", "==") else layer in value for _, operator, value in own)
+    return [condition for condition in conditions if condition[0] != PARTITION] if met else None
+
+
+def last_epochs(store: RunStore) -> Rows:
+    """The last epoch's row of every network."""
+    frame = read(store, "training")
+    last = frame.loc[frame.groupby("net")["epoch"].idxmax()].sort_values("net")
+    return [{str(name): value for name, value in row.items()} for row in last.to_dict("records")]

@@ -1,0 +1,104 @@
+"""`raycv align`: correlations, matchings and their averages, from the statistics alone (paper, sections 2 and 3)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+
+from raycv.analysis.folds import correlations
+from raycv.config import AlignConfig
+from raycv.progress import Progress, say
+from raycv.run import record, tables
+from raycv.run.fingerprint import fingerprint
+from raycv.run.paths import NULL
+from raycv.run.schema import BY_NAME
+from raycv.run.store import RunStore
+from raycv.stages.align import rows, units
+from raycv.stages.align.health import broken_pairs, summary
+from raycv.stages.align.joint import joint_activations
+from raycv.stages.align.matched import informations, match
+from raycv.stages.collect import statistics
+from raycv.stages.collect.statistics import Statistics
+
+FORMAT = 1  # of the tables; part of their identity
+WRITTEN = (
+    "correlations",
+    "mutual_information",
+    "units",
+    "activity",
+    "matchings",
+    "alignment",
+    "joint_activations",
+)
+
+
+def align(config: AlignConfig, store: RunStore) -> None:
+    """Write the tables of this stage (see `raycv tables`) and check the run's health.
+
+    Does nothing where the run already has these tables.
+    """
+    began = time.time()
+    found = statistics.read(store)
+    identity = fingerprint(FORMAT, found.folder)
+    if record.finished(store, "align", identity) and set(WRITTEN) <= set(tables.names(store)):
+        say(f"align: already finished, nothing to do; see {store.locate('tables/alignment')}")
+        return
+    written = _write(found)
+    output = found.networks[0].output
+    broken = broken_pairs(written["matchings"], output)
+    facts: dict[str, Any] = {
+        "seconds": {"align": round(time.time() - began, 1)},
+        "health": {"layer": output, "broken_pairs": [list(pair) for pair in broken]},
+    }
+    record.finish(store, "align", identity, config.model_dump(mode="json"), facts)
+    say(summary(written["alignment"], output, broken))
+    for name in WRITTEN:
+        say(f"align: {store.locate(f'tables/{name}')}")
+
+
+def _write(found: Statistics) -> dict[str, pd.DataFrame]:
+    """Write all tables, layer by layer; returns those that are small."""
+    store, specs = found.store, found.networks
+    small: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN[2:]}
+    informed: dict[str, list[pd.DataFrame]] = {"matchings": [], "alignment": []}  # by mutual information
+    with (
+        tables.Writer(store, "correlations") as of_correlation,
+        tables.Writer(store, "mutual_information") as of_information,
+        Progress("align", 2 * len(found.layers), "layers") as progress,
+    ):
+        for place, layer in enumerate(found.layers):
+            progress.note_next(f"correlation of {layer}")
+            nets, null = found.layer(layer), found.layer(layer, NULL)
+            total, dead = nets.all, nets.dead()
+            values = correlations(total, dead)
+            pairs = match(values)
+            small["units"].append(units.unit_rows(layer, specs, total, dead))
+            small["activity"].append(units.activity_rows(layer, specs, total))
+            small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs))
+            small["alignment"].append(rows.correlation_rows(layer, found, nets, null, pairs))
+            small["joint_activations"].append(joint_activations(found, place, pairs[0, 1, "semi"]))
+            for part in rows.pair_rows(specs, {"value": values}):
+                of_correlation.add(layer, part)
+            progress.advance()
+            progress.note_next(f"mutual information of {layer}")
+            information = informations(found, layer, dead)
+            by_information = match(information["value"])
+            chance = match(information["null_value"])
+            informed["matchings"].append(rows.matching_rows(layer, specs, "mutual_information", by_information))
+            informed["alignment"].append(rows.information_rows(layer, specs, by_information, chance, pairs))
+            for part in rows.pair_rows(specs, information):
+                of_information.add(layer, part)
+            progress.advance()
+    whole = {name: _joined(name, frames + informed.get(name, [])) for name, frames in small.items()}
+    for name, frame in whole.items():
+        tables.write(store, name, frame)
+    return whole
+
+
+def _joined(name: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all layers; an empty table keeps its columns."""
+    filled = [frame for frame in frames if len(frame)]
+    empty: pd.DataFrame = BY_NAME[name].schema.empty_table().to_pandas()
+    return pd.concat(filled) if filled else empty

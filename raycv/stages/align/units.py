@@ -1,0 +1,53 @@
+"""Rows of the tables units and activity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from raycv.analysis.activity import activity_ranking, activity_spread
+from raycv.analysis.moments import Moments, mean, offsets, variance
+from raycv.networks.spec import NetworkSpec
+
+
+def unit_rows(layer: str, specs: tuple[NetworkSpec, ...], total: Moments, dead: np.ndarray) -> pd.DataFrame:
+    """One row per network and unit. ``total`` and ``dead`` (U,) are of the stacked units of all networks."""
+    bounds = offsets(total.widths)
+    return pd.DataFrame(
+        {
+            "net": np.repeat([spec.name for spec in specs], total.widths),
+            "layer": layer,
+            "unit": np.concatenate([np.arange(width) for width in total.widths]),
+            "mean": mean(total),
+            "std": np.sqrt(variance(total)),
+            "active_fraction": total.active / total.count,
+            "is_dead": dead,
+        },
+        index=range(bounds[-1]),
+    )
+
+
+def activity_rows(layer: str, specs: tuple[NetworkSpec, ...], total: Moments) -> pd.DataFrame:
+    """One row per network; none for a layer of negative means (not after a ReLU) or with a network that never fires."""
+    bounds = offsets(total.widths)
+    means = [mean(total)[bounds[n] : bounds[n + 1]] for n in range(len(specs))]
+    # A silent unit's mean is its pilot plus a sum that takes the pilot away again: 0 but for rounding.
+    firing = [(total.active[bounds[n] : bounds[n + 1]] > 0) & (means[n] > 0) for n in range(len(specs))]
+    means = [np.where(fires, values, 0.0) for fires, values in zip(firing, means, strict=True)]
+    if (total.minimum < 0).any() or not all(fires.any() for fires in firing):
+        return pd.DataFrame()
+    spread = activity_spread(means)
+    return pd.DataFrame(
+        {
+            "layer": layer,
+            "net": [spec.name for spec in specs],
+            "units": [int(fires.sum()) for fires in firing],
+            "silent": [len(activity_ranking(values).silent) for values in means],
+            "highest": spread.highest,
+            "lowest": spread.lowest,
+            "decades": spread.decades,
+            "distance": spread.distance.sum(axis=1) / max(len(specs) - 1, 1),
+            "top_ratio": spread.top_ratio,
+            "typical_ratio": spread.typical_ratio,
+        }
+    )

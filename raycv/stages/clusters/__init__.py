@@ -1,0 +1,1 @@
+"""Spectral clusters of two networks' units (paper, S.3)."""

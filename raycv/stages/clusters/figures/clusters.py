@@ -1,0 +1,189 @@
+"""Spectral clusters of the units of two networks (paper, Figures 12, 15 and 16) and the eigengap behind k."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from raycv.drawing.style import NETS, QUIET, SIGNAL, TICKS, WIDTH, counted, label, open_frame, page
+from raycv.drawing.undrawable import Undrawable
+
+_OUTLINED = 2  # units; smaller blocks are too small to outline
+_COLUMNS = 3
+
+
+def permuted_correlations(
+    correlations: Mapping[str, pd.DataFrame], members: pd.DataFrame, net_a: str, net_b: str
+) -> Figure:
+    """Figure 12: the combined correlation matrix of each layer with its units in the order of their clusters.
+
+    ``correlations``: layer -> rows of that table, ``members``: rows of cluster_members of one clustering per layer,
+    both of ``net_a`` and ``net_b``. Clusters after splitting are outlined; isolated units stand last, dead ones are
+    left out.
+    """
+    _check(members)
+    figure, panels = _grid(len(correlations), 2.5, f"Correlations within and between {net_a} and {net_b}, by cluster")
+    image = None
+    for axes, (layer, rows) in zip(panels, correlations.items(), strict=False):
+        of_layer = members[members["layer"] == layer]
+        order = of_layer.sort_values(["cluster", "leaf", "net", "unit"], key=_last)
+        units = pd.MultiIndex.from_frame(order[["net", "unit"]])
+        matrix = _symmetric(rows, units)
+        alive = np.isfinite(matrix).any(axis=1)
+        image = axes.imshow(matrix[np.ix_(alive, alive)], cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+        leaves = order["leaf"].to_numpy()[alive]
+        starts = np.flatnonzero(np.diff(leaves, prepend=np.iinfo(np.int64).min))
+        for start, end in zip(starts, [*starts[1:], len(leaves)], strict=True):
+            if leaves[start] >= 0 and end - start >= _OUTLINED:
+                corner = (start - 0.5, start - 0.5)
+                axes.add_patch(Rectangle(corner, end - start, end - start, fill=False, linewidth=0.5, color="black"))
+        clusters = len(np.unique(leaves[leaves >= 0]))
+        label(axes, f"{layer}: {counted(clusters, 'cluster')}, k = {of_layer['k'].iloc[0]}", "", "")
+        axes.set(xticks=[], yticks=[])
+    if image is not None:
+        bar = figure.colorbar(image, ax=list(panels), shrink=0.5)
+        bar.ax.tick_params(labelsize=TICKS)
+    figure.supxlabel(
+        f"Rows and columns: units of both networks by cluster; outlined: clusters of at least {_OUTLINED} units.",
+        x=0.01,
+        ha="left",
+        fontsize=TICKS + 1,
+    )
+    return figure
+
+
+def cluster_tree(nodes: pd.DataFrame, members: pd.DataFrame, layer: str, net_a: str, net_b: str) -> Figure:
+    """Figure 15: the largest cluster of a layer that was split, its parts, and the units of each network in them.
+
+    ``nodes`` and ``members``: rows of clusters and cluster_members of one clustering.
+    """
+    _check(members)
+    first = nodes[nodes["parent"] < 0].set_index("cluster")
+    split = first.index[~first["is_leaf"].astype(bool)]
+    sizes = first[["units_a", "units_b"]].sum(axis=1)
+    largest = sizes.loc[split] if len(split) else sizes
+    root = int(largest.index.to_numpy()[largest.to_numpy().argmax()])
+    table = nodes.set_index("cluster")
+    children: dict[int, list[int]] = {}
+    for node, parent in zip(nodes["cluster"].tolist(), nodes["parent"].tolist(), strict=True):
+        children.setdefault(parent, []).append(node)
+    place: dict[int, float] = {}
+    depth: dict[int, int] = {}
+
+    def settle(node: int, level: int) -> float:
+        depth[node] = level
+        below = [settle(child, level + 1) for child in children.get(node, [])]
+        place[node] = float(np.mean(below)) if below else float(sum(n not in children for n in place))
+        return place[node]
+
+    settle(root, 0)
+    leaves = [node for node in place if node not in children]
+    deepest = max(depth.values())
+    title = f"Cluster {root} of {layer} and the parts it was split into, {net_a} and {net_b}"
+    caption = (
+        f"Under a cluster's number: its units of {net_a} + of {net_b}, and its between-net similarity. "
+        "To the right of a cluster that was not split: its units."
+    )
+    figure = page(1.3 + 0.36 * len(leaves), title, caption)
+    axes = figure.subplots()
+    for node, y in place.items():
+        for child in children.get(node, []):
+            axes.plot([depth[node], depth[child]], [y, place[child]], color=QUIET, linewidth=0.6, zorder=0)
+        row = table.loc[node]
+        text = f"{node}\n{row['units_a']} + {row['units_b']}, {row['between_net_similarity']:.2f}"
+        box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": QUIET, "linewidth": 0.5}
+        axes.text(depth[node], y, text, fontsize=5.5, ha="center", va="center", bbox=box)
+        if node in leaves:
+            for line, net in enumerate((net_a, net_b)):
+                units = members[(members["leaf"] == node) & (members["net"] == net)]["unit"].sort_values()
+                shown = f"{net}: {', '.join(map(str, units[:24]))}{' ...' if len(units) > 24 else ''}"
+                offset = 0.2 * (1 if line else -1)
+                axes.text(depth[node] + 0.3, y + offset, shown, fontsize=5.5, color=NETS[line], va="center")
+    axes.set(xlim=(-0.3, deepest + 1.8), ylim=(len(leaves) - 0.4, -0.6))
+    axes.set_axis_off()
+    return figure
+
+
+def similarity_curves(nodes: pd.DataFrame, layers: Sequence[str], net_a: str, net_b: str) -> Figure:
+    """Figure 16: between-net and within-net similarity of every cluster, one panel per layer.
+
+    ``nodes``: rows of clusters of one clustering per layer. Clusters after splitting, by falling
+    between-net similarity.
+    """
+    _check(nodes)
+    figure, panels = _grid(len(layers), 1.9, f"Similarity of the clusters of {net_a}'s and {net_b}'s units")
+    for axes, layer in zip(panels, layers, strict=False):
+        leaves = nodes[(nodes["layer"] == layer) & nodes["is_leaf"]]
+        ordered = leaves.sort_values("between_net_similarity", ascending=False, kind="stable")
+        place = np.arange(1, len(ordered) + 1)
+        for column, colour, name in (
+            ("within_net_similarity", QUIET, "within net"),
+            ("between_net_similarity", SIGNAL, "between nets"),
+        ):
+            axes.plot(place, ordered[column], ".-", color=colour, markersize=3, linewidth=0.7, label=name)
+        label(axes, layer, "cluster", "mean correlation")
+        axes.set_ylim(min(-0.03, float(ordered["between_net_similarity"].min()) - 0.03), 1.03)
+        open_frame(axes)
+    panels[0].legend(fontsize=TICKS, frameon=False)
+    figure.supxlabel(
+        "Clusters with units of one network only have between-net similarity 0.", x=0.01, ha="left", fontsize=TICKS + 1
+    )
+    return figure
+
+
+def eigengaps(
+    eigenvalues: pd.DataFrame, clusterings: pd.DataFrame, layers: Sequence[str], net_a: str, net_b: str
+) -> Figure:
+    """The smallest eigenvalues of each layer's Laplacian and the relative gap after each, with the chosen k marked."""
+    _check(eigenvalues)
+    figure, panels = _grid(len(layers), 1.9, f"Eigenvalues of the similarity graphs of {net_a} and {net_b}")
+    for axes, layer in zip(panels, layers, strict=False):
+        rows = eigenvalues[eigenvalues["layer"] == layer].sort_values("number")
+        axes.plot(
+            rows["number"], rows["eigenvalue"] / rows["eigenvalue"].max(), color=QUIET, label="eigenvalue / largest"
+        )
+        axes.plot(rows["number"], rows["relative_gap"], color=NETS[0], linewidth=0.8, label="relative gap")
+        chosen = clusterings[(clusterings["layer"] == layer) & clusterings["chosen"]]["k"].iloc[0]
+        axes.axvline(chosen, color=SIGNAL, linewidth=0.8, linestyle=(0, (4, 3)))
+        label(axes, f"{layer}: k = {chosen}", "number", "")
+        open_frame(axes)
+    panels[0].legend(fontsize=TICKS, frameon=False)
+    figure.supxlabel(
+        "Dashed: the k of the largest relative gap, (next - this) / next.", x=0.01, ha="left", fontsize=TICKS + 1
+    )
+    return figure
+
+
+def _last(column: pd.Series) -> pd.Series:
+    """Sort key that puts -1, "in no cluster", last."""
+    return column.where(column >= 0, np.iinfo(np.int64).max) if column.name in ("cluster", "leaf") else column
+
+
+def _symmetric(rows: pd.DataFrame, units: pd.MultiIndex) -> np.ndarray:
+    """(n, n) correlations among ``units``, pairs of (net, unit), in their order."""
+    matrix = np.full((len(units), len(units)), np.nan)
+    first = units.get_indexer(pd.MultiIndex.from_frame(rows[["net_a", "unit_a"]]))
+    second = units.get_indexer(pd.MultiIndex.from_frame(rows[["net_b", "unit_b"]]))
+    known = (first >= 0) & (second >= 0)
+    matrix[first[known], second[known]] = matrix[second[known], first[known]] = rows["value"].to_numpy()[known]
+    return matrix
+
+
+def _grid(panels: int, height: float, title: str) -> tuple[Figure, list[Axes]]:
+    columns = min(_COLUMNS, panels)
+    rows = -(-panels // columns)
+    figure = page(0.9 + height * rows * min(1.0, WIDTH / 7), title, "")
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for empty in axes[panels:]:
+        empty.set_axis_off()
+    return figure, axes
+
+
+def _check(rows: pd.DataFrame) -> None:
+    if rows.empty:
+        raise Undrawable("There are no clusters to draw.")

@@ -1,0 +1,129 @@
+"""Rows of the tables clusterings, clusters, cluster_members and eigenvalues: one trial of the sweep."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from raycv.analysis.clusters import cluster_metrics
+from raycv.analysis.graphs import combined_correlation
+from raycv.analysis.hierarchy import ClusterTree, split_clusters
+from raycv.analysis.spectral import SpectralClusters, allowed_k, relative_eigengaps, sweep_clusters
+from raycv.run.trial_results import Frames
+
+ALPHA = 0.025  # paper, S.3.4
+SMALLEST_LIMIT = 4.8  # units: the paper's 2 ALPHA S for its narrowest layer, conv1 with S = 96
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """What one trial is asked: a layer, two networks a < b with their ``names``, a threshold, and which k."""
+
+    layer: str
+    a: int
+    b: int
+    names: tuple[str, str]
+    threshold: float
+    k_of_paper: int
+    k_given: tuple[int, ...]
+
+
+def clusterings_of_pair(of_layer: dict[tuple[int, int], np.ndarray], given: Clustering) -> Frames:
+    """The rows of one layer, pair of networks and threshold, from one eigendecomposition.
+
+    ``of_layer``: correlations (S_a, S_b) of every pair of networks a <= b. The k are the one with the largest eigengap,
+    the paper's and those given, as far as the graph allows them. Raises Infeasible for a threshold that leaves no edge.
+    """
+    began = time.perf_counter()
+    a, b, names = given.a, given.b, given.names
+    correlation = combined_correlation(of_layer[a, a], of_layer[a, b], of_layer[b, b])
+    n_source = len(of_layer[a, a])
+    lowest, highest = allowed_k(correlation, given.threshold)
+    ks = [k for k in sorted({given.k_of_paper, *given.k_given}) if lowest <= k <= highest]
+    chosen, *others = sweep_clusters(correlation, n_source, [None, *ks], threshold=given.threshold)
+    found = sorted({result.k: result for result in [chosen, *others]}.items())
+    about = {"layer": given.layer, "net_a": names[0], "net_b": names[1], "threshold": given.threshold}
+    shared_seconds = (time.perf_counter() - began) / len(found)
+    rows: list[dict[str, Any]] = []
+    nodes, members = [], []
+    for k, result in found:
+        began = time.perf_counter()
+        # For layers narrower than any of the paper's its limit would soon be less than a unit of each net.
+        limit = max(ALPHA * len(correlation), SMALLEST_LIMIT)
+        tree = split_clusters(result, alpha=limit / len(correlation))
+        nodes.append(pd.DataFrame(about | {"k": k} | _nodes(correlation, n_source, tree)))
+        members.append(pd.DataFrame(about | {"k": k} | _members(result, tree, n_source, names)))
+        seconds = shared_seconds + time.perf_counter() - began
+        row = _clustering(result, tree, limit, n_source)
+        rows.append(about | {"k": k, "chosen": result is chosen or k == chosen.k} | row | {"seconds": seconds})
+    values = chosen.eigenvalues
+    spectrum = {
+        "number": np.arange(1, len(values) + 1),
+        "eigenvalue": values,
+        "relative_gap": np.append(relative_eigengaps(values), np.nan),
+    }
+    return {
+        "clusterings": pd.DataFrame(rows),
+        "clusters": pd.concat(nodes),
+        "cluster_members": pd.concat(members),
+        "eigenvalues": pd.DataFrame(about | spectrum),
+    }
+
+
+def _clustering(result: SpectralClusters, tree: ClusterTree, limit: float, n_source: int) -> dict[str, Any]:
+    metrics = result.metrics
+    return {
+        "lowest_k": result.spectrum.pieces,
+        "highest_k": len(result.spectrum.units),
+        "size_limit": limit,
+        "clusters": len(tree.leaves),
+        "largest_cluster": int(metrics.units_per_net.sum(axis=1).max()),
+        "largest_leaf": int(np.bincount(tree.labels[tree.labels >= 0]).max()),
+        "one_net": len(metrics.one_net),
+        "isolated_a": int((result.isolated < n_source).sum()),
+        "isolated_b": int((result.isolated >= n_source).sum()),
+        "between_net_similarity": float(metrics.between_net_similarity.mean()),
+        "within_net_similarity": float(metrics.within_net_similarity.mean()),
+        "restart_stability": result.restart_stability,
+        "inertia": max(result.inertia, 0.0),  # rounding can leave it just below 0
+    }
+
+
+def _nodes(correlation: np.ndarray, n_source: int, tree: ClusterTree) -> dict[str, np.ndarray]:
+    """Columns of the tree's nodes, with the similarities of each, generation by generation."""
+    count = len(tree.parent)
+    between, within, units = np.zeros(count), np.zeros(count), np.zeros((count, 2), dtype=np.int64)
+    generation = np.flatnonzero(tree.parent < 0)
+    while len(generation):
+        labels = np.full(len(correlation), -1)
+        for place, node in enumerate(generation):
+            labels[tree.members(int(node))] = place
+        metrics = cluster_metrics(correlation, n_source, labels)
+        between[generation], within[generation] = metrics.between_net_similarity, metrics.within_net_similarity
+        units[generation] = metrics.units_per_net
+        generation = np.flatnonzero(np.isin(tree.parent, generation))
+    return {
+        "cluster": np.arange(count),
+        "parent": tree.parent,
+        "is_leaf": np.isin(np.arange(count), tree.leaves),
+        "units_a": units[:, 0],
+        "units_b": units[:, 1],
+        "between_net_similarity": between,
+        "within_net_similarity": within,
+    }
+
+
+def _members(
+    result: SpectralClusters, tree: ClusterTree, n_source: int, names: tuple[str, str]
+) -> dict[str, np.ndarray]:
+    n_target = len(result.labels) - n_source
+    return {
+        "cluster": result.labels,
+        "leaf": tree.leaf,
+        "net": np.repeat(names, (n_source, n_target)),
+        "unit": np.concatenate([np.arange(n_source), np.arange(n_target)]),
+    }

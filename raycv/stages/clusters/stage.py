@@ -1,0 +1,105 @@
+"""`raycv sweep clusters`: spectral clusters of every layer and pair of networks (paper, S.3), for several k."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from raycv.analysis.folds import correlations
+from raycv.config import ClusterSweepConfig
+from raycv.distributed import ray_cluster
+from raycv.distributed.trials import Trial, run_trials
+from raycv.paper import CLUSTERS, CLUSTERS_FIRST
+from raycv.progress import say
+from raycv.run import record
+from raycv.run.fingerprint import fingerprint
+from raycv.run.store import RunStore
+from raycv.run.trial_results import TrialResults
+from raycv.stages.clusters.rows import Clustering, clusterings_of_pair
+from raycv.stages.collect import statistics
+from raycv.stages.collect.statistics import Statistics
+
+STAGE = "sweep clusters"
+FORMAT = 1  # of the trials' results; part of their identity
+WRITTEN = ("clusterings", "clusters", "cluster_members", "eigenvalues")
+
+
+def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
+    """Write the tables clusterings, clusters, cluster_members and eigenvalues.
+
+    One trial is one layer, pair of networks and threshold, with all its k. Does nothing where the run already has these
+    tables for these settings; takes up the trials that an interrupted sweep has finished. Raises StageFailed where a
+    trial failed.
+    """
+    began = time.time()
+    found = statistics.read(store)
+    identity = fingerprint(FORMAT, found.folder, sorted(set(config.k)), sorted(set(config.thresholds)))
+    if record.finished(store, STAGE, identity):
+        say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/clusterings')}")
+        return
+    results = TrialResults(store, f"sweeps/clusters-{identity}")
+    trials = _trials(config, found)
+
+    def shared(layer: str) -> dict[tuple[int, int], np.ndarray]:
+        of_layer = found.layer(layer)
+        return correlations(of_layer.all, of_layer.dead())
+
+    ray_cluster.connect(store.uri)
+    computed = run_trials(results, STAGE, clusterings_of_pair, trials, shared)
+    infeasible = results.left_out([trial.name for trial in trials])
+    left_out = [f"{name}: {why}" for name, why in infeasible.items()]
+    left_out += _refused_k(results, [trial for trial in trials if trial.name not in infeasible])
+    for sentence in left_out:
+        say(f"{STAGE}: left out {sentence}")
+    names = [trial.name for trial in trials]
+    where = [results.assemble(table, names) for table in WRITTEN]
+    facts: dict[str, Any] = {
+        "seconds": {STAGE: round(time.time() - began, 1)},
+        "trials": len(trials),
+        "computed": computed,
+        "left_out": left_out,
+    }
+    record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
+    store.remove("sweeps")
+    for uri in where:
+        say(f"{STAGE}: {uri}")
+
+
+def _trials(config: ClusterSweepConfig, found: Statistics) -> list[Trial[Clustering]]:
+    """One for each layer, pair of networks and threshold."""
+    names = found.names
+    return [
+        Trial(
+            f"{layer}/{names[a]}-{names[b]}/{threshold}",
+            layer,
+            Clustering(
+                layer=layer,
+                a=a,
+                b=b,
+                names=(names[a], names[b]),
+                threshold=threshold,
+                k_of_paper=CLUSTERS if place else CLUSTERS_FIRST,
+                k_given=tuple(sorted(set(config.k))),
+            ),
+        )
+        for place, layer in enumerate(found.layers)
+        for a, b in combinations(range(len(names)), 2)
+        for threshold in sorted(set(config.thresholds))
+    ]
+
+
+def _refused_k(results: TrialResults, trials: Sequence[Trial[Clustering]]) -> list[str]:
+    """One sentence for every trial whose graph does not allow some k that the user gave."""
+    sentences = []
+    for trial in trials:
+        if trial.parameters.k_given:
+            row = results.rows(trial.name, "clusterings").to_pandas().iloc[0]
+            lowest, highest = int(row["lowest_k"]), int(row["highest_k"])
+            beyond = [str(k) for k in trial.parameters.k_given if not lowest <= k <= highest]
+            if beyond:
+                sentences.append(f"{trial.name}: k = {', '.join(beyond)}; its graph allows {lowest} to {highest}")
+    return sentences

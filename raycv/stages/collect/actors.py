@@ -1,0 +1,130 @@
+"""The Ray actors of the pass. Each holds all networks; what it returns to the driver is only that it is done.
+
+A shard's partial goes from the actor straight to the run's store under its own name. That makes it a fact that any
+death leaves standing: the driver that comes back finds it there, and a fold is reduced from the store in the order of
+its shards, by any actor, as often as need be, to the same bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import ray
+import torch
+
+from raycv.analysis.histograms import Codes
+from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information, shifted
+from raycv.data.shards import Shard
+from raycv.networks.checkpoints import weights_of
+from raycv.networks.models import load_weights
+from raycv.paper import SHOWN_LAYERS, SHOWN_SAMPLES
+from raycv.run.paths import NETS, NULL, Key, samples_path
+from raycv.stages.collect.collector import PILOT_IMAGES, Collector, build_untrained
+from raycv.stages.collect.reducer import gather_samples, merge_patches, reduce_fold, to_arrays
+from raycv.stages.collect.task import Coding, Information, Pass, Patches, Reduction
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class ShardActor:
+    """Holds all networks of a run; turns shards into partials and partials into statistics."""
+
+    def __init__(self, task: Pass) -> None:
+        self.task = task
+        self.device = torch.device("cuda" if task.use_gpu else "cpu")
+        self.loaded: Collector | None = None
+        self.pilots: dict[Key, np.ndarray] | None = None
+
+    def __repr__(self) -> str:
+        return f"ShardActor({len(self.task.networks)} networks)"
+
+    def ready(self) -> None:
+        """Returns when the networks are loaded."""
+        self._collector()
+
+    def _collector(self) -> Collector:
+        """Not made in __init__, whose failures Ray would retry for ever."""
+        if self.loaded is None:
+            task = self.task
+            if not task.use_gpu:
+                # One thread always: with several, the rounding of a product would depend on how many there are.
+                torch.set_num_threads(1)
+            nets = {n.spec.name: load_weights(n.spec, weights_of(task.store, n)) for n in task.networks}
+            nets |= build_untrained(task.groups[NULL])
+            self.loaded = Collector(task.groups, nets, self.device, task.precision)
+        return self.loaded
+
+    def make_pilot(self, shard: Shard) -> None:
+        """Store the pilot, from the first images of the first shard."""
+        images, _ = self._decode(shard.images[:PILOT_IMAGES])
+        pilot = self._collector().pilot(images)
+        self.task.store.write_arrays(self.task.pilot_path, {str(key): means for key, means in pilot.items()})
+
+    def collect(self, shard: Shard) -> float:
+        """Store the partial of one shard; returns the seconds it took."""
+        began = time.monotonic()
+        images, _ = self._decode(shard.images)
+        partial = self._collector().partial(images, shard.images, self._pilot(), len(self.task.source))
+        self.task.store.write_arrays(self.task.partial_path(shard.number), to_arrays(partial))
+        return time.monotonic() - began
+
+    def reduce(self, reduction: Reduction) -> None:
+        """Add up one layer of one fold in the order of its shards and store the moments."""
+        moments = reduce_fold(
+            self._partials(reduction.shards), reduction.key, self._pilot()[reduction.key], self.device
+        )
+        # Each image must have been counted exactly once, at every position.
+        if moments.count % reduction.images:
+            raise RuntimeError(
+                f"{reduction} counted {moments.count} samples, not a multiple of {reduction.images} images"
+            )
+        self.task.store.write_arrays(reduction.path(self.task.folder), moments.arrays("moments"))
+
+    def rank(self, patches: Patches) -> None:
+        """Bring together the top patches of one layer."""
+        merged = merge_patches(self._partials(patches.shards), Key(NETS, patches.layer))
+        self.task.store.write_arrays(patches.path(self.task.folder), merged)
+
+    def encode(self, coding: Coding) -> None:
+        """Bin the samples of one layer of one network by their percentiles and store the codes."""
+        samples = gather_samples(self._partials(coding.shards), Key(NETS, coding.layer), coding.network)
+        if coding.layer in self.task.groups[NETS][0].layers[:SHOWN_LAYERS] and coding.network < 2:
+            path = samples_path(self.task.folder, coding.layer, coding.network)
+            self.task.store.write_arrays(path, {"samples": samples[:SHOWN_SAMPLES]})
+        codes = encode(samples, bin_edges(samples))
+        self.task.store.write_arrays(self.task.codes_path(coding.layer, coding.network), {"codes": codes})
+
+    def inform(self, pair: Information) -> None:
+        """Store the mutual information of two networks' units and, between networks, that of shifted samples."""
+        a = self._codes(pair.layer, pair.a)
+        placed = self._placed(a)
+        if pair.a == pair.b:  # each pair of units is then counted once
+            found = pairwise_information(placed, placed, BINS)
+            arrays = {"value": found.value, "corrected": found.corrected}
+        else:
+            b = self._codes(pair.layer, pair.b)
+            found = pairwise_information(placed, self._placed(b), BINS)
+            null = pairwise_information(placed, self._placed(shifted(b)), BINS)
+            arrays = {"value": found.value, "corrected": found.corrected, "null": null.value}
+        self.task.store.write_arrays(pair.path(self.task.folder), arrays)
+
+    def _decode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.task.source.decode(numbers, self._collector().preprocessing.resize)
+
+    def _pilot(self) -> dict[Key, np.ndarray]:
+        if self.pilots is None:
+            stored = self.task.store.read_arrays(self.task.pilot_path)
+            self.pilots = {Key(*name.split("/", 1)): means for name, means in stored.items()}
+        return self.pilots
+
+    def _codes(self, layer: str, network: int) -> np.ndarray:
+        return self.task.store.read_arrays(self.task.codes_path(layer, network))["codes"]
+
+    def _placed(self, codes: np.ndarray) -> Codes:
+        return torch.from_numpy(codes).to(self.device) if self.task.use_gpu else codes
+
+    def _partials(self, shards: Sequence[int]) -> Iterator[Mapping[str, np.ndarray]]:
+        for shard in shards:
+            with self.task.store.open_arrays(self.task.partial_path(shard)) as arrays:
+                yield arrays

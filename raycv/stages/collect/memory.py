@@ -1,0 +1,89 @@
+"""How much memory the pass takes, before it begins."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from raycv.analysis.accumulator import ROWS_PER_PRODUCT
+from raycv.data.sampling import WANTED
+from raycv.networks.models import build
+from raycv.networks.taps import Taps
+from raycv.paper import TOP_PATCHES
+from raycv.run.paths import NETS
+from raycv.stages.collect.collector import BATCH, Groups
+from raycv.stages.collect.reducer import ROWS_AT_ONCE
+
+Shapes = dict[str, dict[str, tuple[int, int]]]  # network -> layer -> (units, positions)
+
+
+def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
+    """The most memory, bytes, that one actor of the pass needs beyond an idle Python process with PyTorch.
+
+    While it collects, with N networks in all, P parameters and A values per image in the tapped layers of each, a batch
+    of B images, and U units stacked over the networks of a group in a layer:
+
+        4·N·P                                       weights
+      + 4·B·N·A + 3·4·B·max A_layer                 tapped activations of a batch, and what one forward pass works on
+      + (1 + 4·4)·3·(pixels)·max(shard, B)          decoded images, and a batch of them as floats
+      + 8·(shard)·ΣU                                where in each image every unit of a trained network is highest
+      + 3·partial                                   the partial, and its file as it is written
+
+    where a partial has 8·(U² + Σ S²)/2 bytes of Gram strips per convolutional layer, 4·U per image of the shard per
+    fully connected layer, and in a layer of the trained networks 4·U per sample chosen for mutual information and
+    16·9·U of top patches. While it reduces one layer:
+
+        4·N·P + 3·8·(U² + Σ S²)/2 + 4·S·U + 3·4·U·max(shard, 1024)
+
+    Nothing grows with the number of shards.
+    """
+    shapes, weights = _shapes(groups)
+    partial = reducing = highest = 0
+    for group, specs in groups.items():
+        for layer in specs[0].layers:
+            widths = [shapes[spec.name][layer][0] for spec in specs]
+            positions = shapes[specs[0].name][layer][1]
+            partial += _partial_bytes(group == NETS, widths, positions, shard_size, images)
+            reducing = max(reducing, _reducing_bytes(widths, shard_size))
+            highest += 8 * sum(widths) * shard_size if group == NETS else 0
+    values = [units * positions for layers in shapes.values() for units, positions in layers.values()]
+    preprocessing = next(spec.preprocessing for group in groups.values() for spec in group)
+    forward = 4 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)
+    decoded = (1 + 4 * 4) * 3 * preprocessing.resize**2 * max(shard_size, BATCH)
+    return weights + max(forward + decoded + highest + 3 * partial, reducing)
+
+
+def _shapes(groups: Groups) -> tuple[Shapes, int]:
+    """Units and positions of every network's layers, and the bytes of all weights; no network is really built."""
+    shapes: Shapes = {}
+    weights = 0
+    with torch.device("meta"):
+        for spec in {spec.name: spec for group in groups.values() for spec in group}.values():
+            net, crop = build(spec), spec.preprocessing.crop
+            found = Taps(net, spec.layers, spec.output)(torch.empty(1, 3, crop, crop))
+            shapes[spec.name] = {
+                layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()
+            }
+            weights += 4 * sum(int(value.numel()) for value in net.state_dict().values())
+    return shapes, weights
+
+
+def _gram_bytes(widths: list[int]) -> int:
+    return 4 * (sum(widths) ** 2 + sum(width**2 for width in widths))
+
+
+def _partial_bytes(trained: bool, widths: list[int], positions: int, shard_size: int, images: int) -> int:
+    """What one layer of one group adds to a shard's partial."""
+    stacked = sum(widths)
+    chosen = min(1.0, WANTED / (images * positions)) * shard_size * positions
+    samples = 4 * stacked * chosen if trained and positions > 1 else 0
+    top = 16 * TOP_PATCHES * stacked if trained else 0
+    return (4 * stacked * shard_size if positions == 1 else _gram_bytes(widths)) + int(samples) + top
+
+
+def _reducing_bytes(widths: list[int], shard_size: int) -> int:
+    """What the reduction of one layer works on."""
+    stacked = sum(widths)
+    rows = 3 * 4 * stacked * max(shard_size, ROWS_AT_ONCE) + 4 * ROWS_PER_PRODUCT * stacked
+    return 3 * _gram_bytes(widths) + 4 * max(widths) * stacked + rows

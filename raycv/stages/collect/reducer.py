@@ -1,0 +1,104 @@
+"""Adding up the partials of one fold, in the order of its shards. Pure: the same partials give the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+
+from raycv.analysis.accumulator import Accumulator
+from raycv.analysis.moments import Moments, merge
+from raycv.analysis.top_patches import TopPatches
+from raycv.run.paths import Key
+from raycv.stages.collect.collector import Partial
+
+ROWS_AT_ONCE = 1024  # images gathered before a fully connected layer's units are multiplied
+
+
+def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
+    """A partial as named arrays, KEY being its group and layer.
+
+    They are moments/KEY/..., rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for key, moments in partial.moments.items():
+        arrays |= moments.arrays(f"moments/{key}")
+    for key, rows in partial.rows.items():
+        arrays |= {f"rows/{key}/{n}": values for n, values in enumerate(rows)}
+    for key, samples in partial.samples.items():
+        arrays |= {f"samples/{key}/rank": samples.rank, f"samples/{key}/image": samples.image}
+        arrays |= {f"samples/{key}/{n}": values for n, values in enumerate(samples.values)}
+    for key, tops in partial.patches.items():
+        for n, top in enumerate(tops):
+            arrays |= top.arrays(f"patches/{key}/{n}")
+    return arrays
+
+
+def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: Key) -> dict[str, np.ndarray]:
+    """The top patches of one layer over all partials, as named arrays NETWORK/..."""
+    merged: list[TopPatches] = []
+    for arrays in partials:
+        networks = sum(name.startswith(f"patches/{key}/") and name.endswith("/value") for name in arrays)
+        tops = [TopPatches.from_arrays(arrays, f"patches/{key}/{n}") for n in range(networks)]
+        for mine, other in zip(merged, tops, strict=bool(merged)):
+            mine.merge(other)
+        merged = merged or tops
+    return {name: array for n, top in enumerate(merged) for name, array in top.arrays(str(n)).items()}
+
+
+def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, network: int) -> np.ndarray:
+    """The chosen samples (samples, S) float32 of one network's layer, in the order of their ranks.
+
+    Raises ValueError where a sample is missing or there twice.
+    """
+    ranks, values = [], []
+    for arrays in partials:
+        ranks.append(arrays[f"samples/{key}/rank"])
+        if f"samples/{key}/{network}" in arrays:
+            values.append(arrays[f"samples/{key}/{network}"])
+        else:
+            values.append(arrays[f"rows/{key}/{network}"][arrays[f"samples/{key}/image"]])
+    rank = np.concatenate(ranks)
+    if not np.array_equal(np.sort(rank), np.arange(len(rank))):
+        raise ValueError(f"the samples of {key} are not there once each")
+    gathered = np.empty((len(rank), values[0].shape[1]), dtype=np.float32)
+    gathered[rank] = np.concatenate(values)
+    return gathered
+
+
+def reduce_fold(
+    partials: Iterable[Mapping[str, np.ndarray]], key: Key, pilot: np.ndarray, device: torch.device
+) -> Moments:
+    """The moments of one layer of one group over ``partials``, named arrays in the order of their shards.
+
+    Raises ValueError where there are no partials.
+    """
+    merged: Moments | None = None
+    accumulator: Accumulator | None = None
+    waiting: list[list[np.ndarray]] = []
+    for arrays in partials:
+        if f"rows/{key}/0" not in arrays:
+            moments = Moments.from_arrays(arrays, f"moments/{key}")
+            merged = moments if merged is None else merge(merged, moments)
+            continue
+        networks = sum(name.startswith(f"rows/{key}/") for name in arrays)
+        waiting.append([arrays[f"rows/{key}/{n}"] for n in range(networks)])
+        if accumulator is None:
+            accumulator = Accumulator([rows.shape[1] for rows in waiting[0]], pilot, device)
+        if sum(len(rows[0]) for rows in waiting) >= ROWS_AT_ONCE:
+            _add(accumulator, waiting)
+    if accumulator is not None:
+        _add(accumulator, waiting)
+        return accumulator.moments()
+    if merged is None:
+        raise ValueError(f"no partials to reduce for {key}")
+    return merged
+
+
+def _add(accumulator: Accumulator, waiting: list[list[np.ndarray]]) -> None:
+    if waiting:
+        accumulator.add(
+            [torch.from_numpy(np.concatenate(rows)).to(accumulator.device) for rows in zip(*waiting, strict=True)]
+        )
+        waiting.clear()

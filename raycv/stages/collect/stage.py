@@ -1,0 +1,212 @@
+"""`raycv collect`: the driver's side of the pass. Hands out shards, keeps count, reduces, tidies up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from raycv.config import CollectConfig
+from raycv.data.shards import Shard, shards
+from raycv.data.sources import Source, open_source
+from raycv.distributed import ray_cluster
+from raycv.distributed.pool import Pool
+from raycv.errors import UserError
+from raycv.networks.spec import NetworkSpec
+from raycv.networks.stored import stored
+from raycv.progress import Progress, say
+from raycv.run import record
+from raycv.run.fingerprint import fingerprint
+from raycv.run.paths import NETS, NULL, STATISTICS, Key
+from raycv.run.store import RunStore
+from raycv.stages.collect.actors import ShardActor
+from raycv.stages.collect.collector import untrained
+from raycv.stages.collect.memory import actor_bytes
+from raycv.stages.collect.task import Coding, Information, Pass, Patches, Reduction
+
+FOLDS = 8
+FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
+WIDE = 1024
+IDLE_PROCESS = 600 * 2**20  # bytes of a Ray worker with PyTorch loaded
+FORMAT = 3  # of the partials; part of their identity
+
+
+def collect(config: CollectConfig, store: RunStore) -> None:
+    """One pass of the validation images through all networks of a run and two untrained ones; writes ``statistics/``.
+
+    Does nothing where the run already has these statistics. Takes up the partials that an interrupted pass of the
+    same networks, images and shard size has left. Raises UserError for bad settings or images.
+    """
+    began = time.time()
+    networks = tuple(stored(store))
+    specs = tuple(network.spec for network in networks)
+    source = open_source(config.data, "validation", image_column=config.image_column, label_column=config.label_column)
+    _check(specs, source)
+    identity = fingerprint(
+        FORMAT,
+        [(n.digest, n.spec.model_dump(mode="json", exclude={"name"})) for n in networks],
+        source.identity,
+        config.shard_size,
+        config.precision,
+    )
+    if record.finished(store, "collect", identity):
+        say(f"collect: already finished, nothing to do; the statistics are in {store.locate('statistics')}")
+        return
+    work = shards(len(source), folds=FOLDS, shard_size=config.shard_size)
+    ray_cluster.connect(store.uri)
+    use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
+    groups = {NETS: specs, NULL: untrained(specs)}
+    task = Pass(store, f"statistics/{identity}", source, networks, groups, use_gpu, config.precision)
+    actors = min(_actors(config, task), len(work))
+    pool = Pool(lambda: ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote(task), actors)  # type: ignore[attr-defined]
+    try:
+        started, ended = _pass(pool, task, work)
+        folds = _reduce(pool, task, work)
+    finally:
+        pool.close()
+    store.write_json(STATISTICS, _index(task, folds))
+    _tidy(task)
+    seconds = {"start-up": started - began, "pass": ended - started, "reduce": time.time() - ended}
+    facts = {
+        "images": len(source),
+        "actors": actors,
+        "seconds": {what: round(value, 1) for what, value in seconds.items()},
+    }
+    record.finish(store, "collect", identity, config.model_dump(mode="json"), facts)
+    say(f"collect: {len(specs[0].layers)} layers of {len(source):,} images in {store.locate(task.folder)}")
+
+
+def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
+    """Refuse networks that cannot see the same images and be compared layer by layer."""
+    first = specs[0]
+    for spec in specs[1:]:
+        if spec.layers != first.layers:
+            raise UserError(
+                f"The networks are unequal: {spec.name} has the layers {', '.join(spec.layers)} and {first.name} "
+                f"{', '.join(first.layers)}; compare networks with the same layers."
+            )
+        if spec.preprocessing != first.preprocessing:
+            raise UserError(
+                f"The networks are unequal: {spec.name} ({spec.model}) and {first.name} ({first.model}) prepare images "
+                "differently, so the same position would not show the same pixels."
+            )
+    if source.classes != first.classes:
+        raise UserError(
+            f"The images of {source.name} have {source.classes} classes and the networks {first.classes}; "
+            "name the data set they were trained on with --data."
+        )
+
+
+def _actors(config: CollectConfig, task: Pass) -> int:
+    """As many actors as the cluster has cores or GPUs, and memory for, unless the settings say."""
+    needed = actor_bytes(task.groups, config.shard_size, len(task.source))
+    room = int(ray_cluster.amount("memory") // (IDLE_PROCESS + needed))
+    return config.actors or max(1, min(int(ray_cluster.amount("GPU" if task.use_gpu else "CPU")), room))
+
+
+def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
+    """All shards that have no partial yet; returns when the first began and the last ended."""
+    there = set(task.store.list(task.partials))
+    missing = {shard.number: shard for shard in work if task.partial_path(shard.number) not in there}
+    total = sum(len(shard.images) for shard in work)
+    done = total - sum(len(shard.images) for shard in missing.values())
+    if done:
+        say(f"collect: taking up {len(work) - len(missing)} of {len(work)} shards done before")
+    if task.pilot_path not in there:
+        pool.run([0], lambda actor, first: actor.make_pilot.remote(work[first]), lambda _item, _result: None)
+    began = time.time()
+    rates: list[float] = []
+    with Progress("collect", total, "images") as progress:
+        progress.resume_at(done)
+
+        def count(number: int, seconds: float) -> None:
+            images = len(missing[number].images)
+            rates.append(images / seconds)
+            shards_done = len(work) - len(missing) + len(rates)
+            progress.update(
+                progress.done + images,
+                f"{shards_done} of {len(work)} shards, {len(pool)} actors at {sum(rates) / len(rates):,.0f} images/s",
+            )
+
+        pool.run(list(missing), lambda actor, number: actor.collect.remote(missing[number]), count)
+    return began, time.time()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One kind of work of the reduction: each of ``items`` is done by ``call(actor, item)``."""
+
+    name: str
+    items: list[Any]
+    call: Callable[[Any, Any], Any]
+
+
+def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> Counter[Key]:
+    """Moments, top patches and mutual information from the partials; returns the number of folds by layer and group.
+
+    What an earlier driver has written stands.
+    """
+    keys = [Key(group, layer) for group, specs in task.groups.items() for layer in specs[0].layers]
+    reductions = [one for key in keys for one in reductions_of(key, work, _width(task, key, work[0]))]
+    layers, networks = task.groups[NETS][0].layers, range(len(task.networks))
+    numbers = tuple(shard.number for shard in work)
+    patches = [Patches(layer, numbers) for layer in layers]
+    codings = [Coding(layer, network, numbers) for layer in layers for network in networks]
+    pairs = [Information(layer, a, b) for layer in layers for a in networks for b in networks if a <= b]
+    there = set(task.store.list(task.folder))
+
+    def missing(items: list[Any]) -> list[Any]:
+        return [item for item in items if item.path(task.folder) not in there]
+
+    uncoded = [coding for coding in codings if task.codes_path(coding.layer, coding.network) not in there]
+    steps = (
+        _Step("moments", missing(reductions), lambda actor, item: actor.reduce.remote(item)),
+        _Step("top patches", missing(patches), lambda actor, item: actor.rank.remote(item)),
+        _Step("percentiles", uncoded, lambda actor, item: actor.encode.remote(item)),
+        _Step("mutual information", missing(pairs), lambda actor, item: actor.inform.remote(item)),
+    )
+    with Progress("reduce", sum(len(step.items) for step in steps), "parts") as progress:
+        for step in steps:
+            progress.note_next(step.name)
+            pool.run(step.items, step.call, lambda _item, _result: progress.advance())
+    return Counter(reduction.key for reduction in reductions)
+
+
+def reductions_of(key: Key, work: list[Shard], width: int) -> list[Reduction]:
+    """What has to be added up for one layer of one group, of ``width`` units per network."""
+    folds = FOLDS if width <= WIDE else FOLDS_OF_WIDE
+    result = []
+    for fold in range(folds):
+        members = [shard for shard in work if shard.fold * folds // FOLDS == fold]
+        numbers = tuple(shard.number for shard in members)
+        result.append(Reduction(key, fold, numbers, sum(len(shard.images) for shard in members)))
+    return result
+
+
+def _width(task: Pass, key: Key, shard: Shard) -> int:
+    """Units of the widest network in one layer."""
+    with task.store.open_arrays(task.partial_path(shard.number)) as arrays:
+        if f"moments/{key}/widths" in arrays:
+            return int(arrays[f"moments/{key}/widths"].max())
+        return max(int(arrays[name].shape[1]) for name in arrays if name.startswith(f"rows/{key}/"))
+
+
+def _index(task: Pass, folds: Counter[Key]) -> dict[str, Any]:
+    """What stands where, for those who read the statistics."""
+    return {
+        "folder": task.folder,
+        "images": len(task.source),
+        "source": task.source.name,
+        "groups": {group: [spec.model_dump(mode="json") for spec in specs] for group, specs in task.groups.items()},
+        "folds": {str(key): count for key, count in folds.items()},
+    }
+
+
+def _tidy(task: Pass) -> None:
+    """Remove what is no longer needed: partials, and the statistics of an earlier pass."""
+    task.store.remove(task.partials)
+    for path in task.store.list("statistics"):
+        if not path.startswith((f"{task.folder}/", STATISTICS)):
+            task.store.remove(path)

@@ -1,0 +1,88 @@
+"""What the pass has left, for every later stage to read. Imports neither Ray nor PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from raycv.analysis.folds import LayerStatistics
+from raycv.analysis.moments import Moments
+from raycv.data.readers import EMBEDDED
+from raycv.data.sources import Source, open_source
+from raycv.errors import UserError
+from raycv.networks.spec import NetworkSpec
+from raycv.run import record
+from raycv.run.paths import NETS, STATISTICS, Key, information_path, moments_path, patches_path, samples_path
+from raycv.run.store import RunStore
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The statistics of a run. ``groups``: the networks that were compared with one another, trained and untrained."""
+
+    store: RunStore
+    groups: dict[str, tuple[NetworkSpec, ...]]
+    folds: dict[Key, int]
+    folder: str
+    images: int
+
+    def source(self) -> Source:
+        """The validation images that the statistics are of. Raises UserError where they are others by now."""
+        given = record.read(self.store)["config"]
+        columns = {name: given.get(name) for name in ("image_column", "label_column")}
+        source = open_source(given.get("data", EMBEDDED), "validation", **columns)
+        if len(source) != self.images:
+            raise UserError(
+                f"The statistics are of {self.images:,} validation images and {source.name} has {len(source):,}; "
+                "run `raycv collect` again."
+            )
+        return source
+
+    @property
+    def networks(self) -> tuple[NetworkSpec, ...]:
+        """The trained networks."""
+        return self.groups[NETS]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the trained networks."""
+        return [spec.name for spec in self.networks]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers, first to last."""
+        return self.networks[0].layers
+
+    def layer(self, layer: str, group: str = NETS) -> LayerStatistics:
+        """The moments of one layer of one group of networks."""
+        key = Key(group, layer)
+        paths = (moments_path(self.folder, key, fold) for fold in range(self.folds[key]))
+        return LayerStatistics(tuple(Moments.from_arrays(self.store.read_arrays(path), "moments") for path in paths))
+
+    def width(self, layer: str) -> int:
+        """Units of the widest network in one layer."""
+        with self.store.open_arrays(moments_path(self.folder, Key(NETS, layer), 0)) as arrays:
+            return int(arrays["moments/widths"].max())
+
+    def patches(self, layer: str) -> dict[str, np.ndarray]:
+        """The top patches of one layer as arrays named NETWORK/..., see `raycv.analysis.top_patches`."""
+        return self.store.read_arrays(patches_path(self.folder, layer))
+
+    def samples(self, layer: str, network: int) -> np.ndarray:
+        """Activations (5,000, S) of one of the first two networks in one of the first two layers."""
+        return self.store.read_arrays(samples_path(self.folder, layer, network))["samples"]
+
+    def information(self, layer: str, a: int, b: int) -> dict[str, np.ndarray]:
+        """Mutual information of networks a <= b, nats: value, corrected and, where a < b, null, all (S_a, S_b)."""
+        return self.store.read_arrays(information_path(self.folder, layer, a, b))
+
+
+def read(store: RunStore) -> Statistics:
+    """The statistics of a run. Raises UserError where it has none yet."""
+    if not store.exists(STATISTICS):
+        raise UserError(f"The run {store.uri} has no statistics yet; run `raycv collect` first.")
+    index = store.read_json(STATISTICS)
+    groups = {group: tuple(NetworkSpec(**spec) for spec in specs) for group, specs in index["groups"].items()}
+    folds = {Key(*key.split("/", 1)): count for key, count in index["folds"].items()}
+    return Statistics(store, groups, folds, index["folder"], index["images"])

@@ -1,0 +1,90 @@
+"""What the actors of the pass are told, and where each piece of work leaves its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raycv.data.sources import Source
+from raycv.networks.stored import StoredNetwork
+from raycv.run.paths import Key, information_path, moments_path, patches_path
+from raycv.run.store import RunStore
+from raycv.stages.collect.collector import Groups, Precision
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What every actor is told of the pass it takes part in."""
+
+    store: RunStore
+    folder: str  # where everything stands, named by the identity of the pass
+    source: Source
+    networks: tuple[StoredNetwork, ...]
+    groups: Groups
+    use_gpu: bool
+    precision: Precision
+
+    @property
+    def partials(self) -> str:
+        """The folder of what is there only while the pass runs."""
+        return f"{self.folder}/partials"
+
+    def partial_path(self, shard: int) -> str:
+        """Where the partial of a shard stands."""
+        return f"{self.partials}/shard-{shard:05d}.npz"
+
+    @property
+    def pilot_path(self) -> str:
+        """Where the pilot stands."""
+        return f"{self.partials}/pilot.npz"
+
+    def codes_path(self, layer: str, network: int) -> str:
+        """Where the binned samples of one network's layer stand."""
+        return f"{self.partials}/codes/{layer}/{network}.npz"
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """The moments of one layer of one group over the shards of one fold."""
+
+    key: Key
+    fold: int
+    shards: tuple[int, ...]
+    images: int
+
+    def path(self, folder: str) -> str:
+        """Where the result stands."""
+        return moments_path(folder, self.key, self.fold)
+
+
+@dataclass(frozen=True)
+class Coding:
+    """The binned samples of one layer of one network, over all shards."""
+
+    layer: str
+    network: int
+    shards: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The top patches of one layer over all shards."""
+
+    layer: str
+    shards: tuple[int, ...]
+
+    def path(self, folder: str) -> str:
+        """Where the result stands."""
+        return patches_path(folder, self.layer)
+
+
+@dataclass(frozen=True)
+class Information:
+    """The mutual information of the units of two networks (a <= b) in one layer."""
+
+    layer: str
+    a: int
+    b: int
+
+    def path(self, folder: str) -> str:
+        """Where the result stands."""
+        return information_path(folder, self.layer, self.a, self.b)

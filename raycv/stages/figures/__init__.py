@@ -1,0 +1,1 @@
+"""All figures of a run, as every stage plans them."""

@@ -1,0 +1,63 @@
+"""`raycv figures`: draw the figures of a run from its tables and, for the filters, its networks' weights."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+
+from matplotlib.figure import Figure
+
+from raycv.config import FiguresConfig
+from raycv.drawing.subject import Plan, Subject
+from raycv.networks.stored import first_filters, stored
+from raycv.progress import Progress, say
+from raycv.run import record, tables
+from raycv.run.fingerprint import fingerprint
+from raycv.run.store import RunStore
+
+FORMAT = 1  # of the figures; part of their identity
+DOTS_PER_INCH = 200
+NOT_DRAWN = ("figures", "report")  # stages that make nothing to draw
+
+
+def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Subject], Plan]]) -> None:
+    """Write ``figures/`` of a run as PNG, with title and caption as its texts. Figures are numbered as in the paper.
+
+    ``plans`` say which figures a run gets. Does nothing where no other stage has finished since they were drawn.
+    """
+    began = time.time()
+    finished = {name: done for name, done in record.read(store)["stages"].items() if name not in NOT_DRAWN}
+    identity = fingerprint(FORMAT, finished)
+    if record.finished(store, "figures", identity) and store.list("figures"):
+        say(f"figures: already finished, nothing to do; they are in {store.locate('figures')}")
+        return
+    subject = subject_of(store)
+    drawn = {name: draw for plan in plans for name, draw in plan(subject).items()}
+    with Progress("figures", len(drawn), "figures") as progress:
+        for name, draw in sorted(drawn.items()):
+            say(f"figures: {store.write(f'figures/{name}.png', _png(draw()))}")
+            progress.advance()
+    written = {f"figures/{name}.png" for name in drawn}
+    for path in store.list("figures"):
+        if path not in written:
+            store.remove(path)
+    record.finish(store, "figures", identity, {}, {"seconds": {"figures": round(time.time() - began, 1)}})
+
+
+def subject_of(store: RunStore) -> Subject:
+    """What the figures of a run are drawn from. Raises UserError where `raycv align` has not run yet."""
+    matchings, units = tables.read(store, "matchings"), tables.read(store, "units")
+    layers = list(dict.fromkeys(matchings["layer"]))
+    networks = stored(store)
+    widths = units.loc[units["layer"] == layers[0], "net"].value_counts().to_dict()
+    filters = first_filters(store, networks, {str(net): int(count) for net, count in widths.items()})
+    return Subject(store, layers, [network.spec.name for network in networks], units, matchings, filters)
+
+
+def _png(figure: Figure) -> bytes:
+    texts = {"Title": figure.get_suptitle(), "Description": figure.get_supxlabel()}
+    buffer = io.BytesIO()
+    metadata = {name: " ".join(text.split()) for name, text in texts.items()}
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata=metadata)
+    return buffer.getvalue()

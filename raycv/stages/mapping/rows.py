@@ -1,0 +1,247 @@
+"""Rows of the tables mappings, mapping_weights, mapping_units and agglomerations: the trials of the sweep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from raycv.analysis.agglomeration import agglomerate
+from raycv.analysis.arrays import Floats
+from raycv.analysis.folds import LayerStatistics, correlations
+from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate
+from raycv.analysis.infeasible import Infeasible
+from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path
+from raycv.analysis.moments import Moments, covariance, mean, variance
+from raycv.analysis.sgd import sgd_path
+from raycv.run.schema import BY_NAME
+from raycv.run.trial_results import Frames
+from raycv.stages.mapping.streamed import Stream, streamed_paths
+
+SOLVERS: dict[str, Callable[..., list[MappingLayer]]] = {"exact": lasso_path, "sgd": sgd_path}
+WRITTEN = ("mappings", "mapping_weights", "mapping_units", "agglomerations")
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Properties of a mapping layer for which a decay is searched."""
+
+    units_used: float | None = None
+    loss: float | None = None
+
+    def given(self) -> dict[str, float]:
+        """Those that a user asked for."""
+        return {what: value for what, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PairMapping:
+    """What one trial is asked: a layer, a source and a target net (a, b) with their ``names``, decays and solvers."""
+
+    layer: str
+    a: int
+    b: int
+    names: tuple[str, str]
+    decays: tuple[float, ...]
+    solvers: tuple[str, ...]
+    sought: Sought = Sought()
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class LayerMapping:
+    """What one trial on streamed activations is asked: a layer, between all networks, and decays."""
+
+    layer: str
+    decays: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """One mapping layer, how it does on held-out images, and what its decay was searched for, if it was."""
+
+    mapping: MappingLayer
+    heldout: HeldOut | None
+    sought: str = ""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What the solvers need of two networks: correlations, and moments without each fold and of each fold."""
+
+    source: Floats
+    target: Floats
+    cross: Floats
+    fits: list[PairMoments]
+    folds: list[PairMoments]
+
+    @classmethod
+    def of(cls, folds: Sequence[Moments], a: int, b: int) -> _Pair:
+        pair = LayerStatistics(tuple(fold.of(a, b) for fold in folds))
+        dead = pair.dead()
+        found = correlations(pair.all, dead)
+        fits = [_pair_moments(moments, dead) for moments in pair.without_each()]
+        return cls(found[0, 0], found[1, 1], found[0, 1], fits, [_pair_moments(fold, dead) for fold in pair.folds])
+
+
+def mappings_of_pair(folds: Sequence[Moments], given: PairMapping) -> Frames:
+    """The rows of one layer and of the mapping layers that predict network b from network a, from moments alone.
+
+    ``folds``: the moments of all networks, fold by fold. Where no decay reaches what is sought, there is no row for it.
+    """
+    pair = _Pair.of(folds, given.a, given.b)
+    about = {"layer": given.layer, "source_net": given.names[0], "target_net": given.names[1]}
+    frames: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN}
+    for solver in given.solvers:
+        began = time.perf_counter()
+        fitted = _fit(pair, given, solver)
+        seconds = (time.perf_counter() - began) / len(fitted)
+        for one in fitted:
+            is_new = not one.sought or one.mapping.decay not in given.decays
+            _add_rows(frames, {**about, "solver": solver}, one, seconds, with_weights=is_new)
+        if solver == "exact":
+            layers = [one.mapping for one in fitted]
+            decays = [mapping.decay for mapping in layers]
+            back = lasso_path(pair.target, pair.cross.T, decays, device=given.device) if given.a < given.b else []
+            frames["agglomerations"] += _trees(about, layers, back)
+    empty = {name: BY_NAME[name].schema.empty_table().to_pandas() for name in WRITTEN}
+    return {name: pd.concat(found) if found else empty[name] for name, found in frames.items()}
+
+
+def mappings_of_layer(data: tuple[Stream, LayerStatistics], given: LayerMapping) -> Frames:
+    """The rows of one layer's mapping layers between all networks, trained on streamed activations."""
+    began = time.perf_counter()
+    stream, of_layer = data
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    paths = streamed_paths(stream, of_layer, given.layer, given.decays, device=device)
+    seconds = (time.perf_counter() - began) / (len(paths) * len(given.decays))
+    names = [network.spec.name for network in stream.networks]
+    frames: dict[str, list[pd.DataFrame]] = {"mappings": [], "mapping_weights": [], "mapping_units": []}
+    for (a, b), layers in paths.items():
+        about = {"layer": given.layer, "source_net": names[a], "target_net": names[b], "solver": "streamed"}
+        for mapping in layers:
+            _add_rows(frames, about, _Fitted(mapping, None), seconds, with_weights=True)
+    return {name: pd.concat(found) for name, found in frames.items()}
+
+
+def _fit(pair: _Pair, given: PairMapping, solver: str) -> list[_Fitted]:
+    """The mapping layers of all decays given and sought."""
+    solve = partial(SOLVERS[solver], device=given.device)
+    found = [(mapping, "") for mapping in solve(pair.source, pair.cross, given.decays)]
+    if solver == "exact":
+        for what, value in given.sought.given().items():
+            hit = _find(pair, given.device, what, value)
+            found += [(hit, f"{what}={value:g}")] if hit is not None else []
+    if not pair.fits:
+        return [_Fitted(mapping, None, sought) for mapping, sought in found]
+    # Training as the paper did takes long: it is repeated without the last fold only.
+    used = slice(None) if solver == "exact" else slice(-1, None)
+    decays = [mapping.decay for mapping, _ in found]
+    heldout = cross_validate(pair.fits[used], pair.folds[used], decays, solve)
+    return [_Fitted(mapping, beside, sought) for (mapping, sought), beside in zip(found, heldout, strict=True)]
+
+
+def _find(pair: _Pair, device: str, what: str, value: float) -> MappingLayer | None:
+    try:
+        return find_decay(pair.source, pair.cross, device=device, **{what: value})
+    except Infeasible:  # no decay reaches it
+        return None
+
+
+def _pair_moments(moments: Moments, dead: np.ndarray) -> PairMoments:
+    """Of two networks' joint moments; dead units (U,) do not vary."""
+    sources, targets = np.split(~dead, [moments.widths[0]])
+    means = np.split(mean(moments), [moments.widths[0]])
+    return PairMoments(
+        means[0],
+        means[1],
+        covariance(moments, 0, 0) * np.outer(sources, sources),
+        covariance(moments, 0, 1) * np.outer(sources, targets),
+        np.where(targets, variance(moments)[moments.widths[0] :], 0.0),
+    )
+
+
+def _add_rows(
+    frames: dict[str, list[pd.DataFrame]], about: dict[str, Any], one: _Fitted, seconds: float, *, with_weights: bool
+) -> None:
+    """Add the rows of one mapping layer to ``frames``; with its weights unless they are there already."""
+    key = about | {"decay": one.mapping.decay}
+    frames["mappings"].append(_summary(key, one, seconds))
+    if with_weights:
+        frames["mapping_weights"].append(_weights(key, one.mapping))
+        frames["mapping_units"].append(_units(key, one))
+
+
+def _summary(key: dict[str, Any], one: _Fitted, seconds: float) -> pd.DataFrame:
+    mapping, heldout = one.mapping, one.heldout
+    row = key | {
+        "sought": one.sought,
+        "alpha": mapping.alpha,
+        "loss": mapping.loss,
+        "r2": mapping.r2,
+        "heldout_loss": heldout.loss if heldout else np.nan,
+        "heldout_loss_low": heldout.loss_interval.low if heldout else np.nan,
+        "heldout_loss_high": heldout.loss_interval.high if heldout else np.nan,
+        "heldout_r2": heldout.r2 if heldout else np.nan,
+        "units_used": mapping.units_used(),
+        "unpredicted": int(heldout.unpredicted().sum()) if heldout else None,
+        "duality_gap": mapping.duality_gap,
+        "seconds": seconds,
+    }
+    return pd.DataFrame([row])
+
+
+def _weights(key: dict[str, Any], mapping: MappingLayer) -> pd.DataFrame:
+    least = 0.0 if key["solver"] == "exact" else SIGNIFICANT  # training leaves no weight at exactly 0
+    target, source = np.nonzero(np.abs(mapping.weights) > least)
+    return pd.DataFrame(
+        key
+        | {
+            "target_unit": target.astype(np.int32),
+            "source_unit": source.astype(np.int32),
+            "weight": mapping.weights[target, source].astype(np.float32),
+        }
+    )
+
+
+def _units(key: dict[str, Any], one: _Fitted) -> pd.DataFrame:
+    return pd.DataFrame(
+        key
+        | {
+            "target_unit": np.arange(len(one.mapping.weights)),
+            "r2": one.mapping.target_r2,
+            "heldout_r2": one.heldout.target_r2 if one.heldout else np.nan,
+            "units_used": one.mapping.target_units_used(),
+        }
+    )
+
+
+def _trees(about: dict[str, Any], layers: list[MappingLayer], back: list[MappingLayer]) -> list[pd.DataFrame]:
+    """The agglomerations of every decay; with the mapping layers ``back`` also those of footnote 11."""
+    frames = []
+    for decay in dict.fromkeys(mapping.decay for mapping in layers):
+        weights = next(mapping.weights for mapping in layers if mapping.decay == decay)
+        reverse = [mapping.weights for mapping in back if mapping.decay == decay][:1]
+        for other in (None, *reverse):
+            merges = agglomerate(weights, other).merges
+            frames.append(
+                pd.DataFrame(
+                    about
+                    | {
+                        "decay": decay,
+                        "reverse": other is not None,
+                        "merge": np.arange(len(merges)),
+                        "left": merges[:, 0].astype(np.int64),
+                        "right": merges[:, 1].astype(np.int64),
+                        "weight": merges[:, 2],
+                        "size": merges[:, 3].astype(np.int64),
+                    }
+                )
+            )
+    return frames

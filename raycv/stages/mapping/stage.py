@@ -1,0 +1,163 @@
+"""`raycv sweep mapping`: mapping layers of every layer and ordered pair of networks (paper, section 4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import pandas as pd
+
+from raycv.config import MappingSweepConfig
+from raycv.distributed import ray_cluster
+from raycv.distributed.trials import Trial, run_trials
+from raycv.networks.stored import stored
+from raycv.progress import say
+from raycv.run import record, tables
+from raycv.run.fingerprint import fingerprint
+from raycv.run.store import RunStore
+from raycv.run.trial_results import TrialResults
+from raycv.stages.collect import statistics
+from raycv.stages.collect.statistics import Statistics
+from raycv.stages.mapping.rows import WRITTEN, LayerMapping, PairMapping, Sought, mappings_of_layer, mappings_of_pair
+from raycv.stages.mapping.streamed import Stream
+
+STAGE = "sweep mapping"
+# Units of a layer above which a GPU solves for all targets at once. One core would need a day for a pair of 4,096 units
+# to be trained as the paper did: 4,500 iterations, seven decays.
+WIDE = 1024
+FORMAT = 1  # of the trials' results; part of their identity
+
+SOLVERS = ("exact", "sgd")  # where the settings do not say
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a sweep is to find, and which layers' training is left to GPUs that the cluster has not."""
+
+    decays: tuple[float, ...]
+    solvers: tuple[str, ...]
+    sought: Sought
+    gpus: int  # for a trial of a wide layer
+    widths: dict[str, int]
+
+    def is_wide(self, layer: str) -> bool:
+        return self.widths[layer] > WIDE
+
+    @property
+    def trained(self) -> list[str]:
+        """The layers in which mapping layers are trained."""
+        return [layer for layer in self.widths if self.gpus or not self.is_wide(layer)]
+
+    @property
+    def untrained(self) -> dict[str, str]:
+        """What is not trained for lack of a GPU, and why."""
+        return {
+            f"{layer} by {solver}": f"{width:,} units need a GPU, of which the cluster has none"
+            for layer, width in self.widths.items()
+            for solver in self.solvers
+            if solver != "exact" and layer not in self.trained
+        }
+
+
+def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = SOLVERS) -> None:
+    """Write the tables mappings, mapping_weights, mapping_units and agglomerations.
+
+    One trial is one layer and ordered pair of networks, with its whole path of decays. Does nothing where the run
+    already has these tables for these settings; takes up the trials that an interrupted sweep has finished.
+    ``solvers`` are those used where the settings do not say. Raises StageFailed where a trial failed.
+    """
+    began = time.time()
+    found = statistics.read(store)
+    decays, solvers = tuple(sorted(set(config.decays))), tuple(sorted(set(config.solvers or solvers)))
+    sought = Sought(config.units_used, config.loss)
+    identity = fingerprint(FORMAT, found.folder, decays, vars(sought))
+    noted = record.read(store)["stages"].get(STAGE, {})
+    if record.finished(store, STAGE, identity) and set(solvers) <= set(noted["solvers"]):
+        say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/mappings')}")
+        return
+    stream = Stream(store, tuple(stored(store)), found.source()) if "streamed" in solvers else None
+    ray_cluster.connect(store.uri)
+    gpus = int(ray_cluster.amount("GPU") > 0)
+    plan = _Plan(decays, solvers, sought, gpus, {layer: found.width(layer) for layer in found.layers})
+    results = TrialResults(store, f"sweeps/mapping-{fingerprint(identity, solvers)}")
+    pairs = _trials(plan, found.names)
+    names, computed = _run(results, plan, found, pairs, stream)
+    left_out = plan.untrained | results.left_out(names)
+    for name, why in left_out.items():
+        say(f"{STAGE}: left out {name}: {why}")
+    where = [results.assemble(table, names) for table in WRITTEN]
+    rows = tables.read(store, "mappings")
+    facts: dict[str, Any] = {
+        "seconds": {STAGE: round(time.time() - began, 1)},
+        "solvers": solvers,
+        "trials": len(names),
+        "computed": computed,
+        "solver_seconds": round(float(rows["seconds"].sum()), 1),
+        "left_out": left_out,
+    }
+    record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
+    store.remove("sweeps")
+    for sentence in _found(rows, sought, len(pairs), found.layers):
+        say(f"{STAGE}: {sentence}")
+    for uri in where:
+        say(f"{STAGE}: {uri}")
+
+
+def _run(
+    results: TrialResults,
+    plan: _Plan,
+    found: Statistics,
+    pairs: Sequence[Trial[PairMapping]],
+    stream: Stream | None,
+) -> tuple[list[str], int]:
+    """Run all trials that have no result; returns the names of all and how many were run."""
+    computed = run_trials(results, STAGE, mappings_of_pair, pairs, lambda layer: found.layer(layer).folds)
+    names = [trial.name for trial in pairs]
+    if stream is not None:
+        streamed = [Trial(f"{of}/streamed", of, LayerMapping(of, plan.decays), plan.gpus) for of in plan.trained]
+        computed += run_trials(
+            results, f"{STAGE}, streamed", mappings_of_layer, streamed, lambda layer: (stream, found.layer(layer))
+        )
+        names += [trial.name for trial in streamed]
+    return names, computed
+
+
+def _trials(plan: _Plan, names: Sequence[str]) -> list[Trial[PairMapping]]:
+    """One for each layer and ordered pair of networks, where there are solvers."""
+    trials = []
+    for layer in plan.widths:
+        solvers = tuple(s for s in plan.solvers if s == "exact" or (s == "sgd" and layer in plan.trained))
+        gpus = plan.gpus if plan.is_wide(layer) else 0
+        for a, b in permutations(range(len(names)), 2) if solvers else ():
+            given = PairMapping(
+                layer=layer,
+                a=a,
+                b=b,
+                names=(names[a], names[b]),
+                decays=plan.decays,
+                solvers=solvers,
+                sought=plan.sought,
+                device="cuda" if gpus else "cpu",
+            )
+            trials.append(Trial(f"{layer}/{names[a]}-{names[b]}", layer, given, gpus))
+    return trials
+
+
+def _found(rows: pd.DataFrame, sought: Sought, trials: int, layers: Sequence[str]) -> list[str]:
+    """What the searches found: one sentence per layer, and how many pairs no decay could serve."""
+    sentences = []
+    for what, value in sought.given().items():
+        hits = rows[rows["sought"] == f"{what}={value:g}"]
+        for layer in layers:
+            decays = hits.loc[hits["layer"] == layer, "decay"]
+            if len(decays):
+                sentences.append(
+                    f"{layer}: {what} = {value:g} at decay {decays.median():.3g} "
+                    f"(median of {len(decays)} pairs, {decays.min():.3g} to {decays.max():.3g})"
+                )
+        if len(hits) < trials:
+            sentences.append(f"{what} = {value:g} is reached by no decay for {trials - len(hits)} of {trials} pairs")
+    return sentences

@@ -1,0 +1,1 @@
+"""What each unit looks for: its top patches and what in them drives it."""

@@ -1,0 +1,117 @@
+"""The Ray actors that draw patches. Each holds the networks it has drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import ray
+import torch
+
+from raycv.data.sources import Source
+from raycv.networks.checkpoints import weights_of
+from raycv.networks.deconvnet import Deconvnet
+from raycv.networks.models import load_weights
+from raycv.networks.stored import StoredNetwork
+from raycv.run import tables
+from raycv.run.store import RunStore
+from raycv.stages.patches.pictures import encoded, shades
+
+BATCH = 128  # patches led back together
+BOX = ("top", "left", "bottom", "right")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some units of one layer of one network."""
+
+    network: int
+    layer: str
+    first: int
+    last: int
+
+    @property
+    def units(self) -> int:
+        """How many."""
+        return self.last - self.first
+
+    def path(self, folder: str) -> str:
+        """Where their rows stand until all are there."""
+        return f"{folder}/{self.layer}/{self.network}-{self.first:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What every actor is told."""
+
+    store: RunStore
+    folder: str
+    networks: tuple[StoredNetwork, ...]
+    source: Source
+    use_gpu: bool
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class Artist:
+    """Holds the networks drawn last and draws what drives their units."""
+
+    def __init__(self, drawing: Drawing) -> None:
+        self.drawing = drawing
+        self.device = torch.device("cuda" if drawing.use_gpu else "cpu")
+        self.deconvnets: dict[int, Deconvnet] = {}
+
+    def __repr__(self) -> str:
+        return f"Artist({len(self.drawing.networks)} networks)"
+
+    def ready(self) -> None:
+        """Returns when it can work."""
+        if not self.drawing.use_gpu:
+            torch.set_num_threads(1)
+
+    def draw(self, chunk: Chunk) -> None:
+        """Store the rows of one chunk."""
+        network = self.drawing.networks[chunk.network]
+        if chunk.network not in self.deconvnets:
+            net = load_weights(network.spec, weights_of(self.drawing.store, network)).to(self.device)
+            self.deconvnets[chunk.network] = Deconvnet(net, network.spec.output)
+        filters = [
+            ("net", "==", network.spec.name),
+            ("layer", "==", chunk.layer),
+            ("unit", ">=", chunk.first),
+            ("unit", "<", chunk.last),
+        ]
+        rows = tables.read(self.drawing.store, "top_patches", filters=filters).sort_values(["unit", "rank"])
+        frame = self._pictures(self.deconvnets[chunk.network], chunk.layer, rows)
+        tables.write_part(self.drawing.store, chunk.path(self.drawing.folder), "patch_pictures", frame)
+
+    def _pictures(self, deconvnet: Deconvnet, layer: str, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of some units of ``layer``; ``rows`` of top_patches, the nine of a unit together."""
+        preprocessing = self.drawing.networks[0].spec.preprocessing
+        numbers, place = np.unique(rows["image"], return_inverse=True)
+        pixels, _ = self.drawing.source.decode(numbers, preprocessing.resize)
+        inputs = preprocessing.evaluation(torch.from_numpy(pixels).to(self.device))
+        start = (preprocessing.resize - preprocessing.crop) // 2
+        pixels = pixels[:, start : start + preprocessing.crop, start : start + preprocessing.crop]
+        units, at_row, at_column = (torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "column"))
+        boxes = [(slice(t, b), slice(left, r)) for t, left, b, r in rows[list(BOX)].itertuples(index=False)]
+        seen, signals = [pixels[n][box] for n, box in zip(place, boxes, strict=True)], []
+        for first in range(0, len(rows), BATCH):
+            part = slice(first, first + BATCH)
+            given = (t[part].to(self.device) for t in (units, at_row, at_column))
+            drives = deconvnet(layer, inputs[place[part]], *given).permute(0, 2, 3, 1).cpu().numpy()
+            signals += [signal[box] for signal, box in zip(drives, boxes[part], strict=True)]
+        return pd.DataFrame(
+            {
+                "net": rows["net"],
+                "unit": rows["unit"],
+                "rank": rows["rank"],
+                "method": deconvnet.method,
+                "patch": [encoded(picture) for picture in seen],
+                "drive": [
+                    encoded(picture)
+                    for unit in rows.groupby("unit", sort=False).indices.values()
+                    for picture in shades([signals[n] * preprocessing.std for n in unit])
+                ],
+            }
+        )

@@ -1,0 +1,27 @@
+"""Rows of the table top_patches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from raycv.analysis.top_patches import TopPatches
+from raycv.networks.receptive import receptive_fields
+from raycv.stages.collect.statistics import Statistics
+
+
+def top_patches(found: Statistics) -> pd.DataFrame:
+    """The samples of highest activation of every unit, from what the pass has kept, and the pixels that each sees."""
+    fields = [receptive_fields(spec) for spec in found.networks]
+    frames = []
+    for layer in found.layers:
+        arrays = found.patches(layer)
+        for number, (spec, of_net) in enumerate(zip(found.networks, fields, strict=True)):
+            top = TopPatches.from_arrays(arrays, str(number))
+            unit, rank = np.nonzero(top.image >= 0)
+            boxes = of_net[layer].boxes(top.position[unit, rank].astype(np.int64))
+            about = {"net": spec.name, "layer": layer, "unit": unit, "rank": rank + 1}
+            frames.append(
+                pd.DataFrame(about | {"image": top.image[unit, rank], "value": top.value[unit, rank]} | boxes)
+            )
+    return pd.concat(frames)

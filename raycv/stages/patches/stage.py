@@ -1,0 +1,83 @@
+"""`raycv patches`: cut the top patches out of the images and draw what in them drives each unit."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+
+from raycv.config import PatchesConfig
+from raycv.distributed import ray_cluster
+from raycv.distributed.pool import Pool
+from raycv.networks.stored import stored
+from raycv.progress import Progress, say
+from raycv.run import record, tables
+from raycv.run.fingerprint import fingerprint
+from raycv.run.store import RunStore
+from raycv.stages.collect import statistics
+from raycv.stages.collect.statistics import Statistics
+from raycv.stages.patches.artist import Artist, Chunk, Drawing
+from raycv.stages.patches.rows import top_patches
+
+FORMAT = 2  # of the tables; part of their identity
+UNITS = 64  # drawn by an actor at once
+
+
+def patches(config: PatchesConfig, store: RunStore) -> None:
+    """Write the tables top_patches and patch_pictures; only the images that stand in the first are read again.
+
+    Does nothing where the run already has these pictures; takes up what an interrupted run of the stage has drawn.
+    Raises UserError where there are no statistics, or the images are not those of the pass.
+    """
+    began = time.time()
+    found = statistics.read(store)
+    identity = fingerprint(FORMAT, found.folder)
+    if record.finished(store, "patches", identity) and tables.exists(store, "patch_pictures"):
+        say(f"patches: already finished, nothing to do; see {store.locate('tables/patch_pictures')}")
+        return
+    source, networks = found.source(), tuple(stored(store))
+    rows = top_patches(found)
+    where = tables.write(store, "top_patches", rows)
+    chunks = _chunks(found, rows)
+    ray_cluster.connect(store.uri)
+    use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
+    drawing = Drawing(store, f"patches-{identity}", networks, source, use_gpu)
+    _draw(drawing, chunks)
+    with tables.Writer(store, "patch_pictures") as writer:
+        for chunk in chunks:
+            writer.add(chunk.layer, tables.read_part(store, chunk.path(drawing.folder)))
+    units = sum(chunk.units for chunk in chunks)
+    facts = {"seconds": {"patches": round(time.time() - began, 1)}, "units": units}
+    record.finish(store, "patches", identity, config.model_dump(mode="json"), facts)
+    store.remove(drawing.folder)
+    say(f"patches: {where}")
+    say(f"patches: {writer.uri}")
+
+
+def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
+    """All units that have top patches, ``UNITS`` at a time, layer by layer."""
+    units = rows.groupby(["net", "layer"])["unit"].max() + 1
+    return [
+        Chunk(network, layer, first, min(first + UNITS, units[name, layer]))
+        for layer in found.layers
+        for network, name in enumerate(found.names)
+        for first in range(0, units[name, layer], UNITS)
+    ]
+
+
+def _draw(drawing: Drawing, chunks: list[Chunk]) -> None:
+    """Have every chunk drawn that is not there yet."""
+    there = set(drawing.store.list(drawing.folder))
+    missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there]
+    size = min(int(ray_cluster.amount("GPU" if drawing.use_gpu else "CPU")) or 1, len(missing))
+    pool = Pool(lambda: Artist.options(num_cpus=1, num_gpus=int(drawing.use_gpu)).remote(drawing), size)  # type: ignore[attr-defined]
+    with Progress("patches", sum(chunk.units for chunk in chunks), "units") as progress:
+        progress.resume_at(sum(chunk.units for chunk in chunks) - sum(chunk.units for chunk in missing))
+        try:
+            pool.run(
+                missing,
+                lambda actor, chunk: actor.draw.remote(chunk),
+                lambda chunk, _result: progress.advance(chunk.units, chunk.layer),
+            )
+        finally:
+            pool.close()

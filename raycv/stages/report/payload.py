@@ -1,0 +1,157 @@
+"""The numbers behind the page: one JSON object per layer, its arrays packed into strings.
+
+Networks are meant by their number, pairs as ``[a][b]``: what is said of net a's units with respect to net b.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from raycv.paper import SPARSE_DECAY
+from raycv.stages.report.sprites import Pictures, Sheets
+
+PREDICTORS = 5  # shown of a unit, at most
+MOST_MAPPING_BYTES = 1e6  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
+
+Pair = Callable[[str, str], Any]
+
+
+def packed(values: Any) -> str:
+    """An array as KIND:BASE64 of its bytes, little-endian; KIND is f4 (float32), or i2 or i4 (int16, int32)."""
+    array = np.asarray(values)
+    kind = "f4" if array.dtype.kind == "f" else "i2" if not array.size or array.max() < 2**15 else "i4"
+    return f"{kind}:{base64.b64encode(array.astype(f'<{kind}').tobytes()).decode()}"
+
+
+def of_pairs(nets: Sequence[str], fact: Pair) -> list[list[Any]]:
+    """``fact(net a, net b)`` of every ordered pair, None for a network with itself."""
+    return [[None if a == b else fact(a, b) for b in nets] for a in nets]
+
+
+def unit_columns(units: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any]]:
+    """For every network the activation of its units, in the order of their numbers. ``units``: rows of one layer."""
+    result = []
+    for net in nets:
+        rows = units[units["net"] == net].sort_values("unit")
+        numbers = {name: packed(rows[name]) for name in ("mean", "std", "active_fraction")}
+        result.append({"width": len(rows), **numbers, "dead": packed(rows["is_dead"])})
+    return result
+
+
+def partner_columns(matchings: pd.DataFrame, nets: Sequence[str]) -> list[list[Any]]:
+    """For every pair the partners and their similarity, by similarity and method. ``matchings``: rows of one layer."""
+    groups = dict(list(matchings.sort_values("unit_a").groupby(["net_a", "net_b"])))
+
+    def fact(a: str, b: str) -> dict[str, Any]:
+        return {
+            f"{similarity} {method}": {"unit": packed(rows["unit_b"]), "value": packed(rows["value"])}
+            for (similarity, method), rows in groups[a, b].groupby(["similarity", "method"])
+        }
+
+    return of_pairs(nets, fact)
+
+
+def predictor_columns(weights: pd.DataFrame, units: pd.DataFrame, nets: Sequence[str]) -> list[list[Any]]:
+    """For every pair and decay what predicts net a's units from net b's.
+
+    ``weights`` and ``units`` are rows of one layer in the tables mapping_weights and mapping_units. The exact solver's
+    are taken where there are any. Of every unit the PREDICTORS largest weights are kept.
+    """
+    solver = "exact" if (units["solver"] == "exact").any() else "sgd"
+    weights, units = weights[weights["solver"] == solver], units[units["solver"] == solver]
+    if len(units) * (6 * PREDICTORS + 6) > MOST_MAPPING_BYTES:
+        weights, units = _nearest_decay(weights), _nearest_decay(units)
+    size = weights["weight"].abs()
+    weights = weights.assign(size=size).sort_values("size", ascending=False, kind="stable")
+    keys = ["target_net", "source_net", "decay"]
+    strongest = weights.groupby([*keys, "target_unit"], sort=False).head(PREDICTORS)
+    weights_of = dict(list(strongest.groupby(keys)))
+    units_of = dict(list(units.groupby(keys)))
+
+    def fact(a: str, b: str) -> list[dict[str, Any]]:
+        decays = sorted((key[2] for key in units_of if key[:2] == (a, b)), key=_decades)
+        none = strongest.iloc[:0]
+        return [
+            {"decay": decay, **_predictors(weights_of.get((a, b, decay), none), units_of[a, b, decay])}
+            for decay in decays
+        ]
+
+    return of_pairs(nets, fact)
+
+
+def _decades(decay: Any) -> Any:
+    """How far a decay (or a column of them) is from the paper's; no decay at all is very far."""
+    return np.abs(np.log10(np.maximum(decay, 1e-30) / SPARSE_DECAY))
+
+
+def _nearest_decay(frame: pd.DataFrame) -> pd.DataFrame:
+    distance = _decades(frame["decay"])
+    least = distance.groupby([frame["source_net"], frame["target_net"]]).transform("min")
+    return pd.DataFrame(frame[distance == least])
+
+
+def _predictors(weights: pd.DataFrame, units: pd.DataFrame) -> dict[str, Any]:
+    """Rows of one pair and decay; ``weights`` by falling size."""
+    units = units.sort_values("target_unit")
+    source = np.full((len(units), PREDICTORS), -1)
+    weight = np.zeros((len(units), PREDICTORS))
+    place = weights["target_unit"], weights.groupby("target_unit").cumcount()
+    source[place] = weights["source_unit"]
+    weight[place] = weights["weight"]
+    return {
+        "r2": packed(units["heldout_r2"]),
+        "used": packed(units["units_used"]),
+        "unit": packed(source),
+        "weight": packed(weight),
+    }
+
+
+def cluster_columns(clusters: pd.DataFrame, members: pd.DataFrame, nets: Sequence[str]) -> list[list[Any]]:
+    """For every pair and k the cluster of every unit of both networks, and each cluster's similarities.
+
+    ``clusters`` and ``members`` are rows of one layer in the tables clusters and cluster_members. Of several thresholds
+    the lowest is taken. Both orders of a pair have the same clusters, net a's units first. Clusters are those left
+    after splitting the large ones.
+    """
+    lowest = members["threshold"].min()
+    keys = ["net_a", "net_b", "k"]
+    clusters_of = dict(list(clusters[clusters["threshold"] == lowest].groupby(keys)))
+    members_of = dict(list(members[members["threshold"] == lowest].sort_values("unit").groupby(keys)))
+
+    def fact(a: str, b: str) -> list[dict[str, Any]]:
+        result = []
+        for key in sorted((key for key in members_of if set(key[:2]) == {a, b}), key=lambda key: -key[2]):
+            rows, nodes = members_of[key], clusters_of[key].sort_values("cluster")
+            result.append(
+                {
+                    "k": int(key[2]),
+                    "a": packed(rows.loc[rows["net"] == a, "leaf"]),
+                    "b": packed(rows.loc[rows["net"] == b, "leaf"]),
+                    "between": packed(nodes["between_net_similarity"]),
+                    "within": packed(nodes["within_net_similarity"]),
+                }
+            )
+        return result
+
+    return of_pairs(nets, fact)
+
+
+def picture_columns(pictures: Pictures) -> dict[str, Any]:
+    """Where the pictures of a layer stand in its sheets, which are elements of the page."""
+
+    def places(sheets: Sheets) -> dict[str, Any]:
+        index = [packed(of_net) for of_net in sheets.index]
+        return {"columns": sheets.columns, "per_sheet": sheets.per_sheet, "index": index}
+
+    return {
+        "tile": pictures.tile,
+        "ranks": pictures.ranks,
+        "method": pictures.method,
+        "patches": places(pictures.patches),
+        "drives": places(pictures.drives),
+    }

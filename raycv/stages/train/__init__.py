@@ -1,0 +1,1 @@
+"""Training the networks of a run, or bringing in trained ones."""

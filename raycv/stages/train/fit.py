@@ -1,0 +1,154 @@
+"""Training several networks that differ in their seeds, in parallel, with Ray Train.
+
+One TorchTrainer holds all networks: worker ``rank`` trains replica ``rank % workers`` of network ``rank // workers``.
+Starting a trainer costs about as much as the whole training of a small network, so there is one start for all;
+with several workers per network each network is a process group of its own (DistributedDataParallel). After every
+epoch each network adds its weights, momentum and metrics to one Ray Train checkpoint. A worker that dies brings the
+group back at the last one, and so does the same command after the driver has died: the same fingerprint finds the
+same checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import ray
+import ray.train
+import ray.train.torch
+import safetensors.torch
+
+from raycv.config import TrainConfig
+from raycv.data.sources import Source
+from raycv.distributed import ray_cluster
+from raycv.errors import UserError
+from raycv.networks import checkpoints
+from raycv.networks.spec import NetworkSpec
+from raycv.run import tables
+from raycv.run.store import RunStore
+from raycv.stages.train.board import Board, Watch
+from raycv.stages.train.job import TrainJob, batch_of, steps_of
+from raycv.stages.train.learning import Recipe
+from raycv.stages.train.worker import work
+
+IN_MEMORY = 2 * 2**30  # bytes of decoded training images up to which a local set is held in shared memory
+WORKER_FAILURES = 3
+
+
+FOLDER = "networks/training"  # checkpoints, until the networks are trained
+
+
+def fit(
+    config: TrainConfig,
+    specs: list[NetworkSpec],
+    recipes: list[Recipe],
+    training: Source,
+    validation: Source,
+    result_of: str,
+    store: RunStore,
+) -> dict[str, Any]:
+    """Train the networks ``specs`` and store them; returns what run.json notes of it.
+
+    ``result_of`` names this very training: the same command takes up its checkpoints after the driver has died.
+    """
+    began = time.time()
+    ray_cluster.connect(store.uri)
+    held = _fits_memory(config, specs, training, validation)
+    workers = len(specs) * config.workers
+    part = ray_cluster.share(workers, device=config.device, spare_cpus=0 if held else 1)
+    board = Board.remote()  # type: ignore[attr-defined]
+    job = TrainJob(
+        specs=tuple(specs),
+        recipes=tuple(recipes),
+        workers=config.workers,
+        threads=part.threads,
+        training=training,
+        validation=validation,
+        images=_placed(specs, training, validation) if held else None,
+        store=store,
+        board=board,
+    )
+    seen_per_epoch = sum(steps_of(job, recipe) * batch_of(job, recipe) * config.workers for recipe in recipes)
+    watch = Watch(board, len(specs), recipes[0].epochs, seen_per_epoch)
+    watch.start()
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        result = _trainer(job, part, f"run-{result_of}").fit()
+    finally:
+        signal.signal(signal.SIGINT, interrupt)  # Ray Train puts its own in place and leaves it there
+        watch.stop()
+    state = ray.get(board.read.remote())
+    if state["mistake"]:
+        if not state["rows"]:  # else the epochs that are done are worth keeping
+            store.remove(FOLDER)
+        raise UserError(state["mistake"])
+    _keep(result.checkpoint, specs, store)
+    store.remove(FOLDER)
+    top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
+    return {"validation_top1": top1, "seconds": _seconds(began, state["first_step"], state["last_report"])}
+
+
+def _seconds(began: float, first_step: float | None, last_report: float) -> dict[str, float]:
+    """How long the parts of the training took, from the times at which they began."""
+    first = first_step or time.time()
+    spent = {
+        "start-up": first - began,
+        "training": max(last_report - first, 0.0),
+        "closing": time.time() - max(last_report, first),
+    }
+    return {what: round(seconds, 1) for what, seconds in spent.items()}
+
+
+def _fits_memory(config: TrainConfig, specs: list[NetworkSpec], training: Source, validation: Source) -> bool:
+    """Whether all images are decoded once, at the one size that all networks take, and held in shared memory."""
+    sizes = {spec.preprocessing.resize for spec in specs}
+    decoded = (len(training) + len(validation)) * max(sizes) ** 2 * 3
+    return len(sizes) == 1 and decoded <= IN_MEMORY and not config.data.startswith("s3://")
+
+
+def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> dict[str, tuple[Any, Any]]:
+    """All images and labels in Ray's object store, by split."""
+    placed = {}
+    for split, source in (("train", training), ("validation", validation)):
+        images, labels = source.decode(np.arange(len(source)), specs[0].preprocessing.resize)
+        placed[split] = ray.put(images), ray.put(labels)
+    return placed
+
+
+def _trainer(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.torch.TorchTrainer:
+    resources = {"CPU": part.cpus} | ({"GPU": part.gpus} if part.gpus else {})
+    return ray.train.torch.TorchTrainer(
+        work,
+        train_loop_config={"job": job},
+        # NCCL refuses two ranks on one GPU.
+        torch_config=ray.train.torch.TorchConfig(backend="nccl" if part.gpus == 1 else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=len(job.specs) * job.workers, use_gpu=part.gpus > 0, resources_per_worker=resources
+        ),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=job.store.locate(FOLDER),
+            failure_config=ray.train.FailureConfig(max_failures=WORKER_FAILURES),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+
+
+def _keep(checkpoint: ray.train.Checkpoint | None, specs: list[NetworkSpec], store: RunStore) -> None:
+    """Move the last checkpoint's networks to where later stages look for them."""
+    if checkpoint is None:
+        raise RuntimeError("Ray Train finished without a checkpoint")
+    history = []
+    with checkpoint.as_directory() as folder:
+        for spec in specs:
+            checkpoints.save(store, spec, safetensors.torch.load_file(f"{folder}/{spec.name}.safetensors"))
+            history += json.loads(Path(folder, f"{spec.name}.json").read_text())
+    for name in sorted({path.split("/")[1] for path in store.list("networks")}):
+        if name not in {spec.name for spec in specs} | {"training"}:
+            store.remove(f"networks/{name}")
+    tables.write(store, "training", pd.DataFrame(history))

@@ -1,0 +1,21 @@
+"""Bringing trained networks in instead of training them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raycv.config import TrainConfig
+from raycv.networks import checkpoints
+from raycv.networks.models import load_weights
+from raycv.networks.spec import NetworkSpec
+from raycv.run.store import RunStore
+
+
+def import_networks(config: TrainConfig, specs: list[NetworkSpec], store: RunStore) -> dict[str, Any]:
+    loaded = [checkpoints.import_weights(uri) for uri in config.checkpoints]
+    for spec, weights in zip(specs, loaded, strict=True):
+        load_weights(spec, weights)
+    store.remove("networks")
+    for spec, weights in zip(specs, loaded, strict=True):
+        checkpoints.save(store, spec, weights)
+    return {"imported": list(config.checkpoints)}

@@ -1,0 +1,165 @@
+"""Training one network, in plain PyTorch: the recipe, one epoch, one evaluation. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raycv.config import PAPERS, SMALL, TrainConfig
+from raycv.data.preprocessing import Preprocessing
+from raycv.errors import UserError
+
+Batch = tuple[Tensor, Tensor]  # uint8 images (B, size, size, 3), int64 labels (B,)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: SGD with momentum, weight decay and a schedule of the learning rate.
+
+    ``schedule`` "step" is the paper's (Caffe's reference network: a tenth after each 20 of 90 epochs); "one-cycle"
+    rises linearly over the first fifth and falls along a half cosine to zero (Smith & Topin, 2019). ``clip`` bounds
+    the gradient's norm. ``bias_rate`` multiplies the learning rate of biases (Caffe: 2). Biases are not decayed.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str
+    momentum: float
+    weight_decay: float
+    dropout: float
+    clip: float
+    bias_rate: float
+
+    def rate(self, progress: float) -> float:
+        """The learning rate after a fraction ``progress`` in [0, 1) of the training."""
+        if self.schedule == "step":
+            return self.learning_rate * 0.1 ** math.floor(progress * 4.5 + 1e-9)
+        rise = 0.2
+        if progress < rise:
+            return self.learning_rate * (0.04 + 0.96 * progress / rise)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
+
+
+def recipe_of(model: str, config: TrainConfig) -> Recipe:
+    """The paper's hyperparameters for its network, quick ones for the small network, overridden by ``config``."""
+    small = model == "small-alexnet"
+    usual = SMALL if small else PAPERS
+    return Recipe(
+        epochs=config.epochs or usual.epochs,
+        batch_size=config.batch_size or usual.batch_size,
+        learning_rate=config.learning_rate or usual.learning_rate,
+        schedule=config.schedule or usual.schedule,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        dropout=0.2 if small else 0.5,
+        clip=2.0 if small else math.inf,
+        bias_rate=1.0 if small else 2.0,
+    )
+
+
+def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """SGD over two groups: weights (decayed) and biases or other vectors (not decayed)."""
+    weights = [p for p in net.parameters() if p.ndim > 1]
+    biases = [p for p in net.parameters() if p.ndim <= 1]
+    return torch.optim.SGD(
+        [
+            {"params": weights, "weight_decay": recipe.weight_decay, "rate": 1.0},
+            {"params": biases, "weight_decay": 0.0, "rate": recipe.bias_rate},
+        ],
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.schedule == "one-cycle" and recipe.momentum > 0,
+    )
+
+
+def set_dropout(net: nn.Module, probability: float) -> None:
+    """Give every dropout layer the recipe's probability."""
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+
+
+def train_epoch(
+    net: nn.Module,
+    batches: Iterable[Batch],
+    optimizer: torch.optim.SGD,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    *,
+    epoch: int,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    report: Callable[[int], None] = lambda images: None,
+) -> float:
+    """One pass over ``batches``; returns the mean training loss per image.
+
+    All randomness (augmentation, dropout) is drawn from ``seed`` and ``epoch``, so an epoch begun again after a
+    fault is the same epoch. Raises UserError when the loss is no longer finite.
+    """
+    net.train()
+    torch.manual_seed(_mix(seed, epoch))
+    augmentation = torch.Generator().manual_seed(_mix(seed, epoch) + 1)
+    total, count = torch.zeros((), dtype=torch.float64, device=device), 0
+    for step, (images, labels) in enumerate(batches):
+        rate = recipe.rate(min((epoch + step / max(steps, 1)) / recipe.epochs, 1 - 1e-6))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["rate"]
+        inputs = preprocessing.training(images.to(device, non_blocking=True), augmentation)
+        with autocast(device):
+            loss = F.cross_entropy(net(inputs), labels.to(device, non_blocking=True))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if math.isfinite(recipe.clip):
+            nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
+        optimizer.step()
+        total += loss.detach().double() * len(labels)
+        count += len(labels)
+        report(len(labels))
+    mean = float(total) / max(count, 1)
+    if not math.isfinite(mean):
+        raise UserError(
+            f"Training diverged in epoch {epoch + 1} (seed {seed}): the loss is {mean}. "
+            f"Lower --learning-rate, now {recipe.learning_rate}."
+        )
+    return mean
+
+
+@torch.inference_mode()
+def evaluate(
+    net: nn.Module, batches: Iterable[Batch], preprocessing: Preprocessing, device: torch.device
+) -> tuple[Tensor, int]:
+    """Sums over the images of ``batches``: a tensor (summed loss, number classified right), and how many images."""
+    net.eval()
+    sums, count = torch.zeros(2, dtype=torch.float64, device=device), 0
+    for images, labels in batches:
+        targets = labels.to(device)
+        with autocast(device):
+            logits = net(preprocessing.evaluation(images.to(device)))
+        sums[0] += F.cross_entropy(logits.float(), targets, reduction="sum").double()
+        sums[1] += (logits.argmax(1) == targets).sum()
+        count += len(labels)
+    return sums, count
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Mixed precision (bfloat16) on a GPU that computes in it, plain float32 elsewhere."""
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=able)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """A seed of its own for each epoch of each network."""
+    return (seed * 1_000_003 + epoch) * 2
+
+
+def epoch_order(images: int, *, seed: int, epoch: int) -> Tensor:
+    """The order (images,) in which one network sees the training images in one epoch."""
+    generator = torch.Generator().manual_seed(_mix(seed, epoch))
+    return torch.randperm(images, generator=generator)

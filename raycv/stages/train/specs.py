@@ -1,0 +1,35 @@
+"""Descriptions of the networks that a run is to have."""
+
+from __future__ import annotations
+
+from raycv.config import TrainConfig
+from raycv.errors import UserError
+from raycv.networks.models import build, preprocessing_of
+from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec
+
+
+def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
+    """One description per seed. Raises UserError where a torchvision model comes without layers."""
+    specs = []
+    for number, seed in enumerate(config.seeds):
+        model = config.model[number % len(config.model)]
+        ours = model in WIDTHS
+        if config.layers is None and not ours:
+            raise UserError(
+                f"For the torchvision model {model!r} name the layers to compare, as module paths, with --layers."
+            )
+        width = config.width[number % len(config.width)] if config.width else None
+        spec = NetworkSpec(
+            name=f"net{number + 1}",
+            model=model,
+            classes=classes,
+            seed=seed,
+            layers=config.layers or ALEXNET_LAYERS,
+            preprocessing=preprocessing_of(model),
+            width=(width or WIDTHS[model]) if ours else None,
+        )
+        if spec.output not in spec.layers:  # the logits are always tapped: their matching is the health check
+            spec = spec.model_copy(update={"layers": (*spec.layers, spec.output)})
+        build(spec)
+        specs.append(spec)
+    return specs

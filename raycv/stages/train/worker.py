@@ -1,0 +1,146 @@
+"""One Ray Train worker: one replica of one network, epoch by epoch, with a checkpoint after each."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import ray
+import ray.train
+import ray.train.torch
+import safetensors.torch
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from raycv.errors import UserError
+from raycv.networks.models import build
+from raycv.networks.spec import NetworkSpec
+from raycv.run import tables
+from raycv.stages.train.board import Counter
+from raycv.stages.train.feed import Feed
+from raycv.stages.train.job import TrainJob
+from raycv.stages.train.learning import evaluate, make_optimizer, set_dropout, train_epoch
+
+
+def work(settings: dict[str, TrainJob]) -> None:
+    """One Ray Train worker. A user's mistake is chalked up and ends the training when the workers start again."""
+    job = settings["job"]
+    if ray.get(job.board.read.remote())["mistake"]:
+        return
+    try:
+        _train(job)
+    except UserError as mistake:
+        ray.get(job.board.fail.remote(str(mistake)))
+        raise
+
+
+def _train(job: TrainJob) -> None:
+    """One replica of one network."""
+    torch.set_num_threads(job.threads)
+    torch.backends.cudnn.deterministic = True
+    rank = ray.train.get_context().get_world_rank()
+    number, replica = divmod(rank, job.workers)
+    spec, recipe = job.specs[number], job.recipes[number]
+    device = ray.train.torch.get_device()
+    group = _process_group(job, number)
+    net = build(spec).to(device)
+    set_dropout(net, recipe.dropout)
+    optimizer = make_optimizer(net, recipe)
+    history = _resume(spec, net, optimizer)
+    model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
+    feed = Feed(job, spec, recipe, replica)
+    for epoch in range(len(history), recipe.epochs):
+        began = time.time()
+        counter = Counter(job.board, rank, epoch * feed.steps * feed.batch)
+        loss = train_epoch(
+            model,
+            feed.training(epoch),
+            optimizer,
+            recipe,
+            spec.preprocessing,
+            epoch=epoch,
+            steps=feed.steps,
+            seed=spec.seed * job.workers + replica,
+            device=device,
+            report=counter,
+        )
+        counter.send()
+        sums, count = evaluate(net, feed.validation(), spec.preprocessing, device)
+        totals = torch.tensor([*sums.tolist(), count, loss * 1.0], dtype=torch.float64, device=device)
+        if group is not None:
+            dist.all_reduce(totals, group=group)
+        history.append(
+            {
+                "net": spec.name,
+                "seed": spec.seed,
+                "epoch": epoch + 1,
+                "train_loss": float(totals[3]) / job.workers,
+                "validation_loss": float(totals[0] / totals[2]),
+                "validation_top1": float(totals[1] / totals[2]),
+                "seconds": time.time() - began,
+            }
+        )
+        _report(job, spec, replica, net, optimizer, history)
+
+
+def _process_group(job: TrainJob, number: int) -> Any:
+    """The process group of one network's replicas, None if there is one; every worker helps to make every group."""
+    if job.workers == 1:
+        return None
+    groups = [
+        dist.new_group(list(range(first * job.workers, (first + 1) * job.workers))) for first in range(len(job.specs))
+    ]
+    return groups[number]
+
+
+def _report(
+    job: TrainJob,
+    spec: NetworkSpec,
+    replica: int,
+    net: nn.Module,
+    optimizer: torch.optim.SGD,
+    history: list[dict[str, Any]],
+) -> None:
+    """Add one network to this epoch's checkpoint; the files of all networks come together in one folder."""
+    row = history[-1]
+    if replica != 0:
+        ray.train.report(row)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        safetensors.torch.save_file(_contiguous(net.state_dict()), f"{folder}/{spec.name}.safetensors")
+        safetensors.torch.save_file(_momentum(net, optimizer), f"{folder}/{spec.name}.momentum.safetensors")
+        Path(folder, f"{spec.name}.json").write_text(json.dumps(history))
+        ray.train.report(row, checkpoint=ray.train.Checkpoint.from_directory(folder))
+    tables.write_part(job.store, f"networks/{spec.name}/metrics.parquet", "training", pd.DataFrame(history))
+    job.board.epoch.remote(row)
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+
+
+def _momentum(net: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
+    state = {name: optimizer.state[p].get("momentum_buffer") for name, p in net.named_parameters()}
+    return _contiguous({name: buffer for name, buffer in state.items() if buffer is not None})
+
+
+def _resume(spec: NetworkSpec, net: nn.Module, optimizer: torch.optim.SGD) -> list[dict[str, Any]]:
+    """Bring back weights, momentum and the epochs done from the last checkpoint, if there is one."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return []
+    with checkpoint.as_directory() as folder:
+        net.load_state_dict(safetensors.torch.load_file(f"{folder}/{spec.name}.safetensors"))
+        momentum = safetensors.torch.load_file(f"{folder}/{spec.name}.momentum.safetensors")
+        for name, parameter in net.named_parameters():
+            if name in momentum:
+                restored = torch.empty_like(parameter)  # keeps the parameter's memory layout
+                optimizer.state[parameter]["momentum_buffer"] = restored.copy_(momentum[name])
+        history: list[dict[str, Any]] = json.loads(Path(folder, f"{spec.name}.json").read_text())
+    return history

@@ -1,0 +1,30 @@
+"""The page that all figures share."""
+
+from __future__ import annotations
+
+from raycv.drawing.style import WIDTH, counted, ends, page
+
+
+def test_long_titles_and_captions_stay_on_the_page() -> None:
+    words = " ".join(["features.12.convolution"] * 12)
+    figure = page(3.0, words, words)
+    axes = figure.subplots()
+    figure.draw_without_rendering()
+    paper = figure.bbox
+    for text in (figure.get_suptitle(), figure.get_supxlabel()):
+        assert text.replace("\n", " ") == words
+    for artist in figure.texts:
+        box = artist.get_window_extent()
+        assert box.x0 >= paper.x0
+        assert box.x1 <= paper.x1
+        assert not box.overlaps(axes.get_window_extent())
+    assert figure.get_figwidth() == WIDTH
+
+
+def test_counted() -> None:
+    assert [counted(n, "unit") for n in (0, 1, 2)] == ["0 units", "1 unit", "2 units"]
+
+
+def test_ends() -> None:
+    assert ends({"conv1": 0.7, "conv2": 0.25, "conv3": 0.5}, ".0%") == "25% (conv2) to 70% (conv1)"
+    assert ends({"conv1": 0.7}, ".2f") == "0.70 (conv1)"

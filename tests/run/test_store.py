@@ -1,0 +1,183 @@
+"""RunStore on a disk and on a real S3 server: whole or absent, replaced and never doubled, and clear when refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.fs
+import pytest
+
+from raycv.data.sources import open_source
+from raycv.errors import UserError
+from raycv.run.filesystem import filesystem
+from raycv.run.store import RunStore
+from tests.support.s3_server import BUCKET, SECRET, S3Server
+
+
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
+    if request.param == "disk":
+        return RunStore(str(tmp_path / "run"))
+    request.getfixturevalue("s3_server")
+    return RunStore(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+
+
+def test_files(store: RunStore) -> None:
+    assert not store.exists("a/b.bin")
+    assert store.list("a") == []
+    store.write("a/b.bin", b"one")
+    store.write("a/c/d.bin", b"two")
+    store.write("a/b.bin", b"three")
+    assert store.read("a/b.bin") == b"three"
+    assert store.list("a") == ["a/b.bin", "a/c/d.bin"]
+    store.remove("a/c")
+    store.remove("a/c")  # nothing to remove is no mistake
+    assert store.list("a") == ["a/b.bin"]
+    with pytest.raises(UserError, match=r"Could not read .*/run/none|Could not read s3://.*/none"):
+        store.read("none")
+
+
+def test_folder_markers_of_other_writers_are_no_files(s3_server: S3Server) -> None:
+    """Arrow's own S3 client, which Ray Train uses, leaves an empty object for each folder."""
+    place = f"{BUCKET}/{uuid.uuid4().hex}"
+    arrow = pyarrow.fs.S3FileSystem(endpoint_override=s3_server.endpoint, scheme="http")
+    arrow.create_dir(f"{place}/networks/training", recursive=True)
+    store = RunStore(f"s3://{place}")
+    store.write("networks/net1/x", b"1")
+    assert store.list("networks") == ["networks/net1/x"]
+    assert store.list("") == ["networks/net1/x"]
+
+
+def test_json_and_arrays(store: RunStore) -> None:
+    store.write_json("x.json", {"a": [1, None, "é"]})
+    assert store.read_json("x.json") == {"a": [1, None, "é"]}
+    arrays: dict[str, np.ndarray] = {"deep/name": np.arange(5), "f": np.ones((2, 3), dtype=np.float32)}
+    store.write_arrays("x.npz", arrays)
+    with store.open_arrays("x.npz") as lazily:
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(store.read_arrays("x.npz")[name], array)
+            np.testing.assert_array_equal(lazily[name], array)
+
+
+def rows(*values: int) -> pa.Table:
+    return pa.table({"value": list(values)})
+
+
+def test_a_table_is_replaced_never_doubled(store: RunStore) -> None:
+    store.write_table("t", [("layer=a/x", rows(1, 2)), ("layer=b/x", rows(3))])
+    uri = store.write_table("t", [("layer=b/x", rows(4)), ("layer=c/x", rows(5))])
+    found = pd.read_parquet(uri)
+    assert sorted(zip(found["layer"].astype(str), found["value"], strict=True)) == [("b", 4), ("c", 5)]
+    pd.testing.assert_frame_equal(store.read_table("t"), found)
+    with pytest.raises(UserError, match="has no table 'u' yet"):
+        store.read_table("u")
+
+
+def test_many_writers(store: RunStore) -> None:
+    """Every reader sees one writer's file, whole."""
+    contents = [bytes([n]) * 200_000 for n in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: store.write("same", content), contents))
+    assert store.read("same") in contents
+    assert store.list("") == ["same"]
+
+
+KILLED = """
+import sys
+from raycv.run.store import RunStore
+store = RunStore(sys.argv[1])
+store.write("big", b"old")
+print("ready", flush=True)
+while True:
+    store.write("big", b"n" * 60_000_000)
+"""
+
+
+def test_a_killed_writer_leaves_nothing_half_written(store: RunStore) -> None:
+    for wait in (0.05, 0.15, 0.3):
+        with subprocess.Popen([sys.executable, "-c", KILLED, store.uri], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(wait)
+            os.kill(process.pid, signal.SIGKILL)
+        assert len(store.read("big")) in (3, 60_000_000)
+        assert store.list("") == ["big"]
+
+
+def test_a_store_that_fails_for_a_while_is_waited_for(s3_server: S3Server) -> None:
+    store = RunStore(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+    store.write("before", b"1")
+    s3_server.kill()
+    restart = threading.Timer(2.0, s3_server.start)
+    restart.start()
+    store.write("during", b"2")
+    restart.join()
+    assert (store.read("before"), store.read("during")) == (b"1", b"2")
+
+
+@pytest.fixture
+def environment(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """For changing what a user has set; s3fs remembers clients by their settings, so those are forgotten."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    filesystem(f"s3://{BUCKET}")[0].clear_instance_cache()
+    yield monkeypatch
+    monkeypatch.undo()
+    filesystem(f"s3://{BUCKET}")[0].clear_instance_cache()
+
+
+def complaint(uri: str) -> str:
+    with pytest.raises(UserError) as caught:
+        RunStore(uri).write("x", b"1")
+    said = str(caught.value)
+    assert f"{uri}/x" in said
+    assert "write" in said
+    assert "\n" not in said
+    assert SECRET not in said
+    return said
+
+
+def test_refusals_are_one_clear_sentence(environment: pytest.MonkeyPatch) -> None:
+    def forget() -> None:
+        filesystem(f"s3://{BUCKET}")[0].clear_instance_cache()
+
+    with pytest.raises(UserError, match="The images s3://no-such-bucket/images is not there"):
+        open_source("s3://no-such-bucket/images", "train")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    forget()
+    assert "refused the credentials" in complaint(f"s3://{BUCKET}/run")
+    environment.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    forget()
+    assert "refused the credentials" in complaint(f"s3://{BUCKET}/run")
+    environment.delenv("AWS_ACCESS_KEY_ID")
+    environment.delenv("AWS_SECRET_ACCESS_KEY")
+    forget()
+    assert "no S3 credentials were found" in complaint(f"s3://{BUCKET}/run")
+
+
+def test_a_server_that_is_not_there(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    filesystem(f"s3://{BUCKET}")[0].clear_instance_cache()
+    assert "does not answer; check AWS_ENDPOINT_URL" in complaint(f"s3://{BUCKET}/run")
+
+
+def test_places_that_cannot_be_used(tmp_path: Path) -> None:
+    for uri in ("s3://", "gs://bucket/run", "http://host/run"):
+        with pytest.raises(UserError, match="expected a local path or s3://bucket/prefix"):
+            RunStore(uri)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Could not write .*: Not a directory|Could not write .*: File exists"):
+        RunStore(str(tmp_path / "file" / "run")).write("x", b"1")

@@ -1,0 +1,168 @@
+"""`raycv sweep clusters` on a real cluster, on runs whose statistics are written here: no network is trained."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raycv.analysis.folds import correlations
+from raycv.analysis.graphs import combined_correlation
+from raycv.analysis.spectral import allowed_k, spectral_clusters, sweep_clusters
+from raycv.cli import main
+from raycv.config import ClusterSweepConfig, load
+from raycv.run import record
+from raycv.run.store import RunStore
+from raycv.stages.collect import statistics
+from tests.support.runs import LAYERS, WIDTHS, make_run
+
+TABLES = ("clusterings", "clusters", "cluster_members", "eigenvalues")
+KEYS = ["layer", "net_a", "net_b", "threshold"]
+
+
+def sweep(run: Path, *flags: str) -> int:
+    return main(["sweep", "clusters", "--run", str(run), *flags])
+
+
+def table(run: Path, name: str) -> pd.DataFrame:
+    frame = pd.read_parquet(f"{run}/tables/{name}")
+    frame["layer"] = frame["layer"].astype(str)
+    columns = sorted(str(column) for column in frame if column != "seconds")
+    return frame[columns].sort_values([*KEYS, *sorted(set(columns) - set(KEYS))]).reset_index(drop=True)
+
+
+def combined(run: Path, layer: str, a: int, b: int) -> np.ndarray:
+    of_layer = statistics.read(RunStore(str(run))).layer("nets", layer)
+    values = correlations(of_layer.all, of_layer.dead())
+    return combined_correlation(values[a, a], values[a, b], values[b, b])
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
+    run = make_run(tmp_path_factory.mktemp("sweep") / "run")
+    assert sweep(run, "--k", "5,9", "--thresholds", "0.2,0.3") == 0
+    return run
+
+
+def test_the_rows_are_those_of_direct_calls(swept: Path) -> None:
+    rows, members = table(swept, "clusterings"), table(swept, "cluster_members")
+    assert set(map(tuple, rows[["layer", "net_a", "net_b"]].to_numpy())) == {
+        (layer, *pair) for layer in LAYERS for pair in (("net1", "net2"), ("net1", "net3"), ("net2", "net3"))
+    }
+    for layer, a, b, threshold in (("conv1", 0, 1, 0.2), ("conv2", 1, 2, 0.3)):
+        correlation = combined(swept, layer, a, b)
+        key = {"layer": layer, "net_a": f"net{a + 1}", "net_b": f"net{b + 1}", "threshold": threshold}
+        of_pair = rows[(rows[list(key)] == pd.Series(key)).all(axis=1)].set_index("k")
+        chosen = spectral_clusters(correlation, WIDTHS[a], threshold=threshold)
+        assert of_pair.index[of_pair["chosen"]].tolist() == [chosen.k]
+        lowest, highest = allowed_k(correlation, threshold)
+        ks = sorted({chosen.k} | {k for k in (5, 9) if lowest <= k <= highest})
+        assert sorted(of_pair.index) == ks
+        for result in sweep_clusters(correlation, WIDTHS[a], ks, threshold=threshold):
+            row = of_pair.loc[result.k]
+            assert row["inertia"] == pytest.approx(result.inertia, rel=1e-6, abs=1e-9)
+            assert row["one_net"] == len(result.metrics.one_net)
+            assert row["isolated_a"] + row["isolated_b"] == len(result.isolated)
+            of_k = members[(members[list(key)] == pd.Series(key)).all(axis=1) & (members["k"] == result.k)]
+            got = of_k.set_index(["net", "unit"])["cluster"]
+            units = [(f"net{n + 1}", u) for n in (a, b) for u in range(WIDTHS[n])]
+            np.testing.assert_array_equal(got.loc[units].to_numpy(), result.labels)
+
+
+def test_a_dead_unit_keeps_its_row_and_is_in_no_cluster(swept: Path) -> None:
+    members = table(swept, "cluster_members")
+    dead = members[(members["net"] == "net1") & (members["unit"] == 0)]
+    assert len(dead)
+    assert (dead[["cluster", "leaf"]] == -1).all(axis=None)
+
+
+def test_the_nodes_of_the_tree_hold_the_members(swept: Path) -> None:
+    nodes, members = table(swept, "clusters"), table(swept, "cluster_members")
+    by = [*KEYS, "k"]
+    leaves = nodes[nodes["is_leaf"]].set_index([*by, "cluster"])[["units_a", "units_b"]].sum(axis=1)
+    counted = members[members["leaf"] >= 0].groupby([*by, "leaf"]).size()
+    assert leaves.sort_index().to_dict() == counted.sort_index().to_dict()
+    for _, tree in nodes.groupby(by):
+        tree = tree.set_index("cluster").assign(size=lambda t: t["units_a"] + t["units_b"])
+        parts = tree[tree["parent"] >= 0].groupby("parent")["size"].sum()
+        assert parts.to_dict() == tree["size"].loc[parts.index].to_dict()
+
+
+def test_the_same_command_does_nothing_and_another_replaces_the_rows(
+    swept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {name: table(swept, name) for name in TABLES}
+    assert sweep(swept) == 0  # the run remembers its settings
+    assert "nothing to do" in capsys.readouterr().out
+    assert sweep(swept, "--k", "6", "--thresholds", "0.2") == 0
+    assert set(table(swept, "clusterings")["threshold"]) == {0.2}
+    assert 6 in set(table(swept, "clusters")["k"])
+    assert sweep(swept, "--k", "9,5", "--thresholds", "0.3,0.2") == 0
+    for name in TABLES:
+        pd.testing.assert_frame_equal(table(swept, name), before[name])
+    assert not (swept / "sweeps").exists()
+
+
+def test_what_the_graphs_do_not_allow_is_told_and_recorded(
+    tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", ("conv1",))
+    assert sweep(run, "--k", "5,500", "--thresholds", "0.2,0.99") == 0
+    said = capsys.readouterr().out
+    left_out = record.read(RunStore(str(run)))["stages"]["sweep clusters"]["left_out"]
+    assert len(left_out) == 6
+    assert all(sentence in said for sentence in left_out)
+    assert sum("is above the threshold 0.99" in sentence for sentence in left_out) == 3
+    assert sum("k = 500; its graph allows" in sentence for sentence in left_out) == 3
+    rows = table(run, "clusterings")
+    assert set(rows["threshold"]) == {0.2}
+    assert 500 not in set(rows["k"])
+
+
+@pytest.mark.parametrize("flags", [("--k", "0"), ("--thresholds", "-0.1"), ("--thresholds", "1")])
+def test_settings_out_of_range_are_refused(
+    tmp_path: Path, flags: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path, *flags) == 2
+    assert flags[0].removeprefix("--") in capsys.readouterr().err
+
+
+def test_one_letter_flags_have_one_dash_or_two() -> None:
+    for arguments in (["--k", "3,4"], ["-k", "3,4"], ["--k=3,4"]):
+        assert load(ClusterSweepConfig, arguments).k == (3, 4)
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_to_the_same_tables(swept: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    flags = ("--k", "5,9", "--thresholds", "0.2,0.3")
+    command = ["sweep", "clusters", "--run", str(run), *flags]
+    start = "import ray; ray.init(num_cpus=1, log_to_driver=False); from raycv.cli import main"
+    # With a small cluster of its own, which ends with it.
+    driver = subprocess.Popen([sys.executable, "-c", f"{start}; main({command!r})"])
+    try:
+        deadline = time.monotonic() + 240
+        while finished_trials(run) < 2:
+            assert driver.poll() is None, "the sweep was over before it could be killed"
+            assert time.monotonic() < deadline, "the sweep does not get going"
+            time.sleep(0.02)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    assert finished_trials(run) < 12
+    assert not (run / "tables").exists()
+    assert sweep(run, *flags) == 0
+    assert record.read(RunStore(str(run)))["stages"]["sweep clusters"]["computed"] <= 10
+    for name in TABLES:
+        pd.testing.assert_frame_equal(table(run, name), table(swept, name))
+
+
+def finished_trials(run: Path) -> int:
+    return len(list(run.glob("sweeps/*/*/*/*/done.json")))

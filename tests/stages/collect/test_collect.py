@@ -1,0 +1,588 @@
+"""The pass on a real cluster: right against numpy, the same bits whatever happens, and refusals in plain words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import mutual_info_score
+
+import raycv
+from raycv.analysis.folds import correlations
+from raycv.analysis.information import bin_edges, encode
+from raycv.cli import main
+from raycv.data.sampling import choose
+from raycv.data.shards import shards
+from raycv.data.sources import open_source
+from raycv.networks import checkpoints
+from raycv.networks.models import build, load_weights, preprocessing_of
+from raycv.networks.receptive import receptive_fields
+from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
+from raycv.run import record
+from raycv.run.store import RunStore
+from raycv.stages.collect import statistics
+from tests.support.s3_server import BUCKET, S3Server
+
+WIDTHS = (6, 6, 9)
+
+
+def spec(number: int, width: int) -> NetworkSpec:
+    return NetworkSpec(
+        name=f"net{number}",
+        model="small-alexnet",
+        classes=10,
+        seed=number,
+        layers=ALEXNET_LAYERS,
+        preprocessing=preprocessing_of("small-alexnet"),
+        width=width,
+    )
+
+
+def awake(net: torch.nn.Module) -> torch.nn.Module:
+    """An untrained network whose first unit is dead."""
+    with torch.no_grad():
+        net.get_parameter("conv1.0.weight")[0] = 0
+        net.get_parameter("conv1.0.bias")[0] = -1
+    return net
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that holds three networks, of two widths, one with a dead unit, and nothing else."""
+    folder = tmp_path_factory.mktemp("template")
+    for number, width in enumerate(WIDTHS, 1):
+        net = build(spec(number, width))
+        checkpoints.save(RunStore(str(folder)), spec(number, width), awake(net).state_dict())
+    return folder
+
+
+@pytest.fixture
+def run(template: Path, tmp_path: Path) -> Path:
+    """A fresh copy of the template."""
+    folder = tmp_path / "run"
+    subprocess.run(["cp", "-r", str(template), str(folder)], check=True)
+    return folder
+
+
+def collect(run: Path, *flags: str) -> int:
+    return main(["collect", "--run", str(run), *flags])
+
+
+def bits(run: Path | str) -> dict[str, bytes]:
+    """Every array of the statistics, exactly."""
+    store = RunStore(str(run))
+    return {
+        f"{path}:{name}": array.tobytes()
+        for path in store.list("statistics")
+        if path.endswith(".npz") and "/partials/" not in path
+        for name, array in store.read_arrays(path).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(template: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
+    """The pass with one actor and shards of 50, aligned: what every disturbed pass must equal."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    subprocess.run(["cp", "-r", str(template), str(folder)], check=True)
+    assert collect(folder, "--actors", "1", "--shard-size", "50") == 0
+    assert main(["align", "--run", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def activations(undisturbed: Path) -> dict[str, list[np.ndarray]]:
+    """Samples (n, S) of every layer and network, from plain forward passes in float64 statistics."""
+    source = open_source("cifar10-subset", "validation")
+    store = RunStore(str(undisturbed))
+    images, _ = source.decode(np.arange(len(source)), 32)
+    found: dict[str, list[np.ndarray]] = {layer: [] for layer in ALEXNET_LAYERS}
+    for network in checkpoints.stored(store):
+        net = load_weights(network.spec, checkpoints.weights_of(store, network))
+        batch = network.spec.preprocessing.evaluation(torch.from_numpy(images))
+        with torch.inference_mode():
+            for name, module in net.named_children():
+                batch = module(batch)
+                if name in found:
+                    value = batch if batch.ndim == 2 else batch.permute(0, 2, 3, 1).flatten(0, 2)
+                    found[name].append(value.numpy().astype(np.float64))
+    return found
+
+
+def table(run: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(f"{run}/tables/{name}")
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv4", "fc6", "fc8"])
+def test_correlations_equal_numpy(undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str) -> None:
+    rows = table(undisturbed, "correlations").query("layer == @layer")
+    units = table(undisturbed, "units").query("layer == @layer").set_index("net")["is_dead"]
+    for a in range(3):
+        for b in range(a, 3):
+            pair = rows[(rows["net_a"] == f"net{a + 1}") & (rows["net_b"] == f"net{b + 1}")]
+            found = pair.pivot(index="unit_a", columns="unit_b", values="value").to_numpy()
+            samples = [activations[layer][n] for n in (a, b)]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                joint = np.corrcoef(samples[0], samples[1], rowvar=False)
+            expected = joint[: samples[0].shape[1], samples[0].shape[1] :]
+            dead = [units[f"net{n + 1}"].to_numpy() for n in (a, b)]
+            expected[dead[0]] = np.nan
+            expected[:, dead[1]] = np.nan
+            np.testing.assert_allclose(found, expected, atol=5e-6)
+
+
+@pytest.mark.parametrize("layer", ["conv4", "fc6"])
+def test_mutual_information_equals_sklearn(
+    undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
+) -> None:
+    """The same samples, chosen by identity from plain forward passes, in the same bins."""
+    values = activations[layer]
+    positions = len(values[0]) // 2000
+    chosen = choose(np.arange(2000), positions, 2000)
+    rows = np.empty(len(chosen.rank), dtype=np.int64)
+    rows[chosen.rank] = chosen.image * positions + chosen.position
+    assert len(rows) == min(60_000, 2000 * positions)
+    codes = [encode(samples[rows], bin_edges(samples[rows])) for samples in (v.astype(np.float32) for v in values)]
+    found = table(undisturbed, "mutual_information").query("layer == @layer and net_a == 'net1' and net_b == 'net3'")
+    pairs = found.set_index(["unit_a", "unit_b"])
+    for a, b in pairs["value"].dropna().sample(4, random_state=0).index:
+        expected = mutual_info_score(codes[0][a], codes[2][b])
+        assert pairs.loc[(a, b), "value"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
+        shifted = mutual_info_score(codes[0][a], np.roll(codes[2][b], codes[2].shape[1] // 2))
+        assert pairs.loc[(a, b), "null_value"] == pytest.approx(shifted, rel=1e-3, abs=1e-5)
+    assert (pairs["value_corrected"].dropna() < pairs["value"].dropna() + 1e-6).all()
+
+
+def test_agreement_of_the_two_similarities(undisturbed: Path) -> None:
+    matchings, alignment = table(undisturbed, "matchings"), table(undisturbed, "alignment")
+    pair = "layer == 'conv2' and net_a == 'net1' and net_b == 'net2' and method == 'semi'"
+    by = {kind: rows.set_index("unit_a") for kind, rows in matchings.query(pair).groupby("similarity")}
+    assert set(by) == {"correlation", "mutual_information"}
+    best = by["correlation"]["value"].nlargest(8).index
+    same = by["correlation"]["unit_b"] == by["mutual_information"]["unit_b"]
+    row = alignment.query(pair + " and similarity == 'mutual_information'").iloc[0]
+    assert row["best_eight_kept"] == same[best].sum()
+    assert row["agreement_with_correlation"] == pytest.approx(same[by["correlation"]["unit_b"] >= 0].mean())
+    assert row["null_mean"] < row["mean"]
+
+
+def test_units_equal_numpy(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
+    units = table(undisturbed, "units")
+    for n in range(3):
+        rows = units[(units["net"] == f"net{n + 1}") & (units["layer"] == "conv2")]
+        samples = activations["conv2"][n]
+        np.testing.assert_array_equal(rows["unit"], np.arange(samples.shape[1]))
+        np.testing.assert_allclose(rows["mean"], samples.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(rows["std"], samples.std(0), rtol=1e-5)
+        np.testing.assert_allclose(rows["active_fraction"], (samples > 0).mean(0), atol=1e-12)
+    first = units[units["layer"] == "conv1"].set_index(["net", "unit"])
+    assert first.loc[("net1", 0), "is_dead"]
+    assert first["is_dead"].sum() == 3
+
+
+def test_dead_units_rest_on_one_fold(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
+    """A unit that is constant without some one fold has no correlation; every other unit has."""
+    fold_of = np.empty(2000, dtype=int)
+    for shard in shards(2000, folds=8, shard_size=50):
+        fold_of[shard.images] = shard.fold
+    units = table(undisturbed, "units").query("layer == 'fc6'").set_index("net")["is_dead"]
+    for n in range(3):
+        values = activations["fc6"][n]
+        constant = [np.ptp(values[fold_of != fold], axis=0) == 0 for fold in range(8)]
+        np.testing.assert_array_equal(units[f"net{n + 1}"], np.any(constant, axis=0))
+
+
+def test_matchings_are_the_best_and_the_dead_have_none(undisturbed: Path) -> None:
+    correlations, matchings = table(undisturbed, "correlations"), table(undisturbed, "matchings")
+    for layer in ALEXNET_LAYERS:
+        rows = correlations[correlations["layer"] == layer].query("net_a == 'net1' and net_b == 'net3'")
+        similarity = rows.pivot(index="unit_a", columns="unit_b", values="value").to_numpy().astype(float)
+        chosen = matchings[matchings["layer"] == layer].query(
+            "net_a == 'net1' and net_b == 'net3' and similarity == 'correlation'"
+        )
+        chosen = chosen.set_index("method")
+        semi, one = chosen.loc["semi"], chosen.loc["bipartite"]
+        alive = ~np.isnan(similarity).all(1)
+        np.testing.assert_allclose(semi["value"][alive], np.nanmax(similarity[alive], axis=1), atol=1e-6)
+        usable = np.where(np.isnan(similarity), -10, similarity)
+        best = usable[linear_sum_assignment(usable, maximize=True)]
+        assert one["value"].sum() == pytest.approx(best[best > -5].sum(), abs=1e-4)
+        assert (one["unit_b"][~alive] == -1).all()
+        partners = one["unit_b"][one["unit_b"] >= 0]
+        assert partners.is_unique
+
+
+def test_averages_have_intervals_and_a_null(undisturbed: Path) -> None:
+    alignment, matchings = table(undisturbed, "alignment"), table(undisturbed, "matchings")
+    alignment = alignment[alignment["similarity"] == "correlation"]
+    matchings = matchings[matchings["similarity"] == "correlation"]
+    assert len(alignment) == len(ALEXNET_LAYERS) * 6 * 2
+    row = alignment.query("layer == 'conv3' and net_a == 'net2' and net_b == 'net1' and method == 'semi'").iloc[0]
+    values = matchings.query("layer == 'conv3' and net_a == 'net2' and net_b == 'net1' and method == 'semi'")["value"]
+    assert row["mean"] == pytest.approx(values.mean())
+    assert row["mean_low"] < row["mean"] < row["mean_high"]
+    assert row["fraction_below_half"] == pytest.approx((values.dropna() <= 0.5).mean())
+    # These networks are untrained themselves, so the null of two untrained ones is what they reach, but for the seeds.
+    same_width = alignment.query("layer == 'conv3' and net_a == 'net1' and net_b == 'net2' and method == 'semi'")
+    assert same_width["null_mean"].iloc[0] == pytest.approx(same_width["mean"].iloc[0], abs=0.05)
+
+
+def test_the_health_check_sees_untrained_networks(undisturbed: Path) -> None:
+    assert record.read(RunStore(str(undisturbed)))["stages"]["align"]["health"]["broken_pairs"]
+
+
+def test_actors_change_nothing(run: Path, undisturbed: Path, ray_cluster: None) -> None:
+    assert collect(run, "--actors", "2", "--shard-size", "50") == 0
+    assert bits(run) == bits(undisturbed)
+
+
+def test_shard_size_changes_rounding_only(run: Path, undisturbed: Path, ray_cluster: None) -> None:
+    assert collect(run, "--shard-size", "256") == 0
+    a, b = (statistics.read(RunStore(str(r))).layer("nets", "conv2") for r in (run, undisturbed))
+    for fold_a, fold_b in zip(a.folds, b.folds, strict=True):
+        assert fold_a.count == fold_b.count
+        np.testing.assert_array_equal(fold_a.active, fold_b.active)
+        np.testing.assert_allclose(fold_a.maximum + fold_a.pilot, fold_b.maximum + fold_b.pilot, atol=1e-5)
+    for pair, matrix in statistics.correlations(a.all, a.dead()).items():
+        np.testing.assert_allclose(matrix, statistics.correlations(b.all, b.dead())[pair], atol=2e-6)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_changes_correlations_by_its_rounding(
+    run: Path, undisturbed: Path, precision: str, ray_cluster: None
+) -> None:
+    assert collect(run, "--precision", precision) == 0
+    exact, half = (statistics.read(RunStore(str(folder))) for folder in (undisturbed, run))
+    for layer in ("conv1", "conv5", "fc8"):
+        values = []
+        for found in (exact, half):
+            of_layer = found.layer("nets", layer)
+            values.append(correlations(of_layer.all, of_layer.dead())[0, 1])
+        assert 0 < np.nanmax(np.abs(values[0] - values[1])) < (0.05 if precision == "bfloat16" else 0.01)
+        np.testing.assert_array_equal(np.isnan(values[0]), np.isnan(values[1]))
+
+
+def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
+    run: Path, tmp_path: Path, ray_cluster: None
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    shipped = pq.read_table(Path(raycv.__file__).parent / "data" / "cifar10" / "validation-00000-of-00001.parquet")
+    pq.write_table(shipped.slice(0, 8), images / "validation.parquet")
+    assert collect(run, "--data", str(images)) == 0
+    assert main(["align", "--run", str(run)]) == 0
+    source = open_source(str(images), "validation")
+    pixels, _ = source.decode(np.arange(8), 32)
+    store, logits = RunStore(str(run)), []
+    for network in checkpoints.stored(store)[:2]:
+        net = load_weights(network.spec, checkpoints.weights_of(store, network))
+        with torch.inference_mode():
+            logits.append(net(network.spec.preprocessing.evaluation(torch.from_numpy(pixels))).double().numpy())
+    rows = table(run, "correlations").query("layer == 'fc8' and net_a == 'net1' and net_b == 'net2'")
+    expected = np.corrcoef(logits[0].T, logits[1].T)[:10, 10:]
+    np.testing.assert_allclose(rows["value"].to_numpy().reshape(10, 10), expected, atol=5e-6)
+
+
+def test_the_driver_holds_no_partials(run: Path, ray_cluster: None) -> None:
+    """They go from the actors to the run's folder, so neither the driver nor the object store grows with the shards."""
+    peak, seen, over = 0, 0, threading.Event()
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    def watch() -> None:
+        nonlocal peak, seen
+        while not over.wait(0.05):
+            peak = max(peak, resident())
+            with contextlib.suppress(FileNotFoundError):  # they are removed in the end
+                seen = max(seen, sum(path.stat().st_size for path in partials(run)))
+
+    before = resident()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        assert collect(run, "--shard-size", "10") == 0
+    finally:
+        over.set()
+        watcher.join()
+    assert seen > 100 * 2**20
+    assert peak - before < 50 * 2**20
+
+
+def test_a_finished_pass_is_not_repeated(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.npz")}
+    assert collect(undisturbed, "--shard-size", "50") == 0
+    assert "already finished, nothing to do" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.npz")}
+
+
+def test_aligning_again_replaces_rows(undisturbed: Path) -> None:
+    before = {
+        name: table(undisturbed, name)
+        for name in (
+            "units",
+            "correlations",
+            "mutual_information",
+            "matchings",
+            "alignment",
+            "top_patches",
+            "joint_activations",
+        )
+    }
+    assert main(["align", "--run", str(undisturbed)]) == 0
+    for name, frame in before.items():
+        pd.testing.assert_frame_equal(table(undisturbed, name), frame)
+
+
+def shard_actors() -> list[int]:
+    """Process numbers of the actors that hold networks."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if process.read_bytes().startswith(b"ray::ShardActor"):
+                found.append(int(process.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def partials(run: Path) -> list[Path]:
+    return list(run.glob("statistics/*/partials/shard-*.npz"))
+
+
+def wait_for_partials(run: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while len(partials(run)) < count:
+        assert time.monotonic() < deadline, "the pass does not get going"
+        time.sleep(0.02)
+
+
+def test_a_killed_actor_is_not_noticed_in_the_result(run: Path, undisturbed: Path, ray_cluster: None) -> None:
+    killed: list[int] = []
+
+    def kill() -> None:
+        wait_for_partials(run, 2)
+        killed.extend(shard_actors()[:1])
+        for process in killed:
+            os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code = collect(run, "--actors", "2", "--shard-size", "50")
+    killer.join()
+    assert code == 0
+    assert killed
+    assert bits(run) == bits(undisturbed)
+
+
+@pytest.fixture
+def driver(run: Path) -> Iterator[subprocess.Popen[str]]:
+    """The pass in a process of its own, with its own small cluster."""
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "raycv", "collect", "--run", str(run), "--shard-size", "50"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.slow
+def test_a_killed_driver_takes_up_its_partials(
+    run: Path, undisturbed: Path, driver: subprocess.Popen[str], capsys: pytest.CaptureFixture[str], ray_cluster: None
+) -> None:
+    wait_for_partials(run, 3)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert collect(run, "--shard-size", "50") == 0
+    assert "shards done before" in capsys.readouterr().out
+    assert bits(run) == bits(undisturbed)
+    assert not partials(run)  # tidied up
+
+
+@pytest.mark.slow
+def test_a_store_that_fails_for_a_while_changes_nothing(
+    template: Path, undisturbed: Path, s3_server: S3Server, ray_cluster: None
+) -> None:
+    """The S3 server is killed in the middle of the pass and comes back two seconds later."""
+    remote = f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    store = RunStore(remote)
+    for file in template.rglob("*.*"):
+        store.write(str(file.relative_to(template)), file.read_bytes())
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 120
+        while sum("shard-" in path for path in store.list("statistics")) < 3:
+            assert time.monotonic() < deadline
+        s3_server.kill()
+        time.sleep(2)
+        s3_server.start()
+
+    interruption = threading.Thread(target=interrupt)
+    interruption.start()
+    code = main(["collect", "--run", remote, "--actors", "2", "--shard-size", "50"])
+    interruption.join()
+    assert code == 0
+    assert bits(remote) == bits(undisturbed)
+
+
+THREE_NODES = """
+import logging, sys, threading, time
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+from raycv.analysis.information import bin_edges, encode
+from raycv.cli import main
+from raycv.data.sampling import choose
+
+run = sys.argv[1]
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+print(sum(node["Alive"] for node in ray.nodes()), "nodes")
+
+def lose_a_node():
+    while len(list(Path(run).glob("statistics/*/partials/shard-*.npz"))) < 4:
+        time.sleep(0.02)
+    cluster.remove_node(nodes[0], allow_graceful=False)
+    print("a node is gone", flush=True)
+
+threading.Thread(target=lose_a_node, daemon=True).start()
+code = main(["collect", "--run", run, "--actors", "3", "--shard-size", "50"])
+ray.shutdown()
+cluster.shutdown()
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_a_lost_node_is_not_noticed_in_the_result(run: Path, undisturbed: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREE_NODES, str(run)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 nodes" in done.stdout
+    assert "a node is gone" in done.stdout
+    assert bits(run) == bits(undisturbed)
+
+
+def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command that must fail says: one line, exit code 2."""
+    assert main(list(arguments)) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("raycv: ")
+    assert "\n" not in said
+    return said
+
+
+def test_unequal_networks_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = spec(4, 6).model_copy(update={"layers": ("conv1", "fc8")})
+    checkpoints.save(RunStore(str(run)), other, build(other).state_dict())
+    said = failing(capsys, "collect", "--run", str(run))
+    assert "unequal: net4 has the layers conv1, fc8 and net1 conv1, conv2" in said
+
+
+def test_activations_that_are_not_finite_are_named(
+    run: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
+) -> None:
+    net = build(spec(2, 6))
+    with torch.no_grad():
+        net.get_parameter("conv3.0.bias")[1] = float("nan")
+    checkpoints.save(RunStore(str(run)), spec(2, 6), net.state_dict())
+    said = failing(capsys, "collect", "--run", str(run))
+    assert "Layer conv3 of net2 gives activations that are not finite for image" in said
+    assert not (run / "statistics/statistics.json").exists()
+    assert "collect" not in record.read(RunStore(str(run)))["stages"]
+
+
+def test_damaged_weights_are_refused(run: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None) -> None:
+    weights = run / "networks/net1/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    assert "is not the file that training wrote" in failing(capsys, "collect", "--run", str(run))
+
+
+def test_stages_out_of_order_say_what_to_run_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = str(tmp_path / "empty")
+    assert "run `raycv train` first" in failing(capsys, "collect", "--run", empty)
+    assert "run `raycv collect` first" in failing(capsys, "align", "--run", empty)
+    assert "no table 'matchings' yet" in failing(capsys, "figures", "--run", empty)
+    assert not Path(empty).exists()  # nothing half-written
+
+
+def test_wrong_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "There is no command 'trian'" in failing(capsys, "trian")
+    assert "unrecognized arguments: --sead 3" in failing(capsys, "train", "--sead", "3")
+    assert "--shard-size was given '0'" in failing(capsys, "collect", "--shard-size", "0")
+    assert "--shard-size was given 'many'" in failing(capsys, "collect", "--shard-size", "many")
+    assert "expected a local path or s3://bucket/prefix" in failing(capsys, "align", "--run", "gs://bucket/run")
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv4", "fc6", "fc8"])
+def test_top_patches_are_the_best_of_distinct_images(
+    undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
+) -> None:
+    top = table(undisturbed, "top_patches").query("layer == @layer")
+    for n, width in enumerate(WIDTHS):
+        samples = activations[layer][n].reshape(2000, -1, activations[layer][n].shape[1])
+        rows = top[top["net"] == f"net{n + 1}"].sort_values(["unit", "rank"])
+        assert rows["rank"].tolist() == [*range(1, 10)] * samples.shape[2]
+        assert not rows.duplicated(["unit", "image"]).any()
+        fields = receptive_fields(spec(n + 1, width))[layer]
+        position = (rows["row"] * len(fields.columns) + rows["column"]).to_numpy()
+        # The value stands where the row says, and is the unit's best of that rank, but for rounding in other batches.
+        there = samples[rows["image"], position, rows["unit"]]
+        best = -np.sort(-samples.max(1), axis=0)[:9].T.ravel()
+        np.testing.assert_allclose(rows["value"], there, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(rows["value"], best, rtol=1e-5, atol=1e-5)
+        for name, values in fields.boxes(position).items():
+            np.testing.assert_array_equal(rows[name], values)
+
+
+def test_the_top_patches_of_a_silent_unit_are_the_first_images(undisturbed: Path) -> None:
+    rows = table(undisturbed, "top_patches").query("layer == 'conv1' and net == 'net1' and unit == 0")
+    assert rows.sort_values("rank")["image"].tolist() == [*range(9)]
+    assert not rows[["value", "row", "column"]].to_numpy().any()
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+def test_joint_activations_are_those_of_matched_units(
+    undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
+) -> None:
+    joint = table(undisturbed, "joint_activations").query("layer == @layer")
+    matched = table(undisturbed, "matchings").query(
+        "layer == @layer and net_a == 'net1' and net_b == 'net2' and similarity == 'correlation' and method == 'semi'"
+    )
+    ranked = matched[matched["unit_b"] >= 0].sort_values("value", ascending=False, kind="stable")
+    shown = joint.drop_duplicates("unit_a")
+    assert len(shown) == min(8, len(ranked))
+    assert shown["unit_a"].iloc[[0, -1]].tolist() == ranked["unit_a"].iloc[[0, -1]].tolist()  # the best and the worst
+    assert set(zip(shown["unit_a"], shown["unit_b"], strict=True)) <= set(
+        zip(ranked["unit_a"], ranked["unit_b"], strict=True)
+    )
+    positions = len(activations[layer][0]) // 2000
+    chosen = choose(np.arange(2000), positions, 2000)
+    first = np.argsort(chosen.rank)[:5000]
+    samples = [values[chosen.image[first] * positions + chosen.position[first]] for values in activations[layer][:2]]
+    for (a, b), rows in joint.groupby(["unit_a", "unit_b"]):
+        assert rows["sample"].tolist() == [*range(5000)]
+        np.testing.assert_allclose(rows["value_a"], samples[0][:, a], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(rows["value_b"], samples[1][:, b], rtol=1e-5, atol=1e-5)

@@ -1,0 +1,66 @@
+"""Peak memory of a collector and of a reduction, measured in a process of their own, against the stated formula."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+MEASURE = """
+import json, resource, sys
+import numpy as np, torch
+torch.set_num_threads(1)
+from raycv.analysis.accumulator import Accumulator
+from raycv.stages.collect.collector import Collector, untrained
+from raycv.stages.collect.memory import actor_bytes
+from raycv.analysis.top_patches import TopPatches, peaks
+from raycv.stages.collect.reducer import reduce_fold, to_arrays
+from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
+from raycv.networks.models import build, preprocessing_of
+from raycv.run.store import RunStore
+
+model, width, shard, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+specs = tuple(
+    NetworkSpec(name=f"net{n}", model=model, classes=10, seed=n, layers=ALEXNET_LAYERS,
+                preprocessing=preprocessing_of(model), width=width)
+    for n in (1, 2, 3, 4)
+)
+groups = {"nets": specs, "null": untrained(specs)}
+needed = actor_bytes(groups, shard, 50_000)
+warm = build(specs[0].model_copy(update={"model": "small-alexnet", "width": 3,
+                                         "preprocessing": preprocessing_of("small-alexnet")}))
+warm(torch.zeros(2, 3, 32, 32))
+for width in (4, 200):  # kernels compiled or loaded
+    Accumulator([width], np.zeros(width, np.float32), torch.device("cpu")).add([torch.zeros(8, width)])
+    TopPatches.of([peaks(torch.zeros(8, width), 8)], np.arange(8))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+nets = {spec.name: build(spec) for group in groups.values() for spec in group}
+collector = Collector(groups, nets, torch.device("cpu"))
+store = RunStore(folder)
+size = specs[0].preprocessing.resize
+images = np.random.default_rng(0).integers(0, 256, (shard, size, size, 3), dtype=np.uint8)
+pilot = collector.pilot(images[:64])
+for number in range(3):
+    partial = collector.partial(images, np.arange(shard) + shard * number, pilot, 50_000)
+    store.write_arrays(f"{number}.npz", to_arrays(partial))
+    del partial
+def partials():
+    for number in range(3):
+        with store.open_arrays(f"{number}.npz") as arrays:
+            yield arrays
+for key in ("nets/conv3", "nets/fc6"):
+    reduce_fold(partials(), key, pilot[key], torch.device("cpu"))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"needed": needed, "used": peak - before}))
+"""
+
+
+@pytest.mark.parametrize(("model", "width", "shard"), [("small-alexnet", 48, 256), ("alexnet", 24, 64)])
+def test_peak_memory_is_within_the_formula(model: str, width: int, shard: int, tmp_path: object) -> None:
+    command = [sys.executable, "-c", MEASURE, model, str(width), str(shard), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["used"] <= 1.1 * found["needed"] + 50 * 2**20, found
+    assert found["used"] >= 0.2 * found["needed"], found  # the formula is a bound, not a wish

@@ -1,0 +1,118 @@
+"""The figures of units in a run: which are drawn, from how few rows of its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raycv.run import tables as run_tables
+from raycv.run.store import RunStore
+from raycv.stages.clusters.figures.plan import Clusterings
+from raycv.stages.patches.figures.matched_units import best_and_worst
+from raycv.stages.patches.figures.plan import unit_figures
+from tests.support.clusters import MEMBERS, NODES
+from tests.support.matchings import matching_rows
+from tests.support.pictures import patch_tables
+
+LAYERS = ["conv1", "conv2", "conv3", "conv4", "fc5"]
+NETS = ("net1", "net2", "net3")
+UNITS = 24
+
+
+@pytest.fixture
+def matchings() -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    found = []
+    for layer in LAYERS:
+        similarity = generator.uniform(0, 1, (UNITS, UNITS))
+        found += [
+            matching_rows(similarity, layer),
+            matching_rows(similarity**2, layer).assign(similarity="mutual_information"),
+        ]
+    return pd.concat(found)
+
+
+@pytest.fixture
+def units() -> pd.DataFrame:
+    every = [(layer, net, unit) for layer in LAYERS for net in NETS for unit in range(UNITS)]
+    return pd.DataFrame(every, columns=["layer", "net", "unit"]).assign(mean=lambda rows: 1.0 + rows["unit"])
+
+
+def stored(folder: Path, layers: list[str], *, pictures: bool = True) -> RunStore:
+    """A run with the pictures of all units of ``layers``."""
+    store = RunStore(str(folder))
+    every = [(net, unit) for net in NETS for unit in range(UNITS)]
+    of_layers = {layer: patch_tables(every, layer, size=33) for layer in layers}
+    run_tables.write(store, "top_patches", pd.concat(boxes for boxes, _ in of_layers.values()))
+    if pictures:
+        parts = ((layer, "pictures", shown) for layer, (_, shown) in of_layers.items())
+        run_tables.write_parts(store, "patch_pictures", parts)
+    return store
+
+
+def clusterings() -> Clusterings:
+    nothing = pd.DataFrame()
+    return Clusterings("net1", "net2", ["conv2"], nothing, NODES, MEMBERS, nothing)
+
+
+def test_figures_are_numbered_as_in_the_paper(tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame) -> None:
+    drawn = unit_figures(stored(tmp_path, LAYERS), matchings, units, LAYERS, "net1", "net2", clusterings())
+    assert set(drawn) == {
+        "figure-02-matched",
+        "figure-09-matched-conv1-conv4",
+        "figure-09-matched-fc5",
+        "figure-11-information-conv1-conv4",
+        "figure-11-information-fc5",
+        "figure-14-clusters-conv2",
+        "figure-19-extremes-conv2",
+    }
+    blocks = {name: len(draw().axes[0].images) for name, draw in drawn.items()}
+    assert blocks["figure-02-matched"] == 3 * 32
+    assert blocks["figure-09-matched-conv1-conv4"] == 4 * 32
+    assert blocks["figure-11-information-fc5"] == 32
+    assert blocks["figure-19-extremes-conv2"] == len(NETS) * 16
+
+
+class NotingStore(RunStore):
+    """Keeps what is read of patch_pictures."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.pictures: list[pd.DataFrame] = []
+
+    def read_table(self, name: str, **options: Any) -> pd.DataFrame:
+        rows = super().read_table(name, **options)
+        if name == "patch_pictures":
+            self.pictures.append(rows)
+        return rows
+
+
+def test_only_the_shown_units_are_read(tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame) -> None:
+    store = NotingStore(stored(tmp_path, LAYERS).uri)
+    unit_figures(store, matchings, units, LAYERS, "net1", "net2", None)
+    found = pd.concat(store.pictures)
+    assert not found.duplicated(["layer", "net", "unit", "rank"]).any()
+    of_conv3 = found[found["layer"] == "conv3"].groupby("net")["unit"].unique()
+    expected: dict[str, set[int]] = {"net1": set(), "net2": set()}
+    for similarity in ("correlation", "mutual_information"):
+        pairs = best_and_worst(matchings, "conv3", "net1", "net2", similarity)
+        expected["net1"] |= set(pairs["unit_a"])
+        expected["net2"] |= set(pairs["unit_b"])
+    assert {net: set(numbers) for net, numbers in of_conv3.items()} == expected
+
+
+def test_layers_without_pictures_are_left_out(tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame) -> None:
+    store = stored(tmp_path, ["conv1", "conv3"])
+    drawn = unit_figures(store, matchings, units, LAYERS, "net1", "net2", clusterings())
+    assert set(drawn) == {"figure-02-matched", "figure-09-matched-conv1-conv3", "figure-11-information-conv1-conv3"}
+
+
+def test_a_run_without_pictures_has_none_of_these_figures(
+    tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame
+) -> None:
+    store = stored(tmp_path, LAYERS, pictures=False)
+    assert unit_figures(store, matchings, units, LAYERS, "net1", "net2", clusterings()) == {}

@@ -1,0 +1,281 @@
+"""The main job on a small set of real images: it trains, it resumes to the same weights, it brings networks in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import safetensors.torch
+import torch
+
+from raycv.cli import main
+from raycv.networks import checkpoints
+from raycv.networks.models import build
+from raycv.run import record
+from raycv.run.store import RunStore
+
+SETTINGS = ("--seeds", "1,2", "--width", "6", "--epochs", "3", "--learning-rate", "0.02")
+
+
+@pytest.fixture(scope="session")
+def finished(images: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
+    """`raycv run`, undisturbed."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["run", "--run", str(run), "--data", str(images), *SETTINGS]) == 0
+    return run
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """All weights of all networks."""
+    found = {}
+    for file in sorted(run.glob("networks/net*/weights.safetensors")):
+        for name, value in safetensors.torch.load_file(file).items():
+            found[f"{file.parent.name}.{name}"] = value
+    assert found
+    return found
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_everything_its_readers_rely_on(finished: Path) -> None:
+    training = pd.read_parquet(finished / "tables/training")
+    assert sorted(zip(training["net"], training["epoch"], strict=True)) == [
+        (net, epoch) for net in ("net1", "net2") for epoch in (1, 2, 3)
+    ]
+    assert training.groupby("net")["train_loss"].agg(lambda losses: losses.iloc[-1] < losses.iloc[0]).all()
+    metrics = pd.read_parquet(finished / "networks/net2/metrics.parquet")
+    pd.testing.assert_frame_equal(metrics, training[training["net"] == "net2"].reset_index(drop=True))
+    layers = pd.read_parquet(finished / "tables/alignment")["layer"].unique()
+    assert list(layers) == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+    figures = {path.name for path in (finished / "figures").iterdir()}
+    assert {"figure-01-correlations-conv1.png", "figure-04-layers.png", "filters.png"} <= figures
+    noted = record.read(RunStore(str(finished)))
+    assert list(noted["stages"]) == STAGES
+    assert noted["config"]["seeds"] == [1, 2]
+    assert not (finished / "networks/training").exists()  # checkpoints of the training are tidied up
+    assert not list(finished.rglob("*.part"))
+
+
+STAGES = ["train", "collect", "align", "sweep mapping", "sweep clusters", "patches", "figures", "report"]
+
+
+def test_every_column_says_what_it_means(finished: Path) -> None:
+    for name in ("training", "units", "correlations", "matchings", "alignment"):
+        for file in (finished / "tables" / name).rglob("*.parquet"):
+            for column in pq.read_schema(file):
+                assert column.metadata[b"meaning"], (name, column.name)
+
+
+def test_networks_of_different_seeds_differ(finished: Path) -> None:
+    first, second = (safetensors.torch.load_file(finished / f"networks/net{n}/weights.safetensors") for n in (1, 2))
+    assert not torch.equal(first["conv1.0.weight"], second["conv1.0.weight"])
+
+
+def test_a_finished_training_is_not_repeated(finished: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--run", str(finished)]) == 0  # the run remembers its settings
+    assert "already finished, nothing to do" in capsys.readouterr().out
+
+
+def processes(title: bytes) -> list[int]:
+    """Processes whose title begins so."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if process.read_bytes().startswith(title):
+                found.append(int(process.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 240
+    while not what():
+        assert time.monotonic() < deadline, "the training does not get going"
+        time.sleep(0.05)
+
+
+def first_checkpoint(run: Path) -> bool:
+    """Whether Ray Train has registered a checkpoint."""
+    return any(path.stat().st_size for path in run.glob("networks/training/*/checkpoint_manager_snapshot.json"))
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_not_noticed_in_the_weights(
+    finished: Path, images: Path, tmp_path: Path, ray_cluster: None
+) -> None:
+    run = tmp_path / "run"
+    killed: list[int] = []
+
+    def kill() -> None:
+        wait_for(lambda: first_checkpoint(run))
+        killed.extend(processes(b"ray::RayTrainWorker")[:1])
+        for process in killed:
+            os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code = main(["train", "--run", str(run), "--data", str(images), *SETTINGS])
+    killer.join()
+    assert code == 0
+    assert killed
+    assert same(weights(run), weights(finished))
+    epochs = pd.read_parquet(run / "tables/training").groupby("net")["epoch"].apply(list)
+    assert epochs.tolist() == [[1, 2, 3], [1, 2, 3]]
+
+
+@pytest.mark.slow
+def test_a_killed_driver_resumes_at_its_last_epoch(
+    finished: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
+) -> None:
+    run = tmp_path / "run"
+    command = ["train", "--run", str(run), "--data", str(images), *SETTINGS]
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    with subprocess.Popen([sys.executable, "-m", "raycv", *command], env=environment) as driver:
+        wait_for(lambda: first_checkpoint(run))
+        driver.kill()
+    before = pd.read_parquet(run / "networks/net1/metrics.parquet")
+    assert main(command) == 0
+    assert same(weights(run), weights(finished))
+    after = pd.read_parquet(run / "networks/net1/metrics.parquet")
+    # The first epoch was not run again: its time is the one measured before the kill.
+    assert after["seconds"].iloc[0] == before["seconds"].iloc[0]
+
+
+@pytest.mark.slow
+def test_two_workers_share_each_network(images: Path, tmp_path: Path, ray_cluster: None) -> None:
+    run = tmp_path / "run"
+    flags = ("--seeds", "1,2", "--width", "6", "--epochs", "1", "--workers", "2")
+    assert main(["train", "--run", str(run), "--data", str(images), *flags]) == 0
+    training = pd.read_parquet(run / "tables/training")
+    assert training["net"].tolist() == ["net1", "net2"]
+    assert np.isfinite(training["train_loss"]).all()
+    # Data-parallel steps are not those of one worker, but validation counts every image once.
+    counted = training["validation_top1"] * 160
+    np.testing.assert_allclose(counted, counted.round(), atol=1e-6)
+
+
+# -- networks brought in -------------------------------------------------------------------------------------------
+
+
+def shuffled(state: dict[str, torch.Tensor], seed: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
+    """The same function with the units of every hidden layer renumbered: new unit i is old unit order[i]."""
+    rng = np.random.default_rng(seed)
+    result, orders = dict(state), {}
+    layers = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+    incoming: np.ndarray | None = None
+    for layer in layers:
+        name = layer if layer == "fc8" else f"{layer}.0"
+        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+        if incoming is not None:
+            if layer == "fc6":  # each channel of conv5 feeds a block of inputs
+                positions = weight.shape[1] // len(incoming)
+                incoming = (incoming[:, None] * positions + np.arange(positions)).ravel()
+            weight = weight[:, torch.from_numpy(incoming)]
+        if layer != "fc8":
+            orders[layer] = rng.permutation(len(bias))
+            incoming = orders[layer]
+            weight, bias = weight[torch.from_numpy(incoming)], bias[torch.from_numpy(incoming)]
+        result[f"{name}.weight"], result[f"{name}.bias"] = weight.contiguous(), bias.contiguous()
+    return result, orders
+
+
+@pytest.mark.slow
+def test_a_shuffled_copy_matches_perfectly(
+    finished: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
+) -> None:
+    """The control: a network and its copy with renumbered units, one as safetensors, one as PyTorch saves it."""
+    original = safetensors.torch.load_file(finished / "networks/net1/weights.safetensors")
+    copy, orders = shuffled(original)
+    safetensors.torch.save_file(original, tmp_path / "a.safetensors")
+    torch.save({"state_dict": {f"module.{name}": value for name, value in copy.items()}}, tmp_path / "b.pth")
+    run = str(tmp_path / "run")
+    given = f"{tmp_path / 'a.safetensors'},{tmp_path / 'b.pth'}"
+    assert main(["run", "--run", run, "--data", str(images), "--checkpoints", given, "--width", "6"]) == 0
+    assert "match class by class" in capsys.readouterr().out
+    units = pd.read_parquet(f"{run}/tables/units").query("net == 'net1'").set_index(["layer", "unit"])["is_dead"]
+    matchings = pd.read_parquet(f"{run}/tables/matchings").query(
+        "net_a == 'net1' and net_b == 'net2' and similarity == 'correlation'"
+    )
+    for layer, order in orders.items():
+        for method in ("semi", "bipartite"):
+            rows = matchings[(matchings["layer"] == layer) & (matchings["method"] == method)]
+            alive = ~units.loc[layer].to_numpy()
+            np.testing.assert_allclose(rows["value"][alive], 1, atol=1e-5)
+            np.testing.assert_array_equal(order[rows["unit_b"][alive]], rows["unit_a"][alive])
+    alignment = pd.read_parquet(f"{run}/tables/alignment").query(
+        "method == 'bipartite' and similarity == 'correlation'"
+    )
+    np.testing.assert_allclose(alignment["mean"], 1, atol=1e-5)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["train", *arguments]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("raycv: ")
+    assert "\n" not in said
+    return said
+
+
+def test_checkpoints_that_cannot_be_used(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    common = ("--run", str(run), "--data", str(images), "--width", "6")
+    junk = tmp_path / "junk.pth"
+    junk.write_bytes(b"junk")
+    foreign = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file({"weight": torch.zeros(3)}, foreign)
+    both = f"{junk},{foreign}"
+    assert "junk.pth is neither safetensors nor a PyTorch state dict" in refused(capsys, *common, "--checkpoints", both)
+    assert "do not fit the model small-alexnet" in refused(capsys, *common, "--checkpoints", f"{foreign},{foreign}")
+    assert "no such file" in refused(capsys, *common, "--checkpoints", f"{tmp_path}/no.pth,{foreign}")
+    assert not run.exists()  # nothing half-written
+
+
+def test_settings_that_cannot_be_used(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("--run", str(tmp_path / "run"), "--data", str(images))
+    assert "no model 'resnet1'; choose small-alexnet" in refused(capsys, *common, "--model", "resnet1")
+    assert "name the layers to compare" in refused(capsys, *common, "--model", "resnet18")
+    assert "has no layer 'conv6'" in refused(capsys, *common, "--layers", "conv6")
+    assert "is not there; name a folder" in refused(capsys, "--run", str(tmp_path / "run"), "--data", "/no/such")
+    assert "width names 2 values for 3 networks" in refused(capsys, *common, "--seeds", "1,2,3", "--width", "6,9")
+    assert not (tmp_path / "run").exists()
+
+
+def test_sets_that_cannot_be_used(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, data = tmp_path / "run", tmp_path / "data"
+    data.mkdir()
+    table = pq.read_table(images / "train.parquet")
+    pq.write_table(table, data / "train.parquet")
+    two = json.dumps({"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}})
+    pq.write_table(table.slice(0, 20).replace_schema_metadata({"huggingface": two}), data / "validation.parquet")
+    assert "have 10 classes and the validation images 2" in refused(capsys, "--run", str(run), "--data", str(data))
+    broken = table.slice(0, 40).to_pylist()
+    broken[33]["image"]["bytes"] = b"no image"
+    pq.write_table(pa.Table.from_pylist(broken, schema=table.schema), data / "train.parquet")
+    pq.write_table(table.slice(0, 40), data / "validation.parquet")
+    assert "train.parquet, row 33 is corrupt" in refused(capsys, "--run", str(run), "--data", str(data))
+    assert not run.exists()
+
+
+def test_a_copy_of_a_network_is_stored_under_its_own_name(finished: Path) -> None:
+    """What stands in networks/ is enough to build the network again."""
+    store = RunStore(str(finished))
+    for network in checkpoints.stored(store):
+        net = build(network.spec)
+        net.load_state_dict(checkpoints.weights_of(store, network))
+        assert re.fullmatch(r"net[12]", network.spec.name)
