@@ -24,7 +24,7 @@ from raycv.config import (
 )
 from raycv.errors import StageFailed, UserError
 from raycv.progress import say
-from raycv.run import record, schema
+from raycv.run import record, schema, tables
 from raycv.run.store import RunStore
 
 
@@ -123,8 +123,8 @@ def _run(config: RunConfig, store: RunStore) -> None:
         say("validation top-1: " + ", ".join(f"{net} {100 * value:.2f}%" for net, value in top1.items()))
     say(f"share of time: {shares}")
     say(f"run: finished in {time.time() - began:.0f} s; tables in {store.locate('tables')}:")
-    for path in sorted({path.split("/")[1] for path in store.list("tables")}):
-        say(f"    pandas.read_parquet({store.locate(f'tables/{path}')!r})")
+    for name in tables.names(store):
+        say(f"    pandas.read_parquet({store.locate(f'tables/{name}')!r})")
     say("figures:")
     for path in store.list("figures"):
         say(f"    {store.locate(path)}")

@@ -17,16 +17,20 @@ from nbclient import NotebookClient
 
 from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.folds import LayerStatistics, correlations
+from raycv.paper import SPARSE_DECAY
 from raycv.run import tables
+from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.align.stage import match
-from raycv.stages.clusters.stage import clusterings_of_pair
-from raycv.stages.mapping.figures.table1 import SPARSE, optimiser_shares
-from raycv.stages.mapping.stage import mappings_of_pair
+from raycv.stages.align.matched import match
+from raycv.stages.clusters.rows import Clustering, clusterings_of_pair
+from raycv.stages.mapping.figures.table1 import optimiser_shares
+from raycv.stages.mapping.rows import PairMapping, mappings_of_pair
+from tests.support.tables import write_layers
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NETS, LAYERS, WIDTH = ("net1", "net2"), ("conv1", "conv3"), 9
+DECAYS = (0.0, 1e-3, SPARSE_DECAY, 0.1)
 
 
 def folds(seed: int) -> LayerStatistics:
@@ -75,23 +79,12 @@ def tables_of(layer: str, seed: int) -> dict[str, pd.DataFrame]:
         "matchings": matchings,
         "alignment": alignment,
     }
-    decays = [0.0, 1e-3, SPARSE, 0.1]
     for a, b in permutations(range(2)):
-        found = mappings_of_pair(
-            moments.folds,
-            layer=layer,
-            a=a,
-            b=b,
-            names=(NETS[a], NETS[b]),
-            decays=decays,
-            solvers=["exact", "sgd"],
-            sought={"units_used": None, "loss": None},
-        )
+        asked = PairMapping(layer, a, b, (NETS[a], NETS[b]), DECAYS, ("exact", "sgd"))
+        found = mappings_of_pair(moments.folds, asked)
         for name, frame in found.items():
             frames.setdefault(name, []).append(frame)
-    clustered = clusterings_of_pair(
-        values, layer=layer, a=0, b=1, names=NETS, threshold=0.2, k_of_paper=40, k_given=[5, 7]
-    )
+    clustered = clusterings_of_pair(values, Clustering(layer, 0, 1, NETS, 0.2, 40, (5, 7)))
     whole = {name: pd.concat(parts) for name, parts in (frames | {n: [f] for n, f in clustered.items()}).items()}
     return {name: frame.assign(layer=layer) for name, frame in whole.items()}
 
@@ -103,11 +96,10 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name in of_layers[0]:
         # Columns that no notebook reads are left empty.
         frames = [found[name] for found in of_layers]
-        if tables.BY_NAME[name].partition:
-            parts = zip(LAYERS, frames, strict=True)
-            tables.write_parts(store, name, ((layer, "all.parquet", frame) for layer, frame in parts))
+        if BY_NAME[name].partition:
+            write_layers(store, name, zip(LAYERS, frames, strict=True))
         else:
-            tables.write(store, name, pd.concat(frames).reindex(columns=tables.BY_NAME[name].schema.names))
+            tables.write(store, name, pd.concat(frames).reindex(columns=BY_NAME[name].schema.names))
     return store.uri
 
 

@@ -28,7 +28,6 @@ Rows = list[dict[str, Any]]
 Filter = tuple[str, str, Any]  # column, one of ==, !=, <, <=, >, >=, in, not in; value
 PARTITION = "layer"
 WRITING = b"raycv.writing"  # key of the metadata that names a file's writing
-STAGED = "writing"  # folder of files that are ready but not in place
 PATIENCE = 30.0  # seconds until a table of two writings counts as left behind by a writer that stopped
 COMPRESSION = "zstd"
 
@@ -50,6 +49,7 @@ class Writer:
     def __init__(self, store: RunStore, name: str) -> None:
         self.store, self.name = store, name
         self.uri = store.locate(f"tables/{name}")
+        self._staging = f"tables/.{name}"  # of files that are ready but not in place; readers of Parquet pass it over
         schema: pa.Schema = BY_NAME[name].schema
         self._schema = schema.with_metadata({**schema.metadata, WRITING: uuid.uuid4().hex.encode()})
         self._staged: list[str] = []
@@ -57,7 +57,7 @@ class Writer:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        self.store.remove(f"{STAGED}/{self.name}")  # of a writer that stopped
+        self.store.remove(self._staging)  # of a writer that stopped
         return self
 
     def add(self, layer: str, rows: pd.DataFrame | pa.Table) -> None:
@@ -67,7 +67,7 @@ class Writer:
     def _add(self, file: str, rows: pd.DataFrame | pa.Table) -> None:
         if file != self._file:
             self._open.close()
-            out = self._open.enter_context(self.store.create(f"{STAGED}/{self.name}/{file}"))
+            out = self._open.enter_context(self.store.create(f"{self._staging}/{file}"))
             self._writer = self._open.enter_context(pq.ParquetWriter(out, self._schema, compression=COMPRESSION))
             self._file = file
             self._staged.append(file)
@@ -83,11 +83,11 @@ class Writer:
 
     def _put_in_place(self) -> None:
         for file in self._staged:
-            self.store.move(f"{STAGED}/{self.name}/{file}", f"tables/{self.name}/{file}")
+            self.store.move(f"{self._staging}/{file}", f"tables/{self.name}/{file}")
         for path in self.store.list(f"tables/{self.name}"):
             if path.removeprefix(f"tables/{self.name}/") not in self._staged:
                 self.store.remove(path)
-        self.store.remove(f"{STAGED}/{self.name}")
+        self.store.remove(self._staging)
 
 
 def write(store: RunStore, name: str, frame: pd.DataFrame) -> str:

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycv.analysis.top_patches import TOP, Peaks, TopPatches, _peaks_on_gpu, peaks
+from raycv.analysis.top_patches import Peaks, TopPatches, _peaks_on_gpu, peaks
+from raycv.paper import TOP_PATCHES
 
 
 def brute_force(samples: np.ndarray, images: np.ndarray) -> tuple[list[list[tuple[float, int, int]]], int]:
@@ -18,8 +19,8 @@ def brute_force(samples: np.ndarray, images: np.ndarray) -> tuple[list[list[tupl
             (-samples[i, :, unit].max(), int(image), int(samples[i, :, unit].argmax()))
             for i, image in enumerate(images)
         ]
-        found.append([(-value, image, position) for value, image, position in sorted(best)[:TOP]])
-    return found, min(TOP, len(images))
+        found.append([(-value, image, position) for value, image, position in sorted(best)[:TOP_PATCHES]])
+    return found, min(TOP_PATCHES, len(images))
 
 
 def peaks_of(samples: np.ndarray) -> Peaks:

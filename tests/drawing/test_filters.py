@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from raycv.drawing.filters import first_layer_filters
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 
 
 def kernels(units: int = 4, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -94,5 +94,5 @@ def test_many_filters_fill_several_rows_without_overlap() -> None:
     ],
 )
 def test_bad_input(filters: dict[str, np.ndarray], order: dict[str, np.ndarray] | None, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(Undrawable, match=message):
         first_layer_filters(filters, order)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from raycv.drawing.montage import GREY, WHITE, Cell, Row, blocks, explained, montage
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from tests.support.pictures import SIZE, colour, patch_tables, png
 
 
@@ -110,10 +110,10 @@ def test_layers_do_not_mix() -> None:
 
 def test_tables_that_do_not_belong_together_are_refused() -> None:
     patches, pictures = patch_tables([("net1", 0)])
-    with pytest.raises(UserError, match="Unit 4 of net2 at layer conv1 has no pictures; run `raycv patches` again"):
+    with pytest.raises(Undrawable, match="Unit 4 of net2 at layer conv1 has no pictures\."):
         blocks(patches, pictures, "conv1", frame([("net2", 4)]))
     patches["bottom"] -= 1
-    with pytest.raises(UserError, match="unit 0 of net1 at layer conv1 are not of the size"):
+    with pytest.raises(Undrawable, match="unit 0 of net1 at layer conv1 are not of the size"):
         blocks(patches, pictures, "conv1", frame([("net1", 0)]))
 
 

@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pyarrow.fs
 import pytest
 
@@ -69,20 +67,6 @@ def test_json_and_arrays(store: RunStore) -> None:
         for name, array in arrays.items():
             np.testing.assert_array_equal(store.read_arrays("x.npz")[name], array)
             np.testing.assert_array_equal(lazily[name], array)
-
-
-def rows(*values: int) -> pa.Table:
-    return pa.table({"value": list(values)})
-
-
-def test_a_table_is_replaced_never_doubled(store: RunStore) -> None:
-    store.write_table("t", [("layer=a/x", rows(1, 2)), ("layer=b/x", rows(3))])
-    uri = store.write_table("t", [("layer=b/x", rows(4)), ("layer=c/x", rows(5))])
-    found = pd.read_parquet(uri)
-    assert sorted(zip(found["layer"].astype(str), found["value"], strict=True)) == [("b", 4), ("c", 5)]
-    pd.testing.assert_frame_equal(store.read_table("t"), found)
-    with pytest.raises(UserError, match="has no table 'u' yet"):
-        store.read_table("u")
 
 
 def test_many_writers(store: RunStore) -> None:

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from raycv.config import FiguresConfig
 from raycv.drawing.subject import Plan, Subject
+from raycv.drawing.undrawable import Undrawable
+from raycv.errors import UserError
 from raycv.networks.stored import first_filters, stored
 from raycv.progress import Progress, say
 from raycv.run import record, tables
@@ -36,7 +38,7 @@ def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Su
     drawn = {name: draw for plan in plans for name, draw in plan(subject).items()}
     with Progress("figures", len(drawn), "figures") as progress:
         for name, draw in sorted(drawn.items()):
-            say(f"figures: {store.write(f'figures/{name}.png', _png(draw()))}")
+            say(f"figures: {store.write(f'figures/{name}.png', _drawn(name, draw))}")
             progress.advance()
     written = {f"figures/{name}.png" for name in drawn}
     for path in store.list("figures"):
@@ -53,6 +55,13 @@ def subject_of(store: RunStore) -> Subject:
     widths = units.loc[units["layer"] == layers[0], "net"].value_counts().to_dict()
     filters = first_filters(store, networks, {str(net): int(count) for net, count in widths.items()})
     return Subject(store, layers, [network.spec.name for network in networks], units, matchings, filters)
+
+
+def _drawn(name: str, draw: Callable[[], Figure]) -> bytes:
+    try:
+        return _png(draw())
+    except Undrawable as reason:
+        raise UserError(f"The figure {name} cannot be drawn: {reason} Run the stages of the run again.") from None
 
 
 def _png(figure: Figure) -> bytes:

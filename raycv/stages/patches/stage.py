@@ -46,7 +46,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     with tables.Writer(store, "patch_pictures") as writer:
         for chunk in chunks:
             writer.add(chunk.layer, tables.read_part(store, chunk.path(drawing.folder)))
-    units = sum(chunk.units for chunk in chunks)
+    units = int(sum(chunk.units for chunk in chunks))
     facts = {"seconds": {"patches": round(time.time() - began, 1)}, "units": units}
     record.finish(store, "patches", identity, config.model_dump(mode="json"), facts)
     store.remove(drawing.folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,9 +34,12 @@ from raycv.networks import checkpoints
 from raycv.networks.models import build, load_weights, preprocessing_of
 from raycv.networks.receptive import receptive_fields
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
+from raycv.networks.stored import stored
 from raycv.run import record
 from raycv.run.store import RunStore
+from raycv.stages.align.stage import WRITTEN
 from raycv.stages.collect import statistics
+from raycv.stages.patches.rows import top_patches
 from tests.support.s3_server import BUCKET, S3Server
 
 WIDTHS = (6, 6, 9)
@@ -111,7 +115,7 @@ def activations(undisturbed: Path) -> dict[str, list[np.ndarray]]:
     store = RunStore(str(undisturbed))
     images, _ = source.decode(np.arange(len(source)), 32)
     found: dict[str, list[np.ndarray]] = {layer: [] for layer in ALEXNET_LAYERS}
-    for network in checkpoints.stored(store):
+    for network in stored(store):
         net = load_weights(network.spec, checkpoints.weights_of(store, network))
         batch = network.spec.preprocessing.evaluation(torch.from_numpy(images))
         with torch.inference_mode():
@@ -257,8 +261,8 @@ def test_shard_size_changes_rounding_only(run: Path, undisturbed: Path, ray_clus
         assert fold_a.count == fold_b.count
         np.testing.assert_array_equal(fold_a.active, fold_b.active)
         np.testing.assert_allclose(fold_a.maximum + fold_a.pilot, fold_b.maximum + fold_b.pilot, atol=1e-5)
-    for pair, matrix in statistics.correlations(a.all, a.dead()).items():
-        np.testing.assert_allclose(matrix, statistics.correlations(b.all, b.dead())[pair], atol=2e-6)
+    for pair, matrix in correlations(a.all, a.dead()).items():
+        np.testing.assert_allclose(matrix, correlations(b.all, b.dead())[pair], atol=2e-6)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -288,7 +292,7 @@ def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
     source = open_source(str(images), "validation")
     pixels, _ = source.decode(np.arange(8), 32)
     store, logits = RunStore(str(run)), []
-    for network in checkpoints.stored(store)[:2]:
+    for network in stored(store)[:2]:
         net = load_weights(network.spec, checkpoints.weights_of(store, network))
         with torch.inference_mode():
             logits.append(net(network.spec.preprocessing.evaluation(torch.from_numpy(pixels))).double().numpy())
@@ -330,19 +334,13 @@ def test_a_finished_pass_is_not_repeated(undisturbed: Path, capsys: pytest.Captu
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.npz")}
 
 
-def test_aligning_again_replaces_rows(undisturbed: Path) -> None:
-    before = {
-        name: table(undisturbed, name)
-        for name in (
-            "units",
-            "correlations",
-            "mutual_information",
-            "matchings",
-            "alignment",
-            "top_patches",
-            "joint_activations",
-        )
-    }
+def test_aligning_again_does_nothing_or_makes_the_same_rows(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {name: table(undisturbed, name) for name in WRITTEN}
+    assert main(["align", "--run", str(undisturbed)]) == 0
+    assert "already finished, nothing to do" in capsys.readouterr().out
+    shutil.rmtree(undisturbed / "tables/units")
     assert main(["align", "--run", str(undisturbed)]) == 0
     for name, frame in before.items():
         pd.testing.assert_frame_equal(table(undisturbed, name), frame)
@@ -520,27 +518,11 @@ def test_damaged_weights_are_refused(run: Path, capsys: pytest.CaptureFixture[st
     assert "is not the file that training wrote" in failing(capsys, "collect", "--run", str(run))
 
 
-def test_stages_out_of_order_say_what_to_run_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    empty = str(tmp_path / "empty")
-    assert "run `raycv train` first" in failing(capsys, "collect", "--run", empty)
-    assert "run `raycv collect` first" in failing(capsys, "align", "--run", empty)
-    assert "no table 'matchings' yet" in failing(capsys, "figures", "--run", empty)
-    assert not Path(empty).exists()  # nothing half-written
-
-
-def test_wrong_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "There is no command 'trian'" in failing(capsys, "trian")
-    assert "unrecognized arguments: --sead 3" in failing(capsys, "train", "--sead", "3")
-    assert "--shard-size was given '0'" in failing(capsys, "collect", "--shard-size", "0")
-    assert "--shard-size was given 'many'" in failing(capsys, "collect", "--shard-size", "many")
-    assert "expected a local path or s3://bucket/prefix" in failing(capsys, "align", "--run", "gs://bucket/run")
-
-
 @pytest.mark.parametrize("layer", ["conv1", "conv4", "fc6", "fc8"])
 def test_top_patches_are_the_best_of_distinct_images(
     undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
 ) -> None:
-    top = table(undisturbed, "top_patches").query("layer == @layer")
+    top = top_patches(statistics.read(RunStore(str(undisturbed)))).query("layer == @layer")
     for n, width in enumerate(WIDTHS):
         samples = activations[layer][n].reshape(2000, -1, activations[layer][n].shape[1])
         rows = top[top["net"] == f"net{n + 1}"].sort_values(["unit", "rank"])
@@ -558,7 +540,8 @@ def test_top_patches_are_the_best_of_distinct_images(
 
 
 def test_the_top_patches_of_a_silent_unit_are_the_first_images(undisturbed: Path) -> None:
-    rows = table(undisturbed, "top_patches").query("layer == 'conv1' and net == 'net1' and unit == 0")
+    found = top_patches(statistics.read(RunStore(str(undisturbed))))
+    rows = found.query("layer == 'conv1' and net == 'net1' and unit == 0")
     assert rows.sort_values("rank")["image"].tolist() == [*range(9)]
     assert not rows[["value", "row", "column"]].to_numpy().any()
 

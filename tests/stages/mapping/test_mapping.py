@@ -17,7 +17,7 @@ from raycv.config import MappingSweepConfig, load
 from raycv.run import record
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
-from raycv.stages.mapping.stage import WRITTEN
+from raycv.stages.mapping.rows import WRITTEN
 from raycv.stages.mapping.stage import sweep as sweep_mapping
 from tests.support.runs import LAYERS, WIDTHS, make_run
 
@@ -76,7 +76,7 @@ def test_training_of_wide_layers_is_left_to_gpus(
     tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path / "run")
-    monkeypatch.setattr("raycv.mapping_sweep.WIDE", max(WIDTHS) - 1)
+    monkeypatch.setattr("raycv.stages.mapping.stage.WIDE", max(WIDTHS) - 1)
     assert sweep(run, "--decays", "1e-3") == 0
     said = capsys.readouterr().out
     for layer in LAYERS:

@@ -17,9 +17,10 @@ from raycv.networks import checkpoints
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import build, load_weights, preprocessing_of
 from raycv.networks.spec import NetworkSpec
+from raycv.networks.stored import stored
 from raycv.networks.taps import activation
 from raycv.run.store import RunStore
-from raycv.stages.patches.stage import encoded, shades
+from raycv.stages.patches.pictures import encoded, shades
 
 LAYERS = ("conv1", "conv3", "fc6")
 
@@ -53,7 +54,7 @@ def test_the_nine_are_those_that_sorting_finds(run: Path, images: Path, layer: s
     source = open_source(str(images), "validation")
     pixels, _ = source.decode(np.arange(len(source)), 32)
     store = RunStore(str(run))
-    for network in checkpoints.stored(store):
+    for network in stored(store):
         net = load_weights(network.spec, checkpoints.weights_of(store, network))
         with torch.inference_mode():
             batch = network.spec.preprocessing.evaluation(torch.from_numpy(pixels))
@@ -80,7 +81,7 @@ def test_pictures_are_cut_and_drawn_where_the_tables_say(run: Path, images: Path
     assert len(both) == len(top) == len(drawn)
     assert set(both["method"]) == {"deconvnet"}
     source, store = open_source(str(images), "validation"), RunStore(str(run))
-    (network, *_) = checkpoints.stored(store)
+    (network, *_) = stored(store)
     deconvnet = Deconvnet(load_weights(network.spec, checkpoints.weights_of(store, network)), "fc8")
     for layer in LAYERS:
         rows = both[(both["layer"] == layer) & (both["net"] == "net1") & (both["unit"] == 1)].sort_values("rank")
@@ -91,8 +92,8 @@ def test_pictures_are_cut_and_drawn_where_the_tables_say(run: Path, images: Path
         corners = rows[["top", "left", "bottom", "right"]].to_numpy()
         boxes = [(slice(top, bottom), slice(left, right)) for top, left, bottom, right in corners]
         expected = shades([signal[box] for signal, box in zip(signals, boxes, strict=True)])
-        stored = list(rows["patch"]), list(rows["drive"])
-        for patch, mine, box, image, drive in zip(*stored, boxes, pixels, expected, strict=True):
+        kept = list(rows["patch"]), list(rows["drive"])
+        for patch, mine, box, image, drive in zip(*kept, boxes, pixels, expected, strict=True):
             assert patch == encoded(image[box])
             difference = np.abs(decoded(mine).astype(int) - decoded(encoded(drive)).astype(int))
             assert difference.max() <= 2  # products of batches of another size are rounded otherwise

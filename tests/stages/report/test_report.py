@@ -27,11 +27,13 @@ from raycv.analysis.matching import bipartite_matching, semi_matching
 from raycv.cli import main
 from raycv.config import ReportConfig, load
 from raycv.run import record, tables
+from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.report.sections import FIGURE_WIDTH
 from raycv.stages.report.sprites import pictures_within
 from raycv.stages.report.stage import report
 from tests.support.s3_server import BUCKET, S3Server
+from tests.support.tables import write_layers
 
 NETS = ("net1", "<i>net2</i>", "net3")
 WIDTHS = {"conv1": (5, 6, 5), 'fc"2"<b>': (130, 120, 130)}
@@ -140,7 +142,7 @@ def write_matchings(store: RunStore) -> None:
                     mean = float(np.nanmean(found.values))
                     alignment.append(about | {"units": 5, "mean": mean, "mean_low": mean - 0.1, "null_mean": 0.1234})
     tables.write(store, "matchings", pd.concat(frames))
-    frame = pd.DataFrame(alignment).reindex(columns=tables.BY_NAME["alignment"].schema.names)
+    frame = pd.DataFrame(alignment).reindex(columns=BY_NAME["alignment"].schema.names)
     tables.write(
         store,
         "alignment",
@@ -170,8 +172,8 @@ def write_units(store: RunStore) -> None:
 
 def write_mappings(store: RunStore) -> None:
     rng = np.random.default_rng(2)
-    weights: list[tuple[str, str, pd.DataFrame]] = []
-    units: list[tuple[str, str, pd.DataFrame]] = []
+    weights: list[tuple[str, pd.DataFrame]] = []
+    units: list[tuple[str, pd.DataFrame]] = []
     for layer, widths in WIDTHS.items():
         for (n, source), (m, target) in ((x, y) for x in enumerate(NETS) for y in enumerate(NETS) if x != y):
             for decay in DECAYS:
@@ -179,19 +181,19 @@ def write_mappings(store: RunStore) -> None:
                 matrix = rng.normal(size=(widths[m], widths[n])) * (rng.uniform(size=(widths[m], widths[n])) < 0.4)
                 targets, sources = matrix.nonzero()
                 found = {"target_unit": targets, "source_unit": sources, "weight": matrix[targets, sources]}
-                weights.append((layer, f"{n}-{m}-{decay}", pd.DataFrame(about | found)))
+                weights.append((layer, pd.DataFrame(about | found)))
                 r2 = rng.uniform(0, 1, widths[m])
                 every = {"target_unit": np.arange(widths[m]), "r2": r2 + 0.01, "heldout_r2": r2}
                 used = (np.abs(matrix) > 1e-3).sum(1)
-                units.append((layer, f"{n}-{m}-{decay}", pd.DataFrame(about | every | {"units_used": used})))
-    tables.write_parts(store, "mapping_weights", weights)
-    tables.write_parts(store, "mapping_units", units)
+                units.append((layer, pd.DataFrame(about | every | {"units_used": used})))
+    write_layers(store, "mapping_weights", weights)
+    write_layers(store, "mapping_units", units)
 
 
 def write_clusters(store: RunStore) -> None:
     rng = np.random.default_rng(3)
-    nodes: list[tuple[str, str, pd.DataFrame]] = []
-    members: list[tuple[str, str, pd.DataFrame]] = []
+    nodes: list[tuple[str, pd.DataFrame]] = []
+    members: list[tuple[str, pd.DataFrame]] = []
     for layer, widths in WIDTHS.items():
         for n, m in ((0, 1), (0, 2), (1, 2)):
             for k in (2, 3):
@@ -200,7 +202,7 @@ def write_clusters(store: RunStore) -> None:
                 unit = np.concatenate([np.arange(widths[n]), np.arange(widths[m])])
                 leaf = np.where(unit == 0, -1, rng.integers(0, k, len(unit)))
                 columns = {"cluster": leaf, "leaf": leaf, "net": names, "unit": unit}
-                members.append((layer, f"{n}-{m}-{k}", pd.DataFrame(about | columns)))
+                members.append((layer, pd.DataFrame(about | columns)))
                 tree = {
                     "cluster": np.arange(k),
                     "parent": -1,
@@ -210,9 +212,9 @@ def write_clusters(store: RunStore) -> None:
                     "between_net_similarity": rng.uniform(0, 1, k),
                     "within_net_similarity": rng.uniform(0, 1, k),
                 }
-                nodes.append((layer, f"{n}-{m}-{k}", pd.DataFrame(about | tree)))
-    tables.write_parts(store, "clusters", nodes)
-    tables.write_parts(store, "cluster_members", members)
+                nodes.append((layer, pd.DataFrame(about | tree)))
+    write_layers(store, "clusters", nodes)
+    write_layers(store, "cluster_members", members)
 
 
 def colour(layer: str, net: int, unit: int, rank: int, drive: bool) -> tuple[int, int, int]:
@@ -239,11 +241,11 @@ def write_pictures(store: RunStore) -> None:
                     for drive in (False, True)
                 ]
                 found.append((NETS[net], unit, rank, "deconvnet", *pictures))
-        names = [name for name in tables.BY_NAME["patch_pictures"].schema.names if name != "layer"]
+        names = [name for name in BY_NAME["patch_pictures"].schema.names if name != "layer"]
         return pd.DataFrame(found, columns=names)
 
-    parts = ((layer, f"pictures{net}", rows(layer, net)) for layer in WIDTHS for net in range(len(NETS)))
-    tables.write_parts(store, "patch_pictures", parts)
+    parts = ((layer, rows(layer, net)) for layer in WIDTHS for net in range(len(NETS)))
+    write_layers(store, "patch_pictures", parts)
 
 
 def write_figures(store: RunStore) -> None:
@@ -285,7 +287,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 def partners(store: RunStore, layer: str, a: str, b: str, kind: str, method: str) -> list[tuple[int, float]]:
     """The partner of every unit of ``a`` in ``b`` and the similarity of the two, as the table says."""
-    rows = store.read_table("matchings")
+    rows = tables.read(store, "matchings")
     rows = rows[(rows["layer"] == layer) & (rows["net_a"] == a) & (rows["net_b"] == b)]
     rows = rows[(rows["similarity"] == kind) & (rows["method"] == method)].sort_values("unit_a")
     return list(zip(rows["unit_b"].tolist(), rows["value"].tolist(), strict=True))
@@ -307,7 +309,7 @@ def test_the_summary_says_what_the_run_found(page: Page, store: RunStore) -> Non
     summary = page.one("#summary").text
     for fact in ("60.65%", "61.65%", "3 networks with 135 units in 2 layers", "2,000", "Health check passed"):
         assert fact in summary
-    rows = store.read_table("alignment")
+    rows = tables.read(store, "alignment")
     means = rows[rows["similarity"] == "correlation"].groupby(["layer", "method"])["mean"].mean()
     lines = {row.text.split()[0]: row.text for row in page.all("#convergence tbody tr")}
     for layer in WIDTHS:
@@ -366,7 +368,7 @@ def test_the_keyboard_does_what_the_mouse_does(page: Page, store: RunStore) -> N
 
 def test_column_heads_sort(page: Page, store: RunStore) -> None:
     page.open(store)
-    units = store.read_table("units")
+    units = tables.read(store, "units")
     means = units[(units["layer"] == CONV) & (units["net"] == "net1")].set_index("unit")["mean"]
     falling = means.sort_values(ascending=False).index.tolist()
     head = "#table th[data-key='mean']"
@@ -419,8 +421,8 @@ def test_a_wide_layer_shows_a_hundred_units_at_a_time(page: Page, store: RunStor
 
 def test_the_mapping_layer_that_predicts_a_unit(page: Page, store: RunStore) -> None:
     page.open(store, "#layer=conv1&b=net3&unit=2")
-    weights = store.read_table("mapping_weights")
-    units = store.read_table("mapping_units")
+    weights = tables.read(store, "mapping_weights")
+    units = tables.read(store, "mapping_units")
     assert Select(page.one("#decay")).first_selected_option.text == "0.0025 (the paper's)"
     for decay, name in ((PAPERS, "0.0025 (the paper's)"), (0.01, "0.01"), (0.0, "0")):
         Select(page.one("#decay")).select_by_visible_text(name)
@@ -445,7 +447,7 @@ def test_the_mapping_layer_that_predicts_a_unit(page: Page, store: RunStore) -> 
 
 
 def test_the_cluster_of_a_unit_from_either_side(page: Page, store: RunStore) -> None:
-    members, nodes = store.read_table("cluster_members"), store.read_table("clusters")
+    members, nodes = tables.read(store, "cluster_members"), tables.read(store, "clusters")
     for a, b in (("net1", "net3"), ("net3", "net1")):
         page.open(store, f"#layer=conv1&a={a}&b={b}&unit=2&k=2")
         of_pair = (members["layer"] == CONV) & (members["net_a"] == "net1") & (members["net_b"] == "net3")
@@ -562,10 +564,10 @@ def test_pictures_never_exceed_their_budget(
             for unit in range(width)
             for rank in range(1, 10)
         ]
-        names = [name for name in tables.BY_NAME["patch_pictures"].schema.names if name != "layer"]
+        names = [name for name in BY_NAME["patch_pictures"].schema.names if name != "layer"]
         return pd.DataFrame(found, columns=names)
 
-    tables.write_parts(store, "patch_pictures", ((layer, "all", rows(layer)) for layer in widths))
+    write_layers(store, "patch_pictures", ((layer, rows(layer)) for layer in widths))
     found = dict(pictures_within(store, NETS[:2], widths, budget))
     assert sum(pictures.size for pictures in found.values() if pictures) <= budget
     ranks = {layer: pictures.ranks if pictures else 0 for layer, pictures in found.items()}

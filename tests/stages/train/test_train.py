@@ -24,6 +24,7 @@ import torch
 from raycv.cli import main
 from raycv.networks import checkpoints
 from raycv.networks.models import build
+from raycv.networks.stored import stored
 from raycv.run import record
 from raycv.run.store import RunStore
 
@@ -275,7 +276,7 @@ def test_sets_that_cannot_be_used(images: Path, tmp_path: Path, capsys: pytest.C
 def test_a_copy_of_a_network_is_stored_under_its_own_name(finished: Path) -> None:
     """What stands in networks/ is enough to build the network again."""
     store = RunStore(str(finished))
-    for network in checkpoints.stored(store):
+    for network in stored(store):
         net = build(network.spec)
         net.load_state_dict(checkpoints.weights_of(store, network))
         assert re.fullmatch(r"net[12]", network.spec.name)

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from raycv.analysis.matching import bipartite_matching
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.align.figures.correlations import correlation_matrices
 from tests.support.matchings import matching_rows
 
@@ -136,7 +136,7 @@ def test_a_layer_of_dead_units_is_drawn() -> None:
 
 def test_bad_requests_name_what_there_is() -> None:
     correlations, matchings = tables(*activations(4, 4))
-    with pytest.raises(UserError, match=r"net1 and net1 at layer fc6; it has layers conv1 and networks net[12], net"):
+    with pytest.raises(Undrawable, match=r"net1 and net1 at layer fc6; it has layers conv1 and networks net[12], net"):
         correlation_matrices(correlations, matchings, "fc6", "net1", "net2")
-    with pytest.raises(UserError, match="net9"):
+    with pytest.raises(Undrawable, match="net9"):
         correlation_matrices(correlations, matchings, "conv1", "net1", "net9")

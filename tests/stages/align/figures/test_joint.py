@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.align.figures.joint import joint_activations, shown_pairs
 
 SAMPLES = 300
@@ -80,5 +80,5 @@ def test_a_pair_that_never_fires_is_drawn() -> None:
 
 
 def test_an_empty_table_is_refused() -> None:
-    with pytest.raises(UserError, match="joint_activations is empty"):
+    with pytest.raises(Undrawable, match="joint_activations is empty"):
         joint_activations(joint().iloc[:0])

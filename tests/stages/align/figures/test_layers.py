@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.align.figures.layers import layer_averages
 
 LAYERS = ["features.0", "features.3", "features.10", "classifier"]  # not in the order of the alphabet
@@ -111,5 +111,5 @@ def test_only_correlations_are_averaged(alignment: pd.DataFrame) -> None:
     other = alignment.assign(similarity="mutual_information", mean=9.0)
     (axes,) = layer_averages(pd.concat([alignment, other])).axes
     np.testing.assert_allclose(values(axes, "matching"), by_hand(alignment, "bipartite", "mean"))
-    with pytest.raises(UserError, match="no averages of correlations"):
+    with pytest.raises(Undrawable, match="no averages of correlations"):
         layer_averages(other)

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from raycv.analysis.matching import bipartite_matching
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.align.figures.matchings import matching_curves
 from tests.support.matchings import matching_rows
 
@@ -98,7 +98,7 @@ def test_matchings_by_mutual_information_are_not_mixed_in(similarity: np.ndarray
 
 
 def test_bad_requests_name_what_there_is(similarity: np.ndarray) -> None:
-    with pytest.raises(UserError, match=r"layer conv9; it has layers conv1 and networks net1"):
+    with pytest.raises(Undrawable, match=r"layer conv9; it has layers conv1 and networks net1"):
         matching_curves(matching_rows(similarity), ["conv9"], "net1", "net2")
-    with pytest.raises(UserError, match="at least one layer"):
+    with pytest.raises(Undrawable, match="at least one layer"):
         matching_curves(matching_rows(similarity), [], "net1", "net2")

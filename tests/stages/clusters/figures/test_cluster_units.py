@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.clusters.figures.cluster_units import cluster_filters, cluster_patches, similar_clusters, units_of
 from tests.support.clusters import MEMBERS, NODES
 from tests.support.pictures import patch_tables, shown
@@ -59,5 +59,5 @@ def test_filters_are_those_of_the_clusters_units() -> None:
 
 def test_no_cluster_of_both_networks_is_said() -> None:
     alone = NODES[NODES["cluster"] == 3]
-    with pytest.raises(UserError, match="No cluster has units of both net1 and net2"):
+    with pytest.raises(Undrawable, match="No cluster has units of both net1 and net2"):
         cluster_patches(*patch_tables(EVERY, "conv2"), alone, MEMBERS, "conv2", "net1", "net2")

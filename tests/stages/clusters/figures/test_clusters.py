@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
 
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.align.figures.activity import mean_activations
 from raycv.stages.clusters.figures.clusters import cluster_tree, eigengaps, permuted_correlations, similarity_curves
 
@@ -82,7 +82,7 @@ def test_the_chosen_k_is_marked() -> None:
 
 
 def test_nothing_to_draw_is_said() -> None:
-    with pytest.raises(UserError, match="raycv sweep clusters"):
+    with pytest.raises(Undrawable, match="There are no clusters to draw"):
         similarity_curves(NODES.iloc[:0], ["conv1"], "net1", "net2")
 
 

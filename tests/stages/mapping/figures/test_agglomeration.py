@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgba
 
 from raycv.analysis.agglomeration import agglomerate
 from raycv.drawing.portraits import Portraits
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.mapping.figures.agglomeration import SOURCE, TARGET, ZOOMED, agglomeration_tree, small_clusters
 
 # Two target and two source units predict each other, a third pair does so alone; the last target unit is unpredicted.
@@ -104,5 +104,5 @@ def test_small_clusters_are_apart_connected_and_of_both_networks(weights: np.nda
 
 
 def test_a_tree_of_another_size_is_refused() -> None:
-    with pytest.raises(UserError, match="7 leaves"):
+    with pytest.raises(Undrawable, match="7 leaves"):
         agglomeration_tree(rows(WEIGHTS), WEIGHTS[:, :2], WEIGHTS[:, :2].T, "conv1", "net1", "net2", 1e-3)

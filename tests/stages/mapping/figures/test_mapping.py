@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,20 @@ from PIL import Image
 
 from raycv.analysis.agglomeration import agglomerate
 from raycv.drawing.portraits import Portraits
-from raycv.errors import UserError
+from raycv.drawing.subject import Plan
+from raycv.drawing.undrawable import Undrawable
+from raycv.paper import SPARSE_DECAY
 from raycv.stages.mapping.figures.mapping import (
     aligned_order,
     example_units,
-    mapping_figures,
     mapping_matrix,
     weight_matrix,
 )
-from raycv.stages.mapping.figures.table1 import SPARSE
+from raycv.stages.mapping.figures.plan import plan
 from tests.support.mappings import mappings
+from tests.support.subjects import subject_of
 
+NETS = ("net1", "net2")
 SOURCES, TARGETS = 5, 4
 FORWARD = np.zeros((TARGETS, SOURCES))
 FORWARD[0, 1] = 0.4
@@ -41,7 +45,7 @@ MAPPING_UNITS = pd.DataFrame(
     PAIR
     | {
         "solver": "exact",
-        "decay": SPARSE,
+        "decay": SPARSE_DECAY,
         "target_unit": range(TARGETS),
         "r2": [0.9, 0.5, 0.7, 0.0],
         "heldout_r2": [0.8, 0.4, 0.6, -0.1],
@@ -52,7 +56,7 @@ MAPPING_UNITS = pd.DataFrame(
 def nonzeros(matrix: np.ndarray, pair: dict[str, str], **about: Any) -> pd.DataFrame:
     """Rows of the table mapping_weights."""
     target, source = np.nonzero(matrix)
-    rows = pair | {"solver": "exact", "decay": SPARSE} | about
+    rows = pair | {"solver": "exact", "decay": SPARSE_DECAY} | about
     weight = matrix[target, source].astype(np.float32)
     return pd.DataFrame(rows | {"target_unit": target, "source_unit": source, "weight": weight})
 
@@ -73,7 +77,9 @@ def trees() -> pd.DataFrame:
     for reverse in (False, True):
         merges = agglomerate(FORWARD, FORWARD.T if reverse else None).merges
         columns = {name: merges[:, i] for i, name in enumerate(("left", "right", "weight", "size"))}
-        frames.append(pd.DataFrame(PAIR | {"decay": SPARSE, "reverse": reverse, "merge": range(len(merges))} | columns))
+        frames.append(
+            pd.DataFrame(PAIR | {"decay": SPARSE_DECAY, "reverse": reverse, "merge": range(len(merges))} | columns)
+        )
     return pd.concat(frames)
 
 
@@ -84,9 +90,9 @@ def png(colour: tuple[int, int, int], width: int, height: int) -> bytes:
 
 
 def test_the_matrix_is_that_of_the_pair_decay_and_optimum() -> None:
-    np.testing.assert_allclose(weight_matrix(WEIGHTS, UNITS, "conv1", "net1", "net2", SPARSE), FORWARD, rtol=1e-6)
-    with pytest.raises(UserError, match="net3"):
-        weight_matrix(WEIGHTS, UNITS, "conv1", "net1", "net3", SPARSE)
+    np.testing.assert_allclose(weight_matrix(WEIGHTS, UNITS, "conv1", "net1", "net2", SPARSE_DECAY), FORWARD, rtol=1e-6)
+    with pytest.raises(Undrawable, match="net3"):
+        weight_matrix(WEIGHTS, UNITS, "conv1", "net1", "net3", SPARSE_DECAY)
 
 
 def test_target_units_stand_at_their_best_source_unit() -> None:
@@ -122,7 +128,7 @@ def test_examples_are_the_best_predicted_by_few() -> None:
 
 
 def test_figure_6_shows_the_matrix_its_permutation_and_the_examples() -> None:
-    figure = mapping_matrix(WEIGHTS, MAPPING_UNITS, UNITS, "conv1", "net1", "net2", SPARSE)
+    figure = mapping_matrix(WEIGHTS, MAPPING_UNITS, UNITS, "conv1", "net1", "net2", SPARSE_DECAY)
     above, below = figure.subfigs
     plain, permuted = above.axes[:2]
     np.testing.assert_allclose(np.asarray(plain.images[0].get_array()), FORWARD, rtol=1e-6)
@@ -136,8 +142,18 @@ def test_figure_6_shows_the_matrix_its_permutation_and_the_examples() -> None:
     assert [frame.get_y() for frame in permuted.patches] == [-0.5, 1.5]  # type: ignore[attr-defined]
 
 
-def test_all_figures_come_in_one_call_and_absent_ones_are_left_out() -> None:
-    figures = mapping_figures(mappings(), WEIGHTS, MAPPING_UNITS, trees(), UNITS, "conv1", "net1", "net2")
+def planned(folder: Path, rows: pd.DataFrame, **more: Any) -> Plan:
+    """What is drawn of a run with the tables of mapping layers."""
+    frames = {"mappings": rows, "mapping_weights": WEIGHTS, "mapping_units": MAPPING_UNITS, "agglomerations": trees()}
+    filters = more.pop("filters", None)
+    found = subject_of(
+        folder, frames | more, layers=["conv1"], nets=NETS, units=UNITS.assign(mean=1.0), filters=filters
+    )
+    return plan(found)
+
+
+def test_all_figures_are_planned_and_absent_ones_are_left_out(tmp_path: Path) -> None:
+    figures = planned(tmp_path / "both", mappings())
     assert all(isinstance(draw(), Figure) for draw in figures.values())
     assert list(figures) == [
         "table-1",
@@ -148,26 +164,23 @@ def test_all_figures_come_in_one_call_and_absent_ones_are_left_out() -> None:
         "figure-07-agglomeration-conv1-both-ways",
     ]
     only = mappings().query("solver == 'sgd'")
-    assert list(mapping_figures(only, WEIGHTS, MAPPING_UNITS, trees(), UNITS, "conv1", "net1", "net2")) == [
-        "table-1",
-        "table-1-curves",
-    ]
+    assert list(planned(tmp_path / "one", only)) == ["table-1", "table-1-curves"]
 
 
 def test_more_predictors_than_fit_are_counted() -> None:
     weights = pd.concat(
         [WEIGHTS, nonzeros(np.array([[0, 0, 0, 0.05, 0], [0] * 5, [0.01, 0, 0, 0.02, 0], [0] * 5]), PAIR)]
     )
-    figure = mapping_matrix(weights, MAPPING_UNITS, UNITS, "conv1", "net1", "net2", SPARSE)
+    figure = mapping_matrix(weights, MAPPING_UNITS, UNITS, "conv1", "net1", "net2", SPARSE_DECAY)
     below = figure.subfigs[1].axes
     # Unit 2 now has five predictors: those with 2 to 4 come first, by r2.
     assert [below[0].get_title(), below[6].get_title()] == ["net2\n0", "net2\n1"]
     only = MAPPING_UNITS[MAPPING_UNITS["target_unit"] == 2]
-    of_unit = mapping_matrix(weights, only, UNITS, "conv1", "net1", "net2", SPARSE).subfigs[1].axes
+    of_unit = mapping_matrix(weights, only, UNITS, "conv1", "net1", "net2", SPARSE_DECAY).subfigs[1].axes
     assert of_unit[0].texts[0].get_text() == "r² 0.60; and 1 smaller weight"
 
 
-def test_examples_show_patches_or_filters() -> None:
+def test_examples_show_patches_or_filters(tmp_path: Path) -> None:
     rows = [
         (net, unit, rank)
         for net, count in (("net1", SOURCES), ("net2", TARGETS))
@@ -189,9 +202,7 @@ def test_examples_show_patches_or_filters() -> None:
     picture = scaled["net1", 3]
     assert (picture.shape, picture.min(), picture.max()) == ((2, 2, 3), 0, 255)
     assert picture.argmax() == filters["net1"][3].transpose(1, 2, 0).argmax()
-    figures = mapping_figures(
-        mappings(), WEIGHTS, MAPPING_UNITS, trees(), UNITS, "conv1", "net1", "net2", patches, pictures, filters
-    )
+    figures = planned(tmp_path, mappings(), top_patches=patches, patch_pictures=pictures, filters=filters)
     drawn = figures["figure-06-mapping-conv1"]().subfigs[1].axes
     assert [len(axes.images) for axes in drawn] == [1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0]
     assert "deconvnet" in figures["figure-07-agglomeration-conv1"]().get_supxlabel()

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.table import Table
 
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.paper import SPARSE_DECAY
 from raycv.stages.mapping.figures.table1 import (
     HIGHEST,
@@ -100,7 +100,7 @@ def test_bars_are_the_parts_and_dots_the_pairs() -> None:
 
 
 def test_what_is_missing_is_said() -> None:
-    with pytest.raises(UserError, match="--solvers exact,sgd"):
+    with pytest.raises(Undrawable, match="the comparison needs exact and sgd"):
         optimiser_shares(mappings().query("solver == 'exact'"))
-    with pytest.raises(UserError, match="raycv sweep mapping"):
+    with pytest.raises(Undrawable, match="raycv sweep mapping"):
         table_1(mappings().iloc[:0])

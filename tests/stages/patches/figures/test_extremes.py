@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.patches.figures.extremes import extreme_filters, extreme_patches, extreme_units
 from tests.support.pictures import patch_tables, shown
 
@@ -71,7 +71,7 @@ def test_filters_of_the_first_layer() -> None:
 
 
 def test_bad_requests_are_refused() -> None:
-    with pytest.raises(UserError, match="no layer conv9; it has conv2"):
+    with pytest.raises(Undrawable, match="no layer conv9; it has conv2"):
         extreme_units(units(), "conv9")
-    with pytest.raises(UserError, match="tap layers after their ReLU"):
+    with pytest.raises(Undrawable, match="tap layers after their ReLU"):
         extreme_units(units().assign(mean=lambda rows: rows["mean"] - 1), "conv2")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.patches.figures.matched_units import best_and_worst, matched_units, paired_units
 from tests.support.matchings import matching_rows
 from tests.support.pictures import patch_tables, shown
@@ -105,5 +105,5 @@ def test_paired_units_names_every_unit_once(similarity: np.ndarray) -> None:
 
 def test_a_layer_without_pairs_is_refused(similarity: np.ndarray) -> None:
     dead = matching_rows(np.full((4, 4), np.nan))
-    with pytest.raises(UserError, match="No unit of net1 has a partner in net2 by correlation at layer conv1"):
+    with pytest.raises(Undrawable, match="No unit of net1 has a partner in net2 by correlation at layer conv1"):
         matched_units(dead, *everything(), ["conv1"], "net1", "net2")

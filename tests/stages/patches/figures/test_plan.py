@@ -9,14 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raycv.run import tables as run_tables
-from raycv.run.store import RunStore
-from raycv.stages.clusters.figures.plan import Clusterings
+from raycv.drawing.subject import Subject
 from raycv.stages.patches.figures.matched_units import best_and_worst
-from raycv.stages.patches.figures.plan import unit_figures
-from tests.support.clusters import MEMBERS, NODES
+from raycv.stages.patches.figures.plan import plan
 from tests.support.matchings import matching_rows
 from tests.support.pictures import patch_tables
+from tests.support.subjects import subject_of
 
 LAYERS = ["conv1", "conv2", "conv3", "conv4", "fc5"]
 NETS = ("net1", "net2", "net3")
@@ -42,32 +40,26 @@ def units() -> pd.DataFrame:
     return pd.DataFrame(every, columns=["layer", "net", "unit"]).assign(mean=lambda rows: 1.0 + rows["unit"])
 
 
-def stored(folder: Path, layers: list[str], *, pictures: bool = True) -> RunStore:
-    """A run with the pictures of all units of ``layers``."""
-    store = RunStore(str(folder))
+def run(
+    folder: Path, matchings: pd.DataFrame, units: pd.DataFrame, pictured: list[str], *, pictures: bool = True
+) -> Subject:
+    """A run of ``LAYERS`` with pictures of all units of the layers ``pictured``, clustered in conv2."""
     every = [(net, unit) for net in NETS for unit in range(UNITS)]
-    of_layers = {layer: patch_tables(every, layer, size=33) for layer in layers}
-    run_tables.write(store, "top_patches", pd.concat(boxes for boxes, _ in of_layers.values()))
+    of_layers = [patch_tables(every, layer, size=33) for layer in pictured]
+    frames = {"top_patches": pd.concat(boxes for boxes, _ in of_layers)}
     if pictures:
-        parts = ((layer, "pictures", shown) for layer, (_, shown) in of_layers.items())
-        run_tables.write_parts(store, "patch_pictures", parts)
-    return store
-
-
-def clusterings() -> Clusterings:
-    nothing = pd.DataFrame()
-    return Clusterings("net1", "net2", ["conv2"], nothing, NODES, MEMBERS, nothing)
+        frames["patch_pictures"] = pd.concat(shown for _, shown in of_layers)
+    return subject_of(folder, frames, layers=LAYERS, nets=NETS, units=units, matchings=matchings)
 
 
 def test_figures_are_numbered_as_in_the_paper(tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame) -> None:
-    drawn = unit_figures(stored(tmp_path, LAYERS), matchings, units, LAYERS, "net1", "net2", clusterings())
+    drawn = plan(run(tmp_path, matchings, units, LAYERS))
     assert set(drawn) == {
         "figure-02-matched",
         "figure-09-matched-conv1-conv4",
         "figure-09-matched-fc5",
         "figure-11-information-conv1-conv4",
         "figure-11-information-fc5",
-        "figure-14-clusters-conv2",
         "figure-19-extremes-conv2",
     }
     blocks = {name: len(draw().axes[0].images) for name, draw in drawn.items()}
@@ -77,24 +69,21 @@ def test_figures_are_numbered_as_in_the_paper(tmp_path: Path, matchings: pd.Data
     assert blocks["figure-19-extremes-conv2"] == len(NETS) * 16
 
 
-class NotingStore(RunStore):
-    """Keeps what is read of patch_pictures."""
+def test_only_the_shown_units_are_read(
+    tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[pd.DataFrame] = []
+    original = Subject.read
 
-    def __init__(self, uri: str) -> None:
-        super().__init__(uri)
-        self.pictures: list[pd.DataFrame] = []
-
-    def read_table(self, name: str, **options: Any) -> pd.DataFrame:
-        rows = super().read_table(name, **options)
-        if name == "patch_pictures":
-            self.pictures.append(rows)
+    def noting(subject: Subject, table: str, **options: Any) -> pd.DataFrame:
+        rows = original(subject, table, **options)
+        if table == "patch_pictures":
+            read.append(rows)
         return rows
 
-
-def test_only_the_shown_units_are_read(tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame) -> None:
-    store = NotingStore(stored(tmp_path, LAYERS).uri)
-    unit_figures(store, matchings, units, LAYERS, "net1", "net2", None)
-    found = pd.concat(store.pictures)
+    monkeypatch.setattr(Subject, "read", noting)
+    plan(run(tmp_path, matchings, units, LAYERS))
+    found = pd.concat(read)
     assert not found.duplicated(["layer", "net", "unit", "rank"]).any()
     of_conv3 = found[found["layer"] == "conv3"].groupby("net")["unit"].unique()
     expected: dict[str, set[int]] = {"net1": set(), "net2": set()}
@@ -106,13 +95,11 @@ def test_only_the_shown_units_are_read(tmp_path: Path, matchings: pd.DataFrame, 
 
 
 def test_layers_without_pictures_are_left_out(tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame) -> None:
-    store = stored(tmp_path, ["conv1", "conv3"])
-    drawn = unit_figures(store, matchings, units, LAYERS, "net1", "net2", clusterings())
+    drawn = plan(run(tmp_path, matchings, units, ["conv1", "conv3"]))
     assert set(drawn) == {"figure-02-matched", "figure-09-matched-conv1-conv3", "figure-11-information-conv1-conv3"}
 
 
 def test_a_run_without_pictures_has_none_of_these_figures(
     tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame
 ) -> None:
-    store = stored(tmp_path, LAYERS, pictures=False)
-    assert unit_figures(store, matchings, units, LAYERS, "net1", "net2", clusterings()) == {}
+    assert plan(run(tmp_path, matchings, units, LAYERS, pictures=False)) == {}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raycv.errors import UserError
+from raycv.drawing.undrawable import Undrawable
 from raycv.stages.train.figures.training import training_curves
 
 
@@ -46,5 +46,5 @@ def test_caption_gives_the_last_accuracy_of_every_network(training: pd.DataFrame
 
 
 def test_no_accuracies(training: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match="no accuracies"):
+    with pytest.raises(Undrawable, match="no accuracies"):
         training_curves(training.assign(validation_top1=np.nan))

@@ -1,0 +1,161 @@
+"""Tables on a disk and on a real S3 server: replaced and never doubled, and never seen half replaced."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from raycv.errors import UserError
+from raycv.run import tables
+from raycv.run.store import RunStore
+from tests.support.s3_server import BUCKET
+from tests.support.tables import write_layers
+
+NAME = "mapping_units"  # a partitioned table
+LAYERS = ("conv1", "conv2", "fc6")
+
+
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
+    if request.param == "disk":
+        return RunStore(str(tmp_path / "run"))
+    request.getfixturevalue("s3_server")
+    return RunStore(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+
+
+def rows(value: float, units: int = 3, net: str = "net1") -> pd.DataFrame:
+    about = {"source_net": net, "target_net": "net9", "solver": "exact", "decay": 0.0}
+    return pd.DataFrame(about | {"target_unit": range(units), "r2": value, "heldout_r2": value, "units_used": 1.0})
+
+
+def test_a_table_is_replaced_never_doubled(store: RunStore) -> None:
+    write_layers(store, NAME, [("a", rows(1)), ("a", rows(2)), ("b", rows(3))])
+    uri = write_layers(store, NAME, [("b", rows(4, 1)), ("c", rows(5, 1))])
+    found = pd.read_parquet(uri)
+    assert sorted(zip(found["layer"].astype(str), found["r2"], strict=True)) == [("b", 4), ("c", 5)]
+    assert sorted(path.split("/")[2] for path in store.list(f"tables/{NAME}")) == ["layer=b", "layer=c"]
+    assert all(path.startswith(f"tables/{NAME}/") for path in store.list(""))
+
+
+def test_reading_is_what_pandas_reads(store: RunStore) -> None:
+    write_layers(store, NAME, [(layer, rows(n, net=net)) for n, layer in enumerate(LAYERS) for net in ("net1", "net2")])
+    for options in (
+        {},
+        {"filters": [("layer", "==", "conv2")]},
+        {"filters": [("layer", "in", ["conv1", "fc6"]), ("source_net", "==", "net2")]},
+        {"filters": [[("layer", "==", "conv1"), ("target_unit", ">", 0)], [("r2", ">", 1)]]},
+        {"filters": [("layer", "==", "none")]},
+        {"columns": ["r2", "layer"], "filters": [("source_net", "==", "net1")]},
+    ):
+        expected = pd.read_parquet(store.locate(f"tables/{NAME}"), **options)
+        found = tables.read(store, NAME, **options)
+        assert all(type(layer) is str for layer in found["layer"])
+        pd.testing.assert_frame_equal(found, expected.astype({"layer": found["layer"].dtype}))
+
+
+def test_what_cannot_be_read_is_said(store: RunStore) -> None:
+    with pytest.raises(UserError, match="has no table 'units' yet"):
+        tables.read(store, "units")
+    write_layers(store, NAME, [("a", rows(1))])
+    with pytest.raises(UserError, match="has no column 'loss'; it has source_net"):
+        tables.read(store, NAME, columns=["loss"])
+    (path,) = store.list(f"tables/{NAME}")
+    store.write(path, store.read(path)[:-100])
+    with pytest.raises(UserError, match="is not a readable table; remove it and run its stage again"):
+        tables.read(store, NAME)
+
+
+@contextmanager
+def replacing(store: RunStore) -> Iterator[None]:
+    """Meanwhile, all layers of the table are replaced again and again, each time with one value throughout."""
+    over = threading.Event()
+
+    def replace() -> None:
+        writing = 0
+        while not over.is_set():
+            writing += 1
+            layers = LAYERS if writing % 2 else LAYERS[:2]
+            write_layers(store, NAME, [(layer, rows(writing, 500)) for layer in layers])
+
+    write_layers(store, NAME, [(layer, rows(0, 500)) for layer in LAYERS])
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join()
+
+
+def test_a_table_is_never_seen_half_replaced(store: RunStore) -> None:
+    seen = set()
+    with replacing(store):
+        for _ in range(60):
+            found = tables.read(store, NAME)
+            assert found["r2"].nunique() == 1
+            writing = int(found["r2"].iloc[0])
+            assert len(found) == 500 * (len(LAYERS) if writing % 2 or not writing else 2)
+            seen.add(writing)
+    assert len(seen) > 5
+
+
+def test_plain_pandas_sees_a_layer_of_one_writing(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path / "run"))
+    seen = set()
+    with replacing(store):
+        for _ in range(100):
+            found = pd.read_parquet(store.locate(f"tables/{NAME}"), filters=[("layer", "==", "conv1")])
+            assert len(found) == 500
+            assert found["r2"].nunique() == 1
+            seen.add(found["r2"].iloc[0])
+    assert len(seen) > 5
+
+
+KILLED = """
+import sys
+from raycv.run import tables
+from raycv.run.store import RunStore
+from tests.run.test_tables import NAME, rows
+with tables.Writer(RunStore(sys.argv[1]), NAME) as writer:
+    writer.add("conv1", rows(2))
+    writer.add("conv2", rows(2))
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_writer_leaves_the_table_as_it_was(store: RunStore) -> None:
+    write_layers(store, NAME, [(layer, rows(1)) for layer in LAYERS])
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    arguments = [sys.executable, "-c", KILLED, store.uri]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+    assert set(tables.read(store, NAME)["r2"]) == {1}
+    write_layers(store, NAME, [("fc6", rows(3))])
+    assert set(tables.read(store, NAME)["r2"]) == {3}
+    assert all(path.startswith(f"tables/{NAME}/") for path in store.list(""))
+
+
+def test_a_table_left_half_replaced_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "PATIENCE", 0.3)
+    one, two = (RunStore(str(tmp_path / name)) for name in ("one", "two"))
+    for value, store in enumerate((one, two)):
+        write_layers(store, NAME, [(layer, rows(value)) for layer in LAYERS])
+    moved = f"tables/{NAME}/layer=conv2/{NAME}.parquet"
+    shutil.copy(two.locate(moved), one.locate(moved))
+    with pytest.raises(UserError, match="holds rows of two writings.*run `raycv sweep mapping` again"):
+        tables.read(one, NAME)
+    assert set(tables.read(one, NAME, filters=[("layer", "==", "conv2")])["r2"]) == {1}  # a layer alone is whole

@@ -1,0 +1,18 @@
+"""Writing partitioned tables in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from raycv.run import tables
+from raycv.run.store import RunStore
+
+
+def write_layers(store: RunStore, name: str, parts: Iterable[tuple[str, pd.DataFrame]]) -> str:
+    """Replace a partitioned table by ``parts``, pairs of (layer, rows); returns its URI."""
+    with tables.Writer(store, name) as writer:
+        for layer, rows in parts:
+            writer.add(layer, rows)
+    return writer.uri
