@@ -9,6 +9,7 @@ are done.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -20,14 +21,13 @@ from ray.tune.execution import class_cache
 from threadpoolctl import threadpool_limits
 
 from raycv.analysis.infeasible import Infeasible
-from raycv.distributed.ray_cluster import users_mistake
-from raycv.errors import StageFailed
+from raycv.errors import StageFailed, UserError
 from raycv.progress import Progress
 from raycv.run.store import RunStore
 
 Parameters = TypeVar("Parameters")
 
-RETRIES = 3  # of a trial that raised or whose worker died
+DEATHS = 3  # of a trial's worker after which it is tried again
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def run_trials(
 
     ``shared`` makes the object behind a trial's ``data``; each goes into the object store once. ``function`` must be
     importable by the workers; where it raises `Infeasible` the trial is left out. Raises StageFailed, when all others
-    are done, for a trial that raised something else or whose worker died more than `RETRIES` times, and UserError
+    are done, for a trial that raised something else or whose worker died more than `DEATHS` times, and UserError
     where that is the user's to mend.
     """
     done = results.finished()
@@ -87,19 +87,26 @@ def run_trials(
     return len(missing)
 
 
-def _fail_of(title: str, results: Results, failures: dict[str, BaseException]) -> None:
+@dataclass(frozen=True)
+class _Failure:
+    """Why one trial has no result: what it raised or how its worker died, and whether a user can mend it."""
+
+    log: str
+    mistake: str = ""
+
+
+def _fail_of(title: str, results: Results, failures: dict[str, _Failure]) -> None:
     """Raise what the sweep's ``failures`` (by trial) amount to, if there are any."""
-    logs = {name: results.note_failure(name, str(error)) for name, error in failures.items()}
-    for error in failures.values():
-        mistake = users_mistake(error)
-        if mistake is not None:
-            raise mistake from None
-    for name, error in failures.items():
-        last = str(error).strip().splitlines()[-1][:200]
-        more = f" and {len(failures) - 1} others" if len(failures) > 1 else ""
+    for failure in failures.values():
+        if failure.mistake:
+            raise UserError(failure.mistake)
+    logs = {name: results.note_failure(name, failure.log) for name, failure in failures.items()}
+    for name, failure in failures.items():
+        reason = failure.log.strip().splitlines()[-1][:200].rstrip(".")
+        others = f" and {len(failures) - 1} others" if len(failures) > 1 else ""
         raise StageFailed(
-            f"{title}: trial {name}{more} failed ({last.rstrip('.')}); see {logs[name]}. Finished trials are kept, "
-            "and the same command goes on from here."
+            f"{title}: trial {name}{others} failed ({reason}); see {logs[name]}. Finished trials are kept, and the "
+            "same command goes on from here."
         )
 
 
@@ -109,8 +116,8 @@ def _tune(
     trials: Sequence[Trial[Parameters]],
     shared: Callable[[str], Any],
     progress: Progress,
-) -> dict[str, BaseException]:
-    """Run ``trials`` by Ray Tune; returns the errors of those that have no result in the end."""
+) -> dict[str, _Failure]:
+    """Run ``trials`` by Ray Tune; returns why those have failed that have no result in the end."""
     _configure_tune()
     references = {data: ray.put(shared(data)) for data in dict.fromkeys(trial.data for trial in trials)}
     scratch = f"{results.folder}/tune"
@@ -128,19 +135,23 @@ def _tune(
             name="tune",
             storage_path=results.store.locate(results.folder),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            failure_config=tune.FailureConfig(max_failures=DEATHS),
             callbacks=[_Counter(progress)],
         ),
     )
     try:
-        results_of = tuner.fit()
+        ended = tuner.fit()
     finally:
         results.store.remove(scratch)
-    return {
-        trials[result.config["number"]].name: result.error
-        for result in (results_of[number] for number in range(len(results_of)))
-        if result.error is not None and result.config is not None
-    }
+    found = ((ended[number].config, _failure(ended[number])) for number in range(len(ended)))
+    return {trials[config["number"]].name: failure for config, failure in found if config and failure}
+
+
+def _failure(result: tune.Result) -> _Failure | None:
+    if result.error is not None:
+        return _Failure(str(result.error))
+    ended = result.metrics or {}
+    return _Failure(ended["raised"], ended.get("mistake", "")) if "raised" in ended else None
 
 
 def _configure_tune() -> None:
@@ -159,15 +170,18 @@ def _trial(
     function: Callable[[Any, Parameters], Any],
     trials: Sequence[Trial[Parameters]],
     references: dict[str, ray.ObjectRef[Any]],
-) -> dict[str, int]:
+) -> dict[str, Any]:
+    """What Tune calls. What a trial raises is returned, for it would be raised again; only deaths are tried again."""
     trial = trials[config["number"]]
     with threadpool_limits(1):
         try:
-            found = function(ray.get(references[trial.data]), trial.parameters)
+            results.keep(trial.name, function(ray.get(references[trial.data]), trial.parameters))
         except Infeasible as reason:
             results.leave_out(trial.name, str(reason))
-        else:
-            results.keep(trial.name, found)
+        except UserError as mistake:
+            return {"raised": traceback.format_exc(), "mistake": str(mistake)}
+        except Exception:
+            return {"raised": traceback.format_exc()}
     return {"done": 1}
 
 

@@ -126,7 +126,8 @@ _REFUSALS = {
 }
 _BUSY = {"SlowDown", "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "InternalError", "Throttling"}
 _DISCONNECTED = (
-    boto.HTTPClientError,  # the common ancestor of botocore's connection errors and timeouts
+    boto.HTTPClientError,
+    boto.ConnectionError,
     aiohttp.ClientError,
     HTTPException,
     ConnectionError,
@@ -178,6 +179,8 @@ def _answer(error: boto.ClientError) -> Fault:
         return Fault(sentence, Patience.LONG)  # a server that starts up refuses for a moment
     if code in _BUSY or status >= 500 or status == 429:
         return Fault(f"the S3 server is failing ({code or status}).", Patience.LONG)
+    if code == "PreconditionFailed" or status == 412:
+        return Fault("the file was replaced while it was read.", Patience.LONG)
     if code in ("404", "NoSuchKey") or status == 404:
         return Fault("there is no such file or folder.", Patience.NONE)
     return Fault(f"the S3 server answers {code or status}.", Patience.NONE)

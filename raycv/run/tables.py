@@ -82,11 +82,13 @@ class Writer:
             self._put_in_place()
 
     def _put_in_place(self) -> None:
-        for file in self._staged:
-            self.store.move(f"{self._staging}/{file}", f"tables/{self.name}/{file}")
-        for path in self.store.list(f"tables/{self.name}"):
-            if path.removeprefix(f"tables/{self.name}/") not in self._staged:
-                self.store.remove(path)
+        folder = f"tables/{self.name}"
+        there = {path.removeprefix(f"{folder}/") for path in self.store.list(folder)}
+        # Layers that the table did not have come first: a reader that finds any new file then finds all of them.
+        for file in sorted(self._staged, key=lambda file: file in there):
+            self.store.move(f"{self._staging}/{file}", f"{folder}/{file}")
+        for file in there.difference(self._staged):
+            self.store.remove(f"{folder}/{file}")
         self.store.remove(self._staging)
 
 
@@ -187,7 +189,7 @@ def _read_files(
                 return None  # of a layer that the new writing does not have
             writings.add((rows.schema.metadata or {}).get(WRITING))
             parts.append(_with_layer(rows, layer, columns))
-    if len(writings) > 1:
+    if len(writings) > 1 or store.list(f"tables/{name}") != paths:
         return None
     if not parts:  # no layer meets the filters
         none = BY_NAME[name].schema.empty_table()

@@ -118,6 +118,7 @@ def environment(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     filesystem(f"s3://{BUCKET}")[0].clear_instance_cache()
+    monkeypatch.setattr("raycv.run.filesystem._answered", set())  # as in a process that has just started
     yield monkeypatch
     monkeypatch.undo()
     filesystem(f"s3://{BUCKET}")[0].clear_instance_cache()

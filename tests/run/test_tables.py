@@ -101,7 +101,7 @@ def replacing(store: RunStore) -> Iterator[None]:
 def test_a_table_is_never_seen_half_replaced(store: RunStore) -> None:
     seen = set()
     with replacing(store):
-        for _ in range(60):
+        for _ in range(30):
             found = tables.read(store, NAME)
             assert found["r2"].nunique() == 1
             writing = int(found["r2"].iloc[0])

@@ -102,5 +102,5 @@ def test_bars_are_the_parts_and_dots_the_pairs() -> None:
 def test_what_is_missing_is_said() -> None:
     with pytest.raises(Undrawable, match="the comparison needs exact and sgd"):
         optimiser_shares(mappings().query("solver == 'exact'"))
-    with pytest.raises(Undrawable, match="raycv sweep mapping"):
+    with pytest.raises(Undrawable, match="The table mappings has no rows"):
         table_1(mappings().iloc[:0])
