@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from enum import Enum
 from http.client import HTTPException
 from typing import TypeVar
 
-import aiohttp
 import botocore.exceptions as boto
 import fsspec
 
@@ -20,10 +20,6 @@ from raycv.errors import UserError
 from raycv.progress import say
 
 T = TypeVar("T")
-
-# All that the file systems behind fsspec raise when a file cannot be reached.
-ERRORS = (OSError, boto.BotoCoreError, boto.ClientError, aiohttp.ClientError, HTTPException)
-
 
 class Patience(Enum):
     """How long it is worth trying again, as the seconds to wait between tries."""
@@ -73,7 +69,7 @@ def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSys
     while True:
         try:
             result = action(fs, path)
-        except ERRORS as error:
+        except errors() as error:
             fault = fault_of(error)
             patience = fault.patience if has_answered(uri) or fault.patience is Patience.NONE else Patience.BRIEF
             if tries >= len(patience.value):
@@ -93,8 +89,19 @@ def reaching(uri: str, operation: str) -> Iterator[None]:
     """Turn what a file system raises into one sentence that names the URI and the operation."""
     try:
         yield
-    except ERRORS as error:
+    except errors() as error:
         raise UserError(f"Could not {operation} {uri}: {fault_of(error).sentence}") from error
+
+
+def errors() -> tuple[type[BaseException], ...]:
+    """All that the file systems behind fsspec raise when a file cannot be reached."""
+    return (OSError, boto.BotoCoreError, boto.ClientError, *_DISCONNECTED, *_of_aiohttp())
+
+
+def _of_aiohttp() -> tuple[type[BaseException], ...]:
+    """The errors of the S3 client's HTTP library, which is loaded only once S3 is used."""
+    loaded = sys.modules.get("aiohttp")
+    return (loaded.ClientError,) if loaded else ()
 
 
 def remember(uri: str) -> None:
@@ -128,7 +135,6 @@ _BUSY = {"SlowDown", "RequestTimeout", "RequestTimeoutException", "ServiceUnavai
 _DISCONNECTED = (
     boto.HTTPClientError,
     boto.ConnectionError,
-    aiohttp.ClientError,
     HTTPException,
     ConnectionError,
     TimeoutError,
@@ -145,7 +151,7 @@ def fault_of(error: BaseException) -> Fault:
     for link in chain:
         if isinstance(link, boto.BotoCoreError):
             return _before_the_answer(link)
-    if any(isinstance(link, _DISCONNECTED) for link in chain):
+    if any(isinstance(link, (*_DISCONNECTED, *_of_aiohttp())) for link in chain):
         return Fault("the server does not answer; check AWS_ENDPOINT_URL and the network.", Patience.LONG)
     if isinstance(error, FileNotFoundError):
         return Fault("there is no such file or folder.", Patience.NONE)
