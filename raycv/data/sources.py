@@ -7,27 +7,17 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from raycv.data.readers import (
-    CIFAR10_FOLDER,
-    EMBEDDED,
-    SPLITS,
-    SUFFIXES,
-    Item,
-    Reader,
-    folder_of_split,
-    listing,
-    of_split,
-    open_cifar10,
-    open_folder,
-    open_parquet,
-)
+from raycv.data.cifar_pickles import CIFAR10_FOLDER, open_cifar10
+from raycv.data.image_tree import folder_of_split, open_folder
+from raycv.data.parquet import open_parquet
+from raycv.data.readers import EMBEDDED, SPLITS, SUFFIXES, Item, Reader, listing, of_split
 from raycv.errors import UserError
-from raycv.run.filesystem import filesystem
+from raycv.run.filesystem import filesystem, remember
 from raycv.run.fingerprint import fingerprint
 
 Split = Literal["train", "validation"]
@@ -40,6 +30,10 @@ class Source:
     name: str
     reader: Reader
     classes: int
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        remember(self.reader.root)  # the process that sent it here has reached it
 
     def __len__(self) -> int:
         return len(self.reader)

@@ -14,7 +14,7 @@ from torch import Tensor
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork, weights_content
-from raycv.run.filesystem import filesystem, reaching
+from raycv.run.filesystem import patiently
 from raycv.run.store import RunStore
 
 
@@ -40,9 +40,7 @@ def import_weights(uri: str) -> dict[str, Tensor]:
 
     A wrapper such as {"state_dict": ...} and the prefix "module." of DataParallel are taken off.
     """
-    fs, path = filesystem(uri)
-    with reaching(uri, "read the checkpoint"):
-        content: bytes = fs.cat_file(path)
+    content: bytes = patiently(uri, "read the checkpoint", lambda fs, path: fs.cat_file(path))
     try:
         if uri.endswith(".safetensors"):
             loaded: Any = safetensors.torch.load(content)

@@ -21,6 +21,7 @@ from raycv.progress import say
 
 T = TypeVar("T")
 
+
 class Patience(Enum):
     """How long it is worth trying again, as the seconds to wait between tries."""
 
