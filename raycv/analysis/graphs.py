@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+from raycv.analysis.arrays import Floats
 
 
 def combined_correlation(source: Floats, cross: Floats, target: Floats) -> Floats:
@@ -22,7 +22,7 @@ def combined_correlation(source: Floats, cross: Floats, target: Floats) -> Float
     return np.block([[source, cross], [cross.T, target]])
 
 
-def similarity_graph(correlation: Floats, threshold: float = 0.0) -> NDArray[np.float64]:
+def similarity_graph(correlation: NDArray[np.floating], threshold: float = 0.0) -> Floats:
     """Edge weights (n, n) of the graph of a correlation matrix (n, n): symmetric, with zero diagonal.
 
     Two different units are joined by an edge of weight c_pq where c_pq > ``threshold``. Of a net's own matrix
@@ -39,7 +39,7 @@ def similarity_graph(correlation: Floats, threshold: float = 0.0) -> NDArray[np.
     np.fill_diagonal(missing, True)
     dead = np.all(missing, axis=1)
     np.fill_diagonal(missing, False)
-    _check_missing(missing, dead, dead)
+    _check_missing(missing, dead)
     for first in range(0, len(correlation), 1024):  # in strips, for the sake of memory
         strip = slice(first, first + 1024)
         if not np.allclose(correlation[strip], correlation[:, strip].T, rtol=0, atol=1e-6, equal_nan=True):
@@ -49,30 +49,17 @@ def similarity_graph(correlation: Floats, threshold: float = 0.0) -> NDArray[np.
     return np.maximum(weights, weights.T)  # exactly symmetric, where rounding left the matrix nearly so
 
 
-def between_net_graph(cross: Floats, threshold: float = 0.0) -> NDArray[np.float64]:
-    """Edge weights (S_a + S_b, S_a + S_b) of the bipartite graph G_XY of between-net correlations (S_a, S_b).
-
-    Dead units are NaN rows or columns of ``cross`` and have no edge. Raises ValueError as
-    ``similarity_graph`` does.
-    """
-    missing = np.isnan(cross)
-    _check_missing(missing, np.all(missing, axis=1), np.all(missing, axis=0))
-    s_a, s_b = cross.shape
-    edges = _above(cross, threshold)
-    return np.block([[np.zeros((s_a, s_a)), edges], [edges.T, np.zeros((s_b, s_b))]])
-
-
-def _check_missing(missing: NDArray[np.bool_], dead_rows: NDArray[np.bool_], dead_columns: NDArray[np.bool_]) -> None:
-    stray = np.argwhere(missing[~dead_rows][:, ~dead_columns])
+def _check_missing(missing: NDArray[np.bool_], dead: NDArray[np.bool_]) -> None:
+    stray = np.argwhere(missing[~dead][:, ~dead])
     if len(stray):
-        row, column = np.flatnonzero(~dead_rows)[stray[0, 0]], np.flatnonzero(~dead_columns)[stray[0, 1]]
+        row, column = np.flatnonzero(~dead)[stray[0]]
         raise ValueError(
             f"{len(stray)} correlations between live units are NaN, the first at ({row}, {column}): "
             "only the whole row and column of a dead unit may be NaN"
         )
 
 
-def _above(correlation: Floats, threshold: float) -> NDArray[np.float64]:
+def _above(correlation: NDArray[np.floating], threshold: float) -> Floats:
     if not threshold >= 0:
         raise ValueError(f"the threshold must be 0 or more, got {threshold}")
     if np.isinf(correlation).any():

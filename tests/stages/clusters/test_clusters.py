@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from raycv.config import ClusterSweepConfig, load
 from raycv.run import record
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
+from tests.support.processes import processes
 from tests.support.runs import LAYERS, WIDTHS, make_run
 
 TABLES = ("clusterings", "clusters", "cluster_members", "eigenvalues")
@@ -162,6 +165,41 @@ def test_a_killed_sweep_goes_on_to_the_same_tables(swept: Path, tmp_path: Path) 
     assert record.read(RunStore(str(run)))["stages"]["sweep clusters"]["computed"] <= 10
     for name in TABLES:
         pd.testing.assert_frame_equal(table(run, name), table(swept, name))
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_trials_die_fails_and_goes_on(
+    tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", ("conv1",))
+    store = RunStore(str(run))
+    assert sweep(run, "--k", "5") == 0
+    before = {name: table(run, name) for name in TABLES}
+    noted = record.read(store)
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.01):
+            for process in processes(b"ray::ImplicitFunc"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    capsys.readouterr()
+    code = sweep(run, "--k", "6")
+    over.set()
+    killer.join()
+    said = capsys.readouterr().err
+    assert code == 1
+    assert said.startswith("raycv: sweep clusters: trial conv1/net")
+    assert said.endswith("Finished trials are kept, and the same command goes on from here.\n")
+    assert said.count("\n") == 1
+    assert record.read(store) == noted
+    for name in TABLES:
+        pd.testing.assert_frame_equal(table(run, name), before[name])
+    assert sweep(run, "--k", "6") == 0
+    assert 6 in set(table(run, "clusters")["k"])
 
 
 def finished_trials(run: Path) -> int:

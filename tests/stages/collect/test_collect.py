@@ -40,6 +40,7 @@ from raycv.run.store import RunStore
 from raycv.stages.align.stage import WRITTEN
 from raycv.stages.collect import statistics
 from raycv.stages.patches.rows import top_patches
+from tests.support.processes import processes
 from tests.support.s3_server import BUCKET, S3Server
 
 WIDTHS = (6, 6, 9)
@@ -346,18 +347,6 @@ def test_aligning_again_does_nothing_or_makes_the_same_rows(
         pd.testing.assert_frame_equal(table(undisturbed, name), frame)
 
 
-def shard_actors() -> list[int]:
-    """Process numbers of the actors that hold networks."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if process.read_bytes().startswith(b"ray::ShardActor"):
-                found.append(int(process.parent.name))
-        except OSError:
-            continue
-    return found
-
-
 def partials(run: Path) -> list[Path]:
     return list(run.glob("statistics/*/partials/shard-*.npz"))
 
@@ -374,7 +363,7 @@ def test_a_killed_actor_is_not_noticed_in_the_result(run: Path, undisturbed: Pat
 
     def kill() -> None:
         wait_for_partials(run, 2)
-        killed.extend(shard_actors()[:1])
+        killed.extend(processes(b"ray::ShardActor")[:1])
         for process in killed:
             os.kill(process, signal.SIGKILL)
 
@@ -418,28 +407,31 @@ def test_a_killed_driver_takes_up_its_partials(
 
 @pytest.mark.slow
 def test_a_store_that_fails_for_a_while_changes_nothing(
-    template: Path, undisturbed: Path, s3_server: S3Server, ray_cluster: None
+    template: Path, run: Path, images: Path, s3_server: S3Server, ray_cluster: None
 ) -> None:
-    """The S3 server is killed in the middle of the pass and comes back two seconds later."""
-    remote = f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    """Images and run are on S3; the server is killed in the middle of the pass and again while folds are reduced."""
+    assert collect(run, "--data", str(images), "--shard-size", "5") == 0
+    remote, data = (f"s3://{BUCKET}/{uuid.uuid4().hex}" for _ in range(2))
     store = RunStore(remote)
-    for file in template.rglob("*.*"):
-        store.write(str(file.relative_to(template)), file.read_bytes())
+    for place, folder in ((store, template), (RunStore(data), images)):
+        for file in folder.rglob("*.*"):
+            place.write(str(file.relative_to(folder)), file.read_bytes())
 
     def interrupt() -> None:
-        deadline = time.monotonic() + 120
-        while sum("shard-" in path for path in store.list("statistics")) < 3:
-            assert time.monotonic() < deadline
-        s3_server.kill()
-        time.sleep(2)
-        s3_server.start()
+        for wanted, seconds in (("/shard-", 10), ("/fold", 5)):
+            deadline = time.monotonic() + 120
+            while sum(wanted in path for path in store.list("statistics")) < 3:
+                assert time.monotonic() < deadline
+            s3_server.kill()
+            time.sleep(seconds)
+            s3_server.start()
 
     interruption = threading.Thread(target=interrupt)
     interruption.start()
-    code = main(["collect", "--run", remote, "--actors", "2", "--shard-size", "50"])
+    code = main(["collect", "--run", remote, "--data", data, "--actors", "2", "--shard-size", "5"])
     interruption.join()
     assert code == 0
-    assert bits(remote) == bits(undisturbed)
+    assert bits(remote) == bits(run)
 
 
 THREE_NODES = """

@@ -27,6 +27,7 @@ from raycv.networks.models import build
 from raycv.networks.stored import stored
 from raycv.run import record
 from raycv.run.store import RunStore
+from tests.support.processes import processes
 
 SETTINGS = ("--seeds", "1,2", "--width", "6", "--epochs", "3", "--learning-rate", "0.02")
 
@@ -90,18 +91,6 @@ def test_networks_of_different_seeds_differ(finished: Path) -> None:
 def test_a_finished_training_is_not_repeated(finished: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--run", str(finished)]) == 0  # the run remembers its settings
     assert "already finished, nothing to do" in capsys.readouterr().out
-
-
-def processes(title: bytes) -> list[int]:
-    """Processes whose title begins so."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if process.read_bytes().startswith(title):
-                found.append(int(process.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 def wait_for(what: Callable[[], bool]) -> None:
