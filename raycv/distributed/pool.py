@@ -7,6 +7,7 @@ where there is room, and it takes part again once it answers. Items must be idem
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
@@ -14,20 +15,27 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
+from raycv.distributed import ray_cluster
 from raycv.distributed.ray_cluster import users_mistake
 from raycv.errors import UserError
+from raycv.progress import say
 
 Item = TypeVar("Item", bound=Hashable)
 
 AHEAD = 2  # items in hand per actor: one at work, one waiting
 DEATHS_PER_ITEM = 4
+PATIENCE = 30.0  # seconds without an actor that can work until it is said
 
 
 class Pool:
-    """``size`` actors made by ``create``, each with a method ``ready`` that returns when the actor can work."""
+    """``size`` actors made by ``create``, each with a method ``ready`` that returns when the actor can work.
 
-    def __init__(self, create: Callable[[], Any], size: int) -> None:
-        self._create = create
+    ``needs`` says in words what each takes of the cluster.
+    """
+
+    def __init__(self, create: Callable[[], Any], size: int, *, needs: str = "1 CPU") -> None:
+        self._create, self._needs = create, needs
+        self._waiting_since = time.monotonic()
         self._probes = {actor.ready.remote(): actor for actor in (create() for _ in range(size))}
         self._ready: list[Any] = []
 
@@ -44,12 +52,11 @@ class Pool:
         items: Iterable[Item],
         call: Callable[[Any, Item], Any],
         done: Callable[[Item, Any], None],
-        tick: Callable[[], None] = lambda: None,
     ) -> None:
         """``call(actor, item)`` for every item as actors become free; ``done(item, result)`` as each ends.
 
-        ``tick`` is called at least once a second. Raises what an item raised, and UserError where one item has been
-        in hand of too many dying actors.
+        Says what it waits for where no actor can work for half a minute. Raises what an item raised, and UserError
+        where one item has been in hand of too many dying actors.
         """
         queue = deque(items)
         running: dict[Any, tuple[Any, Item]] = {}
@@ -81,10 +88,17 @@ class Pool:
                         self._suspect(actor)
                     else:
                         done(item, result)
-                tick()
+                self._say_what_is_missing()
         finally:
             for ref in running:
                 ray.cancel(ref)
+
+    def _say_what_is_missing(self) -> None:
+        if self._ready:
+            self._waiting_since = time.monotonic()
+        elif time.monotonic() - self._waiting_since > PATIENCE:
+            say(f"waiting for {len(self._probes)} actors to start: {ray_cluster.supply(self._needs)}")
+            self._waiting_since = time.monotonic()
 
     def _suspect(self, actor: Any) -> None:
         """Give an actor no more work until it answers again."""

@@ -51,12 +51,20 @@ def amount(resource: Literal["CPU", "GPU", "memory"]) -> float:
     return float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
 
 
+def supply(needs: str) -> str:
+    """What the cluster has, set against what each of several workers ``needs``, in words."""
+    return f"each needs {needs}, the cluster has {amount('CPU'):g} CPUs and {amount('GPU'):g} GPUs in all"
+
+
 @dataclass(frozen=True)
 class Share:
     """What each of several equal workers gets; fractions let workers share a core or a GPU."""
 
     cpus: float
     gpus: float
+
+    def __str__(self) -> str:
+        return f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
 
     @property
     def threads(self) -> int:

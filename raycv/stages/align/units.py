@@ -34,7 +34,7 @@ def activity_rows(layer: str, specs: tuple[NetworkSpec, ...], total: Moments) ->
     # A silent unit's mean is its pilot plus a sum that takes the pilot away again: 0 but for rounding.
     firing = [(total.active[bounds[n] : bounds[n + 1]] > 0) & (means[n] > 0) for n in range(len(specs))]
     means = [np.where(fires, values, 0.0) for fires, values in zip(firing, means, strict=True)]
-    if (total.minimum < 0).any() or not all(fires.any() for fires in firing):
+    if (total.minimum + total.pilot < 0).any() or not all(fires.any() for fires in firing):
         return pd.DataFrame()
     spread = activity_spread(means)
     return pd.DataFrame(

@@ -60,7 +60,9 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     groups = {NETS: specs, NULL: untrained(specs)}
     task = Pass(store, f"statistics/{identity}", source, networks, groups, use_gpu, config.precision)
     actors = min(_actors(config, task), len(work))
-    pool = Pool(lambda: ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote(task), actors)  # type: ignore[attr-defined]
+    part = ray_cluster.Share(cpus=1, gpus=int(use_gpu))
+    create = ShardActor.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
+    pool = Pool(lambda: create(task), actors, needs=str(part))
     try:
         started, ended = _pass(pool, task, work)
         folds = _reduce(pool, task, work)

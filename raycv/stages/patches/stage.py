@@ -70,7 +70,9 @@ def _draw(drawing: Drawing, chunks: list[Chunk]) -> None:
     there = set(drawing.store.list(drawing.folder))
     missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there]
     size = min(int(ray_cluster.amount("GPU" if drawing.use_gpu else "CPU")) or 1, len(missing))
-    pool = Pool(lambda: Artist.options(num_cpus=1, num_gpus=int(drawing.use_gpu)).remote(drawing), size)  # type: ignore[attr-defined]
+    part = ray_cluster.Share(cpus=1, gpus=int(drawing.use_gpu))
+    create = Artist.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
+    pool = Pool(lambda: create(drawing), size, needs=str(part))
     with Progress("patches", sum(chunk.units for chunk in chunks), "units") as progress:
         progress.resume_at(sum(chunk.units for chunk in chunks) - sum(chunk.units for chunk in missing))
         try:

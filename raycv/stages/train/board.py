@@ -10,6 +10,8 @@ import ray
 
 from raycv.progress import Progress, say
 
+PATIENCE = 60.0  # seconds without a first step until it is said what the workers wait for
+
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class Board:
@@ -57,10 +59,10 @@ class Counter:
 class Watch(threading.Thread):
     """Shows the board while the driver waits for Ray Train."""
 
-    def __init__(self, board: Any, networks: int, epochs: int, images_per_epoch: int) -> None:
+    def __init__(self, board: Any, networks: int, epochs: int, images_per_epoch: int, supply: str) -> None:
         super().__init__(daemon=True)
         self.board, self.epochs = board, epochs
-        self.networks = networks
+        self.networks, self.supply = networks, supply
         self.total = epochs * images_per_epoch
         self.ended = threading.Event()
 
@@ -72,6 +74,7 @@ class Watch(threading.Thread):
         say(f"train: starting {self.networks} networks")
         shown: set[int] = set()
         progress: Progress | None = None
+        waiting_since = time.monotonic()
         ended = False
         while not ended:
             ended = self.ended.wait(1.0)  # after the end, one last look
@@ -84,6 +87,9 @@ class Watch(threading.Thread):
                 progress = Progress("train", self.total, "images")
                 progress.resume_at(seen)
             if progress is None:
+                if time.monotonic() - waiting_since > PATIENCE:
+                    say(f"train: waiting for all workers to start: {self.supply}")
+                    waiting_since = time.monotonic()
                 continue
             progress.update(seen)
             for epoch in sorted({row["epoch"] for row in state["rows"]} - shown):

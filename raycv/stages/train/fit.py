@@ -26,9 +26,10 @@ import safetensors.torch
 from raycv.config import TrainConfig
 from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
-from raycv.errors import UserError
+from raycv.errors import StageFailed, UserError
 from raycv.networks import checkpoints
 from raycv.networks.spec import NetworkSpec
+from raycv.progress import say
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.stages.train.board import Board, Watch
@@ -37,7 +38,7 @@ from raycv.stages.train.learning import Recipe
 from raycv.stages.train.worker import work
 
 IN_MEMORY = 2 * 2**30  # bytes of decoded training images up to which a local set is held in shared memory
-WORKER_FAILURES = 3
+DEATHS = 3  # of workers without an epoch finished between them, until the training is given up
 
 
 FOLDER = "networks/training"  # checkpoints, until the networks are trained
@@ -74,11 +75,11 @@ def fit(
         board=board,
     )
     seen_per_epoch = sum(steps_of(job, recipe) * batch_of(job, recipe) * config.workers for recipe in recipes)
-    watch = Watch(board, len(specs), recipes[0].epochs, seen_per_epoch)
+    watch = Watch(board, len(specs), recipes[0].epochs, seen_per_epoch, ray_cluster.supply(str(part)))
     watch.start()
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        result = _trainer(job, part, f"run-{result_of}").fit()
+        result = _fit(job, part, f"run-{result_of}")
     finally:
         signal.signal(signal.SIGINT, interrupt)  # Ray Train puts its own in place and leaves it there
         watch.stop()
@@ -120,6 +121,25 @@ def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> d
     return placed
 
 
+def _fit(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.Result:
+    """Train to the end, however many workers die, as long as epochs are finished between the deaths."""
+    epochs = 0
+    while True:
+        try:
+            return _trainer(job, part, name).fit()
+        except ray.train.TrainingFailedError as error:
+            rows = ray.get(job.board.read.remote())["rows"]
+            finished = len({(row["net"], row["epoch"]) for row in rows})
+            if finished == epochs:
+                reason = str(error).strip().splitlines()[-1][:200].rstrip(".")
+                raise StageFailed(
+                    f"train: workers failed {DEATHS + 1} times without finishing an epoch ({reason}). Finished epochs "
+                    "are kept, and the same command goes on from here."
+                ) from None
+            say("train: workers have failed again; going on from the last epoch that all networks finished")
+            epochs = finished
+
+
 def _trainer(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.torch.TorchTrainer:
     resources = {"CPU": part.cpus} | ({"GPU": part.gpus} if part.gpus else {})
     return ray.train.torch.TorchTrainer(
@@ -133,7 +153,7 @@ def _trainer(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.tor
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=job.store.locate(FOLDER),
-            failure_config=ray.train.FailureConfig(max_failures=WORKER_FAILURES),
+            failure_config=ray.train.FailureConfig(max_failures=DEATHS),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )

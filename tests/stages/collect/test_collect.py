@@ -199,6 +199,19 @@ def test_units_equal_numpy(undisturbed: Path, activations: dict[str, list[np.nda
     assert first["is_dead"].sum() == 3
 
 
+def test_activity_equals_numpy(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
+    """A row for each network in every layer after a ReLU; the logits, which may be negative, have none."""
+    activity = table(undisturbed, "activity")
+    assert list(dict.fromkeys(activity["layer"])) == [*ALEXNET_LAYERS[:-1]]
+    for layer, rows in activity.groupby("layer", sort=False):
+        assert rows["net"].tolist() == ["net1", "net2", "net3"]
+        means = [values.mean(0) for values in activations[str(layer)]]
+        assert rows["units"].tolist() == [(of_net > 0).sum() for of_net in means]
+        assert rows["silent"].tolist() == [(of_net == 0).sum() for of_net in means]
+        np.testing.assert_allclose(rows["highest"], [of_net.max() for of_net in means], rtol=1e-4)
+        np.testing.assert_allclose(rows["lowest"], [of_net[of_net > 0].min() for of_net in means], rtol=1e-3)
+
+
 def test_dead_units_rest_on_one_fold(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
     """A unit that is constant without some one fold has no correlation; every other unit has."""
     fold_of = np.empty(2000, dtype=int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -127,6 +128,57 @@ def test_a_killed_worker_is_not_noticed_in_the_weights(
     assert same(weights(run), weights(finished))
     epochs = pd.read_parquet(run / "tables/training").groupby("net")["epoch"].apply(list)
     assert epochs.tolist() == [[1, 2, 3], [1, 2, 3]]
+
+
+@pytest.mark.slow
+def test_deaths_with_progress_between_them_are_not_counted(
+    finished: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ray_cluster: None,
+) -> None:
+    """With no death allowed, the training is begun again from its checkpoint, for an epoch was finished before."""
+    monkeypatch.setattr("raycv.stages.train.fit.DEATHS", 0)
+    run = tmp_path / "run"
+
+    def kill() -> None:
+        wait_for(lambda: first_checkpoint(run))
+        for process in processes(b"ray::RayTrainWorker")[:1]:
+            os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code = main(["train", "--run", str(run), "--data", str(images), *SETTINGS])
+    killer.join()
+    assert code == 0
+    assert "going on from the last epoch that all networks finished" in capsys.readouterr().out
+    assert same(weights(run), weights(finished))
+
+
+@pytest.mark.slow
+def test_workers_that_always_die_fail_the_stage(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
+) -> None:
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.1):
+            for process in processes(b"ray::RayTrainWorker"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code = main(["train", "--run", str(tmp_path / "run"), "--data", str(images), *SETTINGS])
+    over.set()
+    killer.join()
+    said = capsys.readouterr().err
+    assert code == 1
+    assert said.startswith("raycv: train: workers failed 4 times without finishing an epoch (")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run/run.json").exists()
 
 
 @pytest.mark.slow
