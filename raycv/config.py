@@ -59,7 +59,7 @@ class StageConfig(BaseSettings):
         cli_exit_on_error=False,
     )
 
-    run: str = Field("runs/default", description="the run's folder: a local path or s3://bucket/prefix")
+    run: str = Field("runs/default", min_length=1, description="the run's folder: a local path or s3://bucket/prefix")
     config: str | None = Field(None, description="a YAML file with any of these settings")
 
     @classmethod

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import raycv
+from raycv.errors import UserError
 from raycv.run.store import RunStore
 
 PATH = "run.json"
@@ -18,6 +19,20 @@ LIBRARIES = ("ray", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow
 def read(store: RunStore) -> dict[str, Any]:
     """The record of a run; empty for a new one."""
     return store.read_json(PATH) if store.exists(PATH) else {"config": {}, "stages": {}}
+
+
+def begin(store: RunStore) -> None:
+    """Make ``store`` a run, if it is none yet. Raises UserError for a folder that holds something else.
+
+    A stage removes what it replaces: in a folder of someone's own files that would be theirs.
+    """
+    if store.exists(PATH):
+        return
+    if not store.is_empty():
+        raise UserError(
+            f"{store.uri} is not empty and no run: it has no {PATH}. Name a new folder or an existing run with --run."
+        )
+    store.write_json(PATH, {"raycv": raycv.__version__, "config": {}, "stages": {}})
 
 
 def finished(store: RunStore, stage: str, result_of: str) -> bool:

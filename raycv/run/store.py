@@ -46,7 +46,12 @@ class RunStore:
     # -- files ---------------------------------------------------------------------------------------------------
 
     def locate(self, path: str) -> str:
-        """The full URI of a file of the run, as a person or pandas would name it."""
+        """The full URI of a file of the run, as a person or pandas would name it.
+
+        Raises UserError for a path that leaves the run: names of networks and layers come from files.
+        """
+        if path.startswith("/") or ".." in path.split("/"):
+            raise UserError(f"{path!r} is not inside the run {self.uri}; its files have been tampered with.")
         return f"{self.uri}/{path}" if path else self.uri
 
     def _try(self, operation: str, path: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
@@ -124,6 +129,17 @@ class RunStore:
             return sorted(f"{folder}{name[len(full) :]}".lstrip("/") for name in names)
 
         return self._try("list", folder, find)
+
+    def is_empty(self) -> bool:
+        """Whether nothing stands in the run's folder, or there is no such folder."""
+
+        def look(fs: fsspec.AbstractFileSystem, full: str) -> bool:
+            try:
+                return not fs.ls(full, detail=False)
+            except FileNotFoundError:
+                return True
+
+        return self._try("list", "", look)
 
     def remove(self, folder: str) -> None:
         """Remove a folder with all below it, or one file; nothing happens where there is none."""

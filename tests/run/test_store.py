@@ -69,6 +69,20 @@ def test_json_and_arrays(store: RunStore) -> None:
             np.testing.assert_array_equal(lazily[name], array)
 
 
+def test_no_path_leaves_the_run(store: RunStore) -> None:
+    for path in ("../x", "tables/../../x", "/tmp/x"):
+        for use in (store.read, store.exists, store.list, store.remove, lambda path: store.write(path, b"1")):
+            with pytest.raises(UserError, match="is not inside the run"):
+                use(path)
+    store.write("tables/..x", b"1")
+
+
+def test_a_new_folder_is_empty(store: RunStore) -> None:
+    assert store.is_empty()
+    store.write("a/b", b"1")
+    assert not store.is_empty()
+
+
 def test_many_writers(store: RunStore) -> None:
     """Every reader sees one writer's file, whole."""
     contents = [bytes([n]) * 200_000 for n in range(16)]

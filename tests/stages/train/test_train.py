@@ -178,7 +178,7 @@ def test_workers_that_always_die_fail_the_stage(
     assert code == 1
     assert said.startswith("raycv: train: workers failed 4 times without finishing an epoch (")
     assert said.count("\n") == 1
-    assert not (tmp_path / "run/run.json").exists()
+    assert record.read(RunStore(str(tmp_path / "run")))["stages"] == {}
 
 
 @pytest.mark.slow
@@ -321,3 +321,15 @@ def test_a_copy_of_a_network_is_stored_under_its_own_name(finished: Path) -> Non
         net = build(network.spec)
         net.load_state_dict(checkpoints.weights_of(store, network))
         assert re.fullmatch(r"net[12]", network.spec.name)
+
+
+def test_a_folder_of_someone_elses_files_is_left_alone(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thesis = tmp_path / "networks/net9/thesis.tex"
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text("years of work")
+    assert main(["train", "--run", str(tmp_path), "--data", str(images), *SETTINGS]) == 2
+    assert "is not empty and no run: it has no run.json" in capsys.readouterr().err
+    assert thesis.read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["networks"]
