@@ -195,6 +195,12 @@ def test_a_run_that_is_not_there_is_refused(store: RunStore) -> None:
         raycv.open_run(beside)
 
 
+def test_a_folder_seen_from_here_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(f"`raycv run --run {tmp_path}/first`")):
+        raycv.open_run("first")
+
+
 def test_a_run_that_has_only_begun_names_the_stage_to_run(tmp_path: Path) -> None:
     store = RunStore(str(tmp_path))
     record.finish(store, "train", "1", {}, {})
