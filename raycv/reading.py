@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from raycv.analysis.folds import LayerStatistics, correlation_of
 from raycv.errors import UserError
@@ -27,7 +28,7 @@ def open_run(uri: str) -> Run:
     store = RunStore(uri)
     if not store.exists(record.PATH):
         raise UserError(
-            f"There is no run in {store.uri}: it has no {record.PATH}. Make one with `raycv run --run {uri}`."
+            f"There is no run in {store.uri}: it has no {record.PATH}. Make one with `raycv run --run {store.uri}`."
         )
     return Run(store)
 
@@ -62,10 +63,13 @@ class Run:
         """Table ``name``, or its rows in which every named column has the given value: ``table("units", net="net1")``.
 
         The rows are those of one writing: while a stage replaces the table, the call waits for it. Raises UserError
-        for a table that the run does not have and for a column that the table does not have.
+        for a table that the run does not have, for a column that the table does not have, and for a value that the
+        column cannot hold; a value that it could hold and does not gives no rows.
         """
         if name not in BY_NAME:
             raise UserError(f"There is no table {name!r}; there are {', '.join(BY_NAME)}.")
+        for column, value in equalities.items():
+            _check_value(name, column, value)
         return tables.read(self._store, name, filters=[(column, "==", value) for column, value in equalities.items()])
 
     @property
@@ -102,3 +106,17 @@ class Run:
     @cached_property
     def _statistics(self) -> Statistics:
         return statistics.read(self._store)
+
+
+def _check_value(name: str, column: str, value: Any) -> None:
+    """Raise UserError where ``column`` of table ``name`` cannot hold ``value``."""
+    table = BY_NAME[name]
+    kinds = {field.name: field.type for field in table.schema} | {table.partition: pa.string()}
+    if column not in kinds:
+        return  # reading refuses it
+    try:
+        pa.scalar(value, kinds[column])
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        raise UserError(
+            f"The column {column!r} of the table {name!r} holds {kinds[column]}; {value!r} is not of that type."
+        ) from None

@@ -14,6 +14,18 @@ import raycv
 from tests.support.s3_server import S3Server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_of_the_users() -> Iterator[None]:
+    """Settings of raycv, credentials and a cluster that stand in the environment of whoever starts the tests."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("RAYCV_", "AWS_")) or name == "RAY_ADDRESS":
+            del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first rows of the shipped images, as a user's own Parquet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,19 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from nbclient import NotebookClient
 
-from raycv.analysis.accumulator import Accumulator
+import raycv
 from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.paper import SPARSE_DECAY
-from raycv.run import tables
+from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.align.matched import match
 from raycv.stages.clusters.rows import Clustering, clusterings_of_pair
 from raycv.stages.mapping.figures.table1 import optimiser_shares
 from raycv.stages.mapping.rows import PairMapping, mappings_of_pair
+from tests.support.runs import moments_of, specs, write_networks, write_statistics
 from tests.support.tables import write_layers
 
 ROOT = Path(__file__).parents[1]
@@ -39,32 +40,15 @@ def folds(seed: int) -> LayerStatistics:
     causes = rng.standard_normal((600, 4))
     nets = [np.maximum(causes[:, np.arange(WIDTH) % 4] + 0.8 * rng.standard_normal((600, WIDTH)), 0) for _ in NETS]
     nets[1][:, 8] = 0.0
-    found = []
-    for part in np.split(np.arange(600), 3):
-        accumulator = Accumulator((WIDTH, WIDTH), np.zeros(2 * WIDTH, np.float32), torch.device("cpu"))
-        accumulator.add([torch.from_numpy(net[part].astype(np.float32)) for net in nets])
-        found.append(accumulator.moments())
-    return LayerStatistics(tuple(found))
+    parts = np.split(np.arange(600), 3)
+    return LayerStatistics(tuple(moments_of([net[part] for net in nets]) for part in parts))
 
 
-def tables_of(layer: str, seed: int) -> dict[str, pd.DataFrame]:
+def tables_of(layer: str, moments: LayerStatistics) -> dict[str, pd.DataFrame]:
     """The rows of one layer of the tables that the notebooks read, from the pure functions."""
-    moments = folds(seed)
     dead = moments.dead()
     values = correlations(moments.all, dead)
     units = pd.DataFrame({"net": np.repeat(NETS, WIDTH), "unit": [*range(WIDTH)] * 2, "is_dead": dead})
-    pairs = [
-        pd.DataFrame(
-            {
-                "net_a": NETS[a],
-                "net_b": NETS[b],
-                "unit_a": np.repeat(range(WIDTH), WIDTH),
-                "unit_b": [*range(WIDTH)] * WIDTH,
-                "value": matrix.ravel(),
-            }
-        )
-        for (a, b), matrix in values.items()
-    ]
     matchings, alignment = [], []
     for (a, b, method), matching in match(values).items():
         about = {"net_a": NETS[a], "net_b": NETS[b], "similarity": "correlation", "method": method}
@@ -75,7 +59,6 @@ def tables_of(layer: str, seed: int) -> dict[str, pd.DataFrame]:
         alignment.append(pd.DataFrame([about | averages | {"units": WIDTH, "best_eight_kept": 8}]))
     frames = {
         "units": [units],
-        "correlations": pairs,
         "matchings": matchings,
         "alignment": alignment,
     }
@@ -92,7 +75,11 @@ def tables_of(layer: str, seed: int) -> dict[str, pd.DataFrame]:
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     store = RunStore(str(tmp_path_factory.mktemp("notebooks") / "run"))
-    of_layers = [tables_of(layer, seed) for seed, layer in enumerate(LAYERS)]
+    statistics = {layer: folds(seed) for seed, layer in enumerate(LAYERS)}
+    nets = specs([WIDTH] * len(NETS), LAYERS)
+    write_networks(store, nets)
+    write_statistics(store, nets, {layer: moments.folds for layer, moments in statistics.items()})
+    of_layers = [tables_of(layer, moments) for layer, moments in statistics.items()]
     for name in of_layers[0]:
         # Columns that no notebook reads are left empty.
         frames = [found[name] for found in of_layers]
@@ -100,6 +87,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> str:
             write_layers(store, name, zip(LAYERS, frames, strict=True))
         else:
             tables.write(store, name, pd.concat(frames).reindex(columns=BY_NAME[name].schema.names))
+    record.finish(store, "align", "1", {}, {})
     return store.uri
 
 
@@ -150,6 +138,8 @@ def test_the_first_notebook_shows_matches_and_averages(small_run: str, outputs: 
     matchings = pd.read_parquet(f"{small_run}/tables/matchings")
     one = matchings.query("layer == 'conv1' and method == 'bipartite' and net_a == 'net1'")
     assert f"{one['value'].max():.3f}" in said
+    between = raycv.open_run(small_run).correlation("conv1", "net1", "net2")
+    assert " ".join(f"{value:.2f}" for value in between[0, :6]) in " ".join(said.split())
     assert "null_mean" in said
 
 
@@ -160,6 +150,13 @@ def test_the_cluster_notebook_names_members_at_a_cut(outputs: dict[str, list[Any
     assert any("image/png" in output.get("data", {}) for output in outputs["clusters"])
 
 
+def test_without_a_variable_they_read_the_run_that_the_readme_makes() -> None:
+    assert "raycv run --run runs/first\n" in (ROOT / "README.md").read_text()
+    for path in NOTEBOOKS:
+        first = next(cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")  # type: ignore[no-untyped-call]
+        assert 'raycv.open_run(os.environ.get("RAYCV_RUN", "../runs/first"))' in first.source
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_stored_outputs_are_there_whole_and_light(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
@@ -168,5 +165,6 @@ def test_stored_outputs_are_there_whole_and_light(path: Path) -> None:
     for output in (output for cell in cells for output in cell.outputs):
         assert output.output_type != "error"
         assert output.get("name") != "stderr"
+        assert not re.search(r"(?<![\w.:/])/(home|root|tmp|Users)/", texts([output]))  # whose machine made it
         assert len(base64.b64decode(output.get("data", {}).get("image/png", ""))) < 40_000
     assert len(path.read_bytes()) < 120_000

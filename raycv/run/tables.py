@@ -170,7 +170,7 @@ def _read_files(
         raise UserError(
             f"The run {store.uri} has no table {name!r} yet; run the stage that writes it (`raycv tables` lists which)."
         )
-    _check_columns(name, columns)
+    _check_columns(name, [*(columns or ()), *(column for one in alternatives for column, _, _ in one)])
     wanted = None if columns is None else [column for column in columns if column != PARTITION]
     writings, parts = set(), []
     for path in paths:
@@ -203,9 +203,9 @@ def _read_file(file: IO[bytes], columns: list[str] | None, alternatives: list[li
     return pq.read_table(file, columns=columns, filters=None if [] in alternatives else alternatives)
 
 
-def _check_columns(name: str, columns: Sequence[str] | None) -> None:
+def _check_columns(name: str, columns: Sequence[str]) -> None:
     known = [*BY_NAME[name].schema.names, *([BY_NAME[name].partition] if BY_NAME[name].partition else [])]
-    unknown = [column for column in columns or () if column not in known]
+    unknown = [column for column in columns if column not in known]
     if unknown:
         raise UserError(f"The table {name!r} has no column {unknown[0]!r}; it has {', '.join(known)}.")
 

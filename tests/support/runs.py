@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from raycv.analysis.accumulator import Accumulator
+from raycv.analysis.moments import Moments
 from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import NetworkSpec
-from raycv.run.paths import NETS, Key, moments_path
+from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
 
 LAYERS = ("conv1", "conv2")
@@ -19,8 +21,22 @@ WIDTHS = (14, 16, 14)
 
 def make_run(folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
     """Three networks whose units follow four hidden causes; unit 0 of net1 is dead."""
-    store = RunStore(str(folder))
-    specs = [
+    folds: dict[str, list[Moments]] = {layer: [] for layer in layers}
+    for seed, layer in enumerate(layers):
+        rng = np.random.default_rng(seed)
+        causes = rng.standard_normal((4, 800))
+        for fold in range(2):
+            part = causes[:, 400 * fold : 400 * (fold + 1)].T
+            nets = [part[:, np.arange(width) % 4] + 0.9 * rng.standard_normal((400, width)) for width in WIDTHS]
+            nets[0][:, 0] = 0.0
+            folds[layer].append(moments_of([np.maximum(net, 0) for net in nets]))
+    write_statistics(RunStore(str(folder)), specs(WIDTHS, layers), folds)
+    return folder
+
+
+def specs(widths: Sequence[int], layers: tuple[str, ...]) -> list[NetworkSpec]:
+    """Descriptions of networks net1, net2, ... that nobody has trained."""
+    return [
         NetworkSpec(
             name=f"net{number}",
             model="small-alexnet",
@@ -30,27 +46,37 @@ def make_run(folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
             preprocessing=preprocessing_of("small-alexnet"),
             width=width,
         )
-        for number, width in enumerate(WIDTHS, 1)
+        for number, width in enumerate(widths, 1)
     ]
-    for seed, layer in enumerate(layers):
-        rng = np.random.default_rng(seed)
-        causes = rng.standard_normal((4, 800))
-        for fold in range(2):
-            accumulator = Accumulator(WIDTHS, np.zeros(sum(WIDTHS), np.float32), torch.device("cpu"))
-            part = causes[:, 400 * fold : 400 * (fold + 1)].T
-            nets = [part[:, np.arange(width) % 4] + 0.9 * rng.standard_normal((400, width)) for width in WIDTHS]
-            nets[0][:, 0] = 0.0
-            accumulator.add([torch.from_numpy(np.maximum(net, 0).astype(np.float32)) for net in nets])
-            store.write_arrays(
-                moments_path("statistics/made", Key(NETS, layer), fold), accumulator.moments().arrays("moments")
-            )
+
+
+def moments_of(activations: Sequence[np.ndarray]) -> Moments:
+    """The joint moments of networks' activations (samples, S_n) of the same images."""
+    widths = [net.shape[1] for net in activations]
+    accumulator = Accumulator(widths, np.zeros(sum(widths), np.float32), torch.device("cpu"))
+    accumulator.add([torch.from_numpy(net.astype(np.float32)) for net in activations])
+    return accumulator.moments()
+
+
+def write_statistics(store: RunStore, nets: Sequence[NetworkSpec], folds: Mapping[str, Sequence[Moments]]) -> None:
+    """Write the moments of each layer, fold by fold, as the pass leaves them."""
+    for layer, parts in folds.items():
+        for fold, moments in enumerate(parts):
+            path = moments_path("statistics/made", Key(NETS, layer), fold)
+            store.write_arrays(path, moments.arrays("moments"))
     store.write_json(
-        "statistics/statistics.json",
+        STATISTICS,
         {
-            "groups": {"nets": [spec.model_dump(mode="json") for spec in specs]},
-            "folds": {f"nets/{layer}": 2 for layer in layers},
+            "groups": {NETS: [spec.model_dump(mode="json") for spec in nets]},
+            "folds": {str(Key(NETS, layer)): len(parts) for layer, parts in folds.items()},
             "folder": "statistics/made",
             "images": 800,
         },
     )
-    return folder
+
+
+def write_networks(store: RunStore, nets: Sequence[NetworkSpec]) -> None:
+    """Write what describes each network; weights there are none."""
+    for spec in nets:
+        content = {"spec": spec.model_dump(mode="json"), "weights_sha256": ""}
+        store.write_json(f"networks/{spec.name}/network.json", content)

@@ -42,7 +42,7 @@ def table(run: Path, name: str) -> pd.DataFrame:
 
 
 def combined(run: Path, layer: str, a: int, b: int) -> np.ndarray:
-    of_layer = statistics.read(RunStore(str(run))).layer("nets", layer)
+    of_layer = statistics.read(RunStore(str(run))).layer(layer)
     values = correlations(of_layer.all, of_layer.dead())
     return combined_correlation(values[a, a], values[a, b], values[b, b])
 

@@ -270,7 +270,7 @@ def test_actors_change_nothing(run: Path, undisturbed: Path, ray_cluster: None) 
 
 def test_shard_size_changes_rounding_only(run: Path, undisturbed: Path, ray_cluster: None) -> None:
     assert collect(run, "--shard-size", "256") == 0
-    a, b = (statistics.read(RunStore(str(r))).layer("nets", "conv2") for r in (run, undisturbed))
+    a, b = (statistics.read(RunStore(str(r))).layer("conv2") for r in (run, undisturbed))
     for fold_a, fold_b in zip(a.folds, b.folds, strict=True):
         assert fold_a.count == fold_b.count
         np.testing.assert_array_equal(fold_a.active, fold_b.active)
@@ -288,7 +288,7 @@ def test_half_precision_changes_correlations_by_its_rounding(
     for layer in ("conv1", "conv5", "fc8"):
         values = []
         for found in (exact, half):
-            of_layer = found.layer("nets", layer)
+            of_layer = found.layer(layer)
             values.append(correlations(of_layer.all, of_layer.dead())[0, 1])
         assert 0 < np.nanmax(np.abs(values[0] - values[1])) < (0.05 if precision == "bfloat16" else 0.01)
         np.testing.assert_array_equal(np.isnan(values[0]), np.isnan(values[1]))

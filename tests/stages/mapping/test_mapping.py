@@ -36,7 +36,7 @@ def table(run: Path, name: str) -> pd.DataFrame:
 
 
 def pair(run: Path, layer: str, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
-    of_layer = statistics.read(RunStore(str(run))).layer("nets", layer)
+    of_layer = statistics.read(RunStore(str(run))).layer(layer)
     found = correlations(of_layer.all, of_layer.dead())
     return found[a, a], found[a, b] if a < b else found[b, a].T
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import colorsys
 import io
 import re
-import shutil
 import uuid
 from collections.abc import Container, Iterator
 from pathlib import Path
@@ -32,6 +31,7 @@ from raycv.run.store import RunStore
 from raycv.stages.report.sections import FIGURE_WIDTH
 from raycv.stages.report.sprites import pictures_within
 from raycv.stages.report.stage import report
+from tests.support.browser import MISSING, chromium
 from tests.support.s3_server import BUCKET, S3Server
 from tests.support.tables import write_layers
 
@@ -99,9 +99,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not browser or not driver:
-        pytest.fail("The report is tested in Chromium, which is not here: apt-get install chromium chromium-driver")
+    browser, driver = chromium()
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900"):
@@ -110,6 +108,16 @@ def page() -> Iterator[Page]:
     chrome = webdriver.Chrome(options=options, service=Service(driver))
     yield Page(chrome)
     chrome.quit()
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+def test_without_a_browser_the_report_is_not_tested_but_in_ci_that_fails(
+    ci: str, outcome: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match=MISSING):
+        chromium()
 
 
 def random_similarity(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
