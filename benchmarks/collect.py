@@ -23,6 +23,7 @@ from raycv.data.sources import open_source
 from raycv.networks import checkpoints
 from raycv.networks.models import build, preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
+from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import BATCH, Collector, Groups, untrained
 from raycv.stages.collect.reducer import to_arrays
@@ -65,7 +66,7 @@ def specs_of(case: Case) -> tuple[NetworkSpec, ...]:
 def measure(case: Case) -> str:
     """One row: seconds of the loop, of the pass, their ratio, and of the pass's products over the machine's rate."""
     specs = specs_of(case)
-    groups: Groups = {"nets": specs, "null": untrained(specs)}
+    groups: Groups = {NETS: specs, NULL: untrained(specs)}
     nets = {spec.name: build(spec) for group in groups.values() for spec in group}
     collector = Collector(groups, nets, torch.device("cpu"))
     size = specs[0].preprocessing.resize
@@ -102,7 +103,7 @@ def _product_rate(units: int) -> str:
 def shares(case: Case) -> tuple[str, int, float, float]:
     """Where the time of a shard goes; also its partial's bytes, and seconds to write and to merge one."""
     specs = specs_of(case)
-    groups: Groups = {"nets": specs, "null": untrained(specs)}
+    groups: Groups = {NETS: specs, NULL: untrained(specs)}
     nets = {spec.name: build(spec) for group in groups.values() for spec in group}
     collector = Collector(groups, nets, torch.device("cpu"))
     size = specs[0].preprocessing.resize

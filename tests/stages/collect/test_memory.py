@@ -19,6 +19,7 @@ from raycv.analysis.top_patches import TopPatches, peaks
 from raycv.stages.collect.reducer import reduce_fold, to_arrays
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.networks.models import build, preprocessing_of
+from raycv.run.paths import NETS, NULL, Key
 from raycv.run.store import RunStore
 
 model, width, shard, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
@@ -27,7 +28,7 @@ specs = tuple(
                 preprocessing=preprocessing_of(model), width=width)
     for n in (1, 2, 3, 4)
 )
-groups = {"nets": specs, "null": untrained(specs)}
+groups = {NETS: specs, NULL: untrained(specs)}
 needed = actor_bytes(groups, shard, 50_000)
 warm = build(specs[0].model_copy(update={"model": "small-alexnet", "width": 3,
                                          "preprocessing": preprocessing_of("small-alexnet")}))
@@ -50,7 +51,7 @@ def partials():
     for number in range(3):
         with store.open_arrays(f"{number}.npz") as arrays:
             yield arrays
-for key in ("nets/conv3", "nets/fc6"):
+for key in (Key(NETS, "conv3"), Key(NETS, "fc6")):
     reduce_fold(partials(), key, pilot[key], torch.device("cpu"))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"needed": needed, "used": peak - before}))

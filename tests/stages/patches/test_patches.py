@@ -117,6 +117,6 @@ def test_drawing_again_does_nothing(run: Path, capsys: pytest.CaptureFixture[str
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_without_top_patches_it_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_statistics_it_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["patches", "--run", str(tmp_path / "none")]) == 2
-    assert "run `raycv align` first" in capsys.readouterr().err
+    assert "run `raycv collect` first" in capsys.readouterr().err
