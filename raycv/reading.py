@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from raycv.analysis.folds import LayerStatistics, correlation_of
@@ -18,6 +17,9 @@ from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def open_run(uri: str) -> Run:

@@ -228,7 +228,7 @@ print(sorted({"Run", "open_run", "__version__"} & set(dir(raycv))), [name for na
 print(raycv.open_run.__name__, raycv.Run.__name__, "pandas" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["['Run', '__version__', 'open_run'] []", "open_run Run True"]
+    assert done.stdout.splitlines() == ["['Run', '__version__', 'open_run'] []", "open_run Run False"]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

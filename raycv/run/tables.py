@@ -14,15 +14,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raycv.errors import UserError
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
+
+if TYPE_CHECKING:  # opening a run is quick, its first table brings pandas
+    import pandas as pd
 
 Rows = list[dict[str, Any]]
 Filter = tuple[str, str, Any]  # column, one of ==, !=, <, <=, >, >=, in, not in; value
@@ -71,7 +73,7 @@ class Writer:
             self._writer = self._open.enter_context(pq.ParquetWriter(out, self._schema, compression=COMPRESSION))
             self._file = file
             self._staged.append(file)
-        table = typed(self.name, rows) if isinstance(rows, pd.DataFrame) else rows
+        table = rows if isinstance(rows, pa.Table) else typed(self.name, rows)
         self._writer.write_table(table.cast(self._schema))
 
     def __exit__(
