@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -155,30 +154,6 @@ def test_deaths_with_progress_between_them_are_not_counted(
     assert code == 0
     assert "going on from the last epoch that all networks finished" in capsys.readouterr().out
     assert same(weights(run), weights(finished))
-
-
-@pytest.mark.slow
-def test_workers_that_always_die_fail_the_stage(
-    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
-) -> None:
-    over = threading.Event()
-
-    def kill() -> None:
-        while not over.wait(0.1):
-            for process in processes(b"ray::RayTrainWorker"):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    code = main(["train", "--run", str(tmp_path / "run"), "--data", str(images), *SETTINGS])
-    over.set()
-    killer.join()
-    said = capsys.readouterr().err
-    assert code == 1
-    assert said.startswith("raycv: train: workers failed 4 times without finishing an epoch (")
-    assert said.count("\n") == 1
-    assert record.read(RunStore(str(tmp_path / "run")))["stages"] == {}
 
 
 @pytest.mark.slow
