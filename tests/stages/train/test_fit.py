@@ -44,7 +44,8 @@ def test_only_failures_without_progress_count(
     job: Any = Job()
     monkeypatch.setattr(fit, "_trainer", lambda job, part, name: Trainer(job, epochs))
     if not given_up:
-        assert fit._fit(job, Share(1, 0), "run") == "trained"
+        trained: Any = fit._fit(job, Share(1, 0), "run")
+        assert trained == "trained"
         return
     with pytest.raises(
         StageFailed, match="workers failed 4 times without finishing an epoch .the worker died.\\. Finished"
