@@ -88,19 +88,21 @@ class RunStore:
             finally:
                 part.unlink(missing_ok=True)
 
-    def move(self, path: str, to: str) -> None:
-        """Give a file another name, replacing what stood there."""
+    def put_in_place(self, path: str, to: str) -> None:
+        """Let what stands under ``path`` stand under ``to`` at once, replacing what stood there.
 
-        def rename(fs: fsspec.AbstractFileSystem, _full: str) -> None:
-            source, target = (filesystem(self.locate(name))[1] for name in (path, to))
+        What stood under ``path`` may still be there afterwards, for its folder to be removed.
+        """
+
+        def put(fs: fsspec.AbstractFileSystem, source: str) -> None:
+            target = filesystem(self.locate(to))[1]
             if "://" in self.uri:
                 fs.copy(source, target)
-                fs.rm_file(source)
             else:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.replace(source, target)
 
-        self._try("write", to, rename)
+        self._try("put in place", path, put)
 
     def read(self, path: str) -> bytes:
         """The content of one file. Raises UserError where it is not there."""

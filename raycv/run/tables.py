@@ -88,7 +88,7 @@ class Writer:
         there = {path.removeprefix(f"{folder}/") for path in self.store.list(folder)}
         # Layers that the table did not have come first: a reader that finds any new file then finds all of them.
         for file in sorted(self._staged, key=lambda file: file in there):
-            self.store.move(f"{self._staging}/{file}", f"{folder}/{file}")
+            self.store.put_in_place(f"{self._staging}/{file}", f"{folder}/{file}")
         for file in there.difference(self._staged):
             self.store.remove(f"{folder}/{file}")
         self.store.remove(self._staging)
