@@ -99,27 +99,25 @@ def replacing(store: RunStore) -> Iterator[None]:
 
 
 def test_a_table_is_never_seen_half_replaced(store: RunStore) -> None:
-    seen = set()
+    seen: set[float] = set()
     with replacing(store):
-        for _ in range(30):
+        while len(seen) < 8:
             found = tables.read(store, NAME)
             assert found["r2"].nunique() == 1
             writing = int(found["r2"].iloc[0])
             assert len(found) == 500 * (len(LAYERS) if writing % 2 or not writing else 2)
             seen.add(writing)
-    assert len(seen) > 5
 
 
 def test_plain_pandas_sees_a_layer_of_one_writing(tmp_path: Path) -> None:
     store = RunStore(str(tmp_path / "run"))
-    seen = set()
+    seen: set[float] = set()
     with replacing(store):
-        for _ in range(100):
+        while len(seen) < 20:
             found = pd.read_parquet(store.locate(f"tables/{NAME}"), filters=[("layer", "==", "conv1")])
             assert len(found) == 500
             assert found["r2"].nunique() == 1
             seen.add(found["r2"].iloc[0])
-    assert len(seen) > 5
 
 
 KILLED = """
