@@ -1,4 +1,4 @@
-"""`raycv STAGE [flags]`: each stage alone, or all of them with `raycv run`."""
+"""`raycv STAGE [flags]` runs one stage, `raycv run` all of them in order."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _sweep_clusters(config: ClusterSweepConfig, store: RunStore) -> None:
 def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
     from raycv.stages.mapping.stage import sweep
 
-    if isinstance(config, RunConfig):  # the paper's training takes as long as everything else
+    if isinstance(config, RunConfig):  # sgd takes as long as all other stages together
         sweep(config, store, solvers=("exact",))
     else:
         sweep(config, store)
@@ -86,23 +86,23 @@ def _report(config: ReportConfig, store: RunStore) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its settings, what it does with them, and what that is in a few words."""
+    """One command: its settings, what it does, and the help text that says so."""
 
     settings: type[StageConfig]
     do: Callable[[Any, RunStore], None]
     meaning: str
 
 
-# Stages import PyTorch and Ray when they run, so that --help and a wrong flag answer at once.
+# PyTorch and Ray are imported when a stage runs, so that --help and a wrong flag answer at once.
 STAGES = {
-    "train": Command(TrainConfig, _train, "train the networks, or bring in trained ones"),
-    "collect": Command(CollectConfig, _collect, "pass the validation images once through all networks"),
-    "align": Command(AlignConfig, _align, "correlate and match units, from what collect has left"),
-    "sweep mapping": Command(MappingSweepConfig, _sweep_mapping, "predict units from a few of another network's"),
-    "sweep clusters": Command(ClusterSweepConfig, _sweep_clusters, "cluster two networks' units, for several k"),
-    "patches": Command(PatchesConfig, _patches, "cut out what each unit responds to most, and why"),
-    "figures": Command(FiguresConfig, _figures, "draw the paper's figures from the tables"),
-    "report": Command(ReportConfig, _report, "write one HTML file to look at"),
+    "train": Command(TrainConfig, _train, "train the networks, or import trained ones"),
+    "collect": Command(CollectConfig, _collect, "pass the validation images through all networks, once"),
+    "align": Command(AlignConfig, _align, "correlate and match the units of the networks"),
+    "sweep mapping": Command(MappingSweepConfig, _sweep_mapping, "predict units from a few units of another network"),
+    "sweep clusters": Command(ClusterSweepConfig, _sweep_clusters, "cluster the units of two networks, for several k"),
+    "patches": Command(PatchesConfig, _patches, "show what each unit responds to most, and why"),
+    "figures": Command(FiguresConfig, _figures, "draw the paper's figures"),
+    "report": Command(ReportConfig, _report, "write the report, one HTML file"),
 }
 
 
@@ -121,7 +121,7 @@ def _run(config: RunConfig, store: RunStore) -> None:
     top1 = written["train"].get("validation_top1")
     if top1:
         say("validation top-1: " + ", ".join(f"{net} {100 * value:.2f}%" for net, value in top1.items()))
-    say(f"share of time: {shares}")
+    say(f"share of the time: {shares}")
     say(f"run: finished in {time.time() - began:.0f} s; tables in {store.locate('tables')}:")
     for name in tables.names(store):
         say(f"    pandas.read_parquet({store.locate(f'tables/{name}')!r})")
@@ -131,7 +131,7 @@ def _run(config: RunConfig, store: RunStore) -> None:
     say(f"report: {store.locate('report.html')}")
 
 
-COMMANDS = {"run": Command(RunConfig, _run, "all stages in order"), **STAGES}
+COMMANDS = {"run": Command(RunConfig, _run, "run all stages in order"), **STAGES}
 
 
 def _usage() -> str:
@@ -148,8 +148,8 @@ def _usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0: done; 1: a stage could not do all its work, and goes on with the same command; 2: a mistake that a user can
-    mend; 130: stopped.
+    0: done; 1: a stage failed, and the same command continues it; 2: a mistake that the user can correct; 130:
+    stopped.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = 2 if given[:1] == ["sweep"] else 1
@@ -172,16 +172,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"raycv: {error}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
-        print("raycv: stopped; the same command goes on from here", file=sys.stderr, flush=True)
+        print("raycv: stopped; run the same command again to continue", file=sys.stderr, flush=True)
         return 130
     return 0
 
 
 def _do(command: str, flags: Sequence[str]) -> None:
-    """Run ``command`` with the settings of its ``flags`` and of what the run remembers."""
+    """Run ``command`` with the settings given by ``flags`` and those stored in the run."""
     if command not in COMMANDS:
         raise UserError(f"There is no command {command!r}; choose one of {', '.join(COMMANDS)}, tables.")
-    # The run named by the flags may remember its settings; they stand in for flags not given.
+    # Settings stored in the run replace flags that are not given, so find the run first.
     named = load(StageConfig, _only(flags, "--run", "--config"), command=f"raycv {command}")
     store = RunStore(named.run)
     chosen = COMMANDS[command]

@@ -1,8 +1,8 @@
-"""What a user can set: one model per stage, RunConfig for all of them.
+"""The settings: one model per stage, and RunConfig for all stages.
 
-Each field is a flag (``--shard-size 512``), an environment variable (``RAYCV_SHARD_SIZE=512``) and a key of a YAML
-file named by ``--config``. Flags win over the environment, the environment over the file, the file over what the run
-was last given (run.json), that over the defaults.
+Each field is a flag (``--shard-size 512``), an environment variable (``RAYCV_SHARD_SIZE=512``) and a key of the YAML
+file given by ``--config``. In order of precedence: flags, environment, YAML file, the settings that the run was last
+given (run.json), defaults.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What training takes where the settings do not say."""
+    """Training settings used where the user gives none."""
 
     epochs: int
     batch_size: int
@@ -47,7 +47,7 @@ PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule
 
 
 class StageConfig(BaseSettings):
-    """What every stage is told."""
+    """Settings of every stage."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -59,8 +59,13 @@ class StageConfig(BaseSettings):
         cli_exit_on_error=False,
     )
 
+<<<<<<< ours
     run: str = Field("runs/default", min_length=1, description="the run's folder: a local path or s3://bucket/prefix")
     config: str | None = Field(None, description="a YAML file with any of these settings")
+=======
+    run: str = Field("runs/default", description="folder of the run: a local path or s3://bucket/prefix")
+    config: str | None = Field(None, description="YAML file with any of these settings")
+>>>>>>> theirs
 
     @classmethod
     def settings_customise_sources(
@@ -70,7 +75,7 @@ class StageConfig(BaseSettings):
         *others: PydanticBaseSettingsSource,
         **more: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` has gathered: made by itself, a model takes its defaults and nothing of the environment."""
+        """Only what `load` has gathered: a model made directly uses its defaults and ignores the environment."""
         return (init_settings,)
 
 
@@ -79,41 +84,47 @@ class DataConfig(StageConfig):
 
     data: str = Field(
         "cifar10-subset",
-        description="the images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
+        description="images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
         "Parquet, an ImageFolder tree, or torchvision's CIFAR10 root",
     )
-    image_column: str | None = Field(None, description="the image column of the Parquet; found when not named")
-    label_column: str | None = Field(None, description="the label column of the Parquet; found when not named")
+    image_column: str | None = Field(
+        None, description="image column of the Parquet files; found automatically if not given"
+    )
+    label_column: str | None = Field(
+        None, description="label column of the Parquet files; found automatically if not given"
+    )
 
 
 class ComputeConfig(StageConfig):
     """On which processors."""
 
     device: Literal["auto", "cpu", "gpu"] = Field(
-        "auto", description="gpu asks an autoscaling cluster for GPUs it does not have yet"
+        "auto",
+        description="where networks run; auto uses GPUs if the cluster has any, gpu also asks an autoscaling "
+        "cluster for GPUs that it does not have yet",
     )
 
 
 class TrainConfig(DataConfig, ComputeConfig):
-    """`raycv train`: several networks that differ in their seeds alone."""
+    """`raycv train`: several networks that differ only in their seeds."""
 
-    seeds: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="one network is trained for each seed")
+    seeds: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="seeds; one network is trained per seed")
     model: tuple[str, ...] = Field(
         ("small-alexnet",),
         min_length=1,
-        description="small-alexnet, alexnet (the paper's) or a torchvision model; one for all networks or one for each",
+        description="small-alexnet, alexnet (the paper's) or a torchvision model; one for all networks or one per network",
     )
     width: tuple[Positive, ...] | None = Field(
         None,
-        description="conv1 units of an AlexNet; one for all networks or one for each "
+        description="units in conv1 of an AlexNet; one number for all networks or one per network "
         f"(default {WIDTHS['small-alexnet']}; alexnet: {WIDTHS['alexnet']})",
     )
     layers: tuple[str, ...] | None = Field(
-        None, description="layers to compare, as module paths; conv1 to fc8 for the AlexNets"
+        None, description="layers to compare, as module paths (default for the AlexNets: conv1 to fc8)"
     )
     checkpoints: tuple[str, ...] = Field(
         (),
-        description="bring in these trained networks (.safetensors or PyTorch state dicts) instead of training",
+        description="import these trained networks (.safetensors or PyTorch state dicts) instead of training",
     )
     epochs: Positive | None = Field(
         None, description=f"passes over the training images (default {SMALL.epochs}; alexnet: {PAPERS.epochs})"
@@ -122,15 +133,15 @@ class TrainConfig(DataConfig, ComputeConfig):
         None, description=f"images per step (default {SMALL.batch_size}; alexnet: {PAPERS.batch_size})"
     )
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
-        None, description=f"the highest learning rate (default {SMALL.learning_rate}; alexnet: {PAPERS.learning_rate})"
+        None, description=f"highest learning rate (default {SMALL.learning_rate}; alexnet: {PAPERS.learning_rate})"
     )
     schedule: Literal["one-cycle", "step"] | None = Field(
         None,
-        description=f"of the learning rate (default {SMALL.schedule}; alexnet: {PAPERS.schedule}, which "
+        description=f"schedule of the learning rate (default {SMALL.schedule}; alexnet: {PAPERS.schedule}, which "
         "divides it by ten after each 20 of 90 epochs)",
     )
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="of the gradient")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(5e-4, description="L2 penalty on weights, not on biases")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="momentum of the gradient descent")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(5e-4, description="L2 penalty on the weights; biases have none")
     workers: Positive = Field(1, description="data-parallel workers per network")
 
     @model_validator(mode="after")
@@ -142,7 +153,7 @@ class TrainConfig(DataConfig, ComputeConfig):
         for what, given in (("model", self.model), ("width", self.width or (1,))):
             if len(given) not in (1, len(self.seeds)):
                 raise ValueError(
-                    f"{what} names {len(given)} values for {len(self.seeds)} networks; give one or one each"
+                    f"{what} has {len(given)} values for {len(self.seeds)} networks; give one value, or one per network"
                 )
         if self.checkpoints and len(self.checkpoints) != len(self.seeds):
             raise ValueError(f"there are {len(self.checkpoints)} checkpoints for {len(self.seeds)} seeds")
@@ -152,11 +163,15 @@ class TrainConfig(DataConfig, ComputeConfig):
 class CollectConfig(DataConfig, ComputeConfig):
     """`raycv collect`: one pass of the validation images through all networks at once."""
 
-    shard_size: Positive = Field(256, description="images per shard, the unit of work that is never half counted")
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="of the forward passes; statistics are summed in float32 and float64 whatever it is"
+    shard_size: Positive = Field(
+        256, description="images per shard; a shard is the unit of work and is counted once or not at all"
     )
-    actors: Positive | None = Field(None, description="actors that hold the networks; one per core or GPU if not given")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="precision of the forward passes; statistics are always summed in float32 and float64"
+    )
+    actors: Positive | None = Field(
+        None, description="number of actors that hold the networks (default: one per core or GPU, as memory allows)"
+    )
 
 
 class AlignConfig(StageConfig):
@@ -164,11 +179,11 @@ class AlignConfig(StageConfig):
 
 
 class PatchesConfig(ComputeConfig):
-    """`raycv patches`: pictures of what the units see and what drives them."""
+    """`raycv patches`: pictures of what the units see and of what drives them."""
 
 
 class FiguresConfig(StageConfig):
-    """`raycv figures`: the pictures, from the tables alone."""
+    """`raycv figures`: the paper's figures, drawn from the tables."""
 
 
 class ReportConfig(StageConfig):
@@ -176,17 +191,17 @@ class ReportConfig(StageConfig):
 
 
 class ClusterSweepConfig(StageConfig):
-    """`raycv sweep clusters`: spectral clusters of both networks' units, for several k and thresholds."""
+    """`raycv sweep clusters`: spectral clusters of the units of two networks, for several k and thresholds."""
 
     k: tuple[Positive, ...] = Field(
         (),
-        description="numbers of clusters beside the eigengap's and the paper's "
-        f"({CLUSTERS_FIRST} in the first layer, {CLUSTERS} in others)",
+        description="numbers of clusters, in addition to the paper's and the one with the largest eigengap "
+        f"(paper: {CLUSTERS_FIRST} in the first layer, {CLUSTERS} in the others)",
     )
     thresholds: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
         (THRESHOLD,),
         min_length=1,
-        description=f"correlations up to it make no edge (default {THRESHOLD}, the paper's in S.3.4)",
+        description=f"two units share an edge if their correlation is above this (default {THRESHOLD}, as in the paper, S.3.4)",
     )
 
 
@@ -196,20 +211,20 @@ class MappingSweepConfig(StageConfig):
     decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         DECAYS,
         min_length=1,
-        description="the paper's weight decays (default its Table 1: 0, 1e-5, 1e-4, 1e-3, 10^-2.6, 1e-2, 1e-1)",
+        description="L1 weight decays, as the paper defines them (default, its Table 1: 0, 1e-5, 1e-4, 1e-3, 10^-2.6, 1e-2, 1e-1)",
     )
     solvers: Annotated[tuple[Literal["exact", "sgd", "streamed"], ...], Field(min_length=1)] | None = Field(
         None,
-        description="exact (the optimum), sgd (the paper's training in expectation), streamed (that training on the "
-        "networks' activations, slow); exact and sgd if not given, in `raycv run` exact alone",
+        description="exact (the optimum), sgd (the paper's training, in expectation), streamed (the same training on the "
+        "networks' activations, slow) (default: exact and sgd; in `raycv run` only exact)",
     )
     units_used: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="also find the decay at which a unit is predicted by this many on average "
-        f"(the paper: {UNITS_USED})",
+        description="also find the decay at which this many source units predict a target unit, on average "
+        f"(paper: {UNITS_USED})",
     )
     loss: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
-        None, description="also find the decay with this loss (0.5 predicts nothing)"
+        None, description="also find the decay that gives this loss (a loss of 0.5 predicts nothing)"
     )
 
 
@@ -230,7 +245,7 @@ Config = TypeVar("Config", bound=StageConfig)
 
 
 class _Flags(CliSettingsSource[Any]):
-    """Flags whose help says how several values are written: int,... and not tuple[int,...]."""
+    """Flags whose help shows how to write several values: int,... instead of tuple[int,...]."""
 
     def _metavar_format(self, obj: Any) -> str:
         return re.sub(r"tuple\[(.+),\.\.\.\]", r"\1,...", super()._metavar_format(obj))
@@ -245,9 +260,9 @@ def load(
 ) -> Config:
     """The settings of ``model`` from flags, environment, YAML file and ``stored`` (what the run was given before).
 
-    Raises UserError naming the setting, what was found and what is allowed; SystemExit for ``--help``.
+    Raises UserError, which names the setting, what was given and what is allowed; SystemExit for ``--help``.
     """
-    # pydantic-settings gives a flag of one letter one dash; with two it is understood as well.
+    # pydantic-settings knows one-letter flags with one dash only; accept two dashes as well.
     arguments = [a[1:] if a.startswith("--") and len(a.split("=")[0]) == 3 else a for a in arguments]
     file = _yaml_settings(model, arguments)
     kept = {key: value for key, value in (stored or {}).items() if key in model.model_fields}
@@ -274,8 +289,8 @@ def _yaml_settings(model: type[StageConfig], arguments: Sequence[str]) -> dict[s
     except (yaml.YAMLError, UnicodeDecodeError):
         raise UserError(f"The settings file {path} is not YAML.") from None
     if not isinstance(content, dict):
-        raise UserError(f"The settings file {path} holds no settings: expected lines such as `epochs: 12`.")
-    # One file may serve all stages: a key that any stage knows is allowed everywhere.
+        raise UserError(f"The settings file {path} has no settings: expected lines such as `epochs: 12`.")
+    # One file may serve all stages, so a key of any stage is allowed.
     known = RunConfig.model_fields
     unknown = [key for key in content if key not in known]
     if unknown:
@@ -290,7 +305,7 @@ def _sentence(error: ValidationError, model: type[StageConfig]) -> str:
     first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
-        return f"The settings do not fit together: {message}."
+        return f"The settings contradict each other: {message}."
     name = str(first["loc"][0])
     field = model.model_fields.get(name)
     meaning = f" ({field.description})" if field is not None and field.description else ""

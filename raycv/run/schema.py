@@ -1,6 +1,6 @@
-"""The tables of a run: their columns, types, units and meanings, and which stage writes them.
+"""The tables of a run: their columns, types, units and meanings, and the stage that writes each.
 
-The meaning stands in every Parquet file's field metadata and is printed by `raycv tables`.
+The meanings are in the field metadata of every Parquet file; `raycv tables` prints them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from raycv.paper import TOP_PATCHES
 
-LARGEST_PICTURE = 96  # pixels: the pictures of larger receptive fields are made smaller
+LARGEST_PICTURE = 96  # pixels; pictures of larger receptive fields are scaled down to this
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its Arrow type and what a value means, units included."""
+    """One column: its Arrow type and what a value means, with its unit of measure."""
 
     name: str
     type: pa.DataType
@@ -25,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. ``partition`` names the column that makes its folders (``layer=conv1/``), where it is large."""
+    """One table. A large table has one folder per value of the column ``partition`` (``layer=conv1/``)."""
 
     name: str
     stage: str
@@ -44,45 +44,56 @@ class Table:
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _net = Column("net", _text, "network: net1, net2, ...")
-_layer = Column("layer", _text, "layer, named by its module path")
-_net_a = Column("net_a", _text, "source network")
-_net_b = Column("net_b", _text, "target network")
-_similarity = Column("similarity", _text, "what is compared: correlation or mutual_information")
-_method = Column("method", _text, "semi (best partner of each unit) or bipartite (one to one, largest sum)")
-_graph = (_net_a, _net_b, Column("threshold", _float, "correlations up to it make no edge"))
-_clustering = (*_graph, Column("k", _int, "clusters asked for"))
+_layer = Column("layer", _text, "layer, as a module path")
+_net_a = Column("net_a", _text, "first network of the pair")
+_net_b = Column("net_b", _text, "second network of the pair")
+_similarity = Column("similarity", _text, "measure of similarity: correlation or mutual_information")
+_method = Column(
+    "method", _text, "semi (the best partner of each unit) or bipartite (one to one, with the largest total)"
+)
+_graph = (_net_a, _net_b, Column("threshold", _float, "two units share an edge if their correlation is above this"))
+_clustering = (*_graph, Column("k", _int, "number of clusters asked for"))
 _source = Column("source_net", _text, "network whose units predict")
 _target = Column("target_net", _text, "network whose units are predicted")
 _decay = Column("decay", _float, "the paper's L1 weight decay")
 _mapping = (
     _source,
     _target,
-    Column("solver", _text, "exact (LASSO optimum), sgd (the paper's training, expected) or streamed (it, done)"),
+    Column(
+        "solver",
+        _text,
+        "exact (LASSO optimum), sgd (the paper's training, in expectation) or streamed (the same training, on batches)",
+    ),
     _decay,
 )
-_tree = (_source, _target, _decay, Column("reverse", _bool, "the mapping layer back is in the other corner of B"))
+_tree = (
+    _source,
+    _target,
+    _decay,
+    Column("reverse", _bool, "the mapping layer back, target to source, is used for the other corner of B"),
+)
 _unit = Column("unit", _int, "channel or neuron, from 0")
-_rank = Column("rank", _int, f"1 for the sample of highest activation, to {TOP_PATCHES}")
+_rank = Column("rank", _int, f"from 1, the sample with the highest activation, to {TOP_PATCHES}")
 
 ALL = (
     Table(
         "training",
         "train",
-        "how training went, one row per network and epoch",
+        "progress of training, one row per network and epoch",
         (
             _net,
-            Column("seed", _int, "seed of initialisation and order of images"),
-            Column("epoch", _int, "passes over the training images, from 1"),
+            Column("seed", _int, "seed of the initial weights and of the order of images"),
+            Column("epoch", _int, "number of the epoch, from 1; an epoch is one pass over the training images"),
             Column("train_loss", _float, "mean cross-entropy over the epoch's training images, nats"),
             Column("validation_loss", _float, "mean cross-entropy over the validation images, nats"),
-            Column("validation_top1", _float, "fraction of validation images classified right"),
-            Column("seconds", _float, "time of the epoch, seconds"),
+            Column("validation_top1", _float, "fraction of validation images classified correctly"),
+            Column("seconds", _float, "duration of the epoch, seconds"),
         ),
     ),
     Table(
         "units",
         "align",
-        "activation of every unit over the validation images (and positions)",
+        "activation of every unit over all samples; a sample is an image, and in a conv layer an image and a position",
         (
             _net,
             _layer,
@@ -90,13 +101,17 @@ ALL = (
             Column("mean", _float, "mean activation"),
             Column("std", _float, "standard deviation of the activation"),
             Column("active_fraction", _float, "fraction of samples with activation above 0"),
-            Column("is_dead", _bool, "does not vary once some one fold of the images is left out: has no correlations"),
+            Column(
+                "is_dead",
+                _bool,
+                "constant over the images when some one fold is left out; a dead unit has no correlations",
+            ),
         ),
     ),
     Table(
         "correlations",
         "align",
-        "correlation of every pair of units within a network (net_a = net_b) and between two (net_a before net_b)",
+        "correlation of every pair of units, within a network (net_a = net_b) and between networks (net_a before net_b)",
         (
             _net_a,
             _net_b,
@@ -109,15 +124,17 @@ ALL = (
     Table(
         "mutual_information",
         "align",
-        "mutual information of every pair of units, within a network (net_a = net_b) and between two",
+        "mutual information of every pair of units, within a network (net_a = net_b) and between networks",
         (
             _net_a,
             _net_b,
             Column("unit_a", pa.int32(), "unit of net_a"),
             Column("unit_b", pa.int32(), "unit of net_b"),
-            Column("value", pa.float32(), "estimate from 60,000 samples, nats; NaN where a unit is dead"),
-            Column("value_corrected", pa.float32(), "with the Miller-Madow correction of its bias, nats"),
-            Column("null_value", pa.float32(), "the same with net_b's samples shifted, nats; NaN within a network"),
+            Column("value", pa.float32(), "estimate from up to 60,000 samples, nats; NaN where a unit is dead"),
+            Column("value_corrected", pa.float32(), "the estimate with the Miller-Madow bias correction, nats"),
+            Column(
+                "null_value", pa.float32(), "the estimate with the samples of net_b shifted, nats; NaN within a network"
+            ),
         ),
         partition="layer",
     ),
@@ -132,8 +149,8 @@ ALL = (
             _similarity,
             _method,
             Column("unit_a", _int, "unit of net_a"),
-            Column("unit_b", _int, "its partner in net_b; -1 where it has none (dead, or left over)"),
-            Column("value", _float, "similarity of the two; NaN where there is no partner"),
+            Column("unit_b", _int, "its partner in net_b; -1 if it has none (it is dead, or no partner is left)"),
+            Column("value", _float, "similarity of unit_a and unit_b; NaN if there is no partner"),
         ),
     ),
     Table(
@@ -148,36 +165,62 @@ ALL = (
             _method,
             Column("units", _int, "units of net_a that have a partner"),
             Column("mean", _float, "average similarity of matched units"),
-            Column("mean_low", _float, "lower end of the 95% jackknife interval over folds; correlation only"),
+            Column(
+                "mean_low", _float, "lower end of the 95% jackknife interval over folds of the images; correlation only"
+            ),
             Column("mean_high", _float, "upper end of that interval"),
             Column(
                 "null_mean",
                 _float,
-                "the same average by chance: correlation of two untrained networks of these architectures, mutual "
-                "information of samples shifted between the two networks",
+                "the same average by chance; correlation: from two untrained networks of these architectures; mutual "
+                "information: from samples shifted between the two networks",
             ),
             Column("excess", _float, "mean - null_mean"),
-            Column("fraction_below_half", _float, "fraction of units of net_a not above 0.5; correlation only"),
+            Column(
+                "fraction_below_half",
+                _float,
+                "fraction of matched units of net_a with a correlation of 0.5 or less; correlation only",
+            ),
             Column("agreement", _float, "fraction of units with the same partner in semi and bipartite matching"),
-            Column("agreement_with_correlation", _float, "fraction of units with the same partner by correlation"),
-            Column("best_eight_kept", _int, "of the eight best by correlation, how many keep their partner"),
+            Column(
+                "agreement_with_correlation",
+                _float,
+                "fraction of units that have the same partner when matched by correlation",
+            ),
+            Column(
+                "best_eight_kept",
+                _int,
+                "how many of the eight best pairs by correlation are also pairs of this matching",
+            ),
         ),
     ),
     Table(
         "activity",
         "align",
-        "spread of the units' mean activations, one row per layer and network; layers with negative means left out",
+        "spread of the units' mean activations, one row per layer and network; without layers that have negative means",
         (
             _layer,
             _net,
-            Column("units", _int, "units that ever fire"),
-            Column("silent", _int, "units that never fire"),
+            Column("units", _int, "number of units that fire for at least one sample"),
+            Column("silent", _int, "number of units that never fire"),
             Column("highest", _float, "largest mean activation of a unit"),
             Column("lowest", _float, "smallest mean activation of a unit that fires"),
             Column("decades", _float, "log10 of highest / lowest"),
-            Column("distance", _float, "mean distance to the other networks' distributions of log10 mean, decades"),
-            Column("top_ratio", _float, "largest / smallest highest of all networks; the same for all of a layer"),
-            Column("typical_ratio", _float, "median over ranks of that ratio; the same for all of a layer"),
+            Column(
+                "distance",
+                _float,
+                "mean distance between this network's distribution of log10 mean and the others', decades",
+            ),
+            Column(
+                "top_ratio",
+                _float,
+                "largest value of highest among the networks / smallest one; the same in all rows of a layer",
+            ),
+            Column(
+                "typical_ratio",
+                _float,
+                "the same ratio at each rank of units, median over ranks; the same in all rows of a layer",
+            ),
         ),
     ),
     Table(
@@ -187,38 +230,56 @@ ALL = (
         (
             _layer,
             *_clustering,
-            Column("chosen", _bool, "k has the largest relative eigengap of 2 to 200"),
-            Column("lowest_k", _int, "smallest k that the graph allows: its connected pieces, isolated units aside"),
-            Column("highest_k", _int, "largest k that the graph allows: its units with an edge"),
+            Column("chosen", _bool, "this k has the largest relative eigengap of all k from 2 to 200"),
             Column(
-                "size_limit", _float, "clusters of more units are split: 0.025 of both networks' units, at least 4.8"
+                "lowest_k",
+                _int,
+                "smallest k that the graph allows: the number of its connected pieces, without isolated units",
             ),
-            Column("clusters", _int, "clusters after splitting"),
-            Column("largest_cluster", _int, "units of the largest cluster before splitting"),
-            Column("largest_leaf", _int, "units of the largest cluster after splitting"),
-            Column("one_net", _int, "clusters before splitting with units of one network only"),
-            Column("isolated_a", _int, "units of net_a without an edge above the threshold, in no cluster"),
-            Column("isolated_b", _int, "the same of net_b"),
-            Column("between_net_similarity", _float, "mean of the clusters' before splitting"),
-            Column("within_net_similarity", _float, "mean of the clusters' before splitting"),
-            Column("restart_stability", _float, "mean adjusted Rand index over all pairs of ten restarts of k-means"),
+            Column("highest_k", _int, "largest k that the graph allows: the number of units with an edge"),
+            Column(
+                "size_limit",
+                _float,
+                "a cluster with more units is split: 0.025 of the units of both networks, at least 4.8",
+            ),
+            Column("clusters", _int, "number of clusters after splitting"),
+            Column("largest_cluster", _int, "number of units in the largest cluster before splitting"),
+            Column("largest_leaf", _int, "number of units in the largest cluster after splitting"),
+            Column("one_net", _int, "number of clusters before splitting that have units of one network only"),
+            Column("isolated_a", _int, "number of units of net_a without an edge; they are in no cluster"),
+            Column("isolated_b", _int, "the same for net_b"),
+            Column("between_net_similarity", _float, "mean over the clusters before splitting, see the table clusters"),
+            Column("within_net_similarity", _float, "mean over the clusters before splitting, see the table clusters"),
+            Column("restart_stability", _float, "mean adjusted Rand index of all pairs of ten k-means restarts"),
             Column("inertia", _float, "k-means objective: sum of squared distances to the centres"),
-            Column("seconds", _float, "time, the eigendecomposition shared out among all k"),
+            Column("seconds", _float, "duration, with an equal share of the eigendecomposition for each k, seconds"),
         ),
     ),
     Table(
         "clusters",
         "sweep clusters",
-        "the clusters of every clustering and what they were split into",
+        "the clusters of every clustering and the parts they were split into",
         (
             *_clustering,
-            Column("cluster", _int, "number: 0 to k - 1 by falling size, then the parts of split clusters"),
-            Column("parent", _int, "the cluster it is a part of; -1 for the first k"),
-            Column("is_leaf", _bool, "it was not split"),
-            Column("units_a", _int, "its units of net_a"),
-            Column("units_b", _int, "its units of net_b"),
-            Column("between_net_similarity", _float, "mean correlation of a unit of net_a and one of net_b; 0 if none"),
-            Column("within_net_similarity", _float, "mean correlation within a network, a unit with itself included"),
+            Column(
+                "cluster",
+                _int,
+                "number of the cluster: 0 to k - 1 from the largest to the smallest, then the parts of split clusters",
+            ),
+            Column("parent", _int, "the cluster that this one is a part of; -1 for the first k"),
+            Column("is_leaf", _bool, "the cluster was not split"),
+            Column("units_a", _int, "number of its units in net_a"),
+            Column("units_b", _int, "number of its units in net_b"),
+            Column(
+                "between_net_similarity",
+                _float,
+                "mean correlation of its units in net_a with its units in net_b; 0 if one has none",
+            ),
+            Column(
+                "within_net_similarity",
+                _float,
+                "mean correlation of its units within a network, each unit with itself included",
+            ),
         ),
         partition="layer",
     ),
@@ -228,8 +289,12 @@ ALL = (
         "the cluster of every unit in every clustering",
         (
             *_clustering,
-            Column("cluster", _int, "cluster before splitting; -1 where the unit is isolated or dead"),
-            Column("leaf", _int, "cluster after splitting, under its number in the table clusters; -1 as above"),
+            Column("cluster", _int, "cluster before splitting; -1 if the unit is isolated or dead"),
+            Column(
+                "leaf",
+                _int,
+                "cluster after splitting, as numbered in the table clusters; -1 if the unit is isolated or dead",
+            ),
             _net,
             _unit,
         ),
@@ -238,62 +303,62 @@ ALL = (
     Table(
         "eigenvalues",
         "sweep clusters",
-        "smallest eigenvalues of every graph's Laplacian, isolated units aside",
+        "smallest eigenvalues of the Laplacian of every graph, without isolated units",
         (
             _layer,
             *_graph,
-            Column("number", _int, "from 1, ascending"),
-            Column("eigenvalue", _float, "of L = D - W"),
-            Column("relative_gap", _float, "(next - this) / next, from 0 to 1: the gap after k = number"),
+            Column("number", _int, "number of the eigenvalue, from 1, smallest first"),
+            Column("eigenvalue", _float, "eigenvalue of L = D - W"),
+            Column("relative_gap", _float, "(next - this) / next, from 0 to 1: the eigengap of k = number"),
         ),
     ),
     Table(
         "top_patches",
         "patches",
-        "the nine samples of highest activation of every unit, from as many images, and what the unit sees of each",
+        "the nine samples with the highest activation of every unit, from nine different images, and what the unit sees",
         (
             _net,
             _layer,
             _unit,
             _rank,
             Column("image", _int, "number of the validation image"),
-            Column("row", _int, "position in the layer; 0 in a fully connected one"),
-            Column("column", _int, "position in the layer; 0 in a fully connected one"),
-            Column("value", _float, "activation"),
-            Column("top", _int, "receptive field in the network's input, pixels, clipped at its border: first row"),
-            Column("left", _int, "first column"),
-            Column("bottom", _int, "row after the last"),
-            Column("right", _int, "column after the last"),
+            Column("row", _int, "row of the position in the layer; 0 in a fully connected layer"),
+            Column("column", _int, "column of the position in the layer; 0 in a fully connected layer"),
+            Column("value", _float, "activation of the unit"),
+            Column("top", _int, "first pixel row of the receptive field in the network's input, clipped at the border"),
+            Column("left", _int, "first pixel column of it"),
+            Column("bottom", _int, "pixel row after its last"),
+            Column("right", _int, "pixel column after its last"),
         ),
     ),
     Table(
         "patch_pictures",
         "patches",
-        "the top patches as pictures, and what in them drives the unit",
+        "pictures of the top patches, and of what in them drives the unit",
         (
             _net,
             _unit,
             _rank,
-            Column("method", _text, "of the column drive: deconvnet, guided backpropagation or gradient"),
+            Column("method", _text, "how drive was made: deconvnet, guided backpropagation or gradient"),
             Column(
                 "patch", pa.binary(), f"WebP picture of the receptive field, at most {LARGEST_PICTURE} pixels a side"
             ),
-            Column("drive", pa.binary(), "WebP picture of the same: what drives the unit, grey where nothing does"),
+            Column("drive", pa.binary(), "WebP picture of what drives the unit in the patch; grey where nothing does"),
         ),
         partition="layer",
     ),
     Table(
         "joint_activations",
         "align",
-        "activations of matched units of the first two networks in the same samples, in the first two layers",
+        "activations of matched units of the first two networks in the same samples, for the first two layers",
         (
             _layer,
             _net_a,
             _net_b,
             Column("unit_a", _int, "unit of net_a"),
-            Column("unit_b", _int, "its partner by semi-matching on correlation"),
-            Column("correlation", _float, "of the two over all samples"),
-            Column("sample", _int, "from 0, the same sample for all units of a layer"),
+            Column("unit_b", _int, "its partner in net_b, by semi-matching on correlation"),
+            Column("correlation", _float, "correlation of the two units over all samples"),
+            Column("sample", _int, "number of the sample, from 0; the same for all units of a layer"),
             Column("value_a", _float, "activation of unit_a"),
             Column("value_b", _float, "activation of unit_b"),
         ),
@@ -305,20 +370,34 @@ ALL = (
         (
             _layer,
             *_mapping,
-            Column("sought", _text, "what this decay was searched for, such as units_used=4.7; empty if it was given"),
-            Column("alpha", _float, "decay x units of target_net: the penalty of the ordinary LASSO on z-scores"),
-            Column("loss", _float, "half the mean squared error of the target's z-scores; 0.5 predicts nothing"),
-            Column("r2", _float, "predicted fraction of variance, mean over target units"),
             Column(
-                "heldout_loss", _float, "the loss on images it was not fitted on: mean over folds; of sgd the last fold"
+                "sought",
+                _text,
+                "what this decay was searched for, such as units_used=4.7; empty if the decay was given",
             ),
-            Column("heldout_loss_low", _float, "lower end of its 95% interval over folds; exact only"),
+            Column("alpha", _float, "penalty of the ordinary LASSO on z-scores: decay x units of target_net"),
+            Column("loss", _float, "half the mean squared error of the target's z-scores; 0.5 predicts nothing"),
+            Column("r2", _float, "fraction of variance predicted, mean over target units"),
+            Column(
+                "heldout_loss", _float, "loss on images that were not fitted: mean over folds; sgd: the last fold only"
+            ),
+            Column(
+                "heldout_loss_low",
+                _float,
+                "lower end of the 95% interval of heldout_loss over folds of the images; exact only",
+            ),
             Column("heldout_loss_high", _float, "upper end of that interval"),
-            Column("heldout_r2", _float, "predicted fraction of variance on those images"),
-            Column("units_used", _float, "source units with a weight above 0.001, mean over target units"),
-            Column("unpredicted", _int, "target units of which less than 0.1 of the held-out variance is predicted"),
-            Column("duality_gap", _float, "largest of a target unit: how far its objective is from the least, at most"),
-            Column("seconds", _float, "time of the solver, shared out among the decays"),
+            Column("heldout_r2", _float, "fraction of variance predicted on images that were not fitted"),
+            Column("units_used", _float, "number of source units with a weight above 0.001, mean over target units"),
+            Column(
+                "unpredicted", _int, "number of target units with less than 0.1 of their held-out variance predicted"
+            ),
+            Column(
+                "duality_gap",
+                _float,
+                "largest over target units; a bound on how far the objective is above its minimum",
+            ),
+            Column("seconds", _float, "duration of the solver, shared equally among the decays, seconds"),
         ),
     ),
     Table(
@@ -329,7 +408,11 @@ ALL = (
             *_mapping,
             Column("target_unit", pa.int32(), "unit of target_net"),
             Column("source_unit", pa.int32(), "unit of source_net"),
-            Column("weight", pa.float32(), "of the source unit's z-score; those of a training above 0.001 only"),
+            Column(
+                "weight",
+                pa.float32(),
+                "weight of the source unit's z-score; sgd and streamed: only weights above 0.001",
+            ),
         ),
         partition="layer",
     ),
@@ -340,24 +423,28 @@ ALL = (
         (
             *_mapping,
             Column("target_unit", _int, "unit of target_net"),
-            Column("r2", _float, "predicted fraction of its variance; NaN where it is dead"),
-            Column("heldout_r2", _float, "the same on images the layer was not fitted on"),
-            Column("units_used", _float, "source units with a weight above 0.001"),
+            Column("r2", _float, "fraction of its variance predicted; NaN if it is dead"),
+            Column("heldout_r2", _float, "the same on images that were not fitted"),
+            Column("units_used", _float, "number of source units with a weight above 0.001"),
         ),
         partition="layer",
     ),
     Table(
         "agglomerations",
         "sweep mapping",
-        "trees over the units of two networks by the weights of a mapping layer, one row per merge",
+        "trees of the units of two networks, built from the weights of a mapping layer, one row per merge",
         (
             _layer,
             *_tree,
-            Column("merge", _int, "from 0; it makes cluster number leaves + merge"),
-            Column("left", _int, "cluster merged: leaves are target units, then source units"),
-            Column("right", _int, "the other one"),
-            Column("weight", _float, "average weight between the two"),
-            Column("size", _int, "leaves of the new cluster"),
+            Column("merge", _int, "number of the merge, from 0; it makes the cluster numbered leaves + merge"),
+            Column(
+                "left",
+                _int,
+                "one of the merged clusters; the leaves are numbered target units first, then source units",
+            ),
+            Column("right", _int, "the other merged cluster"),
+            Column("weight", _float, "average weight between the two clusters"),
+            Column("size", _int, "number of leaves in the new cluster"),
         ),
     ),
 )
@@ -365,13 +452,15 @@ BY_NAME = {table.name: table for table in ALL}
 
 
 def describe() -> str:
-    """All tables and columns, for a person."""
+    """All tables and columns, as text to read."""
     lines = ["pandas.read_parquet(RUN + '/tables/NAME') reads a table.", ""]
     for table in ALL:
         lines.append(f"{table.name}  (written by `raycv {table.stage}`): {table.meaning}")
         columns = list(table.columns)
         if table.partition:
-            columns.insert(0, Column(table.partition, pa.string(), "partition folder; layer, named by its module path"))
+            columns.insert(
+                0, Column(table.partition, pa.string(), "layer, as a module path; the name of the partition folder")
+            )
         lines += [f"    {c.name:<20} {c.type!s:<8} {c.meaning}" for c in columns]
         lines.append("")
     return "\n".join(lines)
