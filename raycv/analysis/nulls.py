@@ -30,6 +30,7 @@ from raycv.analysis.regression import linear_r2
 
 WIDE = 1024  # units; wider layers get fewer rotations, which vary less there
 ROTATIONS, ROTATIONS_WHEN_WIDE = 20, 5
+NEARLY_SINGULAR = 1e-3  # on the diagonal of R, whose smallest entry is about as large as one normal number
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ def rotated(
     """The rotated null of ``cross`` (S_a, S_b), the correlations of a's units with b's; ``correlation`` (S_b, S_b) b's.
 
     ``rotations``: 20, but 5 for more than 1,024 units of b. All rows share the same rotations, so that the units of
-    all other networks may be stacked as rows: a rotation costs four products of S_b x S_b matrices and one for the
-    rows. ``seed`` fixes the result (the same on any ``device`` to rounding).
+    all other networks may be stacked as rows: a rotation costs as much as some six products of S_b x S_b
+    matrices and one for the rows. ``seed`` fixes the result (the same on any ``device`` to rounding).
 
     Raises ValueError for matrices that do not fit or are not finite between live units, and for fewer than two
     rotations.
@@ -107,19 +108,17 @@ def largest(rows: Tensor, within: Tensor, generator: np.random.Generator) -> Ten
 def orthonormal(normal: Tensor) -> Tensor:
     """An orthonormal matrix (S, S), uniform over all (Haar) if the entries of ``normal`` are independent normals.
 
-    The Q of a QR decomposition whose R has a positive diagonal (Mezzadri, 2007), by two Cholesky factorisations of the
-    Gram matrix (Yamamoto et al., 2015), all of it matrix products. Householder's takes over for a matrix too near to
-    singular.
+    The Q of the QR decomposition whose R has a positive diagonal (Mezzadri, 2007), to about 1e-9. R is the Cholesky
+    factor of the Gram matrix, and one Newton-Schulz step, Q (3 − QᵀQ) / 2, repairs what the squared condition number
+    cost: nearly all of it is matrix products. Householder's QR takes over where the factor is too near to singular.
     """
-    q = normal
-    for _ in range(2):
-        factor, failed = torch.linalg.cholesky_ex(q.T @ q)
-        if failed:
-            q, r = torch.linalg.qr(normal)
-            haar: Tensor = q * r.diagonal().sign()
-            return haar
-        q = torch.linalg.solve_triangular(factor.T, q, upper=True, left=False)
-    return q
+    factor, failed = torch.linalg.cholesky_ex(normal.T @ normal)
+    if failed or factor.diagonal().amin() < NEARLY_SINGULAR:
+        q, r = torch.linalg.qr(normal)
+        haar: Tensor = q * r.diagonal().sign()
+        return haar
+    q = torch.linalg.solve_triangular(factor.T, normal, upper=True, left=False)
+    return torch.addmm(q, q, q.T @ q, beta=1.5, alpha=-0.5)
 
 
 @dataclass(frozen=True)
