@@ -30,7 +30,6 @@ from raycv.analysis.regression import linear_r2
 
 WIDE = 1024  # units; wider layers get fewer rotations, which vary less there
 ROTATIONS, ROTATIONS_WHEN_WIDE = 20, 5
-NEARLY_SINGULAR = 1e-3  # on the diagonal of R, whose smallest entry is about as large as one normal number
 
 
 @dataclass(frozen=True)
@@ -108,17 +107,11 @@ def largest(rows: Tensor, within: Tensor, generator: np.random.Generator) -> Ten
 def orthonormal(normal: Tensor) -> Tensor:
     """An orthonormal matrix (S, S), uniform over all (Haar) if the entries of ``normal`` are independent normals.
 
-    The Q of the QR decomposition whose R has a positive diagonal (Mezzadri, 2007), to about 1e-9. R is the Cholesky
-    factor of the Gram matrix, and one Newton-Schulz step, Q (3 − QᵀQ) / 2, repairs what the squared condition number
-    cost: nearly all of it is matrix products. Householder's QR takes over where the factor is too near to singular.
+    The Q of the QR decomposition whose R has a positive diagonal (Mezzadri, 2007).
     """
-    factor, failed = torch.linalg.cholesky_ex(normal.T @ normal)
-    if failed or factor.diagonal().amin() < NEARLY_SINGULAR:
-        q, r = torch.linalg.qr(normal)
-        haar: Tensor = q * r.diagonal().sign()
-        return haar
-    q = torch.linalg.solve_triangular(factor.T, normal, upper=True, left=False)
-    return torch.addmm(q, q, q.T @ q, beta=1.5, alpha=-0.5)
+    q, r = torch.linalg.qr(normal)
+    haar: Tensor = q * r.diagonal().sign()
+    return haar
 
 
 @dataclass(frozen=True)

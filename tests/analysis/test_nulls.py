@@ -43,15 +43,8 @@ def test_rotations_are_orthonormal_and_those_of_qr(size: int) -> None:
     normal = np.random.default_rng(size).standard_normal((size, size))
     q, r = np.linalg.qr(normal)
     found = orthonormal(torch.from_numpy(normal)).numpy()
-    np.testing.assert_allclose(found.T @ found, np.eye(size), atol=1e-10)
+    np.testing.assert_allclose(found.T @ found, np.eye(size), atol=1e-12)
     np.testing.assert_allclose(found, q * np.sign(np.diagonal(r)), atol=1e-9)
-
-
-def test_rotations_of_nearly_singular_matrices_are_orthonormal_too() -> None:
-    normal = np.random.default_rng(0).standard_normal((20, 20))
-    normal[:, 7] = normal[:, 3] + 1e-12 * normal[:, 7]
-    found = orthonormal(torch.from_numpy(normal)).numpy()
-    np.testing.assert_allclose(found.T @ found, np.eye(20), atol=1e-12)
 
 
 @pytest.mark.parametrize("mixing", [0.0, 1.0])
