@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.matching import Matching, semi_matching
-from raycv.analysis.nulls import rotated, rotations_for
+from raycv.analysis.nulls import Rotated, rotated, rotations_for
 from raycv.analysis.significance import pooled_p_values, q_values
 
 STEP = 0.2  # of the units left, taken at a time: each step is at most a fifth too wide
@@ -30,7 +30,8 @@ class Partners:
     """For every unit of a the unit of b of largest absolute correlation, and whether chance would give as much.
 
     ``columns`` (S_a,) int64, -1 for dead units; ``values`` (S_a,) the absolute correlation; ``null`` (S_a,) the unit's
-    mean null when it was tested; ``p_values`` and ``q_values`` (S_a,). NaN for dead units.
+    mean null when it was tested; ``p_values`` and ``q_values`` (S_a,); NaN for dead units. ``whole`` is the null of the
+    whole layer, with which testing begins.
     """
 
     columns: NDArray[np.int64]
@@ -38,6 +39,12 @@ class Partners:
     null: Floats
     p_values: Floats
     q_values: Floats
+    whole: Rotated
+
+    @property
+    def excess(self) -> Floats:
+        """(S_a,): the best correlation over the whole layer's null, as `raycv.analysis.nulls.excess`."""
+        return self.values - self.whole.unit_mean
 
     def found(self, false_discoveries: float = FALSE_DISCOVERIES) -> NDArray[np.bool_]:
         """(S_a,): the units whose partner counts, at this false discovery rate."""
@@ -69,16 +76,18 @@ def partners(
     rows = np.arange(len(sizes))
     columns = np.flatnonzero(~np.isnan(np.diagonal(within)))
     null, p_values = np.full((2, len(sizes)), np.nan)
+    whole: Rotated | None = None
     while True:
         here = np.ix_(rows, columns)
         drawn = rotated(
             np.asarray(cross)[here], within[np.ix_(columns, columns)], rotations=count, seed=generator, device=device
         )
+        whole = whole or drawn
         pairs = semi_matching(sizes[here])
         null[rows], p_values[rows] = drawn.unit_mean, pooled_p_values(best.values[rows], drawn.values)
         taken = _taken(sizes[here], pairs, null[rows])
         if len(columns) - len(taken) < FEWEST or not (p_values[rows] < FALSE_DISCOVERIES).any():
-            return Partners(best.columns, best.values, null, p_values, q_values(p_values))
+            return Partners(best.columns, best.values, null, p_values, q_values(p_values), whole)
         rows, columns = np.delete(rows, taken), np.delete(columns, pairs.columns[taken])
 
 
