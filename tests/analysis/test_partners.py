@@ -32,6 +32,13 @@ def test_half_rotated_copies_are_recovered_at_the_rate_promised(units: int, nois
     assert found > 0.98
 
 
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_so_are_copies_of_which_another_part_is_rotated(share: float) -> None:
+    false, found = rates(80, share, noise=0.5)
+    assert false <= 0.07
+    assert found > 0.98
+
+
 def test_rotated_copies_have_no_partners_and_renumbered_ones_have_all() -> None:
     assert rates(60, 0.0)[0] <= 0.2  # in 5% of the cases something is found: of 10, two by chance
     false, found = rates(40, 1.0, noise=0.5)
