@@ -16,8 +16,7 @@ def kept_variance(statistics: LayerStatistics) -> Floats:
     """(U,): the smallest fraction of each stacked unit's variance that is left when some one fold is left out.
 
     About 1 for a unit that fires all over; small for one that fires in a few images of one fold, whose z-scores there,
-    in units of the deviation elsewhere, are huge. Above 1 only where every fold takes away from the spread. 1 where
-    there is one fold, NaN for constant units.
+    in units of the deviation elsewhere, are huge. 1 where there is one fold, NaN for constant units.
     """
     whole = variance(statistics.all)
     parts = [variance(part) for part in statistics.without_each()] or [whole]

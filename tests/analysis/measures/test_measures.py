@@ -271,6 +271,29 @@ def test_debiased_cka_of_few_samples_is_that_of_many_and_biased_cka_is_not() -> 
         assert biased > truth + 0.08
 
 
+def song(x: Floats, y: Floats) -> float:
+    """By the unbiased estimator of Song et al. (2007): tr(KL) + 1K1 1L1 / (n-1)(n-2) - 2 1KL1 / (n-2), diagonals 0."""
+    n = len(x)
+    gram_x, gram_y = (z @ z.T * (1 - np.eye(n)) for z in (x, y))
+
+    def hsic(k: Floats, m: Floats) -> float:
+        return float((k * m).sum() + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 * k.sum(0) @ m.sum(0) / (n - 2))
+
+    return hsic(gram_x, gram_y) / float(np.sqrt(hsic(gram_x, gram_x) * hsic(gram_y, gram_y)))
+
+
+def test_debiased_cka_is_near_the_estimator_that_needs_the_samples() -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        signals = rng.standard_normal((400, 40)) / np.arange(1, 41) ** 0.5
+        x, y = (np.maximum(signals @ rng.standard_normal((40, 96)), 0) for _ in range(2))
+        exact = song(x, y)
+        assert debiased_cka(covariances(x, y), 400) == pytest.approx(exact, abs=0.005)
+        folds = [covariances(x[f::4], y[f::4]) for f in range(4)]
+        assert cross_fold_cka(folds) == pytest.approx(exact, abs=0.01)
+        assert linear_cka(covariances(x, y)) > exact + 0.005
+
+
 def test_the_estimates_of_squared_covariances_have_no_bias() -> None:
     """The Gaussian one's common factor, and the folds' on skewed activations, against the truth."""
     rng = np.random.default_rng(12)
