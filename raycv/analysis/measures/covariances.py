@@ -1,0 +1,73 @@
+"""What every measure is given: the covariances of the units of two networks over the same samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from raycv.analysis.arrays import Floats
+
+Rest = ParamSpec("Rest")
+
+
+@dataclass(frozen=True)
+class Covariances:
+    """``a`` (S_a, S_a) and ``b`` (S_b, S_b) within each network, ``cross`` (S_a, S_b) between; X and Y are activations.
+
+    All are divided by the number of samples n: Σ_a = XᵀX / n, Σ_b = YᵀY / n, C = XᵀY / n for centred X (n, S_a) and Y
+    (n, S_b).
+    """
+
+    a: Floats
+    cross: Floats
+    b: Floats
+
+    @classmethod
+    def of(cls, a: ArrayLike, cross: ArrayLike, b: ArrayLike) -> Covariances:
+        """Of the live units alone: units whose variance is NaN or 0 are left out.
+
+        Raises ValueError for matrices that do not fit or are not finite between live units.
+        """
+        within_a, between, within_b = (np.asarray(matrix, dtype=np.float64) for matrix in (a, cross, b))
+        s_a, s_b = len(within_a), len(within_b)
+        if within_a.shape != (s_a, s_a) or between.shape != (s_a, s_b) or within_b.shape != (s_b, s_b):
+            raise ValueError(
+                "covariances have shapes (S_a, S_a), (S_a, S_b) and (S_b, S_b), "
+                f"found {within_a.shape}, {between.shape} and {within_b.shape}"
+            )
+        rows, columns = (np.flatnonzero(np.diagonal(within) > 0) for within in (within_a, within_b))
+        live = cls(within_a[np.ix_(rows, rows)], between[np.ix_(rows, columns)], within_b[np.ix_(columns, columns)])
+        if not all(np.isfinite(matrix).all() for matrix in (live.a, live.cross, live.b)):
+            raise ValueError("covariances between live units must be finite")
+        return live
+
+    def correlations(self) -> Covariances:
+        """Of the z-scores: every unit counts alike, however large its activations."""
+        spread_a, spread_b = np.sqrt(np.diagonal(self.a)), np.sqrt(np.diagonal(self.b))
+        return Covariances(
+            self.a / np.outer(spread_a, spread_a),
+            self.cross / np.outer(spread_a, spread_b),
+            self.b / np.outer(spread_b, spread_b),
+        )
+
+    def reversed(self) -> Covariances:
+        """With the networks in the other order."""
+        return Covariances(self.b, self.cross.T, self.a)
+
+
+def measure(
+    function: Callable[Concatenate[Covariances, Rest], float],
+) -> Callable[Concatenate[Covariances, Rest], float]:
+    """NaN where one of the networks has no live unit."""
+
+    @wraps(function)
+    def guarded(c: Covariances, /, *args: Rest.args, **kwargs: Rest.kwargs) -> float:
+        return float(function(c, *args, **kwargs)) if c.cross.size else math.nan
+
+    return guarded

@@ -1,0 +1,201 @@
+"""How much more a unit agrees with one unit of another network than with a random mixture of its units.
+
+A unit of network a may agree with a unit of network b only because both networks span much the same subspace: then any
+mixture of b's units would do as well. The *rotated* null says how well: the z-scores of b are multiplied by a random
+orthonormal matrix Q, and with r_i the correlations of unit i with the units of b and Σ_b those among the units of b,
+
+    null_i = max over j of |r_iᵀ q_j| / sqrt(q_jᵀ Σ_b q_j)
+
+is the largest correlation of unit i with one of the mixtures (Gurnee et al., 2024, "Universal neurons in GPT2 language
+models"; here both sides are absolute values). Only correlations are needed. Mixtures of rectified units are not
+rectified, so the null is a little low: two networks before training have an excess over it too, which belongs beside
+every excess.
+
+NaN marks dead units, as everywhere: their rows are NaN in every result, and they are no part of any mixture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from raycv.analysis.arrays import Floats
+from raycv.analysis.mapping import mean
+from raycv.analysis.regression import linear_r2
+
+WIDE = 1024  # units; wider layers get fewer rotations, which vary less there
+ROTATIONS, ROTATIONS_WHEN_WIDE = 20, 5
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """``values`` (K, S_a): the largest absolute correlation of each unit of a with a rotated unit of b, by rotation."""
+
+    values: Floats
+
+    @property
+    def unit_mean(self) -> Floats:
+        """(S_a,): the mean over rotations."""
+        of_unit: Floats = self.values.mean(0)
+        return of_unit
+
+    @property
+    def mean(self) -> float:
+        """The mean over live units and rotations; NaN where all are dead."""
+        return mean(self.values)
+
+    @property
+    def error(self) -> float:
+        """The standard error of ``mean`` that the number of rotations leaves."""
+        return float(np.std([mean(row) for row in self.values], ddof=1) / math.sqrt(len(self.values)))
+
+    def of(self, units: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Rotated:
+        """Of some units of a alone: of one network, where ``rotated`` was given the rows of several."""
+        return Rotated(self.values[:, units])
+
+
+def rotated(
+    cross: ArrayLike,
+    correlation: ArrayLike,
+    *,
+    rotations: int | None = None,
+    seed: int | np.random.Generator = 0,
+    device: torch.device | str = "cpu",
+) -> Rotated:
+    """The rotated null of ``cross`` (S_a, S_b), the correlations of a's units with b's; ``correlation`` (S_b, S_b) b's.
+
+    ``rotations``: 20, but 5 for more than 1,024 units of b. All rows share the same rotations, so that the units of
+    all other networks may be stacked as rows: a rotation costs as much as some six products of S_b x S_b
+    matrices and one for the rows. ``seed`` fixes the result (the same on any ``device`` to rounding).
+
+    Raises ValueError for matrices that do not fit or are not finite between live units, and for fewer than two
+    rotations.
+    """
+    rows, within, live, columns = _live(cross, correlation)
+    count = rotations_for(len(columns)) if rotations is None else rotations
+    if count < 2:
+        raise ValueError(f"the null needs at least 2 rotations to have an error, found {rotations}")
+    values = np.full((count, len(live)), np.nan)
+    if rows.size:
+        generator = np.random.default_rng(seed)
+        r, sigma = (torch.from_numpy(matrix).to(device) for matrix in (rows, within))
+        values[:, live] = [largest(r, sigma, generator).cpu().numpy() for _ in range(count)]
+    return Rotated(values)
+
+
+def rotations_for(units: int) -> int:
+    """How many rotations a layer of so many units gets."""
+    return ROTATIONS if units <= WIDE else ROTATIONS_WHEN_WIDE
+
+
+def largest(rows: Tensor, within: Tensor, generator: np.random.Generator) -> Tensor:
+    """(S_a,): the largest absolute correlation of each row with the units of one random rotation.
+
+    ``rows`` (S_a, S_b) and ``within`` (S_b, S_b) of live units, float64.
+    """
+    normal = torch.from_numpy(generator.standard_normal(tuple(within.shape))).to(within.device)
+    q = orthonormal(normal)
+    spread = ((within @ q) * q).sum(0).clamp_min(0).sqrt()
+    return ((rows @ q).abs_() / spread).amax(1).clamp_max(1)
+
+
+def orthonormal(normal: Tensor) -> Tensor:
+    """An orthonormal matrix (S, S), uniform over all (Haar) if the entries of ``normal`` are independent normals.
+
+    The Q of the QR decomposition whose R has a positive diagonal (Mezzadri, 2007).
+    """
+    q, r = torch.linalg.qr(normal)
+    haar: Tensor = q * r.diagonal().sign()
+    return haar
+
+
+@dataclass(frozen=True)
+class Excess:
+    """What the units of a have beyond the null.
+
+    ``best`` (S_a,): the largest absolute correlation with a unit of b; ``units`` (S_a,): the excess over the unit's own
+    null; ``mean`` over live units, with the standard ``error`` that the number of rotations leaves.
+    """
+
+    best: Floats
+    units: Floats
+    mean: float
+    error: float
+
+
+def excess(cross: ArrayLike, null: Rotated) -> Excess:
+    """The best absolute correlations of ``cross`` (S_a, S_b) less their ``null``."""
+    best = best_correlation(cross)
+    units = best - null.unit_mean
+    return Excess(best, units, mean(units), null.error)
+
+
+def best_correlation(cross: ArrayLike) -> Floats:
+    """(S_a,): each row's largest absolute correlation; NaN for dead units."""
+    sizes = np.abs(np.asarray(cross, dtype=np.float64))
+    best: Floats = np.where(np.isnan(sizes), -1, sizes).max(1, initial=-1)
+    return np.where(best < 0, np.nan, best)
+
+
+@dataclass(frozen=True)
+class OneUnitShare:
+    """What predicts which fraction of each unit's variance, all (S_a,).
+
+    ``best``: its partner; ``rotated``: the best of the rotated units, mean over rotations; ``linear``: all units of b
+    together, R² of least squares.
+    """
+
+    best: Floats
+    rotated: Floats
+    linear: Floats
+
+    @property
+    def units(self) -> Floats:
+        """(S_a,): (best − rotated) / (linear − rotated); NaN where all units predict no more than a rotated one."""
+        room = self.linear - self.rotated
+        share: Floats = (self.best - self.rotated) / np.where(room > 0, room, np.nan)
+        return share
+
+    @property
+    def mean(self) -> float:
+        """The same of the means over live units: 0 after a rotation, 1 for a renumbered copy."""
+        best, rotated, linear = (mean(part) for part in (self.best, self.rotated, self.linear))
+        return (best - rotated) / (linear - rotated) if linear > rotated else math.nan
+
+
+def one_unit_share(cross: ArrayLike, correlation: ArrayLike, null: Rotated) -> OneUnitShare:
+    """The share of what b's units predict linearly that one unit of b holds; arguments as of ``rotated``."""
+    return OneUnitShare(
+        best_correlation(cross) ** 2, (null.values**2).mean(0), linear_r2(correlation, np.asarray(cross).T)
+    )
+
+
+def effective_dimension(covariance: ArrayLike) -> float:
+    """The participation ratio (Σ λ)² / Σ λ² of the eigenvalues of a covariance or correlation matrix (S, S).
+
+    S for independent units of equal variance, 1 where all follow one signal (Gao et al., 2017). Dead units, whose rows
+    are NaN, are left out; NaN where all are.
+    """
+    matrix = np.asarray(covariance, dtype=np.float64)
+    live = ~np.isnan(np.diagonal(matrix))
+    kept = matrix[np.ix_(live, live)]
+    squares = float((kept**2).sum())
+    return float(np.trace(kept) ** 2 / squares) if squares > 0 else math.nan
+
+
+def _live(cross: ArrayLike, correlation: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.intp]]:
+    """The live rows and columns of both matrices, which rows (S_a,) are live, and the numbers of the live columns."""
+    rows, within = np.asarray(cross, dtype=np.float64), np.asarray(correlation, dtype=np.float64)
+    if rows.ndim != 2 or within.shape != (rows.shape[1], rows.shape[1]):
+        raise ValueError(f"cross must be (S_a, S_b) and correlation (S_b, S_b), found {rows.shape} and {within.shape}")
+    columns = np.flatnonzero(~np.isnan(np.diagonal(within)))
+    live = np.isnan(rows[:, columns]).sum(1) < len(columns)
+    rows, within = rows[np.ix_(live, columns)], within[np.ix_(columns, columns)]
+    if not (np.isfinite(rows).all() and np.isfinite(within).all()):
+        raise ValueError("correlations between live units must be finite; only whole rows of dead units may be NaN")
+    return rows, within, live, columns

@@ -1,0 +1,101 @@
+"""Which units have a partner in another network that a rotation of its units would not give by chance.
+
+A unit is tested against rotations of those units of b that are *not yet taken*, going from the best pairs down. If
+all of b were rotated for every test, as for the excess of a layer, a block of units that one network holds and the
+other holds rotated would seem to have partners: rotated within the block, a unit is spread over fewer mixtures than
+rotated over the whole layer, and its best correlation is higher. With half of a layer rotated, 30% of the "discoveries"
+were such units where 5% were promised; going down, 3 to 5%.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from raycv.analysis.arrays import Floats
+from raycv.analysis.matching import Matching, semi_matching
+from raycv.analysis.nulls import Rotated, rotated, rotations_for
+from raycv.analysis.significance import pooled_p_values, q_values
+
+STEP = 0.2  # of the units left, taken at a time: each step is at most a fifth too wide
+FEWEST = 16  # units of b in a rotation: one of fewer is hardly a mixture, and its null is nearly 1
+FALSE_DISCOVERIES = 0.05
+
+
+@dataclass(frozen=True)
+class Partners:
+    """For every unit of a the unit of b of largest absolute correlation, and whether chance would give as much.
+
+    ``columns`` (S_a,) int64, -1 for dead units; ``values`` (S_a,) the absolute correlation; ``null`` (S_a,) the unit's
+    mean null when it was tested; ``p_values`` and ``q_values`` (S_a,); NaN for dead units. ``whole`` is the null of the
+    whole layer, with which testing begins.
+    """
+
+    columns: NDArray[np.int64]
+    values: Floats
+    null: Floats
+    p_values: Floats
+    q_values: Floats
+    whole: Rotated
+
+    @property
+    def excess(self) -> Floats:
+        """(S_a,): the best correlation over the whole layer's null, as `raycv.analysis.nulls.excess`."""
+        return self.values - self.whole.unit_mean
+
+    def found(self, false_discoveries: float = FALSE_DISCOVERIES) -> NDArray[np.bool_]:
+        """(S_a,): the units whose partner counts, at this false discovery rate."""
+        return self.q_values <= false_discoveries
+
+
+def partners(
+    cross: ArrayLike,
+    correlation: ArrayLike,
+    *,
+    rotations: int | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Partners:
+    """The partners in b of a's units, from ``cross`` (S_a, S_b) and b's own ``correlation`` (S_b, S_b).
+
+    Step by step: the units of b not yet taken are rotated; every unit of a whose best unit is among them gets the
+    p-value of that correlation; the fifth of the mutual best pairs that stands highest above the null is taken. It ends
+    when no p-value left is below .05, or fewer than 16 units of b would be left: a rotated block smaller than that
+    cannot be told from partners. In all this costs about two times as much as ``rotated``.
+
+    Raises ValueError as ``rotated``.
+    """
+    sizes = np.abs(np.asarray(cross, dtype=np.float64))
+    within = np.asarray(correlation, dtype=np.float64)
+    best = semi_matching(sizes)
+    generator = np.random.default_rng(seed)
+    count = rotations_for(len(within)) if rotations is None else rotations
+    rows = np.arange(len(sizes))
+    columns = np.flatnonzero(~np.isnan(np.diagonal(within)))
+    null, p_values = np.full((2, len(sizes)), np.nan)
+    whole: Rotated | None = None
+    while True:
+        here = np.ix_(rows, columns)
+        drawn = rotated(
+            np.asarray(cross)[here], within[np.ix_(columns, columns)], rotations=count, seed=generator, device=device
+        )
+        whole = whole or drawn
+        pairs = semi_matching(sizes[here])
+        null[rows], p_values[rows] = drawn.unit_mean, pooled_p_values(pairs.values, drawn.values)
+        taken = pairs.columns[_highest(sizes[here], pairs, null[rows])]
+        if len(columns) - len(taken) < FEWEST or not (p_values[rows] < FALSE_DISCOVERIES).any():
+            return Partners(best.columns, best.values, null, p_values, q_values(p_values), whole)
+        rows, columns = rows[~np.isin(pairs.columns, taken)], np.delete(columns, taken)
+
+
+def _highest(sizes: Floats, pairs: Matching, null: Floats) -> NDArray[np.int64]:
+    """The rows of the mutual best ``pairs`` of ``sizes`` (R, C) that stand highest above their ``null`` (R,)."""
+    back = semi_matching(sizes.T).columns
+    live = np.flatnonzero(pairs.columns >= 0)
+    mutual = live[back[pairs.columns[live]] == live]
+    above = pairs.values[mutual] / null[mutual]
+    highest: NDArray[np.int64] = mutual[np.argsort(-above, kind="stable")]
+    return highest[: max(1, int(STEP * sizes.shape[1]))]

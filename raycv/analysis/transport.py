@@ -1,0 +1,97 @@
+"""Optimal transport between two finite sets, exactly: the plan that moves mass with the largest similarity."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.sparse import coo_matrix
+
+from raycv.analysis.arrays import Floats
+
+AT_ONCE = 8  # edges that a row or column gains at a time
+ROUNDING = 1e-9  # of a gain, relative to the range of similarities
+
+
+def uniform_plan(similarity: Floats) -> Floats:
+    """P (m, n) of largest Σ P_ij similarity_ij with row sums 1/m and column sums 1/n.
+
+    For m = n a permutation over n (Birkhoff, 1946), otherwise a linear program.
+    """
+    m, n = similarity.shape
+    if m == n:
+        plan = np.zeros((m, n))
+        plan[linear_sum_assignment(similarity, maximize=True)] = 1 / n
+        return plan
+    return transport(similarity, np.full(m, 1 / m), np.full(n, 1 / n))
+
+
+def partial_plan(similarity: Floats, mass: float) -> Floats:
+    """P (m, n) of largest Σ P_ij similarity_ij with row sums at most 1/m, column sums at most 1/n, and ``mass`` in all.
+
+    What is not matched goes to a row and a column of similarity 0 beside the matrix (Chapel, Alaya & Gasso, 2020).
+    Raises ValueError unless 0 < mass <= 1.
+    """
+    if not 0 < mass <= 1:
+        raise ValueError(f"mass is {mass}; it must be above 0 and at most 1, the part that is matched")
+    m, n = similarity.shape
+    if mass == 1:
+        return uniform_plan(similarity)
+    wider = np.zeros((m + 1, n + 1))
+    wider[:m, :n] = similarity
+    wider[m, n] = -2 * np.abs(similarity).max() - 1  # nothing goes from nowhere to nowhere
+    rest = 1 - mass
+    return transport(wider, np.append(np.full(m, 1 / m), rest), np.append(np.full(n, 1 / n), rest))[:m, :n]
+
+
+def transport(similarity: Floats, rows: Floats, columns: Floats) -> Floats:
+    """P (m, n) of largest Σ P_ij similarity_ij with the sums ``rows`` (m,) and ``columns`` (n,), which add up alike.
+
+    Few entries of P are not 0, so the linear program (HiGHS) has few edges to begin with, the most similar of every
+    row and column, and gains those that its prices u_i + v_j undervalue, until there is none: then P is best.
+    """
+    m, n = similarity.shape
+    edges = _northwest(rows, columns) | _most_similar(similarity)
+    rounding = ROUNDING * max(float(np.ptp(similarity)), 1e-300)
+    while True:
+        i, j = np.nonzero(edges)
+        numbers, one = np.arange(len(i)), np.ones(len(i))
+        sums = coo_matrix(
+            (np.concatenate([one, one]), (np.concatenate([i, m + j]), np.concatenate([numbers, numbers])))
+        )
+        masses = np.concatenate([rows, columns])
+        solved = linprog(-similarity[i, j], A_eq=sums.tocsr(), b_eq=masses, method="highs")  # type: ignore[call-overload]
+        if solved.status != 0:
+            raise ArithmeticError(f"the transport problem was not solved: {solved.message}")
+        prices = -solved.eqlin.marginals
+        gains = similarity - prices[:m, None] - prices[m:]
+        gains[edges] = 0
+        if gains.max() <= rounding:
+            plan = np.zeros((m, n))
+            plan[i, j] = solved.x
+            return plan
+        edges |= _most_similar(gains) & (gains > rounding)
+
+
+def _most_similar(similarity: Floats) -> NDArray[np.bool_]:
+    """(m, n): the largest entries of every row and of every column."""
+    chosen = np.zeros(similarity.shape, dtype=bool)
+    for axis in (0, 1):
+        count = min(AT_ONCE, similarity.shape[axis])
+        largest = np.argpartition(-similarity, count - 1, axis=axis).take(np.arange(count), axis)
+        np.put_along_axis(chosen, largest, True, axis)
+    return chosen
+
+
+def _northwest(rows: Floats, columns: Floats) -> NDArray[np.bool_]:
+    """(m, n): the edges of one plan that fits, so that the first program has a solution."""
+    edges = np.zeros((len(rows), len(columns)), dtype=bool)
+    ends_i, ends_j = np.cumsum(rows), np.cumsum(columns)
+    i = j = 0
+    while i < len(rows) and j < len(columns):
+        edges[i, j] = True
+        if i + 1 < len(rows) and (ends_i[i] <= ends_j[j] or j + 1 == len(columns)):
+            i += 1
+        else:
+            j += 1
+    return edges

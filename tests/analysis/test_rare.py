@@ -1,0 +1,56 @@
+"""Rare units against variances of the activations themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from raycv.analysis.accumulator import Accumulator
+from raycv.analysis.arrays import Floats
+from raycv.analysis.folds import LayerStatistics
+from raycv.analysis.rare import kept_variance, rare
+
+
+def statistics(folds: list[Floats]) -> LayerStatistics:
+    parts = []
+    for fold in folds:
+        accumulator = Accumulator((fold.shape[1],), np.zeros(fold.shape[1], np.float32), torch.device("cpu"))
+        accumulator.add([torch.from_numpy(fold.astype(np.float32))])
+        parts.append(accumulator.moments())
+    return LayerStatistics(tuple(parts))
+
+
+def activations() -> list[Floats]:
+    """Unit 0 fires all over, 1 in two images of one fold, 2 in one image of each of two folds, 3 never."""
+    x = np.zeros((400, 4))
+    x[:, 0] = np.maximum(np.random.default_rng(0).standard_normal(400), 0)
+    x[[10, 20], 1] = 3.0, 5.0
+    x[[30, 390], 2] = 4.0, 4.0
+    return np.array_split(x, 4)
+
+
+def test_what_is_kept_is_the_variance_without_the_worst_fold() -> None:
+    folds = activations()
+    expected = [np.concatenate(folds[:f] + folds[f + 1 :]).var(0) for f in range(4)]
+    whole = np.concatenate(folds).var(0)
+    found = kept_variance(statistics(folds))
+    np.testing.assert_allclose(found[:3], np.min(expected, axis=0)[:3] / whole[:3], atol=1e-6)
+    assert np.isnan(found[3])
+
+
+def test_a_unit_of_one_fold_is_dead_of_two_folds_is_kept_and_of_one_fold_mostly_is_rare() -> None:
+    folds = activations()
+    folds[2][7, 1] = 0.1  # a trace elsewhere, so that it is not dead without the first fold
+    found = statistics(folds)
+    np.testing.assert_array_equal(rare(found), [False, True, False, False])
+    np.testing.assert_array_equal(rare(found, below=0.8), [False, True, True, False])
+    folds[2][7, 1] = 0
+    found = statistics(folds)
+    np.testing.assert_array_equal(found.dead(), [False, True, False, True])
+    assert not rare(found).any()
+
+
+def test_one_fold_has_no_rare_units() -> None:
+    whole = statistics([np.concatenate(activations())])
+    np.testing.assert_allclose(kept_variance(whole)[:3], 1)
+    assert not rare(whole).any()
