@@ -59,13 +59,8 @@ class StageConfig(BaseSettings):
         cli_exit_on_error=False,
     )
 
-<<<<<<< ours
-    run: str = Field("runs/default", min_length=1, description="the run's folder: a local path or s3://bucket/prefix")
-    config: str | None = Field(None, description="a YAML file with any of these settings")
-=======
-    run: str = Field("runs/default", description="folder of the run: a local path or s3://bucket/prefix")
+    run: str = Field("runs/default", min_length=1, description="folder of the run: a local path or s3://bucket/prefix")
     config: str | None = Field(None, description="YAML file with any of these settings")
->>>>>>> theirs
 
     @classmethod
     def settings_customise_sources(
@@ -112,7 +107,7 @@ class TrainConfig(DataConfig, ComputeConfig):
     model: tuple[str, ...] = Field(
         ("small-alexnet",),
         min_length=1,
-        description="small-alexnet, alexnet (the paper's) or a torchvision model; one for all networks or one per network",
+        description="small-alexnet, alexnet (the paper's) or a torchvision model; one for all networks or one each",
     )
     width: tuple[Positive, ...] | None = Field(
         None,
@@ -201,7 +196,7 @@ class ClusterSweepConfig(StageConfig):
     thresholds: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
         (THRESHOLD,),
         min_length=1,
-        description=f"two units share an edge if their correlation is above this (default {THRESHOLD}, as in the paper, S.3.4)",
+        description=f"two units share an edge if their correlation is above this (default {THRESHOLD}, the paper's)",
     )
 
 
@@ -211,12 +206,13 @@ class MappingSweepConfig(StageConfig):
     decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         DECAYS,
         min_length=1,
-        description="L1 weight decays, as the paper defines them (default, its Table 1: 0, 1e-5, 1e-4, 1e-3, 10^-2.6, 1e-2, 1e-1)",
+        description="L1 weight decays, as the paper defines them (default, its Table 1: 0, 1e-5, 1e-4, 1e-3, 10^-2.6, "
+        "1e-2, 1e-1)",
     )
     solvers: Annotated[tuple[Literal["exact", "sgd", "streamed"], ...], Field(min_length=1)] | None = Field(
         None,
-        description="exact (the optimum), sgd (the paper's training, in expectation), streamed (the same training on the "
-        "networks' activations, slow) (default: exact and sgd; in `raycv run` only exact)",
+        description="exact (the optimum), sgd (the paper's training, in expectation) or streamed (the same training on "
+        "the networks' activations, slow); default: exact and sgd, in `raycv run` only exact",
     )
     units_used: Annotated[float, Field(gt=0)] | None = Field(
         None,

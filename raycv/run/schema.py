@@ -111,7 +111,7 @@ ALL = (
     Table(
         "correlations",
         "align",
-        "correlation of every pair of units, within a network (net_a = net_b) and between networks (net_a before net_b)",
+        "correlation of every pair of units, within a network (net_a = net_b) and between two (net_a before net_b)",
         (
             _net_a,
             _net_b,
@@ -315,7 +315,7 @@ ALL = (
     Table(
         "top_patches",
         "patches",
-        "the nine samples with the highest activation of every unit, from nine different images, and what the unit sees",
+        "the nine samples with the highest activation of every unit, from nine images, and what the unit sees of each",
         (
             _net,
             _layer,
