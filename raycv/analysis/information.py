@@ -125,7 +125,7 @@ def shifted(codes: np.ndarray) -> np.ndarray:
     """Codes (S, samples) moved on by half the samples, and so paired with unrelated ones.
 
     The information between one network's codes and another's shifted ones is what chance gives. Samples must
-    stand in an order that means nothing, as the ranks of `raycv.collect.sampling.choose` do: in an order by
+    stand in an order that means nothing, as the ranks of `raycv.data.sampling.choose` do: in an order by
     image, classes that recur half-way would be paired again.
     """
     return np.roll(codes, codes.shape[1] // 2, axis=1)

@@ -26,7 +26,7 @@ class Portraits:
     filters: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def of(self, layer: str, units: Sequence[tuple[str, int]]) -> Blocks:
-        """A picture (H, W, 3) of each (net, unit), or nothing. Raises Undrawable as `raycv.figures.montage.blocks`."""
+        """A picture (H, W, 3) of each (net, unit), or nothing. Raises Undrawable as `raycv.drawing.montage.blocks`."""
         if self.patches is not None and self.pictures is not None:
             return blocks(self.patches, self.pictures, layer, pd.DataFrame(units, columns=["net", "unit"]))
         shown = {net: (255 * filter_pictures(net, self.filters[net])).astype(np.uint8) for net in self.filters}

@@ -1,6 +1,6 @@
 """From one shard of images to its partial, in plain PyTorch: the same batch through every network, then moments.
 
-`raycv.collect.memory.actor_bytes` says how much memory that takes.
+`raycv.stages.collect.memory.actor_bytes` says how much memory that takes.
 """
 
 from __future__ import annotations
