@@ -8,6 +8,7 @@ are done.
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Callable, Sequence
@@ -143,8 +144,12 @@ def _tune(
         ended = tuner.fit()
     finally:
         results.store.remove(scratch)
-    found = ((ended[number].config, _failure(ended[number])) for number in range(len(ended)))
-    return {trials[config["number"]].name: failure for config, failure in found if config and failure}
+    finished = results.finished()
+    failures: dict[str, _Failure] = {}
+    for place, trial in enumerate(trials):
+        if trial.name not in finished:  # a trial that never ran has neither an error nor a configuration
+            failures[trial.name] = _failure(ended[place]) or _Failure("its worker died before the trial began")
+    return failures
 
 
 def _failure(result: tune.Result) -> _Failure | None:
@@ -158,6 +163,7 @@ def _configure_tune() -> None:
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # four files and not five hundred for a hundred trials
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the command line says what a stop means
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # which prints, in spite of verbose=0, a box and the scratch folder's name
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # or every death is a traceback, though it is tried again
     # Tune would write the driver's credentials into the trials' runtime environment, and Ray that into its logs.
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
         [name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]

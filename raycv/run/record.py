@@ -35,6 +35,12 @@ def begin(store: RunStore) -> None:
     store.write_json(PATH, {"raycv": raycv.__version__, "config": {}, "stages": {}})
 
 
+def forget(store: RunStore) -> None:
+    """Take back `begin` where no stage has finished since."""
+    if not read(store)["stages"]:
+        store.remove(PATH)
+
+
 def finished(store: RunStore, stage: str, result_of: str) -> bool:
     """Whether ``stage`` has finished with the result that ``result_of`` (a fingerprint) names."""
     return bool(read(store)["stages"].get(stage, {}).get("fingerprint") == result_of)

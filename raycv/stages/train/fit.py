@@ -30,7 +30,7 @@ from raycv.errors import StageFailed, UserError
 from raycv.networks import checkpoints
 from raycv.networks.spec import NetworkSpec
 from raycv.progress import say
-from raycv.run import tables
+from raycv.run import record, tables
 from raycv.run.store import RunStore
 from raycv.stages.train.board import Board, Watch
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
@@ -75,6 +75,7 @@ def fit(
         board=board,
     )
     seen_per_epoch = sum(steps_of(job, recipe) * batch_of(job, recipe) * config.workers for recipe in recipes)
+    record.begin(store)
     watch = Watch(board, len(specs), recipes[0].epochs, seen_per_epoch, ray_cluster.supply(str(part)))
     watch.start()
     interrupt = signal.getsignal(signal.SIGINT)
@@ -87,6 +88,7 @@ def fit(
     if state["mistake"]:
         if not state["rows"]:  # else the epochs that are done are worth keeping
             store.remove(FOLDER)
+            record.forget(store)
         raise UserError(state["mistake"])
     _keep(result.checkpoint, specs, store)
     store.remove(FOLDER)

@@ -8,6 +8,7 @@ from raycv.config import TrainConfig
 from raycv.networks import checkpoints
 from raycv.networks.models import load_weights
 from raycv.networks.spec import NetworkSpec
+from raycv.run import record
 from raycv.run.store import RunStore
 
 
@@ -15,6 +16,7 @@ def import_networks(config: TrainConfig, specs: list[NetworkSpec], store: RunSto
     loaded = [checkpoints.import_weights(uri) for uri in config.checkpoints]
     for spec, weights in zip(specs, loaded, strict=True):
         load_weights(spec, weights)
+    record.begin(store)
     store.remove("networks")
     for spec, weights in zip(specs, loaded, strict=True):
         checkpoints.save(store, spec, weights)

@@ -48,7 +48,6 @@ def train(config: TrainConfig, store: RunStore) -> None:
     if record.finished(store, "train", result_of):
         say(f"train: already finished, nothing to do; the networks are in {store.locate('networks')}")
         return
-    record.begin(store)
     if config.checkpoints:
         facts = import_networks(config, specs, store)
     else:

@@ -191,10 +191,10 @@ def test_a_sweep_whose_trials_die_fails_and_goes_on(
     over.set()
     killer.join()
     said = capsys.readouterr().err
-    assert code == 1
     assert said.startswith("raycv: sweep clusters: trial conv1/net")
     assert said.endswith("Finished trials are kept, and the same command goes on from here.\n")
     assert said.count("\n") == 1
+    assert code == 1
     assert record.read(store) == noted
     for name in TABLES:
         pd.testing.assert_frame_equal(table(run, name), before[name])
