@@ -8,15 +8,7 @@ import pytest
 
 import raycv
 from raycv.cli import main
-
-
-def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command that must fail says: one line, exit code 2."""
-    assert main(list(arguments)) == 2
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("raycv: ")
-    assert "\n" not in said
-    return said
+from tests.support.commands import failing
 
 
 def test_stages_out_of_order_say_what_to_run_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

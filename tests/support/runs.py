@@ -11,7 +11,7 @@ import torch
 from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.moments import Moments
 from raycv.networks.models import preprocessing_of
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
 
@@ -34,20 +34,22 @@ def make_run(folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
     return folder
 
 
+def spec(number: int, width: int, layers: tuple[str, ...] = ALEXNET_LAYERS) -> NetworkSpec:
+    """The description of one small AlexNet, whose seed is its number."""
+    return NetworkSpec(
+        name=f"net{number}",
+        model="small-alexnet",
+        classes=10,
+        seed=number,
+        layers=layers,
+        preprocessing=preprocessing_of("small-alexnet"),
+        width=width,
+    )
+
+
 def specs(widths: Sequence[int], layers: tuple[str, ...]) -> list[NetworkSpec]:
     """Descriptions of networks net1, net2, ... that nobody has trained."""
-    return [
-        NetworkSpec(
-            name=f"net{number}",
-            model="small-alexnet",
-            classes=10,
-            seed=number,
-            layers=layers,
-            preprocessing=preprocessing_of("small-alexnet"),
-            width=width,
-        )
-        for number, width in enumerate(widths, 1)
-    ]
+    return [spec(number, width, layers) for number, width in enumerate(widths, 1)]
 
 
 def moments_of(activations: Sequence[np.ndarray]) -> Moments:

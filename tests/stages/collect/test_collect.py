@@ -31,31 +31,21 @@ from raycv.data.sampling import choose
 from raycv.data.shards import shards
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
-from raycv.networks.models import build, load_weights, preprocessing_of
+from raycv.networks.models import build, load_weights
 from raycv.networks.receptive import receptive_fields
-from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
+from raycv.networks.spec import ALEXNET_LAYERS
 from raycv.networks.stored import stored
 from raycv.run import record
 from raycv.run.store import RunStore
 from raycv.stages.align.stage import WRITTEN
 from raycv.stages.collect import statistics
 from raycv.stages.patches.rows import top_patches
+from tests.support.commands import failing
 from tests.support.processes import processes
+from tests.support.runs import spec
 from tests.support.s3_server import BUCKET, S3Server
 
 WIDTHS = (6, 6, 9)
-
-
-def spec(number: int, width: int) -> NetworkSpec:
-    return NetworkSpec(
-        name=f"net{number}",
-        model="small-alexnet",
-        classes=10,
-        seed=number,
-        layers=ALEXNET_LAYERS,
-        preprocessing=preprocessing_of("small-alexnet"),
-        width=width,
-    )
 
 
 def awake(net: torch.nn.Module) -> torch.nn.Module:
@@ -486,15 +476,6 @@ def test_a_lost_node_is_not_noticed_in_the_result(run: Path, undisturbed: Path) 
     assert "3 nodes" in done.stdout
     assert "a node is gone" in done.stdout
     assert bits(run) == bits(undisturbed)
-
-
-def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command that must fail says: one line, exit code 2."""
-    assert main(list(arguments)) == 2
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("raycv: ")
-    assert "\n" not in said
-    return said
 
 
 def test_unequal_networks_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

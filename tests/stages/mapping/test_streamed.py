@@ -14,11 +14,11 @@ from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import Schedule, sgd_path
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
-from raycv.networks.models import build, preprocessing_of
-from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
+from raycv.networks.models import build
 from raycv.networks.taps import Taps
 from raycv.run.store import RunStore
 from raycv.stages.mapping.streamed import Stream, streamed_paths
+from tests.support.runs import spec
 
 CPU = torch.device("cpu")
 DECAYS = [0.0, 1e-3, 1e-2]
@@ -29,16 +29,7 @@ SHORT = Schedule(iterations=400, learning_rate=0.02, halve_every=100, momentum=0
 def stream(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Stream:
     store, networks = RunStore(str(tmp_path_factory.mktemp("run"))), []
     for number, width in ((1, 4), (2, 6)):
-        spec = NetworkSpec(
-            name=f"net{number}",
-            model="small-alexnet",
-            classes=10,
-            seed=number,
-            layers=ALEXNET_LAYERS,
-            preprocessing=preprocessing_of("small-alexnet"),
-            width=width,
-        )
-        networks.append(checkpoints.save(store, spec, build(spec).state_dict()))
+        networks.append(checkpoints.save(store, spec(number, width), build(spec(number, width)).state_dict()))
     return Stream(store, tuple(networks), open_source(str(images), "validation"))
 
 
