@@ -29,7 +29,8 @@ def debiased_cka(c: Covariances, samples: int) -> float:
         ‖C‖² − tr Σ_a tr Σ_b / ν,    ‖Σ_a‖² − (tr Σ_a)² / ν,    ‖Σ_b‖² − (tr Σ_b)² / ν
 
     are unbiased up to one common factor, which cancels (Srivastava, 2005, for ‖Σ‖²). On 96 rectified units it was
-    within .01 of the usual one at 100 samples, .002 at 400. May be below 0; NaN where an estimate of ‖Σ‖² is not positive.
+    within .01 of the usual one at 100 samples, .002 at 400. May be below 0; NaN where an estimate of ‖Σ‖² is not
+    positive.
 
     Samples must be independent, which the positions of one image are not; ``cross_fold_cka`` asks that of folds alone.
     Raises ValueError for fewer than two samples.
