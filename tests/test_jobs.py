@@ -23,6 +23,7 @@ from tests.support.s3_server import BUCKET, SECRET, S3Server
 
 ROOT = Path(__file__).parent.parent
 RAY = Path(sys.executable).parent / "ray"
+LOGS = Path(f"/tmp/ray-{uuid.uuid4().hex[:8]}")  # Ray's own files; its sockets want a short path
 
 
 def free_port() -> int:
@@ -42,7 +43,7 @@ def head(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "PYTHONPATH": "",
     }
     command = ["start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
-    command += [f"--temp-dir=/tmp/ray-{uuid.uuid4().hex[:8]}", f"--ray-client-server-port={free_port()}"]
+    command += [f"--temp-dir={LOGS}", f"--ray-client-server-port={free_port()}"]
     # The agent that starts jobs must not meet that of another cluster on this machine.
     command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
     command += [f"--metrics-export-port={free_port()}"]
@@ -115,6 +116,9 @@ def test_the_main_job_on_s3(head: dict[str, str], images: Path) -> None:
     for path in store.list(""):
         assert SECRET.encode() not in store.read(path), path
     assert SECRET not in said
+    logs = [path for path in LOGS.rglob("*") if path.is_file()]
+    assert any(path.name == "runtime_env_agent.log" for path in logs)
+    assert not [path for path in logs if SECRET.encode() in path.read_bytes()]
 
 
 def test_a_mistake_is_one_sentence_in_the_jobs_log(head: dict[str, str]) -> None:

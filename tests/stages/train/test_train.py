@@ -71,6 +71,7 @@ def test_a_run_leaves_everything_its_readers_rely_on(finished: Path) -> None:
     assert noted["config"]["seeds"] == [1, 2]
     assert not (finished / "networks/training").exists()  # checkpoints of the training are tidied up
     assert not list(finished.rglob("*.part"))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Ray Train's own is gone again
 
 
 STAGES = ["train", "collect", "align", "sweep mapping", "sweep clusters", "patches", "figures", "report"]
