@@ -261,7 +261,10 @@ def _join(
 def _slide(
     factor: Floats, units: Ints, k: int, j: int, w: Floats, gradient: Floats, alpha: float, column: Floats
 ) -> int:
-    """Move until a weight is zero; return its place in the factor, k for unit ``j``. Overwrites ``column``, R⁻ᵀ G_Aj."""
+    """Move until a weight is zero and return its place in the factor, k for unit ``j``.
+
+    Overwrites ``column``, which holds R⁻ᵀ G_Aj.
+    """
     _backward(factor, k, column)
     slope = alpha * np.sign(w[j]) - gradient[j]  # of the objective, along the direction (−G_AA⁻¹ G_Aj, 1)
     for q in range(k):
