@@ -1,4 +1,4 @@
-"""The style of all figures: one page width, one font size per role, colours that colour-blind readers can tell apart."""
+"""The style of all figures: one page width, one font size per role, colours safe for colour-blind readers."""
 
 from __future__ import annotations
 
