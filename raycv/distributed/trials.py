@@ -88,7 +88,7 @@ def run_trials(
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why one trial has no result: what it raised or how its worker died, and whether a user can mend it."""
+    """Why one trial has no result: what it raised or how its worker died, and whether a user can fix it."""
 
     log: str
     mistake: str = ""
