@@ -334,7 +334,7 @@ def test_a_decay_that_does_not_exist_is_refused() -> None:
         find_decay(gram, cross, units_used=97)
     mistakes: list[dict[str, Any]] = [{}, {"loss": 0.2, "units_used": 3.0}]
     for wrong in mistakes:
-        with pytest.raises(ValueError, match="give either units_used or loss"):
+        with pytest.raises(ValueError, match="give exactly one of units_used and loss"):
             find_decay(gram, cross, **wrong)
 
 
