@@ -86,7 +86,7 @@ def measure(case: Case) -> str:
 
 
 def product_rate() -> str:
-    """Moments of one layer against the float32 matrix product that they would be if nothing else had to be done."""
+    """Moments of one layer against the float32 matrix product alone, without any other work."""
     return "\n".join(_product_rate(units) for units in (384, 1024, 1536, 8192))
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.information
 
-The time of raycv is that of all pairs, counting and information both, on all cores; that of the libraries is
-of a few pairs on one core, times the number of pairs. Each is the shortest of several rounds in which all
-take turns. Core time is what the process used of all cores, so it means something on a busy machine too.
+raycv is timed on all pairs and all cores, for counting and information together. The libraries are timed on a few
+pairs on one core, and the time is scaled to all pairs. Each time is the shortest of several rounds in which all
+take turns. Core time is what the process used on all cores, so it is meaningful on a busy machine too.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def in_words() -> str:
 def best(work: Callable[[], object], repeats: int = 3) -> float:
     """The least processor time of several rounds, seconds; the first is not counted.
 
-    Of one thread that is the wall time of an idle machine, and means something on a busy one too.
+    For one thread this is the wall time on an idle machine, and it is meaningful on a busy machine too.
     """
     work()
     times = []

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def correlations(units: int) -> tuple[Floats, Floats]:
-    """Of two nets of rectified mixtures of the same signals with a falling spectrum; half the units are alike."""
+    """Correlations of two nets of rectified mixtures of the same signals with a falling spectrum; half are alike."""
     rng = np.random.default_rng(0)
     strengths = np.arange(1, 2 * units + 1) ** -0.5
     signals = rng.standard_normal((20_000, 2 * units)) * strengths

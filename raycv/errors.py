@@ -1,15 +1,15 @@
-"""The two ways in which a stage can end without having done its work."""
+"""The two errors with which a stage can end."""
 
 
 class UserError(Exception):
-    """Something a user can mend: one clear sentence with the thing, what was found, what is allowed and what to do.
+    """An error that a user can fix. One sentence says what is wrong, what was found, what is allowed and what to do.
 
     The command line prints it without a traceback and exits with code 2.
     """
 
 
 class StageFailed(Exception):
-    """A stage could not do all its work: one sentence with what failed and where its log is.
+    """A stage could not finish. One sentence says what failed and where its log is.
 
-    What was finished is kept, and the same command goes on from there. The command line exits with code 1.
+    Finished work is kept, and the same command continues from there. The command line exits with code 1.
     """

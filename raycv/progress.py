@@ -1,4 +1,4 @@
-"""How far long work has come: a bar in a terminal, plain lines in a log."""
+"""Progress of long work: a bar in a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 def say(text: str) -> None:
-    """One line to the person watching."""
+    """Print one line for the user."""
     print(text, flush=True)
 
 
 class Progress:
     """Shows how many of ``total`` units are done, the rate and the time left.
 
-    ``update`` is told the number done so far, so that it can go back when work has to be repeated.
+    ``update`` takes the number done so far, so the count can go back when work is repeated.
     """
 
     def __init__(self, title: str, total: int, unit: str) -> None:
@@ -56,7 +56,7 @@ class Progress:
             self.bar.update(done)
 
     def update(self, done: int, note: str = "") -> None:
-        """``done`` units are done; ``note`` says more in a few words."""
+        """Report that ``done`` units are done; ``note`` adds a few words."""
         self.done = done
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
@@ -66,16 +66,16 @@ class Progress:
             self._line(note)
 
     def advance(self, units: int = 1, note: str = "") -> None:
-        """``units`` more are done."""
+        """Report that ``units`` more are done."""
         self.update(self.done + units, note or self.next)
 
     def note_next(self, text: str) -> None:
-        """What is worked on from now on, in a few words."""
+        """Say in a few words what comes next."""
         self.next = text
         self.update(self.done, text)
 
     def note(self, text: str) -> None:
-        """A line of its own, above the bar."""
+        """Print a separate line above the bar."""
         if self.bar is not None:
             self.bar.write(text)
         else:

@@ -36,7 +36,7 @@ def open_run(uri: str) -> Run:
 
 
 class Run:
-    """One run, to be read. What a stage has not written yet is refused with the name of the stage."""
+    """A run opened for reading. Reading what no stage has written yet raises UserError with the name of the stage."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
@@ -64,9 +64,9 @@ class Run:
     def table(self, name: str, **equalities: Any) -> pd.DataFrame:
         """Table ``name``, or its rows in which every named column has the given value: ``table("units", net="net1")``.
 
-        The rows are those of one writing: while a stage replaces the table, the call waits for it. Raises UserError
-        for a table that the run does not have, for a column that the table does not have, and for a value that the
-        column cannot hold; a value that it could hold and does not gives no rows.
+        All rows come from one writing: while a stage replaces the table, the call waits. Raises UserError for a table
+        that the run does not have, for a column that the table does not have, and for a value of the wrong type for
+        the column. A value of the right type that does not occur gives no rows.
         """
         if name not in BY_NAME:
             raise UserError(f"There is no table {name!r}; there are {', '.join(BY_NAME)}.")

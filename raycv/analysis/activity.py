@@ -14,8 +14,8 @@ from scipy.stats import wasserstein_distance
 class ActivityRanking:
     """One net's curve of figure 17.
 
-    ``units`` (S,) are unit numbers by falling mean activation, ``means`` (S,) those means. Units that never
-    fire (mean 0) come last and are named in ``silent``; among equal means the lower number is first.
+    ``units`` (S,): unit numbers by falling mean activation; ties: the lower number first. ``means`` (S,): the
+    means in that order. ``silent``: the units that never fire (mean 0), which come last.
     """
 
     units: NDArray[np.int64]
@@ -23,7 +23,7 @@ class ActivityRanking:
     silent: NDArray[np.int64]
 
     def most_active(self, count: int) -> NDArray[np.int64]:
-        """Numbers of the ``count`` most active units, the most active first; fewer where fewer ever fire."""
+        """Numbers of the ``count`` most active units, the most active first; fewer if fewer units fire."""
         return self.units[: len(self.units) - len(self.silent)][:count]
 
     def least_active(self, count: int) -> NDArray[np.int64]:
@@ -33,13 +33,13 @@ class ActivityRanking:
 
 @dataclass(frozen=True)
 class ActivitySpread:
-    """How much mean activations vary between the units of a net and between N nets, silent units left out.
+    """How much mean activations vary between the units of a net and between N nets, without silent units.
 
-    ``highest`` and ``lowest`` (N,): the largest and smallest mean of each net; ``decades`` (N,): log10 of
-    their ratio. ``rank_ratio`` (R,): at each rank, highest first, the largest mean over the smallest mean of
-    the nets at that rank. R is the least number of units that fire in a net; a net with more gives its R
-    evenly spaced quantiles. ``distance`` (N, N): between the nets' distributions of log10 mean, the
-    1-Wasserstein distance, in decades.
+    ``highest`` and ``lowest`` (N,): the largest and smallest mean of each net. ``decades`` (N,): log10 of
+    their ratio. ``rank_ratio`` (R,): at each rank, highest first, the largest of the nets' means divided by the
+    smallest. R is the smallest number of units that fire in a net; a net with more contributes R evenly spaced
+    quantiles. ``distance`` (N, N): the 1-Wasserstein distance between the nets' distributions of log10 mean, in
+    decades.
     """
 
     highest: NDArray[np.float64]
@@ -50,19 +50,19 @@ class ActivitySpread:
 
     @property
     def top_ratio(self) -> float:
-        """By what factor the nets' largest means differ: the paper's "49 to 120" of conv2 is about 2.5."""
+        """The factor by which the nets' largest means differ: about 2.5 for the paper's "49 to 120" of conv2."""
         return float(self.rank_ratio[0])
 
     @property
     def typical_ratio(self) -> float:
-        """The median of ``rank_ratio``: by what factor the nets differ at a middling rank."""
+        """The median of ``rank_ratio``: the factor by which the nets differ at a typical rank."""
         return float(np.median(self.rank_ratio))
 
 
 def activity_ranking(means: NDArray[np.floating]) -> ActivityRanking:
     """Order the units of one layer of one net by mean activation ``means`` (S,) over samples (and positions).
 
-    Raises ValueError unless the means are those of units after a ReLU: finite and not negative.
+    Raises ValueError unless the means are finite and not negative, as they are after a ReLU.
     """
     values = _checked(means)
     units = np.argsort(-values, kind="stable")
@@ -72,7 +72,7 @@ def activity_ranking(means: NDArray[np.floating]) -> ActivityRanking:
 def activity_spread(means: Sequence[NDArray[np.floating]]) -> ActivitySpread:
     """Spread statistics of one layer of N nets from the mean activations (S_n,) of each; widths may differ.
 
-    Raises ValueError for means that are negative or not finite, and for a net none of whose units fires.
+    Raises ValueError for means that are negative or not finite, and for a net in which no unit fires.
     """
     nets = [_checked(net) for net in means]
     logs = [np.log10(net[net > 0]) for net in nets]

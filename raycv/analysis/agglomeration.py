@@ -15,17 +15,17 @@ from raycv.analysis.arrays import Floats, Ints
 class Agglomeration:
     """The tree over n = S_b + S_a leaves: leaf i < S_b is row i of the weights, leaf S_b + j is column j.
 
-    ``merges`` (n − 1, 4) are rows as of ``scipy.cluster.hierarchy.linkage``: the numbers of the two clusters merged
-    (leaves first, then n + r for row r; the smaller first), the average weight between them in place of a distance,
-    and how many leaves the new cluster has. Averages never rise, but for rounding: ``merges[0, 2] - merges[:, 2]``
-    are distances for ``scipy.cluster.hierarchy.dendrogram``.
+    ``merges`` (n − 1, 4) has rows as in ``scipy.cluster.hierarchy.linkage``: the numbers of the two merged clusters
+    (0 to n − 1 for leaves, n + r for the cluster of row r; the smaller number first), the average weight between them
+    in place of a distance, and the number of leaves in the new cluster. The averages never rise, except by rounding,
+    so ``merges[0, 2] - merges[:, 2]`` are distances for ``scipy.cluster.hierarchy.dendrogram``.
     """
 
     merges: Floats
 
     @property
     def leaf_order(self) -> Ints:
-        """(n,): the leaves as a walk through the tree meets them, the first cluster of each merge first."""
+        """(n,): the leaves in tree order, with the first cluster of each merge first."""
         leaves = len(self.merges) + 1
         children = self.merges[:, :2].astype(np.int64)
         order, pending = [], [2 * leaves - 2]
@@ -38,9 +38,9 @@ class Agglomeration:
         return np.array(order, dtype=np.int64)
 
     def cut(self, n_clusters: int) -> Ints:
-        """(n,): the cluster of each leaf when ``n_clusters`` are left, numbered by their lowest leaves.
+        """(n,): the cluster of each leaf when ``n_clusters`` are left; clusters are numbered by their lowest leaves.
 
-        Raises ValueError for a number not from 1 to n.
+        Raises ValueError unless 1 <= n_clusters <= n.
         """
         leaves = len(self.merges) + 1
         if not 1 <= n_clusters <= leaves:
@@ -56,19 +56,20 @@ class Agglomeration:
 
 
 def agglomerate(weights: ArrayLike, reverse: ArrayLike | None = None) -> Agglomeration:
-    """Merge the two units or clusters with the largest average weight between them until one is left.
+    """Repeatedly merge the two units or clusters with the largest average weight between them until one is left.
 
-    ``weights`` W (S_b, S_a) is a mapping layer. Over all pairs of units p, q the weight is B_pq of
-    B = [I, W; Wᵀ, I]: 0 within a net, and between two clusters it is the average over all pairs of a unit of one and
-    a unit of the other. n = S_b + S_a units take n − 1 merges, the paper's 2S − 1. With ``reverse`` (S_a, S_b), the
-    mapping layer in the other direction, B = [I, W; reverse, I] (footnote 11), and a pair's weight is the average of
-    B_pq and B_qp. Apart from ties, the merges are those of ``scipy.cluster.hierarchy.linkage(c - B, "average")``.
+    ``weights`` W (S_b, S_a) is a mapping layer. The weight between units p and q is B_pq of B = [I, W; Wᵀ, I], so it
+    is 0 within a net. The weight between two clusters is the average over all pairs with a unit from each. n = S_b +
+    S_a units take n − 1 merges, the paper's 2S − 1. With ``reverse`` (S_a, S_b), the mapping layer in the other
+    direction, B = [I, W; reverse, I] (footnote 11), and a pair's weight is the average of B_pq and B_qp. Apart from
+    ties, the merges are those of ``scipy.cluster.hierarchy.linkage(c - B, "average")``.
 
-    Sparse weights tie in many zeros. Among equal averages the pair is merged of which one cluster has the lowest leaf,
-    and among those the one whose other cluster has the lowest leaf.
+    Sparse weights give many averages of 0, which tie. Ties: the pair that contains the cluster with the lowest leaf;
+    among those, the pair whose other cluster has the lowest leaf.
 
     Memory: one matrix of B's size and a few numbers per leaf. Time: O(n²) as a rule, O(n³) at worst.
-    Raises ValueError for weights that are not a matrix of finite numbers, or empty, and a ``reverse`` of another shape.
+    Raises ValueError for weights that are empty or not a matrix of finite numbers, and for a ``reverse`` of the wrong
+    shape.
     """
     corner = _matrix("weights", weights)
     if reverse is not None:
@@ -96,8 +97,8 @@ def _matrix(name: str, values: ArrayLike) -> Floats:
 def _merge_all(sums: Floats, merges: Floats) -> None:
     """Fill ``merges``; ``sums`` (n, n), the weights between leaves, is overwritten by sums between clusters.
 
-    A cluster lives in the row of its lowest leaf. Each row remembers its best partner in a later row. A merge changes
-    that of few rows; where it takes the partner itself away, the old average remains as an upper bound, and the row
+    A cluster is stored in the row of its lowest leaf. Each row keeps its best partner in a later row. A merge changes
+    the best partner of few rows. If it removes a row's partner, the old average stays as an upper bound, and the row
     is searched again only when that bound is the largest of all (Müllner, 2011, the generic algorithm).
     """
     n = len(sums)

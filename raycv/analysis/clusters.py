@@ -1,4 +1,4 @@
-"""What a partition of the units of two nets is worth (paper, S.3.5), whatever method made it."""
+"""Quality of a partition of the units of two nets (paper, S.3.5), for any clustering method."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ClusterMetrics:
     """Similarities of k clusters.
 
     ``between_net_similarity`` (k,) is the mean correlation over all pairs of a source unit and a target unit
-    of the cluster; 0 where the cluster holds units of one net only, as in the paper's figure 16.
-    ``within_net_similarity`` (k,) is (Sim_X→X + Sim_Y→Y) / 2 with Sim_X→X the mean over all ordered pairs of
-    the cluster's units in X, a unit with itself included; of a cluster in one net only, that net's mean.
+    of the cluster, or 0 if the cluster has units of one net only, as in the paper's figure 16.
+    ``within_net_similarity`` (k,) is (Sim_X→X + Sim_Y→Y) / 2, where Sim_X→X is the mean over all ordered pairs of
+    the cluster's units in X, including each unit with itself. For a cluster in one net only it is that net's mean.
     ``units_per_net`` (k, 2) counts the units in the source net and in the target net.
     """
 
@@ -41,10 +41,10 @@ class ClusterMetrics:
 def cluster_metrics(correlation: NDArray[np.floating], n_source: int, labels: NDArray[np.int64]) -> ClusterMetrics:
     """Metrics of the clusters ``labels`` (n,), 0 .. k−1 or −1 for a unit in none, in ``correlation`` (n, n).
 
-    The first ``n_source`` units are the source net's. The correlations enter as they are, negative ones and
-    those under any threshold too. In S.3.5 both sums are divided by the number of units squared; of a cluster
-    with n_X units in one net and n_Y in the other we divide by n_X·n_Y, which is the same where they are
-    equal.
+    The first ``n_source`` units are the source net's. All correlations count, including negative ones and those
+    below any threshold. In S.3.5 both sums are divided by the number of units squared. Here the between-net sum of
+    a cluster with n_X units in one net and n_Y in the other is divided by n_X·n_Y, which is the same if the numbers
+    are equal.
     """
     check_nets(len(labels), n_source)
     k = int(labels.max(initial=-1)) + 1
@@ -66,9 +66,9 @@ def _pair_sums(
     net: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """(k, 2, 2): correlations summed over the pairs of members of a cluster, by the nets of the two.
+    """(k, 2, 2): sums of correlations over the pairs of members of each cluster, by the nets of the two members.
 
-    Cluster c has the members from position ``ends[c − 1]`` up to ``ends[c]``.
+    The members of cluster c are at positions ``ends[c − 1]`` up to ``ends[c]``.
     """
     sums = np.zeros((len(ends), 2, 2))
     first = 0
@@ -83,9 +83,9 @@ def _pair_sums(
 def stability(partitions: Sequence[NDArray[np.int64]]) -> float:
     """Mean adjusted Rand index (Hubert & Arabie, 1985) over all pairs of partitions (n,) of the same units.
 
-    1 where all agree, about 0 for independent ones; 1 for a single partition. Units labelled −1 in any
-    partition are left out. Feed it one clustering's ``restart_labels``, or the ``labels`` found with several
-    seeds.
+    It is 1 if all partitions agree or there is only one, and about 0 for independent partitions. Units labelled −1
+    in any partition are left out. Use it with one clustering's ``restart_labels``, or with the ``labels`` found with
+    several seeds.
     """
     stacked = np.stack(partitions)
     labelled = stacked[:, (stacked >= 0).all(axis=0)]
@@ -94,7 +94,7 @@ def stability(partitions: Sequence[NDArray[np.int64]]) -> float:
 
 
 def check_nets(n_units: int, n_source: int) -> None:
-    """Raise ValueError unless ``n_source`` leaves at least one unit in either net."""
+    """Raise ValueError unless ``n_source`` leaves at least one unit in each net."""
     if not 0 < n_source < n_units:
         raise ValueError(
             f"n_source must be from 1 to {n_units - 1}, at least one of the {n_units} units in each net, got {n_source}"

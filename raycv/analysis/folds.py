@@ -1,4 +1,4 @@
-"""The moments of one layer kept fold by fold, so that any fold of the images can be left out."""
+"""The moments of one layer, kept fold by fold so that any fold of the images can be left out."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class LayerStatistics:
 
     @property
     def all(self) -> Moments:
-        """Over all images."""
+        """The moments over all images."""
         return reduce(merge, self.folds)
 
     def without_each(self) -> list[Moments]:
-        """Over all images but those of one fold, for each fold; empty where there is one fold only."""
+        """For each fold, the moments over the images of all other folds; empty if there is only one fold."""
         if len(self.folds) < 2:
             return []
         return [reduce(merge, [other for other in self.folds if other is not fold]) for fold in self.folds]
 
     def dead(self) -> np.ndarray:
-        """(U,) units that do not vary once some one fold is left out: a correlation would rest on that fold alone."""
+        """(U,): units that are constant once some one fold is left out; their correlations would rest on that fold."""
         parts = self.without_each() or [self.all]
         return np.asarray(np.any([part.minimum == part.maximum for part in parts], axis=0))
 

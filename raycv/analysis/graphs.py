@@ -25,9 +25,9 @@ def combined_correlation(source: Floats, cross: Floats, target: Floats) -> Float
 def similarity_graph(correlation: NDArray[np.floating], threshold: float = 0.0) -> Floats:
     """Edge weights (n, n) of the graph of a correlation matrix (n, n): symmetric, with zero diagonal.
 
-    Two different units are joined by an edge of weight c_pq where c_pq > ``threshold``. Of a net's own matrix
-    this is the paper's single-net graph G_X, of ``combined_correlation`` the combined graph G_X + G_Y + G_XY.
-    A dead unit, whose row and column are NaN, has no edge.
+    Two different units are joined by an edge of weight c_pq if c_pq > ``threshold``. A net's own matrix gives the
+    paper's single-net graph G_X; ``combined_correlation`` gives the combined graph G_X + G_Y + G_XY. A dead unit,
+    whose row and column are NaN, has no edge.
 
     Raises ValueError for a matrix that is not square and symmetric (to 1e-6), has infinite entries or NaN
     outside the rows and columns of dead units, and for a negative threshold (the Laplacian needs weights of
@@ -40,13 +40,13 @@ def similarity_graph(correlation: NDArray[np.floating], threshold: float = 0.0) 
     dead = np.all(missing, axis=1)
     np.fill_diagonal(missing, False)
     _check_missing(missing, dead)
-    for first in range(0, len(correlation), 1024):  # in strips, for the sake of memory
+    for first in range(0, len(correlation), 1024):  # in strips, to save memory
         strip = slice(first, first + 1024)
         if not np.allclose(correlation[strip], correlation[:, strip].T, rtol=0, atol=1e-6, equal_nan=True):
             raise ValueError("the correlation matrix is not symmetric: give corr(p, q) = corr(q, p)")
     weights = _above(correlation, threshold)
     np.fill_diagonal(weights, 0.0)
-    return np.maximum(weights, weights.T)  # exactly symmetric, where rounding left the matrix nearly so
+    return np.maximum(weights, weights.T)  # exactly symmetric, even if rounding made the matrix only nearly so
 
 
 def _check_missing(missing: NDArray[np.bool_], dead: NDArray[np.bool_]) -> None:

@@ -1,7 +1,7 @@
 """Mapping layers fitted on some images and scored on others, from moments alone.
 
-The squared error of a mapping layer on any images is a quadratic form in their means and covariances. With the
-moments kept fold by fold, a layer is fitted without a fold and scored on it, and the images are not read again.
+The squared error of a mapping layer on any images follows from their means and covariances. Because the moments are
+kept fold by fold, a layer can be fitted without a fold and scored on it, and the images are not read again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from raycv.analysis.similarity import Interval
 
 @dataclass(frozen=True)
 class PairMoments:
-    """Means and covariances, over some images, of the activations of a source and a target net.
+    """Means and covariances of the activations of a source and a target net over some images.
 
-    ``source_mean`` (S_a,), ``target_mean`` (S_b,), ``source`` (S_a, S_a) and ``cross`` (S_a, S_b) covariances, and
-    ``target_variance`` (S_b,); all divided by the number of samples.
+    Means: ``source_mean`` (S_a,) and ``target_mean`` (S_b,). Covariances: ``source`` (S_a, S_a) and ``cross``
+    (S_a, S_b). Variances: ``target_variance`` (S_b,). All are divided by the number of samples.
     """
 
     source_mean: Floats
@@ -39,11 +39,11 @@ class PairMoments:
         return self.source / np.outer(source_std, source_std), self.cross / np.outer(source_std, target_std)
 
     def errors(self, weights: Floats, scored: PairMoments) -> Floats:
-        """(S_b,): mean squared errors on the images of ``scored`` of ``weights`` (S_b, S_a) fitted on these.
+        """(S_b,): mean squared errors of ``weights`` (S_b, S_a), fitted on these images, on the images of ``scored``.
 
-        Both sides are standardised with the means and deviations of these images: with x the source z-scores and y
-        those of target c, it is E[(y − w_c·x)²] = E[y²] − 2 w_c·E[x y] + w_cᵀ E[x xᵀ] w_c over the images scored,
-        times the variance of c here. NaN for target units that do not vary here.
+        Both sides are standardised with the means and standard deviations of these images. With x the source z-scores
+        and y those of target c, the error is E[(y − w_c·x)²] = E[y²] − 2 w_c·E[x y] + w_cᵀ E[x xᵀ] w_c over the
+        scored images, times the variance of c in these images. NaN for target units that do not vary in these images.
         """
         source_std, target_std = self.deviations()
         used = ~np.isnan(source_std)
@@ -67,10 +67,10 @@ class PairMoments:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Mapping layers of one decay, each fitted without a fold of the images and scored on that fold.
+    """Mapping layers of one decay, each fitted without one fold of the images and scored on that fold.
 
     ``fold_error`` and ``fold_variance`` (F, S_b): the mean squared error and the variance of each target unit in each
-    fold, in squared units of the activation; errors are NaN where the unit does not vary in the images of the fit.
+    fold, in squared units of the activation. An error is NaN if the unit does not vary in the images of the fit.
     """
 
     decay: float
@@ -81,7 +81,7 @@ class HeldOut:
     def fold_loss(self) -> Floats:
         """(F, S_b): half the squared errors, in units of the target's mean variance in the folds; NaN if that is 0.
 
-        Not of its variance in the images of the fit: in those a unit that seldom fires may hardly vary at all.
+        The variance in the images of the fit is not used: a unit that seldom fires may hardly vary there.
         """
         variance = self.fold_variance.mean(0)
         loss: Floats = self.fold_error / np.where(variance > 0, variance, np.nan) / 2
@@ -105,7 +105,7 @@ class HeldOut:
 
     @property
     def loss_interval(self) -> Interval:
-        """95% around ``loss`` from the spread of the folds' losses, Student's t; NaN for fewer than two folds."""
+        """The 95% interval (Student's t) of ``loss`` from the spread of the folds' losses; NaN below two folds."""
         losses = np.array([mean(fold) for fold in self.fold_loss])
         if len(losses) < 2:
             return Interval(math.nan, math.nan)
@@ -113,7 +113,7 @@ class HeldOut:
         return Interval(self.loss - half, self.loss + half)
 
     def unpredicted(self, r2: float = 0.1) -> NDArray[np.bool_]:
-        """(S_b,): the live target units of which less than ``r2`` of the held-out variance is predicted."""
+        """(S_b,): true for live target units with less than ``r2`` of their held-out variance predicted."""
         return self.target_r2 < r2
 
 
@@ -123,9 +123,10 @@ def cross_validate(
     decays: ArrayLike,
     solver: Callable[[Floats, Floats, ArrayLike], list[MappingLayer]] = lasso_path,
 ) -> list[HeldOut]:
-    """Fit on each of ``fits``, the moments of all images but a fold, and score on that fold: one result per decay.
+    """Fit on each of ``fits``, the moments of all images except one fold, and score on that fold.
 
-    No activations are needed again. Raises ValueError where there are not as many fits as folds, and as ``solver``.
+    Returns one result per decay. The activations are not needed. Raises ValueError if there are not as many fits as
+    folds, and as ``solver`` does.
     """
     if len(fits) != len(folds) or not fits:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Hierarchical spectral clustering (paper, S.3.4): too large clusters are split again, into a tree."""
+"""Hierarchical spectral clustering (paper, S.3.4): clusters that are too large are split again, which makes a tree."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from raycv.analysis.spectral import SpectralClusters, number_by_size
 
 @dataclass(frozen=True)
 class ClusterTree:
-    """Nodes 0 .. k−1 are the clusters that were split, under their old numbers; children have larger numbers.
+    """A tree whose nodes 0 .. k−1 are the original clusters, with their numbers; children have larger numbers.
 
-    ``parent`` (nodes,) is −1 for the first k nodes; ``leaf`` (units,) is the node without children that holds
-    the unit, −1 for an isolated one.
+    ``parent`` (nodes,) is −1 for the first k nodes. ``leaf`` (units,) is the node without children that contains
+    the unit, −1 for isolated units.
     """
 
     parent: NDArray[np.int64]
@@ -35,7 +35,7 @@ class ClusterTree:
 
     def members(self, node: int) -> NDArray[np.int64]:
         """Numbers of the units below ``node``."""
-        below = np.zeros(len(self.parent) + 1, dtype=bool)  # one more, so that −1 stands for "nowhere"
+        below = np.zeros(len(self.parent) + 1, dtype=bool)  # one more entry, so that index −1 means "no node"
         below[node] = True
         for child in range(node + 1, len(self.parent)):
             below[child] = below[self.parent[child]]
@@ -45,13 +45,14 @@ class ClusterTree:
 def split_clusters(
     clusters: SpectralClusters, *, alpha: float = 0.025, seed: int = 0, restarts: int = 10
 ) -> ClusterTree:
-    """Split every cluster of more than 2·alpha·S = alpha·(S_a + S_b) units, the limit, and its parts again.
+    """Split every cluster larger than the limit, 2·alpha·S = alpha·(S_a + S_b) units, and split its parts likewise.
 
-    k-means runs on the cluster's rows of the embedding that made the clusters (k eigenvectors). The paper
-    does not say into how many parts: here ⌈size / limit⌉, as few as could do. No leaf exceeds the limit but one whose
-    rows are all the same, which cannot be split: a whole connected piece, where k is the number of pieces.
+    k-means runs on the cluster's rows of the embedding that made the clusters (k eigenvectors). The paper does not
+    give the number of parts; here it is ⌈size / limit⌉, the fewest that can meet the limit. A leaf exceeds the limit
+    only if all its rows are the same, so that it cannot be split. This is a whole connected piece, when k is the
+    number of pieces.
 
-    Raises ValueError where the limit is below one unit.
+    Raises ValueError if the limit is below one unit.
     """
     limit = alpha * len(clusters.labels)
     if not limit >= 1:
@@ -78,5 +79,5 @@ def split_clusters(
 
 
 def _same(rows: NDArray[np.float64]) -> bool:
-    """Whether all rows are equal but for rounding; k-means would make parts of the rounding errors."""
+    """Whether all rows are equal up to rounding; k-means would split such rows by their rounding errors."""
     return bool(np.ptp(rows, axis=0).max() <= 1e-9 * np.abs(rows).max())

@@ -1,10 +1,9 @@
-"""Joint histograms of coded samples: how often two units showed each pair of codes, as exact integers.
+"""Joint histograms of coded samples: how often two units have each pair of codes, as exact integers.
 
-On a CPU a histogram is counted, sample by sample. Consecutive samples go to four tables in turn, because
-adding twice to one counter in a row waits for the first sum to be stored; four tables of 21 x 21 counters
-stay in the first-level cache. Where a unit's samples are mostly in the special bin, only its other samples
-are counted, and the special row follows from the partner's marginal counts. On another device a histogram is
-a matrix product of one-hot codes.
+A CPU counts sample by sample. Consecutive samples go to four tables in turn: adding twice in a row to the same
+counter would have to wait until the first sum is stored. Four tables of 21 x 21 counters fit the first-level
+cache. If most samples of a unit are in the special bin, only its other samples are counted, and the special row
+follows from the partner's marginal counts. On another device a histogram is a matrix product of one-hot codes.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ Codes = np.ndarray | Tensor  # (S, samples) uint8, one row per unit
 
 MAX_BINS = 256  # codes are bytes, and cell numbers below 256² fit 16 bits
 CELLS_AT_ONCE = 2048
-# Counts up to 2,048 are exact in float16 whatever the accumulator of the product, so 2,048 samples are one
-# product.
+# Counts up to 2,048 are exact in float16 with any accumulator, so one product takes up to 2,048 samples.
 SAMPLES_PER_PRODUCT = 2048
 
 
@@ -27,13 +25,13 @@ def joint_histograms(codes_a: Codes, codes_b: Codes, bins: int) -> np.ndarray:
     """Joint counts (S_a, S_b, bins, bins) int32 of every unit of ``codes_a`` with every unit of ``codes_b``.
 
     codes_a (S_a, samples) and codes_b (S_b, samples) are uint8 below ``bins``; entry [i, j, x, y] is the
-    number of samples with code x in unit i of a and y in unit j of b, equal to
+    number of samples with code x in unit i of a and code y in unit j of b, equal to
     ``numpy.histogram2d(codes_a[i], codes_b[j], bins=[range(bins + 1)] * 2)``. Counts of disjoint sets of
-    samples, such as shards, add up to the counts of all of them, in any order.
+    samples, such as shards, can be added in any order to give the counts of all samples.
 
-    numpy codes are counted on the calling thread with the interpreter's lock released; torch codes on their
-    device. Memory is 4·S_a·S_b·bins² bytes: `raycv.analysis.information.pairwise_information` never holds
-    more than tiles. Raises ValueError for codes of another shape, type or range.
+    numpy codes are counted on the calling thread, which releases the interpreter lock; torch codes on their
+    device. Memory is 4·S_a·S_b·bins² bytes; `raycv.analysis.information.pairwise_information` needs less, because
+    it holds only tiles. Raises ValueError for codes of another shape, type or range.
     """
     _check(codes_a, codes_b, bins)
     if isinstance(codes_a, Tensor) and isinstance(codes_b, Tensor):
@@ -66,7 +64,7 @@ def _check(codes_a: Codes, codes_b: Codes, bins: int) -> None:
 
 
 def _product_histograms(codes_a: Tensor, codes_b: Tensor, bins: int) -> Tensor:
-    """The same counts (S_a, S_b, bins, bins), on the tensors' device, by products of one-hot codes."""
+    """The counts (S_a, S_b, bins, bins) as products of one-hot codes, on the tensors' device."""
     counts = torch.zeros(len(codes_a) * bins, len(codes_b) * bins, dtype=torch.int32, device=codes_a.device)
     for start in range(0, codes_a.shape[1], SAMPLES_PER_PRODUCT):
         part = slice(start, start + SAMPLES_PER_PRODUCT)
@@ -75,7 +73,7 @@ def _product_histograms(codes_a: Tensor, codes_b: Tensor, bins: int) -> Tensor:
 
 
 def _one_hot(codes: Tensor, bins: int) -> Tensor:
-    """(S·bins, samples) float16: 1 where a unit's sample has the row's code."""
+    """(S·bins, samples) float16 from codes (S, samples): 1 where the sample has the code of the row."""
     each = torch.arange(bins, dtype=torch.uint8, device=codes.device)
     return (codes[:, None, :] == each[:, None]).half().view(-1, codes.shape[1])
 
@@ -84,7 +82,7 @@ def _one_hot(codes: Tensor, bins: int) -> Tensor:
 def _count_dense(
     codes_a: np.ndarray, of_a: np.ndarray, codes_b: np.ndarray, of_b: np.ndarray, counts: np.ndarray
 ) -> None:
-    """Fill counts (S_a, S_b, bins, bins) of the pairs whose units are both mostly outside the special bin.
+    """Fill counts (S_a, S_b, bins, bins) for the pairs whose units are both mostly outside the special bin.
 
     of_a, of_b (S, bins) are the counts of each unit's codes.
     """
@@ -114,21 +112,21 @@ def _count_sparse(
     counts: np.ndarray,
     ties: bool,
 ) -> None:
-    """Fill counts (S_a, S_b, bins, bins) of the pairs where a's unit is mostly in the special bin.
+    """Fill counts (S_a, S_b, bins, bins) for the pairs where a's unit is mostly in the special bin.
 
-    Pairs where b's unit is still less active are left out, and those of equally active units unless ``ties``.
+    Skips pairs where b's unit is even less active, and pairs of equally active units unless ``ties``.
     """
     samples, bins = codes_a.shape[1], counts.shape[2]
     tables = np.empty((4, bins * bins), np.int32)
     offsets, places = np.empty(samples // 2 + 1, np.uint16), np.empty(samples // 2 + 1, np.uint32)
     for i in range(len(codes_a)):
         idle = of_a[i, 0]
-        # Looking up the partner's code costs about as much as counting: it pays where half need not be
-        # counted.
+        # Looking up the partner's code costs about as much as counting, so it pays only if half the samples or
+        # more need not be counted.
         if 2 * idle <= samples:
             continue
         found = 0
-        for k in range(samples):  # without a branch, which would often be mispredicted
+        for k in range(samples):  # no branch: it would often be mispredicted
             places[found] = k
             offsets[found] = codes_a[i, k] * bins
             found += codes_a[i, k] != 0
@@ -145,7 +143,7 @@ def _count_sparse(
 
 @njit(cache=True, nogil=True)
 def _add_tables(tables: np.ndarray, joint: np.ndarray) -> None:
-    """Fill joint with the sum of the four tables, its rows one after the other."""
+    """Fill joint, row by row, with the sum of the four tables."""
     for x in range(joint.shape[0]):
         for y in range(joint.shape[1]):
             cell = x * joint.shape[1] + y
@@ -168,9 +166,9 @@ def _marginals(codes: np.ndarray, bins: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _add_all(offsets: np.ndarray, codes: np.ndarray, cells: np.ndarray, tables: np.ndarray) -> None:
-    """Count every sample: cell = row offset of one unit + code of the other."""
+    """Count every sample in the cell given by the row offset of one unit plus the code of the other."""
     first, second, third, fourth = tables[0], tables[1], tables[2], tables[3]
-    # Cell numbers are added with vector instructions and read back four at a time, as one 64-bit word.
+    # Vector instructions compute the cell numbers; they are read back four at a time, as one 64-bit word.
     words = cells.view(np.uint64)
     low = np.uint64(0xFFFF)
     for start in range(0, len(codes), CELLS_AT_ONCE):
@@ -190,7 +188,7 @@ def _add_all(offsets: np.ndarray, codes: np.ndarray, cells: np.ndarray, tables: 
 
 @njit(cache=True, nogil=True)
 def _add_listed(offsets: np.ndarray, places: np.ndarray, codes: np.ndarray, tables: np.ndarray) -> None:
-    """Count only the samples at ``places``, whose row offsets are given."""
+    """Count only the samples at ``places``, with the given row offsets."""
     first, second, third, fourth = tables[0], tables[1], tables[2], tables[3]
     fours = len(places) // 4
     offset, place = offsets[: 4 * fours].reshape(fours, 4), places[: 4 * fours].reshape(fours, 4)

@@ -1,9 +1,8 @@
-"""The one exception that says: the data allow no answer to this question."""
+"""The exception for questions that the data cannot answer."""
 
 
 class Infeasible(ValueError):
-    """What was asked does not exist for these data, such as clusters of a graph without edges.
+    """The requested result does not exist for these data, such as clusters of a graph without edges.
 
-    Not for malformed arguments, which are a plain ValueError: a sweep leaves out what is infeasible and fails of
-    everything else.
+    Malformed arguments raise a plain ValueError instead: a sweep skips infeasible trials and fails on other errors.
     """

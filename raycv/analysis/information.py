@@ -1,16 +1,16 @@
 """Mutual information between units, estimated from joint histograms of activations (paper, section 3.2).
 
-Samples are cut into bins per unit, as in the paper's footnote 8: one special bin (-inf, zero] for the mass
-around 0, and percentile bins each holding ``bin_mass`` of the unit's samples; percentile edges not above
-``zero`` merge with the special bin. A sample becomes the number of its bin, one byte, and everything after
-that is exact counting.
+Each unit has its own bins, as in the paper's footnote 8: one special bin (-inf, zero] for the samples near 0,
+and percentile bins that each hold ``bin_mass`` of the unit's samples. Percentile edges not above ``zero``
+merge with the special bin. Each sample is replaced by the number of its bin, one byte. After that, all work is
+exact counting.
 
     edges = bin_edges(samples)                     once, from all samples of a layer
     codes = encode(samples, edges)                 shard by shard, or all at once
-    counts = joint_histograms(codes, codes, bins)  integers, which add up over shards
+    counts = joint_histograms(codes, codes, bins)  integers, which can be added over shards
     information(counts)
 
-or, of all samples and without ever holding all counts, ``pairwise_information(codes, codes, bins)``.
+``pairwise_information(codes, codes, bins)`` does the last two steps for all samples without holding all counts.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from raycv.analysis.histograms import MAX_BINS, Codes, joint_histograms
 BIN_MASS = 0.05  # of the marginal, in each percentile bin (paper, footnote 8)
 BINS = round(1 / BIN_MASS) + 1  # the percentile bins and the special one
 UNITS_AT_ONCE = 64  # units sorted or coded together
-# Units on a side of a tile of pairs. A CPU tile's codes and counts (7 MB of 21 bins) stay in cache; a GPU
-# wants large products (115 MB of counts).
+# Units on each side of a tile of pairs. A CPU tile's codes and counts (7 MB for 21 bins) stay in cache. A GPU
+# needs large products (115 MB of counts).
 CPU_TILE, GPU_TILE = 64, 256
 ENCODED_AT_ONCE = 4096
 
@@ -37,12 +37,13 @@ ENCODED_AT_ONCE = 4096
 class MutualInformation(NamedTuple):
     """Estimates for every pair of units, in nats: value and corrected, both (S_a, S_b) float64.
 
-    value = Σ p(x, y) log(p(x, y) / (p(x) p(y))) with p the fractions counted, never negative and exactly 0
-    where either unit keeps to one bin. It is too large by about (bins - 1)² / 2n for independent units.
+    value = Σ p(x, y) log(p(x, y) / (p(x) p(y))), where p are the counted fractions. It is never negative, and
+    exactly 0 if all samples of a unit are in one bin. For independent units it is too large by about
+    (bins - 1)² / 2n.
 
-    corrected = value + (m_a + m_b - m_ab - 1) / 2n with m the number of bins, or of cells, that hold a
-    sample: the three entropies corrected as in Miller (1955), "Note on the bias of information estimates".
-    May be negative.
+    corrected = value + (m_a + m_b - m_ab - 1) / 2n, where m_a and m_b are the numbers of bins, and m_ab the
+    number of cells, that hold a sample. This corrects the three entropies as in Miller (1955), "Note on the bias
+    of information estimates". It may be negative.
     """
 
     value: np.ndarray
@@ -55,8 +56,8 @@ def mutual_information(
     """Mutual information (S_a, S_b) in nats of every unit of a with every unit of b (paper, section 3.2).
 
     samples_a (samples, S_a) and samples_b (samples, S_b) are paired: row r of both is the same image and
-    position. Equal to ``sklearn.metrics.mutual_info_score`` of the units' bins. For the corrected value as
-    well, see `estimate_information`, which also says what is refused.
+    position. Equal to ``sklearn.metrics.mutual_info_score`` of the units' bins. `estimate_information` also
+    gives the corrected value. Raises ValueError as `estimate_information` does.
     """
     return estimate_information(samples_a, samples_b, bin_mass=bin_mass, zero=zero).value
 
@@ -64,7 +65,7 @@ def mutual_information(
 def estimate_information(
     samples_a: np.ndarray, samples_b: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 1e-6
 ) -> MutualInformation:
-    """As `mutual_information`, with the Miller–Madow corrected value beside the plain one.
+    """The same as `mutual_information`, with both the plain and the Miller–Madow corrected value.
 
     Raises ValueError for samples that are not a table of finite numbers, for tables of different length, and
     for a ``bin_mass`` that is not 1 / n for a whole number n from 1 to 255.
@@ -79,22 +80,22 @@ def estimate_information(
 
 
 def bin_edges(samples: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 1e-6) -> np.ndarray:
-    """Upper edges (S, 1/bin_mass) float64 of all bins but the last, ascending, for samples (samples, S).
+    """The ascending upper edges (S, 1/bin_mass) float64 of all bins except the last, for samples (samples, S).
 
-    Bins are open below and closed above. The first is the special bin (-inf, zero]. Percentile edge m is the
-    smallest sample with at least m·bin_mass of the samples at or below it (``numpy.quantile``, method
-    "inverted_cdf"), raised to ``zero`` where it is lower; equal edges enclose an empty bin. Raises ValueError
-    as `estimate_information` does.
+    A bin excludes its lower edge and includes its upper edge. The first is the special bin (-inf, zero].
+    Percentile edge m is the smallest sample with at least m·bin_mass of the samples at or below it
+    (``numpy.quantile``, method "inverted_cdf"), or ``zero`` if that is larger. A bin between equal edges is
+    empty. Raises ValueError as `estimate_information` does.
     """
     bins = _percentile_bins(bin_mass)
     if np.isnan(zero):
-        raise ValueError("zero is NaN; it must be the largest activation that counts as none, such as 1e-6")
+        raise ValueError("zero is NaN; it must be the largest activation that counts as zero, such as 1e-6")
     samples = _table(samples)
     count = len(samples)
     if count == 0:
         raise ValueError("there are no samples to take percentiles of")
     edges = np.full((samples.shape[1], bins), zero, np.float64)
-    # In whole numbers: 60,000 samples x 3 x 0.05 is a little above 9,000 in floating point.
+    # Whole numbers, because 60,000 samples x 3 x 0.05 is slightly above 9,000 in floating point.
     ranks = -(-count * np.arange(1, bins) // bins) - 1
     for units, values in _unit_major(samples):
         values.sort(axis=1)
@@ -103,11 +104,11 @@ def bin_edges(samples: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 
 
 
 def encode(samples: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The bin numbers (S, samples) uint8 of samples (samples, S): how many of a unit's edges are below.
+    """The bin numbers (S, samples) uint8 of samples (samples, S).
 
-    edges (S, bins - 1) come from `bin_edges`, of these samples or of a larger set that holds them. Code 0 is
-    the special bin. Raises ValueError for samples that are not a table of finite numbers or not of as many
-    units.
+    A bin number is the number of the unit's edges below the sample; 0 is the special bin. edges (S, bins - 1)
+    come from `bin_edges` for these samples or for a larger set that contains them. Raises ValueError for samples
+    that are not a table of finite numbers, or that do not have the same units as the edges.
     """
     samples = _table(samples)
     if edges.ndim != 2 or len(edges) != samples.shape[1] or edges.shape[1] >= MAX_BINS:
@@ -122,20 +123,20 @@ def encode(samples: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def shifted(codes: np.ndarray) -> np.ndarray:
-    """Codes (S, samples) moved on by half the samples, and so paired with unrelated ones.
+    """Codes (S, samples) rotated by half the samples, so that each is paired with an unrelated sample.
 
-    The information between one network's codes and another's shifted ones is what chance gives. Samples must
-    stand in an order that means nothing, as the ranks of `raycv.data.sampling.choose` do: in an order by
-    image, classes that recur half-way would be paired again.
+    The information between one network's codes and another's shifted codes is what chance gives. The samples must
+    be in random order, such as the ranks of `raycv.data.sampling.choose`. In image order, a class that recurs
+    halfway through would be paired with itself again.
     """
     return np.roll(codes, codes.shape[1] // 2, axis=1)
 
 
 def information(counts: np.ndarray) -> MutualInformation:
-    """Mutual information of every pair from its joint counts (S_a, S_b, bins_a, bins_b), whole numbers.
+    """Mutual information of every pair from its joint counts (S_a, S_b, bins_a, bins_b), which are whole numbers.
 
-    Raises ValueError where counts are not whole numbers, are negative, or do not add up to the same number of
-    samples, at least one, for every pair.
+    Raises ValueError if counts are not whole numbers, if one is negative, or if they do not add up to the same
+    number of samples, at least one, for every pair.
     """
     if counts.ndim != 4 or not np.issubdtype(counts.dtype, np.integer):
         raise ValueError(
@@ -154,7 +155,7 @@ def information(counts: np.ndarray) -> MutualInformation:
     if not _information(counts, terms, *result):
         raise ValueError(
             f"counts are negative or do not add up to {samples} samples for every pair; "
-            "merge those of the same shards for all pairs"
+            "merge the counts of the same shards for all pairs"
         )
     return result
 
@@ -162,12 +163,12 @@ def information(counts: np.ndarray) -> MutualInformation:
 def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInformation:
     """`information` of the joint counts of codes_a (S_a, samples) and codes_b (S_b, samples), tile by tile.
 
-    Codes are uint8 below ``bins``. Counts are held for one tile of pairs per thread, at most 4·64²·bins²
-    bytes (7 MB of 21 bins), or 4·256²·bins² for torch codes, so two layers of 4,096 units need little more
-    than their codes (2 x 246 MB of 60,000 samples) and the result (268 MB). With ``codes_b is codes_a``,
-    units within one network, each pair is counted once and the result is symmetric to the bit. As many
-    threads as torch has (``torch.set_num_threads``) work on tiles, and do not change the result. Raises
-    ValueError as `raycv.analysis.histograms.joint_histograms` does, or where there are no samples.
+    Codes are uint8 below ``bins``. Each thread holds the counts of one tile of pairs: at most 4·64²·bins² bytes
+    (7 MB for 21 bins), or 4·256²·bins² for torch codes. So two layers of 4,096 units need little more memory than
+    their codes (2 x 246 MB for 60,000 samples) and the result (268 MB). With ``codes_b is codes_a`` (units within
+    one network) each pair is counted once, and the result is exactly symmetric. Tiles are shared among torch's
+    threads (``torch.set_num_threads``), whose number does not change the result. Raises ValueError as
+    `raycv.analysis.histograms.joint_histograms` does, and if there are no samples.
     """
     within = codes_b is codes_a
     size = CPU_TILE if isinstance(codes_a, np.ndarray) else GPU_TILE
@@ -180,7 +181,7 @@ def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInf
         for whole, part in zip(result, found, strict=True):
             whole[tile] = part
             if within:
-                # On the diagonal the two orders of a pair differ in the last bit: keep the upper triangle.
+                # In a diagonal tile the two orders of a pair differ in the last bit, so keep the upper triangle.
                 whole[columns, rows] = part.T if rows != columns else np.triu(part) + np.triu(part, 1).T
 
     tiles = [
@@ -202,7 +203,7 @@ def _percentile_bins(bin_mass: float) -> int:
 
 
 def _table(samples: np.ndarray) -> np.ndarray:
-    """Samples as float32 or float64 (samples, S)."""
+    """The samples (samples, S) as float32 or float64."""
     samples = np.asarray(samples)
     if samples.ndim != 2 or samples.dtype.kind not in "biuf":
         raise ValueError(f"samples are {samples.dtype} of shape {samples.shape}; they must be numbers (samples, units)")
@@ -212,7 +213,7 @@ def _table(samples: np.ndarray) -> np.ndarray:
 
 
 def _unit_major(samples: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some units at a time, (units, samples) in a copy of their own."""
+    """Yield a few units at a time, as a copy (units, samples)."""
     for start in range(0, samples.shape[1], UNITS_AT_ONCE):
         units = slice(start, start + UNITS_AT_ONCE)
         yield units, samples[:, units].T.copy()
@@ -232,7 +233,7 @@ def _encode(values: np.ndarray, edges: np.ndarray, codes: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def _information(counts: np.ndarray, terms: np.ndarray, value: np.ndarray, corrected: np.ndarray) -> bool:
-    """Fill value and corrected (S_a, S_b); False for bad counts. terms[n] = n log n, n to all samples.
+    """Fill value and corrected (S_a, S_b); return False for bad counts. terms[n] = n log n, up to all samples.
 
     With N samples, I = log N + (Σ n_xy log n_xy - Σ n_x log n_x - Σ n_y log n_y) / N.
     """

@@ -1,8 +1,8 @@
-"""k-means on few points in many dimensions, by way of their scalar products.
+"""k-means on few points in many dimensions, using only their scalar products.
 
-The rows of a spectral embedding are points in as many dimensions as there are clusters, so the n·k·d
-arithmetic of Lloyd's distances is almost cubic. All that k-means asks of the points are scalar products: with
-the Gram matrix at hand a seeding step reads one row of it, and an iteration costs n·k plus n per point that
+The rows of a spectral embedding have as many dimensions as there are clusters, so the n·k·d operations of
+Lloyd's distances are almost cubic. But k-means needs only the scalar products of the points. Once the Gram
+matrix is known, a seeding step reads one row of it, and an iteration costs n·k operations plus n per point that
 moves.
 """
 
@@ -18,24 +18,24 @@ MAX_ITERATIONS = 300
 
 
 class KMeans(NamedTuple):
-    """Every restart of a k-means: restart ``best`` has the least inertia."""
+    """The result of every restart of k-means; restart ``best`` has the least inertia."""
 
     labels: NDArray[np.int64]  # (restarts, points), each row using every label in 0 .. k−1
     inertia: NDArray[np.float64]  # (restarts,)
 
     @property
     def best(self) -> int:
-        """The restart of least inertia; the first of equals."""
+        """The restart with the least inertia; ties: the first."""
         return int(np.argmin(self.inertia))
 
 
 def kmeans(points: NDArray[np.float64], k: int, *, restarts: int, rng: np.random.Generator) -> KMeans:
-    """Minimise Σ_i ‖x_i − μ(label_i)‖² over labels in 0 .. k−1, μ(c) being the mean of the points labelled c.
+    """Minimise Σ_i ‖x_i − μ(label_i)‖² over labels in 0 .. k−1, where μ(c) is the mean of the points labelled c.
 
     ``points`` is (n, d), 1 <= k <= n. Each restart is greedy k-means++ seeding (Arthur & Vassilvitskii, 2007,
-    with 2 + ⌊ln k⌋ candidates a step, as in ``sklearn.cluster.KMeans``) and Lloyd's iterations until no point
-    moves. A cluster's last point never leaves it, so all k clusters have members even where points coincide.
-    Raises ValueError for other k, and for no restart.
+    with 2 + ⌊ln k⌋ candidates per step, as in ``sklearn.cluster.KMeans``), then Lloyd's iterations until no point
+    moves. A cluster's last point never leaves it, so all k clusters have members even if points coincide.
+    Raises ValueError for other k, and if ``restarts`` is below 1.
     Time O(restarts · n · (n + k · iterations)) after one product O(n² d); memory O(n²).
     """
     if not 1 <= k <= len(points) or restarts < 1:
@@ -63,7 +63,7 @@ def _lloyd(gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArra
         norm += gram[i, i]
         sizes[labels[i]] += 1
         sums[labels[i]] += gram[i]
-    # Moves that gain less than rounding would let equally distant points wander for ever.
+    # If moves that gain less than rounding were allowed, equally distant points could move forever.
     tolerance = 1e-12 * norm / n
 
     nearest = np.empty(n)
@@ -102,7 +102,7 @@ def _lloyd(gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArra
 
 @njit(cache=True, nogil=True)
 def _seed(gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Greedy k-means++: each point's nearest centre goes to ``labels``, its squared distance is returned."""
+    """Greedy k-means++: writes each point's nearest centre to ``labels`` and returns its squared distance."""
     n, k = gram.shape[0], draws.shape[0]
     squares = np.diag(gram).copy()
     labels[:] = 0
@@ -114,13 +114,13 @@ def _seed(gram: NDArray[np.float64], draws: NDArray[np.float64], labels: NDArray
     for c in range(1, k):
         cumulative = np.cumsum(nearest)
         centre = -1
-        if cumulative[-1] == 0.0:  # every point lies on a centre: any point that is not one itself will do
+        if cumulative[-1] == 0.0:  # every point is on a centre: take any point that is not a centre itself
             centre = int(np.argmin(is_centre))
         else:
             least = np.inf
             for draw in draws[c]:
                 candidate = min(np.searchsorted(cumulative, draw * cumulative[-1], side="right"), n - 1)
-                while nearest[candidate] == 0.0:  # only where rounding carried the draw to the very end
+                while nearest[candidate] == 0.0:  # only if rounding moved the draw to the very end
                     candidate -= 1
                 potential = 0.0
                 for i in range(n):

@@ -4,17 +4,17 @@ For each target c the problem is to minimise over w, one weight for each of S_a 
 
     ½ wᵀ G w − w·b_c + α ‖w‖₁,        G = E[z zᵀ] (S_a, S_a),  b_c = E[z z_c] (S_a,),
 
-which is ½ E[(z_c − w·z)²] + α ‖w‖₁ less a constant. With the gradient g = b_c − G w, w is optimal where
+which is ½ E[(z_c − w·z)²] + α ‖w‖₁ minus a constant. With the gradient g = b_c − G w, w is optimal where
 g_j = α sign(w_j) for the weights that are not zero and |g_j| <= α for the others (KKT conditions).
 
-A target is solved for falling α, each solution being the start of the next. A *round* finds roughly which
-weights are not zero by a few sweeps of coordinate descent (Friedman et al., 2010), and then solves for
-those, exactly: on the active set A with signs s the optimum is G_AA⁻¹ (b_A − α s). It is approached in a
-straight line; a weight that reaches zero on the way leaves A. The objective falls in every round and there
-are finitely many active sets, so the rounds end. The Cholesky factor of G_AA is carried along the path while
-units join and leave it, which is what makes small α cheap: coordinate descent alone crawls there.
+A target is solved for falling α; each solution is the starting point of the next. A *round* first makes a few
+sweeps of coordinate descent (Friedman et al., 2010) to find roughly which weights are not zero. It then solves
+for those weights exactly: on the active set A with signs s the optimum is G_AA⁻¹ (b_A − α s). The weights move
+there in a straight line; a weight that reaches zero on the way leaves A. The objective falls in every round and
+there are finitely many active sets, so the rounds end. The Cholesky factor of G_AA is kept along the path and
+updated as units join and leave. This makes small α cheap, where coordinate descent alone is very slow.
 
-Targets share nothing but G, so threads take blocks of them.
+Targets share only G, so each thread solves blocks of targets.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from scipy.linalg import eigh, lapack
 
 from raycv.analysis.arrays import Floats, Ints
 
-Progress = Callable[[int, int], None]  # called with the targets done and all targets
+Progress = Callable[[int, int], None]  # called with the numbers of targets done and in all
 
 TARGETS_AT_ONCE = 16
-SWEEPS = 3  # of coordinate descent over the active set in a round, at most
-ROUNDS = 1000  # for one α, at most; one or two are usual
+SWEEPS = 3  # at most, of coordinate descent over the active set in a round
+ROUNDS = 1000  # at most, for one α; one or two are usual
 PANEL = 8  # units that join the factor together
-# Part of a unit's variance that the active units must leave unexplained for it to join them.
+# A unit joins the active units only if they leave at least this part of its variance unexplained.
 INDEPENDENT = 1e-12
-WELL_CONDITIONED = 1e-12  # least reciprocal condition number of a matrix that is used as it is
+WELL_CONDITIONED = 1e-12  # least reciprocal condition number of a matrix that is used unchanged
 # Sums may be reordered, so that they are added up in vectors; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 
@@ -65,11 +65,11 @@ class Problem:
         return gradient
 
     def squared_errors(self, weights: Floats, gradient: Floats) -> Floats:
-        """(S_b,): E[(z_c − w_c·z)²], the variance of z_c being 1."""
+        """(S_b,): E[(z_c − w_c·z)²], if z_c has variance 1."""
         return 1.0 - _products(weights, self.right) - _products(weights, gradient)
 
     def duality_gaps(self, weights: Floats, gradient: Floats, alpha: float) -> Floats:
-        """(S_b,): how far each row of ``weights`` (S_b, S_a) can be above its least objective, at most.
+        """(S_b,): an upper bound on how far the objective of each row of ``weights`` (S_b, S_a) is above its minimum.
 
         Any v with |v_j| <= α gives the lower bound −½ (b_c − v)ᵀ G⁺ (b_c − v) of the objective (its dual; Kim et
         al., 2007). With v = s·g, g the gradient and s = min(1, α / ‖g‖∞), the gap is
@@ -78,11 +78,11 @@ class Problem:
         largest = np.abs(gradient).max(1, initial=0.0)
         scale = np.divide(alpha, largest, out=np.ones(len(largest)), where=largest > alpha)
         gaps: Floats = alpha * np.abs(weights).sum(1) - scale * _products(weights, gradient)
-        apart = scale < 1 - 1e-8  # for the others the last term is below rounding
+        apart = scale < 1 - 1e-8  # elsewhere the last term is below rounding
         if apart.any():
             far = gradient[apart]
             gaps[apart] += (1 - scale[apart]) ** 2 * _products(far, self.times_inverse(far)) / 2
-        np.maximum(gaps, 0.0, out=gaps)  # they are below 0 by rounding only
+        np.maximum(gaps, 0.0, out=gaps)  # below 0 only by rounding
         return gaps
 
 
@@ -93,12 +93,12 @@ def _products(a: Floats, b: Floats) -> Floats:
 
 
 def make_problem(gram: Floats, right: Floats) -> Problem:
-    """The problem of ``gram`` (S_a, S_a) and ``right`` (S_b, S_a), made convex where it is not.
+    """The problem of ``gram`` (S_a, S_a) and ``right`` (S_b, S_a), made convex if it is not.
 
-    Matrices of rounded or quantised numbers may be singular or have negative eigenvalues, for which the LASSO
-    has no solution. Eigenvalues up to S_a·ε times the largest, and up to the size of the most negative one,
-    are then taken for noise and set to 0, and the rows of ``right`` are projected on what is left. A matrix
-    that is positive definite beyond doubt is used as it is.
+    Matrices of rounded or quantised numbers may be singular or have negative eigenvalues, and then the LASSO has
+    no solution. In that case eigenvalues up to S_a·ε times the largest, and up to the size of the most negative
+    one, count as noise and are set to 0, and the rows of ``right`` are projected on the range of the result. A
+    matrix that is clearly positive definite is used unchanged.
     """
     if not len(gram):
         return Problem(gram, right, np.copy)
@@ -118,9 +118,10 @@ def make_problem(gram: Floats, right: Floats) -> Problem:
 def solve_path(problem: Problem, alphas: Floats, tolerance: float, progress: Progress | None = None) -> Floats:
     """Weights (D, S_b, S_a) for the D falling, positive ``alphas``.
 
-    No KKT condition is violated by more than ``tolerance``·min(α, 1), which makes a duality gap of at most
-    about ``tolerance``, unless rounding forbids. As many threads as torch has (``torch.set_num_threads``) work
-    on blocks of targets, and do not change the result. Memory beside the result: up to S_a² numbers a thread.
+    No KKT condition is violated by more than ``tolerance``·min(α, 1), so the duality gap is at most about
+    ``tolerance``, unless rounding prevents this. Blocks of targets are shared among torch's threads
+    (``torch.set_num_threads``), whose number does not change the result. Memory besides the result: up to S_a²
+    numbers per thread.
     """
     targets, units = problem.right.shape
     weights = np.zeros((len(alphas), targets, units))
@@ -145,8 +146,8 @@ def _solve_block(gram: Floats, right: Floats, alphas: Floats, tolerance: float, 
     """Fill ``weights`` (D, T, S) for the rows b_c of ``right`` (T, S)."""
     size = len(gram)
     everything = np.arange(size)
-    # The factor's first k units, and R with Rᵀ R = G of them: the upper triangle of its first k rows, but that
-    # the diagonal holds reciprocals, because divisions are slow.
+    # The factor has k units; R with Rᵀ R = G of these units is the upper triangle of its first k rows. The
+    # diagonal holds reciprocals, because divisions are slow.
     units, factor = np.empty(size, np.int64), np.empty((size, size + PANEL))
     joined = np.zeros(size, np.bool_)
     columns, spare = np.empty((PANEL, size)), np.empty(size)
@@ -191,7 +192,7 @@ def _violation(gradient: Floats, w: Floats, alpha: float) -> float:
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _sweep(gram: Floats, gradient: Floats, w: Floats, alpha: float, over: Ints) -> bool:
-    """Minimise over one weight after the other; whether one of them changed its sign."""
+    """Minimise over one weight after the other; return whether a weight changed its sign."""
     changed = False
     for j in over:
         old, diagonal = w[j], gram[j, j]
@@ -210,7 +211,7 @@ def _sweep(gram: Floats, gradient: Floats, w: Floats, alpha: float, over: Ints) 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _leave(factor: Floats, units: Ints, k: int, w: Floats, joined: NDArray[np.bool_], spare: Floats) -> int:
-    """Drop the units of weight zero from the factor; how many units it then has."""
+    """Drop the units of weight zero from the factor; return how many units remain."""
     for q in range(k - 1, -1, -1):
         if w[units[q]] == 0.0:
             joined[units[q]] = False
@@ -232,10 +233,10 @@ def _join(
     columns: Floats,
     spare: Floats,
 ) -> int:
-    """Add the ``active`` units of weight not zero to the factor; how many units it then has.
+    """Add the ``active`` units whose weight is not zero to the factor; return how many units it then has.
 
-    Where a unit depends on those that have joined, there is a direction in which the prediction stays what it
-    is. The weights are moved along it, to where the objective does not rise, until one of them is zero.
+    If a unit depends linearly on units in the factor, the weights can move in a direction that does not change the
+    prediction. They are moved along it, the way in which the objective does not rise, until one of them is zero.
     """
     new, i = active[(w[active] != 0.0) & ~joined[active]], 0
     while i < len(new):
@@ -252,7 +253,7 @@ def _join(
                 k = _drop(factor, units, k, hit, spare)
             else:
                 i += 1
-            # The moved weights' gradient, but for rounding, is what it was.
+            # Up to rounding, the move does not change the gradient.
     return k
 
 
@@ -260,7 +261,10 @@ def _join(
 def _slide(
     factor: Floats, units: Ints, k: int, j: int, w: Floats, gradient: Floats, alpha: float, column: Floats
 ) -> int:
-    """Move until a weight is zero; its place in the factor, k for unit ``j``. ``column`` is R⁻ᵀ G_Aj, overwritten."""
+    """Move until a weight is zero and return its place in the factor, k for unit ``j``.
+
+    Overwrites ``column``, which holds R⁻ᵀ G_Aj.
+    """
     _backward(factor, k, column)
     slope = alpha * np.sign(w[j]) - gradient[j]  # of the objective, along the direction (−G_AA⁻¹ G_Aj, 1)
     for q in range(k):
@@ -295,9 +299,9 @@ def _newton(
     columns: Floats,
     spare: Floats,
 ) -> int:
-    """Solve for the weights of the factor's units, dropping those that reach zero; how many units remain.
+    """Solve for the weights of the factor's units, drop those that reach zero, and return how many units remain.
 
-    Of ``gradient`` only the entries of those units are right afterwards.
+    Afterwards only those units have correct entries in ``gradient``.
     """
     step = columns[0]
     while True:
@@ -323,9 +327,10 @@ def _newton(
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _append(gram: Floats, factor: Floats, units: Ints, k: int, new: Ints, columns: Floats) -> int:
-    """Append the columns of ``new`` units to a factor of k units; how many, up to the first dependent one.
+    """Append ``new`` units to a factor of k units, up to the first dependent one; return how many were appended.
 
-    ``columns`` (PANEL, S) is left with R⁻ᵀ G of the old units and each new one, beyond k of the new ones before.
+    Leaves in ``columns`` (PANEL, S), for each new unit, R⁻ᵀ G with the old units and, from entry k on, with the new
+    units before it.
     """
     for m in range(len(new)):
         for q in range(k):
@@ -348,9 +353,9 @@ def _append(gram: Floats, factor: Floats, units: Ints, k: int, new: Ints, column
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _drop(factor: Floats, units: Ints, k: int, place: int, spare: Floats) -> int:
-    """Take the unit at ``place`` out of a factor of k units; k − 1.
+    """Take the unit at ``place`` out of a factor of k units; return k − 1.
 
-    Without its row the rows below lack the outer product of that row, which plane rotations add to them.
+    Without its row, the rows below lack the outer product of that row; plane rotations add it to them.
     """
     for i in range(place, k - 1):
         spare[i] = factor[place, i + 1]
@@ -368,7 +373,7 @@ def _drop(factor: Floats, units: Ints, k: int, place: int, spare: Floats) -> int
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _forward(factor: Floats, k: int, columns: Floats) -> None:
-    """Each row x of ``columns`` becomes R⁻ᵀ x. Two rows of R at a time: half as many sums to store."""
+    """Replace each row x of ``columns`` by R⁻ᵀ x. Takes two rows of R at a time, so half as many sums are stored."""
     for q in range(0, k - 1, 2):
         for m in range(len(columns)):
             x = columns[m, q] * factor[q, q]
@@ -382,7 +387,7 @@ def _forward(factor: Floats, k: int, columns: Floats) -> None:
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _backward(factor: Floats, k: int, x: Floats) -> None:
-    """x becomes R⁻¹ x. Two rows of R at a time: their sums need not wait for each other."""
+    """Replace x by R⁻¹ x. Takes two rows of R at a time, because their sums need not wait for each other."""
     for q in range(k - 1, 0, -2):
         below, above = _dot(x, factor, q, q + 1, k), _dot(x, factor, q - 1, q + 1, k)
         x[q] = (x[q] - below) * factor[q, q]
@@ -391,8 +396,8 @@ def _backward(factor: Floats, k: int, x: Floats) -> None:
         x[0] = (x[0] - _dot(x, factor, 0, 1, k)) * factor[0, 0]
 
 
-# The innermost loops. Indices without a sign need no check for counting from the end, and parts of arrays that are
-# not made into arrays of their own need no counted references: both would cost more than the arithmetic.
+# The innermost loops. Unsigned indices need no check for negative values, and without array slices there are no
+# references to count. Both would cost more than the arithmetic.
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

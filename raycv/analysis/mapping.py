@@ -1,27 +1,27 @@
-"""Mapping layers: every unit of a target net predicted from a few units of a source net (paper, section 4).
+"""Mapping layers predict every unit of a target net from a few units of a source net (paper, section 4).
 
-The paper trains a 1x1 convolution W (S_b, S_a) on activations of which each channel has mean 0 and standard
-deviation 1/√N, N = H·W·S_b (footnote 9), to minimise per image, with an L1 penalty of strength ``decay``,
+The paper trains a 1x1 convolution W (S_b, S_a) with an L1 penalty of strength ``decay``. Its activations are scaled
+so that each channel has mean 0 and standard deviation 1/√N, N = H·W·S_b (footnote 9). The loss per image is
 
     ½ Σ over positions and channels of (prediction − target)²  +  decay · Σ|W|.
 
-Written in z-scores z = √N · activation, the same W predicts (both sides have the same scale), an image has
-H·W positions, and the expectation over images of the first term is
+With z-scores z = √N · activation the same W still predicts, because both sides are scaled alike. An image has H·W
+positions, so the expectation of the first term over images is
 
     ½ · H·W · Σ_c E[(w_c·z − z_c)²] / N  =  1/(2 S_b) · Σ_c E[(w_c·z − z_c)²].
 
-The sum over c falls apart into one problem per target unit, each S_b times its share being
+Each target unit c is a separate problem. Multiplied by S_b it is the ordinary LASSO,
 
-    minimise  ½ E[(z_c − w_c·z)²] + α ‖w_c‖₁,     α = decay · S_b:
+    minimise  ½ E[(z_c − w_c·z)²] + α ‖w_c‖₁,     α = decay · S_b,
 
-the ordinary LASSO, with E[(z_c − w_c·z)²] = 1 − 2 w_c·b_c + w_cᵀ G w_c. G, the correlation matrix of the source
-net, and b_c, the correlations of target unit c with the source units, are all that it needs of the activations.
+with E[(z_c − w_c·z)²] = 1 − 2 w_c·b_c + w_cᵀ G w_c. Here G is the correlation matrix of the source net and b_c holds
+the correlations of target unit c with the source units. No other property of the activations is needed.
 
-The **loss** of a target unit is ½ E[(z_c − w_c·z)²], and that of a layer, which is the paper's, the mean over its
-target units: 0.5 predicts nothing. r² = 1 − 2·loss is the predicted fraction of variance.
+The **loss** of a target unit is ½ E[(z_c − w_c·z)²]. The loss of a layer is the mean over its target units, as in the
+paper. A layer that predicts nothing has loss 0.5. r² = 1 − 2·loss is the predicted fraction of variance.
 
-Dead units are marked by NaN. A dead source unit gets no weight; a dead target unit has weights 0, loss and r² NaN,
-and takes no part in averages, but S_b counts it, as the paper's N does.
+Dead units are marked by NaN. A dead source unit has weight 0. A dead target unit has weights 0 and loss and r² NaN,
+and averages leave it out; S_b still counts it, as the paper's N does.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from raycv.analysis.arrays import Floats
 from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.lasso import Problem, Progress, make_problem
 
-SIGNIFICANT = 1e-3  # a source unit is used where its weight is larger; the paper does not give its threshold
+SIGNIFICANT = 1e-3  # a source unit counts as used above this absolute weight; the paper gives no threshold
 
 
 @dataclass(frozen=True)
 class MappingLayer:
-    """A mapping layer and how well it does on the images it was fitted on.
+    """A mapping layer and how well it predicts the images that it was fitted on.
 
-    ``weights`` (S_b, S_a), row = target unit; ``alpha`` = S_b·decay; ``target_loss`` (S_b,) and ``target_gap``
-    (S_b,), the duality gap: how far the objective ½ E[…] + α‖w‖₁ of a target unit can be from its least value, at
-    most, in units of the target's variance. Both NaN for dead targets.
+    ``weights`` (S_b, S_a): one row per target unit. ``alpha`` is S_b·decay. ``target_loss`` (S_b,): the loss of each
+    target unit. ``target_gap`` (S_b,): its duality gap, an upper bound on how far the objective ½ E[…] + α‖w‖₁ is
+    above its minimum, in units of the target's variance. Loss and gap are NaN for dead target units.
     """
 
     decay: float
@@ -97,7 +97,7 @@ def lasso_path(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> list[MappingLayer]:
-    """The mapping layers of least penalised loss, one per decay in the order given.
+    """Fit the mapping layers that minimise the penalised loss, one per decay in the order given.
 
     source_correlation (S_a, S_a) and cross_correlation (S_a, S_b) are Pearson correlations, NaN in the rows and
     columns of dead units (a source unit with 0 on the diagonal is dead too). Each row w_c of the weights minimises
@@ -105,20 +105,19 @@ def lasso_path(
     does on the z-scores. For decay 0 it is the least-squares solution of minimum norm.
 
     ``tolerance``: no KKT condition is violated by more than tolerance·min(α, 1), and no duality gap, in units of the
-    target's variance, is much above it; a ConvergenceWarning says where rounding did not allow that.
-    ``device``: a GPU takes all target units at once (`raycv.analysis.proximal`), to the same tolerance.
-    ``progress(done, targets)`` is called as blocks of target units are finished.
+    target's variance, is much above ``tolerance``. A ConvergenceWarning reports where rounding prevents this.
+    ``device``: a GPU solves all target units at once (`raycv.analysis.proximal`), to the same tolerance.
+    ``progress(done, targets)`` is called when a block of target units is finished.
 
-    A source correlation that rounding or quantisation left with negative eigenvalues belongs to no data, and its
-    LASSO is not convex. It is replaced by the nearest positive semi-definite matrix that has no eigenvalue within
-    the size of the most negative one, and the cross correlation is projected on its range (`lasso.make_problem`);
-    weights, losses and gaps are those of that problem. Losses can be below 0 where the two matrices contradict each
-    other.
+    Rounding or quantisation can give the source correlation negative eigenvalues. No data have such a matrix, and
+    its LASSO is not convex. `lasso.make_problem` then sets to 0 the eigenvalues up to the size of the most negative
+    one and projects the cross correlation on the range of the result. Weights, losses and gaps are those of the
+    changed problem. Losses can be below 0 where the two matrices contradict each other.
 
-    Second moments of another scale are used as they are, but losses take every target's variance to be 1.
+    Second moments of another scale are used unchanged, but losses assume that every target has variance 1.
 
-    Raises ValueError for matrices that do not fit, are not symmetric or not finite between live units, for negative
-    decays and for a tolerance that is not positive.
+    Raises ValueError for matrices whose shapes do not fit, that are not symmetric or not finite between live units,
+    for negative decays and for a tolerance that is not positive.
     """
     pair = Pair.of(source_correlation, cross_correlation)
     wanted = checked_decays(decays)
@@ -143,7 +142,7 @@ def _warn_of_gaps(layers: Iterable[MappingLayer], tolerance: float) -> None:
     if worst is not None and worst.duality_gap > 2 * tolerance:
         warnings.warn(
             f"the mapping layer of decay {worst.decay:g} has a duality gap of {worst.duality_gap:.1e}, above the "
-            f"tolerance {tolerance:g}: the source units are too nearly dependent for this decay, take a larger one",
+            f"tolerance {tolerance:g}: the source units are almost linearly dependent; use a larger decay",
             ConvergenceWarning,
             stacklevel=3,
         )
@@ -159,16 +158,17 @@ def find_decay(
     tolerance: float = 1e-6,
     device: torch.device | str = "cpu",
 ) -> MappingLayer:
-    """The mapping layer that uses ``units_used`` source units a target on average, or has the ``loss``: its decay.
+    """Find the decay whose mapping layer has a given sparsity or loss, and return that layer.
 
-    The paper picked its 10^-2.6, for 4.7 units, by hand. The loss rises with the decay, and so is met as closely as
-    decays to a part in 10⁶ allow; the number of units falls in steps, and not always, so that the decay is one where
-    it crosses the number wanted, the closer side of the step.
+    Give either ``units_used``, the mean number of source units per target unit, or ``loss``. The decay is found to
+    one part in 10⁶. The loss rises with the decay, so it is met that closely. The number of units falls in steps and
+    may rise in between: the result is at a step across ``units_used``, on the side closer to it. The paper chose its
+    decay 10^-2.6, with 4.7 units used, by hand.
 
-    Raises ValueError unless one of the two is given, Infeasible for a number that no decay reaches.
+    Raises ValueError unless exactly one of the two is given, Infeasible for a value that no decay reaches.
     """
     if (units_used is None) == (loss is None):
-        raise ValueError("give either units_used or loss, the one that the mapping layer shall have")
+        raise ValueError("give exactly one of units_used and loss")
     pair = Pair.of(source_correlation, cross_correlation)
     what, wanted = ("units_used", units_used) if loss is None else ("loss", loss)
     assert wanted is not None
@@ -180,11 +180,11 @@ def find_decay(
         return lasso_path(source_correlation, cross_correlation, decays, tolerance=tolerance, device=device)
 
     goal = wanted if loss is None else -wanted
-    highest = float(np.abs(pair.problem.right).max(initial=0.0)) / pair.targets  # at which every weight becomes 0
+    highest = float(np.abs(pair.problem.right).max(initial=0.0)) / pair.targets  # every weight is 0 from here on
     dense, *bracket, empty = layers(np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 13) * (highest or 1.0)]))
     if not falling(dense) >= goal >= falling(empty):
         ends = sorted((abs(falling(dense)), abs(falling(empty))))
-        raise Infeasible(f"{what} = {wanted:g} is reached by no decay: from {ends[0]:.6g} to {ends[1]:.6g} is possible")
+        raise Infeasible(f"no decay reaches {what} = {wanted:g}: the range is {ends[0]:.6g} to {ends[1]:.6g}")
     candidates = [dense, *bracket, empty]
     while True:
         values = [falling(layer) for layer in candidates]
@@ -201,7 +201,7 @@ def find_decay(
 class Pair:
     """The live units of a source net and a target net, ``live_sources`` (S_a,) and ``live_targets`` (S_b,).
 
-    ``problem`` is that of the live units alone.
+    ``problem`` is the LASSO of the live units alone.
     """
 
     problem: Problem
@@ -215,7 +215,7 @@ class Pair:
 
     @classmethod
     def of(cls, source_correlation: ArrayLike, cross_correlation: ArrayLike) -> Pair:
-        """Find the live units; raises ValueError as ``lasso_path``."""
+        """Find the live units. Raises ValueError as ``lasso_path`` does."""
         source = np.asarray(source_correlation, dtype=np.float64)
         cross = np.asarray(cross_correlation, dtype=np.float64)
         if source.ndim != 2 or source.shape[0] != source.shape[1] or cross.ndim != 2 or len(cross) != len(source):
@@ -235,7 +235,7 @@ class Pair:
         return cls(make_problem((source + source.T) / 2, np.ascontiguousarray(cross.T)), sources, targets)
 
     def layer(self, weights: Floats, decay: float) -> MappingLayer:
-        """``weights`` (live targets, live sources) among all units, with what they achieve."""
+        """The mapping layer over all units with ``weights`` (live targets, live sources), and its losses and gaps."""
         alpha = decay * self.targets
         everywhere = np.zeros((self.targets, len(self.live_sources)))
         everywhere[np.ix_(self.live_targets, self.live_sources)] = weights
@@ -247,7 +247,7 @@ class Pair:
 
 
 def checked_decays(decays: ArrayLike) -> Floats:
-    """As an array (D,); raises ValueError for one that is negative or not finite."""
+    """The decays as an array (D,). Raises ValueError if one is negative or not finite."""
     values = np.atleast_1d(np.asarray(decays, dtype=np.float64))
     if values.ndim != 1 or not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError(f"decays must be a list of numbers, each 0 or more, found {decays!r}")
@@ -255,5 +255,5 @@ def checked_decays(decays: ArrayLike) -> Floats:
 
 
 def mean(values: Floats) -> float:
-    """The mean of the entries that are not NaN; NaN where all are."""
+    """The mean of the entries that are not NaN; NaN if all are NaN."""
     return float(np.nanmean(values)) if not np.isnan(values).all() else math.nan

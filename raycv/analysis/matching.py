@@ -1,7 +1,7 @@
 """One-to-one alignments of the units of two networks (paper, section 3.1).
 
-A similarity matrix (S_a, S_b) says how alike unit i of one network (row) and unit j of another (column) are; NaN marks
-what is not defined, such as the row or column of a dead unit, and is never matched.
+Entry (i, j) of a similarity matrix (S_a, S_b) says how alike unit i of one network and unit j of another are. NaN
+marks undefined entries, such as the row or column of a dead unit; they are never matched.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Matching:
 
 
 def semi_matching(similarity: ArrayLike) -> Matching:
-    """For each row the column of largest similarity; several rows may share a column. Ties go to the lowest column.
+    """Match each row to its most similar column; several rows may share a column. Ties: the lowest column.
 
     The paper's bipartite semi-matching (Lawler, 1976). Raises ValueError where ``similarity`` is not a matrix.
     """
@@ -66,7 +66,7 @@ def inverse(matching: Matching, units: int) -> Matching:
 
 
 def agreement(a: Matching, b: Matching) -> float:
-    """The fraction of rows with a partner in both matchings that have the same one; NaN where there are none."""
+    """Of the rows that have a partner in both matchings, the fraction with the same partner; NaN if there are none."""
     both = (a.columns >= 0) & (b.columns >= 0)
     return float((a.columns == b.columns)[both].mean()) if both.any() else float("nan")
 

@@ -1,8 +1,8 @@
-"""Joint moments of the units of several networks: merging them, and what is derived from them.
+"""Joint moments of the units of several networks: how to merge them and what follows from them.
 
-All values are shifted by a *pilot*, a rough mean taken from the first images, before anything is multiplied: without
-it float32 products lose every digit of a unit whose mean is large against its spread. Chan, Golub & LeVeque (1983)
-give the shifted-data form; a merge is then plain addition, because all partials share one pilot.
+A *pilot*, a rough mean over the first images, is subtracted from all values before they are multiplied. Without it,
+float32 products lose every digit of a unit whose mean is much larger than its spread. Chan, Golub & LeVeque (1983)
+give this shifted-data form. All partials share one pilot, so a merge is plain addition.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 class Moments:
     """Sums over samples x of the U stacked units of all networks, y = x - pilot.
 
-    widths (N,) units of each network, adding up to U; pilot (U,); count (); total (U,) Σy; minimum, maximum (U,) of
-    y; active (U,) number of samples with x > 0; gram: U·U entries Σ y yᵀ as one strip per network, strip n holding
-    rows of network n against columns of networks n, n+1, ... (S_n, S_n + ... + S_N), the lower half being its mirror.
+    widths (N,): units of each network, which add up to U; pilot (U,); count (): the number of samples; total (U,): Σy;
+    minimum, maximum (U,) of y; active (U,): number of samples with x > 0; gram: the upper part of Σ y yᵀ (U, U), as
+    one strip per network. Strip n (S_n, S_n + ... + S_N) has the rows of network n and the columns of networks n,
+    n+1, ...; the lower part mirrors the upper one.
     """
 
     widths: np.ndarray
@@ -33,7 +34,7 @@ class Moments:
     gram: tuple[np.ndarray, ...]
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
-        """As named arrays, to be stored."""
+        """The same values as named arrays, for storage."""
         named = {f"{prefix}/{f.name}": getattr(self, f.name) for f in fields(self) if f.name != "gram"}
         return named | {f"{prefix}/gram{n}": strip for n, strip in enumerate(self.gram)}
 
@@ -56,7 +57,7 @@ class Moments:
         )
 
     def products(self, a: int, b: int) -> np.ndarray:
-        """Σ y_a y_bᵀ (S_a, S_b) of two networks' units, a view."""
+        """Σ y_a y_bᵀ (S_a, S_b) of two networks' units, as a view."""
         if a > b:
             return self.products(b, a).T
         bounds = offsets(self.widths)
@@ -64,12 +65,15 @@ class Moments:
 
 
 def offsets(widths: Sequence[int] | np.ndarray) -> list[int]:
-    """Where each network's units begin among the stacked ones, and where they all end: (N + 1,)."""
+    """(N + 1,): where each network's units begin among the stacked units, and where the last network's units end."""
     return [0, *np.cumsum(widths).tolist()]
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    """The moments of both sets of samples; neither argument changes. Raises ValueError where they are not alike."""
+    """The moments of both sets of samples together; neither argument changes.
+
+    Raises ValueError if their networks or pilots differ.
+    """
     if not (np.array_equal(a.widths, b.widths) and np.array_equal(a.pilot, b.pilot)):
         raise ValueError("only moments of the same networks around the same pilot can be merged")
     return Moments(
@@ -108,8 +112,8 @@ def variance(m: Moments) -> np.ndarray:
 def correlation(m: Moments, a: int, b: int) -> np.ndarray:
     """Pearson correlation (S_a, S_b) of network a's units with network b's (paper, section 2).
 
-    NaN in the rows and columns of constant units; the diagonal of a network with itself is exactly 1. On float32
-    samples within 5e-6 of ``numpy.corrcoef`` in float64.
+    NaN in the rows and columns of constant units. The diagonal of a network with itself is exactly 1. For float32
+    samples the result is within 5e-6 of ``numpy.corrcoef`` in float64.
     """
     bounds = offsets(m.widths)
     spread = np.sqrt(variance(m))

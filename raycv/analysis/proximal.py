@@ -1,12 +1,12 @@
 """The LASSO path of many targets at once on a GPU: accelerated proximal gradient steps in double precision.
 
-The problem and its conditions are those of `raycv.analysis.lasso`, whose active sets branch too much for a GPU. Here
-all targets take the same step, one product with G (Beck & Teboulle, 2009): with L the largest eigenvalue of G,
+The problem and its KKT conditions are those of `raycv.analysis.lasso`, whose active sets branch too much for a GPU.
+Here all targets take the same step, one product with G (Beck & Teboulle, 2009). With L the largest eigenvalue of G,
 
-    w' = soft(v + (b − G v) / L, α / L),        v' = w' + momentum · (w' − w),
+    w' = soft(v + (b − G v) / L, α / L),        v' = w' + momentum · (w' − w).
 
-and a target whose momentum carries it uphill starts again without (O'Donoghue & Candès, 2015). A target that meets its
-conditions drops out of the products.
+If momentum makes the objective of a target rise, its momentum restarts from 0 (O'Donoghue & Candès, 2015). A target
+that meets its KKT conditions is left out of further products.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from raycv.analysis import lasso
 from raycv.analysis.arrays import Floats
 from raycv.analysis.lasso import Problem, Progress
 
-STEPS = 20_000  # for one α, at most
+STEPS = 20_000  # at most, for one α
 CHECKED_EVERY = 20  # steps
 
 
@@ -30,9 +30,9 @@ def solve_path(
 ) -> Floats:
     """Weights (D, S_b, S_a) for the D falling, positive ``alphas``, to the ``tolerance`` of `lasso.solve_path`.
 
-    Targets that so many steps do not bring there, because their source units are nearly dependent, are solved by
-    `lasso.solve_path`. ``progress(done, targets)`` counts a decay of all targets as so many of them. Memory on the
-    device: S_a² + 6 S_b S_a numbers.
+    Targets that do not reach the tolerance in STEPS steps, because their source units are nearly dependent, are
+    solved by `lasso.solve_path`. ``progress(done, targets)`` advances by the same number of targets for each decay.
+    Memory on the device: S_a² + 6 S_b S_a numbers.
     """
     weights = np.zeros((len(alphas), *problem.right.shape))
     if not problem.right.size:
@@ -53,7 +53,7 @@ def solve_path(
 
 
 def _descend(gram: Tensor, right: Tensor, weights: Tensor, alpha: float, step: float, allowed: float) -> Tensor:
-    """Bring ``weights`` (S_b, S_a) to the optimum; the numbers of the targets that STEPS steps did not bring there."""
+    """Move ``weights`` (S_b, S_a) to the optimum; return the numbers of the targets that STEPS steps did not solve."""
     left = torch.arange(len(right), device=right.device)
     b, w, ahead = right, weights.clone(), weights.clone()
     age = torch.ones(len(right), 1, dtype=right.dtype, device=right.device)  # of the momentum

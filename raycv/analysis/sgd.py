@@ -1,8 +1,8 @@
-"""The paper's way to a mapping layer: stochastic gradient descent with momentum, here in expectation.
+"""Mapping layers trained as in the paper, by stochastic gradient descent with momentum, but without batch noise.
 
 The gradient of the paper's loss per image (`raycv.analysis.mapping`), averaged over all images, is (W G − Bᵀ) / S_b,
-with G and B the source and cross correlations. So the whole training, but for the noise of its batches, is a
-recursion on two matrices. As in Caffe, which the paper used, it is
+where G and B are the source and cross correlations. Apart from the noise of its batches, the whole training is
+therefore a recursion on two matrices. As in Caffe, which the paper used, the recursion is
 
     V ← momentum·V − rate·(gradient + decay·sign W),    W ← W + V.
 """
@@ -22,10 +22,11 @@ from raycv.analysis.mapping import MappingLayer, Pair, checked_decays
 
 @dataclass(frozen=True)
 class Schedule:
-    """The paper's: 4,500 iterations with momentum 0.98 and a learning rate of 0.001, halved every 1,500.
+    """The paper's schedule: 4,500 iterations with momentum 0.98 and a learning rate of 0.001, halved every 1,500.
 
-    The rates add up to 131 after division by 1 − momentum, so exp(−131 · eigenvalue of G / S_b) of the random start
-    is left in each direction. ``initial_std`` is that of the first weights, before they are scaled.
+    The sum of the rates, divided by 1 − momentum, is 131. So the fraction exp(−131 · eigenvalue of G / S_b) of the
+    random start is left in each direction. ``initial_std`` is the standard deviation of the first weights before
+    scaling.
     """
 
     iterations: int = 4500
@@ -41,9 +42,9 @@ PUBLISHED = Schedule()
 class Descent:
     """The recursion for one pair of nets and several decays at once, from one start.
 
-    ``weights`` (D, S_b, S_a) float32 on ``device``, of live units. They start as N(0, initial_std²), scaled once so
-    that the predictions have the variance of the targets (as the published code did), drawn from ``seed``, the same
-    for every decay.
+    ``weights`` (D, S_b, S_a) float32 on ``device`` are those of live units. Their start is drawn from
+    N(0, initial_std²) with ``seed`` and is the same for every decay. It is scaled once so that the predictions have
+    the variance of the targets, as in the published code.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Descent:
         self.iteration += 1
 
     def layers(self) -> list[MappingLayer]:
-        """The mapping layers now, with what they achieve on the pair's correlations."""
+        """The current mapping layers, with their losses and gaps on the pair's correlations."""
         pairs = zip(self.weights.cpu().double().numpy(), self.decays.tolist(), strict=True)
         return [self.pair.layer(weights, decay) for weights, decay in pairs]
 
@@ -87,10 +88,10 @@ def sgd_path(
     schedule: Schedule = PUBLISHED,
     device: torch.device | str = "cpu",
 ) -> list[MappingLayer]:
-    """What the paper's training expects to find, one mapping layer per decay in the order given.
+    """The result of the paper's training without batch noise, one mapping layer per decay in the order given.
 
-    source_correlation (S_a, S_a), cross_correlation (S_a, S_b), dead units, results and errors raised are those of
-    `raycv.analysis.mapping.lasso_path`; the duality gap says how far training stopped from the optimum. Single
+    source_correlation (S_a, S_a), cross_correlation (S_a, S_b), dead units, results and raised errors are as in
+    `raycv.analysis.mapping.lasso_path`. The duality gap says how far from the optimum training stopped. Single
     precision, as in Caffe. Time: D · iterations products of (S_b, S_a) with (S_a, S_a), on ``device``.
     """
     pair = Pair.of(source_correlation, cross_correlation)

@@ -1,4 +1,4 @@
-"""How alike two units are, and how sure an average over units is."""
+"""Similarity of two units, and confidence intervals of averages over units."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _standardised(samples: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95% confidence interval; both ends NaN where it is not defined."""
+    """A 95% confidence interval; both ends are NaN if it is not defined."""
 
     low: float
     high: float
@@ -42,8 +42,8 @@ def jackknife(estimate: float, without_each: ArrayLike) -> Interval:
     """The delete-one-group jackknife interval around ``estimate``.
 
     ``without_each`` (g,) holds the same statistic computed without each of g groups of the data. The standard error
-    is sqrt((g-1)/g · Σ (θ_i - mean θ)²) (Efron & Tibshirani, 1993, chapter 11), the interval that of Student's t with
-    g - 1 degrees of freedom. NaN where a replicate is, or where there is only one group.
+    is sqrt((g-1)/g · Σ (θ_i - mean θ)²) (Efron & Tibshirani, 1993, chapter 11). The interval uses Student's t with
+    g - 1 degrees of freedom. NaN if a replicate is NaN, or if there is only one group.
     """
     replicates = np.asarray(without_each, dtype=np.float64)
     groups = len(replicates)

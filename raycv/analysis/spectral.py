@@ -1,22 +1,22 @@
 """Spectral clustering of the units of two nets: many-to-many matching (paper, S.3.2).
 
 The combined similarity graph has weights w_pq = corr(p, q) where that is above a threshold τ, and w_pp = 0.
-Of its Laplacian L = D − W (von Luxburg, 2007, "A tutorial on spectral clustering") the k eigenvectors of
-smallest eigenvalue are the columns of an embedding, and k-means on its rows gives k clusters.
+The k eigenvectors with the smallest eigenvalues of its Laplacian L = D − W (von Luxburg, 2007, "A tutorial on
+spectral clustering") are the columns of an embedding. k-means on its rows gives k clusters.
 
-What happens at the edges of that definition:
+Special cases:
 
-- A unit without an edge above τ, dead units among them, would be a zero eigenvalue and a cluster of its own
-  and use up one of the k eigenvectors. Such units are set aside first: label −1, numbers in ``isolated``. k
-  counts the clusters of the units that have an edge.
+- An isolated unit has no edge above τ; dead units are isolated. It would add an eigenvalue 0, be a cluster of its
+  own and use up one of the k eigenvectors. Isolated units are therefore left out: they have label −1 and are listed
+  in ``isolated``. k counts the clusters of the other units.
 - A graph in c connected pieces has the eigenvalue 0 c times. Every basis of those c eigenvectors gives the
-  same distances between rows, so any k >= c is well defined. For k < c a choice of eigenvectors, and with it
-  the clusters, would be arbitrary: Infeasible.
-- Where the k-th and the next eigenvalue are equal (exactly symmetric graphs) the embedding is arbitrary in
-  the same way, but it is the same at every call.
+  same distances between rows, so any k >= c is well defined. For k < c the choice of eigenvectors, and so the
+  clusters, would be arbitrary: this raises Infeasible.
+- If the k-th and the next eigenvalue are equal (exactly symmetric graphs), the embedding is arbitrary in the same
+  way, but it is the same in every call.
 
-Units are first put in order of their degree. So neither the numbering of the units nor the order of the nets
-matters: permuted input gives the permuted labels, but for graphs with units of equal degree.
+Units are first sorted by degree, so neither their numbering nor the order of the nets matters: permuted input
+gives permuted labels, except in graphs with units of equal degree.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from raycv.analysis.graphs import similarity_graph
 from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.kmeans import kmeans
 
-DENSE_UP_TO = 4096  # units; above, Lanczos iterations beat the reduction to tridiagonal form
+DENSE_UP_TO = 4096  # units; above, Lanczos iterations are faster than the reduction to tridiagonal form
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The smallest eigenvalues of a graph's Laplacian and their eigenvectors, which serve every k.
+    """The smallest eigenvalues of a graph's Laplacian and their eigenvectors, for use with every k.
 
-    ``units`` (n,) are the numbers of the n units that have an edge, by rising degree, and ``isolated`` those
-    of the others; ``eigenvalues`` (m,) ascend, the first ``pieces`` of them 0; row i of ``embedding`` (n, m)
+    ``units`` (n,): the numbers of the n units that have an edge, by rising degree. ``isolated``: the numbers of the
+    other units. ``eigenvalues`` (m,): ascending; the first ``pieces`` of them are 0. ``embedding`` (n, m): row i
     belongs to unit ``units[i]``.
     """
 
@@ -59,11 +59,10 @@ class Spectrum:
 class SpectralClusters:
     """k clusters of the units of two nets, numbered 0 .. k−1 by falling size.
 
-    ``labels`` (S_a + S_b,): each unit's cluster, −1 for the ``isolated`` ones, that have no edge above the
-    threshold. ``eigenvalues`` (m,), m > k where there are as many: the Laplacian's smallest, ascending, of
-    the graph without isolated units. ``metrics``: similarities per cluster. ``restart_labels`` (restarts, S_a
-    + S_b): what every restart of k-means found, the one of least ``inertia`` being ``labels``, under numbers
-    of its own.
+    ``labels`` (S_a + S_b,): each unit's cluster, −1 for ``isolated`` units. ``eigenvalues`` (m,): the smallest of the
+    Laplacian of the graph without isolated units, ascending; m > k if the graph has so many. ``metrics``:
+    similarities per cluster. ``restart_labels`` (restarts, S_a + S_b): the result of each restart of k-means, with
+    its own cluster numbers. ``labels`` is the restart with the least ``inertia``, renumbered.
     """
 
     labels: NDArray[np.int64]
@@ -104,12 +103,11 @@ def spectral_clusters(
 ) -> SpectralClusters:
     """Cluster the units of a combined correlation matrix (S_a + S_b, S_a + S_b); S_a is ``n_source``.
 
-    ``k`` None takes the k of the largest relative eigengap (see ``relative_eigengaps``) in ``k_range``, both
-    ends included, cut to what the graph allows: 1 where only two units have an edge. A graph in c >= 2 pieces
-    has the largest gap possible at k = c; start ``k_range`` above c to look for structure inside the pieces.
-    ``normalized`` uses the random-walk Laplacian D⁻¹L (Shi & Malik, 2000), as
-    ``sklearn.cluster.SpectralClustering`` does, in place of the paper's L. The answer depends on the
-    arguments alone, ``seed`` included.
+    ``k`` None chooses the k with the largest relative eigengap (see ``relative_eigengaps``) in ``k_range``, which
+    includes both ends and is cut to what the graph allows; k is 1 if only two units have an edge. A graph in c >= 2
+    pieces has the largest possible gap at k = c, so start ``k_range`` above c to look for structure inside the
+    pieces. ``normalized`` replaces the paper's L by the random-walk Laplacian D⁻¹L (Shi & Malik, 2000), as in
+    ``sklearn.cluster.SpectralClustering``. The result depends only on the arguments, including ``seed``.
 
     Raises ValueError for a malformed matrix (see ``similarity_graph``) and for ``n_source`` out of range, Infeasible
     for a threshold that leaves no edge and for k not from the number of connected pieces to that of units with an
@@ -149,7 +147,7 @@ def sweep_clusters(
 ) -> list[SpectralClusters]:
     """``spectral_clusters`` for every k of ``ks``, in that order, from one eigendecomposition.
 
-    ``ks`` None takes every k of ``k_range`` that the graph allows, possibly none. A None in ``ks`` is the k that
+    ``ks`` None means every k of ``k_range`` that the graph allows, possibly none. A None in ``ks`` means the k that
     ``spectral_clusters`` chooses. Raises Infeasible for a k that the graph does not allow, before anything is computed.
     """
     check_nets(len(correlation), n_source)
@@ -169,21 +167,21 @@ def sweep_clusters(
 def relative_eigengaps(eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
     """(λ_{k+1} − λ_k) / λ_{k+1} of ascending ``eigenvalues`` (m,), entry k−1 for k = 1 .. m−1: from 0 to 1.
 
-    A jump from 0 counts 1 and a step from 0 to 0 counts 0. Beside 1e-9 of the largest eigenvalue given, which
-    is added to the denominator, rounding errors count nearly 0 too.
+    A gap above an eigenvalue 0 is 1, and a gap between two eigenvalues 0 is 0. The denominator also contains 1e-9 of
+    the largest eigenvalue given, so that gaps made by rounding errors are nearly 0.
     """
     floor = 1e-9 * eigenvalues[-1] or 1.0
     return np.diff(eigenvalues) / (eigenvalues[1:] + floor)
 
 
 def choose_k(eigenvalues: NDArray[np.float64], lowest: int, highest: int) -> int:
-    """The k in ``lowest`` .. ``highest`` of the largest relative eigengap (footnote 12), the first of equals.
+    """The k in ``lowest`` .. ``highest`` with the largest relative eigengap (footnote 12); ties: the smallest k.
 
     Raises ValueError unless 1 <= lowest <= highest < m for ``eigenvalues`` (m,).
     """
     if not 1 <= lowest <= highest < len(eigenvalues):
         raise ValueError(
-            f"k can be chosen from 1 to {len(eigenvalues) - 1}, one less than the eigenvalues given: "
+            f"k can be chosen from 1 to {len(eigenvalues) - 1}, one less than the number of eigenvalues: "
             f"got the range {lowest} to {highest}"
         )
     return lowest + int(np.argmax(relative_eigengaps(eigenvalues)[lowest - 1 : highest]))
@@ -224,7 +222,7 @@ def _check_k(k: int, graph: _Graph) -> None:
 
 
 def _choice(graph: _Graph, k_range: tuple[int, int]) -> tuple[int, int]:
-    """The range in which k is chosen: ``k_range`` cut to what the graph allows; empty where it allows no choice."""
+    """The range from which k is chosen: ``k_range`` cut to what the graph allows, empty if it allows no choice."""
     lowest = max(k_range[0], graph.pieces)
     return lowest, min(max(k_range[1], lowest), len(graph.units) - 1)
 
@@ -234,11 +232,11 @@ def _chosen(spectrum: Spectrum, lowest: int, highest: int) -> int:
 
 
 def _spectrum(graph: _Graph, count: int, normalized: bool) -> Spectrum:
-    """The ``count`` smallest eigenpairs, or as many as there are, but no fewer than the graph has pieces.
+    """The ``count`` smallest eigenpairs, or all if there are fewer; at least one per piece of the graph.
 
     The eigenvectors of eigenvalue 0 are known: constant on one piece (times √degree for the normalised
-    Laplacian), zero elsewhere. They are moved above the spectrum, so that the solver meets a positive
-    definite matrix and no multiple eigenvalue 0, which Lanczos iterations could miss.
+    Laplacian), zero elsewhere. Their eigenvalues are moved above the spectrum. The solver then has a positive
+    definite matrix without a multiple eigenvalue 0, which Lanczos iterations could miss.
     """
     n = len(graph.units)
     degree = graph.weights.sum(axis=1)
@@ -267,15 +265,15 @@ def _spectrum(graph: _Graph, count: int, normalized: bool) -> Spectrum:
 
 
 def _dense(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The ``count`` smallest eigenpairs of a symmetric matrix, which is overwritten."""
+    """The ``count`` smallest eigenpairs of a symmetric matrix; overwrites the matrix."""
     values, vectors = eigh(matrix, subset_by_index=(0, count - 1), overwrite_a=True, check_finite=False)
     return values, vectors
 
 
 def _iterative(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same for a positive definite matrix by Lanczos iterations on its inverse, formed in its own memory.
+    """The same for a positive definite matrix, by Lanczos iterations on its inverse, which overwrites the matrix.
 
-    Beside that it needs the (n, 2·count + 1) numbers of the Lanczos basis.
+    The only other memory needed is the Lanczos basis (n, 2·count + 1).
     """
     factor, _ = lapack.dpotrf(matrix.T, lower=1, overwrite_a=1)  # the transpose is what Fortran can overwrite
     inverse, info = lapack.dpotri(factor, lower=1, overwrite_c=1)

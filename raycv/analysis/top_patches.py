@@ -1,7 +1,8 @@
-"""Top patches: for every unit the samples of highest activation, from distinct images (paper, figures 2 and 6).
+"""Top patches: for every unit, the images and positions where it is most active (paper, figures 2 and 6).
 
-Of an image counts the position of the unit's highest activation, the first of equals; of images the nine with the
-highest values, of equals those with the lowest numbers. That order is total, so parts can be merged in any order.
+Each image enters with one position: the one where the unit is most active (ties: the first position). Each unit keeps
+the nine images with the highest values (ties: the lowest image numbers). No two images rank equal, so parts can be
+merged in any order.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from torch import Tensor
 
 from raycv.paper import TOP_PATCHES
 
-Peaks = tuple[Tensor, Tensor]  # highest values (images, S) float32, and the first position of each (images, S) int32
+Peaks = tuple[Tensor, Tensor]  # highest values (images, S) float32 and their first positions (images, S) int32
 
 
 @dataclass(frozen=True)
 class TopPatches:
-    """Of S units, best first: value (S, 9) float32, image (S, 9) int64 and position (S, 9) int32, row by row.
+    """The top patches of S units, best first: value (S, 9) float32, image (S, 9) int64, position (S, 9) int32.
 
-    Where there are fewer images the value is -inf and image and position are -1.
+    With fewer than nine images the rest of a row has value -inf, image -1 and position -1.
     """
 
     value: np.ndarray
@@ -34,25 +35,25 @@ class TopPatches:
 
     @classmethod
     def none(cls, units: int) -> Self:
-        """Of no images."""
+        """The top patches of no images: every entry is empty."""
         shape = units, TOP_PATCHES
         return cls(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64), np.full(shape, -1, np.int32))
 
     @classmethod
     def of(cls, parts: Sequence[Peaks], images: np.ndarray) -> Self:
-        """Of the image numbers ``images`` (n,), whose peaks come in one or more parts, one after the other."""
+        """The top patches of the images with numbers ``images`` (n,); ``parts`` hold their peaks in the same order."""
         best, place = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
         top = cls.none(best.shape[1])
         _insert(top.value, top.image, top.position, best, np.repeat(images[:, None], best.shape[1], axis=1), place)
         return top
 
     def merge(self, other: TopPatches) -> None:
-        """Take in those of other images."""
+        """Add the top patches of other images."""
         parts = (np.ascontiguousarray(part.T) for part in (other.value, other.image, other.position))
         _insert(self.value, self.image, self.position, *parts)
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
-        """As named arrays, to be stored."""
+        """The same values as named arrays, for storage."""
         return {f"{prefix}/value": self.value, f"{prefix}/image": self.image, f"{prefix}/position": self.position}
 
     @classmethod
@@ -62,7 +63,10 @@ class TopPatches:
 
 
 def peaks(samples: Tensor, images: int) -> Peaks:
-    """Of samples (images x positions, S) the highest of every image and unit, and where it is; on their device."""
+    """The highest sample of every image and unit, and its position, from samples (images x positions, S).
+
+    Computed on the device of the samples.
+    """
     by_image = samples.reshape(images, -1, samples.shape[1])
     if samples.device.type != "cpu":
         return _peaks_on_gpu(by_image)
@@ -72,13 +76,13 @@ def peaks(samples: Tensor, images: int) -> Peaks:
 
 
 def _peaks_on_gpu(by_image: Tensor) -> Peaks:
-    best, first = by_image.max(1)  # of equals the first
+    best, first = by_image.max(1)  # ties: the first position
     return best, first.int()
 
 
 @njit(cache=True, nogil=True)
 def _highest(samples: NDArray[np.float32], best: NDArray[np.float32], place: NDArray[np.int32]) -> None:
-    """Of samples (images, positions, S) the highest of each image and unit, and the first position that has it."""
+    """Fill in the highest of samples (images, positions, S) for each image and unit, and its first position."""
     images, positions, units = samples.shape
     for i in range(images):
         high, where = best[i], place[i]
@@ -100,7 +104,7 @@ def _insert(
     numbers: NDArray[np.int64],
     place: NDArray[np.int32],
 ) -> None:
-    """Sort n values for each unit (n, S), with their images and positions, in among the best so far (S, 9)."""
+    """Insert n values per unit (n, S), with their images and positions, into the best values so far (S, 9)."""
     for i in range(len(best)):
         for u in range(len(value)):
             x, number = best[i, u], numbers[i, u]

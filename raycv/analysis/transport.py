@@ -1,4 +1,4 @@
-"""Optimal transport between two finite sets, exactly: the plan that moves mass with the largest similarity."""
+"""Exact optimal transport between two finite sets: the plan that moves mass with the largest similarity."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ROUNDING = 1e-9  # of a gain, relative to the range of similarities
 
 
 def uniform_plan(similarity: Floats) -> Floats:
-    """P (m, n) of largest Σ P_ij similarity_ij with row sums 1/m and column sums 1/n.
+    """P (m, n) with row sums 1/m and column sums 1/n that maximises Σ P_ij similarity_ij.
 
-    For m = n a permutation over n (Birkhoff, 1946), otherwise a linear program.
+    For m = n it is a permutation divided by n (Birkhoff, 1946), otherwise the solution of a linear program.
     """
     m, n = similarity.shape
     if m == n:
@@ -27,9 +27,9 @@ def uniform_plan(similarity: Floats) -> Floats:
 
 
 def partial_plan(similarity: Floats, mass: float) -> Floats:
-    """P (m, n) of largest Σ P_ij similarity_ij with row sums at most 1/m, column sums at most 1/n, and ``mass`` in all.
+    """P (m, n) that maximises Σ P_ij similarity_ij with total ``mass``, row sums <= 1/m and column sums <= 1/n.
 
-    What is not matched goes to a row and a column of similarity 0 beside the matrix (Chapel, Alaya & Gasso, 2020).
+    Unmatched mass goes to an extra row and column of similarity 0 (Chapel, Alaya & Gasso, 2020).
     Raises ValueError unless 0 < mass <= 1.
     """
     if not 0 < mass <= 1:
@@ -45,10 +45,11 @@ def partial_plan(similarity: Floats, mass: float) -> Floats:
 
 
 def transport(similarity: Floats, rows: Floats, columns: Floats) -> Floats:
-    """P (m, n) of largest Σ P_ij similarity_ij with the sums ``rows`` (m,) and ``columns`` (n,), which add up alike.
+    """P (m, n) with row sums ``rows`` (m,) and column sums ``columns`` (n,) that maximises Σ P_ij similarity_ij.
 
-    Few entries of P are not 0, so the linear program (HiGHS) has few edges to begin with, the most similar of every
-    row and column, and gains those that its prices u_i + v_j undervalue, until there is none: then P is best.
+    ``rows`` and ``columns`` must have the same total. Few entries of P are not 0, so the linear program (HiGHS) starts
+    with few edges, the most similar ones of every row and column. It gains the edges that its prices u_i + v_j
+    undervalue until there are none left; P is then optimal.
     """
     m, n = similarity.shape
     edges = _northwest(rows, columns) | _most_similar(similarity)
@@ -84,7 +85,7 @@ def _most_similar(similarity: Floats) -> NDArray[np.bool_]:
 
 
 def _northwest(rows: Floats, columns: Floats) -> NDArray[np.bool_]:
-    """(m, n): the edges of one plan that fits, so that the first program has a solution."""
+    """(m, n): the edges of one plan with the required sums, so that the first program has a solution."""
     edges = np.zeros((len(rows), len(columns)), dtype=bool)
     ends_i, ends_j = np.cumsum(rows), np.cumsum(columns)
     i = j = 0

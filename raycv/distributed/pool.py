@@ -1,8 +1,8 @@
 """A pool of equal Ray actors that survives the death of any of them.
 
-The driver hands out the work, a few items ahead per actor. What an actor had in hand when it died goes back to the
-head of the queue and is done by whoever is free, so a node that is gone holds nothing up. Ray restarts the actor
-where there is room, and it takes part again once it answers. Items must be idempotent: one may be done twice.
+The driver gives each actor a few items ahead. When an actor dies, its items go back to the head of the queue and any
+free actor does them, so a lost node delays nothing. Ray restarts the actor where there is room, and it gets work again
+once it answers. Items must be idempotent, because one may be done twice.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class Pool:
         call: Callable[[Any, Item], Any],
         done: Callable[[Item, Any], None],
     ) -> None:
-        """``call(actor, item)`` for every item as actors become free; ``done(item, result)`` as each ends.
+        """Call ``call(actor, item)`` for every item as actors become free, and ``done(item, result)`` as each ends.
 
-        Says what it waits for where no actor can work for half a minute. Raises what an item raised, and UserError
-        where one item has been in hand of too many dying actors.
+        Tells the user what it waits for if no actor can work for half a minute. Raises what an item raised, and
+        UserError if too many actors died while they had the same item.
         """
         queue = deque(items)
         running: dict[Any, tuple[Any, Item]] = {}

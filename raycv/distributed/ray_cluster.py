@@ -37,7 +37,7 @@ def connect(run: str) -> None:
 
 
 def users_mistake(error: BaseException) -> UserError | None:
-    """The mistake of a user that lies behind what Ray raised, if there is one."""
+    """The UserError that caused what Ray raised, if there is one."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, UserError) and not isinstance(link, RayTaskError):
@@ -52,7 +52,7 @@ def amount(resource: Literal["CPU", "GPU", "memory"]) -> float:
 
 
 def supply(needs: str) -> str:
-    """What the cluster has, set against what each of several workers ``needs``, in words."""
+    """In words, what the cluster has and what each of several workers ``needs``."""
     return f"each needs {needs}, the cluster has {amount('CPU'):g} CPUs and {amount('GPU'):g} GPUs in all"
 
 

@@ -1,9 +1,8 @@
 """Ray Tune over pure functions: runs the trials that have no result yet and keeps each result as it comes.
 
 A trial is a pure function of its parameters and of one shared object, and has a name. Its result is kept under that
-name as soon as it is finished, so a sweep that was killed goes on with the missing trials and comes to the same end.
-A trial whose data allow no answer is left out; any other that does not end well makes the sweep fail once the others
-are done.
+name as soon as it is finished, so a sweep that was killed continues with the missing trials and gives the same result.
+A trial whose data allow no answer is left out. Any other failed trial makes the sweep fail once the others are done.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def run_trials(
     ``shared`` makes the object behind a trial's ``data``; each goes into the object store once. ``function`` must be
     importable by the workers; where it raises `Infeasible` the trial is left out. Raises StageFailed, when all others
     are done, for a trial that raised something else or whose worker died more than `DEATHS` times, and UserError
-    where that is the user's to mend.
+    if the user can fix the cause.
     """
     done = results.finished()
     missing = [trial for trial in trials if trial.name not in done]
@@ -90,14 +89,14 @@ def run_trials(
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why one trial has no result: what it raised or how its worker died, and whether a user can mend it."""
+    """Why one trial has no result: what it raised or how its worker died, and whether a user can fix it."""
 
     log: str
     mistake: str = ""
 
 
 def _fail_of(title: str, results: Results, failures: dict[str, _Failure]) -> None:
-    """Raise what the sweep's ``failures`` (by trial) amount to, if there are any."""
+    """Raise the error for the sweep's ``failures`` (by trial), if there are any."""
     for failure in failures.values():
         if failure.mistake:
             raise UserError(failure.mistake)
@@ -177,7 +176,7 @@ def _trial(
     trials: Sequence[Trial[Parameters]],
     references: dict[str, ray.ObjectRef[Any]],
 ) -> dict[str, Any]:
-    """What Tune calls. What a trial raises is returned, for it would be raised again; only deaths are tried again."""
+    """The function that Tune calls. Returns what a trial raises, so that Tune retries only deaths of workers."""
     trial = trials[config["number"]]
     with threadpool_limits(1):
         try:

@@ -1,1 +1,1 @@
-"""What figures are made of: the look of a page, rows of pictures, portraits of units."""
+"""The parts of figures: page style, rows of pictures, portraits of units."""

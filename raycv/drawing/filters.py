@@ -1,4 +1,4 @@
-"""The filters of the first convolution of several networks side by side."""
+"""The first-layer filters of several networks, drawn side by side."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from raycv.drawing.style import QUIET, TEXT, WIDTH, counted, page
 from raycv.drawing.undrawable import Undrawable
 
 _MOST_COLUMNS = 24
-_CELL_HEIGHT = 1.3  # of a cell of width 1: the filter and the unit number above it
+_CELL_HEIGHT = 1.3  # for a cell of width 1: the filter and the unit number above it
 _FILTER = 0.92
 
 
 def first_layer_filters(filters: Mapping[str, np.ndarray], order: Mapping[str, np.ndarray] | None = None) -> Figure:
-    """One panel per network with all its filters, each scaled to its own minimum and maximum, its unit number above.
+    """Draw one panel per network with all its filters, each scaled to its own range, with its unit number above.
 
-    ``filters``: network -> (S, C, H, W); three channels are drawn as red, green and blue, otherwise the first channel
-    in grey. ``order``: network -> the unit at each place, -1 where there is none. With it equal places show matched
-    units, a cross marks an empty place, and units that it leaves out stand after its last place. Raises Undrawable for
-    other shapes, for values that are not finite and for units that a network does not have.
+    ``filters``: network -> (S, C, H, W). Three channels are drawn as red, green and blue; otherwise the first channel
+    is drawn in grey. ``order``: network -> the unit at each place, -1 for an empty place. With it, matched units have
+    the same place, a cross marks an empty place, and units that are not in the order follow after the last place.
+    Raises Undrawable for other shapes, for values that are not finite and for units that a network does not have.
     """
     if not filters:
         raise Undrawable("There are no filters to draw; name at least one network.")
@@ -49,7 +49,7 @@ def first_layer_filters(filters: Mapping[str, np.ndarray], order: Mapping[str, n
 def filter_pictures(net: str, kernels: np.ndarray) -> np.ndarray:
     """(S, H, W, 3) colours in 0..1 of the filters (S, C, H, W) of ``net``, each scaled to its own minimum and maximum.
 
-    Three channels are red, green and blue, otherwise the first is drawn in grey. A filter of one value throughout is
+    Three channels become red, green and blue; otherwise the first channel is drawn in grey. A constant filter is
     mid-grey. Raises Undrawable for other shapes and for values that are not finite.
     """
     if kernels.ndim != 4 or 0 in kernels.shape:

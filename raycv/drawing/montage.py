@@ -1,4 +1,4 @@
-"""Units as pictures: blocks of the patches that drive them most, and rows of such blocks (paper, Figures 2, 9, 14)."""
+"""Units as pictures: blocks of their top patches, and rows of such blocks (paper, figures 2, 9, 14)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from raycv.drawing.style import QUIET, TEXT, WIDTH, page
 from raycv.drawing.undrawable import Undrawable
 from raycv.run.schema import LARGEST_PICTURE
 
-BETWEEN = 0.5  # columns of white space that part groups of units
+BETWEEN = 0.5  # columns of white space between groups of units
 GREY, WHITE = 128, 255
 Blocks = dict[tuple[str, int], NDArray[np.uint8]]
 
@@ -35,11 +35,11 @@ _PICTURE = 0.94  # of a column's width
 def blocks(patches: pd.DataFrame, pictures: pd.DataFrame, layer: str, units: pd.DataFrame, side: int = 3) -> Blocks:
     """One picture (H, W, 3) for each of ``units`` (columns ``net`` and ``unit``) of ``layer``.
 
-    Above stand the unit's first ``side`` x ``side`` patches in rows from rank 1 on, below in the same order what drives
-    the unit in each. ``patches``: rows of the table top_patches, all those of the layer, so that all tiles are of its
-    largest box; ``pictures``: rows of patch_pictures. A box that the image's border cuts off is filled up with neutral
-    grey on the side of the border, and so is a missing rank. Raises Undrawable where a unit has no pictures or the two
-    tables do not belong together.
+    The upper half shows the unit's first ``side`` x ``side`` patches in rows, starting with rank 1. The lower half
+    shows, in the same order, what drives the unit in each patch. ``patches``: all rows of the table top_patches for the
+    layer, because all tiles have the size of its largest box. ``pictures``: rows of patch_pictures. A box that the
+    image's border cuts off is padded with neutral grey on that side; a missing rank is all grey. Raises Undrawable if
+    a unit has no pictures or the two tables do not belong together.
     """
     of_layer = patches[patches["layer"] == layer]
     largest = [int((of_layer[high] - of_layer[low]).max()) for low, high in _SIDES] if len(of_layer) else [0, 0]
@@ -62,10 +62,10 @@ def blocks(patches: pd.DataFrame, pictures: pd.DataFrame, layer: str, units: pd.
                 picture = _decoded(content, extent if scale < 1 else None)
                 if [*picture.shape[:2]] != extent:
                     raise Undrawable(
-                        f"The pictures of unit {unit} of {net} at layer {layer} are not of the size in the table "
+                        f"The pictures of unit {unit} of {net} at layer {layer} do not have the size in the table "
                         "top_patches."
                     )
-                # Away from the border that cuts the box off: there the network saw its padding.
+                # Place it away from the border that cuts the box off: there the network saw its padding.
                 down = height - extent[0] if top == 0 else 0
                 across = width - extent[1] if left == 0 else 0
                 tiles[rank - 1, down : down + extent[0], across : across + extent[1]] = picture
@@ -76,7 +76,7 @@ def blocks(patches: pd.DataFrame, pictures: pd.DataFrame, layer: str, units: pd.
 
 
 def explained(pictures: pd.DataFrame, side: int) -> str:
-    """What a block shows, for captions: ``pictures`` are rows of patch_pictures, ``side`` as of ``blocks``."""
+    """What a block shows, for captions. ``pictures`` are rows of patch_pictures; ``side`` is that of ``blocks``."""
     methods = " or ".join(map(str, pictures["method"].unique()))
     what = "the patch of highest activation" if side == 1 else f"the {side**2} patches of highest activation"
     return (
@@ -86,14 +86,14 @@ def explained(pictures: pd.DataFrame, side: int) -> str:
 
 
 def _decoded(content: bytes, extent: Sequence[int] | None) -> NDArray[np.uint8]:
-    """The picture (h, w, 3) in a file's bytes, brought to the ``extent`` (h, w) if one is given."""
+    """The picture (h, w, 3) in a file's bytes, resized to the ``extent`` (h, w) if one is given."""
     with Image.open(io.BytesIO(content)) as image:
         picture = image.convert("RGB")
     return np.asarray(picture if extent is None else picture.resize((extent[1], extent[0])))
 
 
 def _enlarged(height: int, width: int) -> int:
-    """By how many whole pixels a tile's pixel is enlarged."""
+    """The whole number by which a tile is enlarged."""
     return math.ceil(_LARGE / max(height, width, 1))
 
 
@@ -133,7 +133,7 @@ class Row:
 
 
 def montage(title: str, caption: str, rows: Sequence[Row], columns: float) -> Figure:
-    """A page with ``rows`` one beneath the other, each ``columns`` columns wide."""
+    """A page with ``rows`` one below the other, each ``columns`` columns wide."""
     width = (WIDTH - 0.1 - _SIDE) / columns
     heights = [_height(row, width) for row in rows]
     figure = page(1.0, title, caption)

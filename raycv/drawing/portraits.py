@@ -1,4 +1,4 @@
-"""What single units look for, to be set into the figures of mapping layers: blocks of top patches, or filters."""
+"""Pictures of single units for the figures of mapping layers: blocks of top patches, or filters."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from raycv.drawing.montage import Blocks, blocks, explained
 
 @dataclass(frozen=True)
 class Portraits:
-    """Where the pictures of a layer's units come from.
+    """The source of the pictures of a layer's units.
 
-    ``patches`` and ``pictures``: the tables top_patches and patch_pictures; without them ``filters``: network ->
-    (S, 3, H, W) of this layer; without both there are none.
+    Uses the tables ``patches`` (top_patches) and ``pictures`` (patch_pictures) if given, otherwise ``filters``:
+    network -> (S, 3, H, W) of this layer. With neither there are no pictures.
     """
 
     patches: pd.DataFrame | None = None
@@ -26,7 +26,7 @@ class Portraits:
     filters: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def of(self, layer: str, units: Sequence[tuple[str, int]]) -> Blocks:
-        """A picture (H, W, 3) of each (net, unit), or nothing. Raises Undrawable as `raycv.drawing.montage.blocks`."""
+        """A picture (H, W, 3) of each (net, unit), or nothing. Raises Undrawable as `montage.blocks` does."""
         if self.patches is not None and self.pictures is not None:
             return blocks(self.patches, self.pictures, layer, pd.DataFrame(units, columns=["net", "unit"]))
         shown = {net: (255 * filter_pictures(net, self.filters[net])).astype(np.uint8) for net in self.filters}
@@ -44,7 +44,7 @@ NONE = Portraits()
 
 
 def draw_portraits(panels: Sequence[Axes], shown: Sequence[tuple[str, int]], pictures: Blocks) -> None:
-    """Set the pictures of the units ``shown``, where there are any, into ``panels``; further panels stay empty."""
+    """Draw the pictures of the units ``shown``, if there are any, into ``panels``; the other panels stay empty."""
     for axes in panels:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)

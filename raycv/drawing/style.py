@@ -1,4 +1,4 @@
-"""The look all figures share: one page width, one type size for each role, colours that survive colour blindness."""
+"""The style of all figures: one page width, one font size per role, colours safe for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ METHODS = {"semi": "semi-matching", "bipartite": "matching"}
 COLOURS = {"semi": "#6cc5a4", "bipartite": "#005a41"}
 QUIET = "#6b6b6b"
 SIGNAL = "#d55e00"
-# Okabe & Ito, Color Universal Design (2008), without yellow, which is lost on white paper.
+# Okabe & Ito, Color Universal Design (2008), without yellow, which is hard to see on white paper.
 NETS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
 
-_TITLE_CHARACTERS, _CAPTION_CHARACTERS = 78, 116  # of a line of the page
+_TITLE_CHARACTERS, _CAPTION_CHARACTERS = 78, 116  # per line of the page
 
 
 def page(height: float, title: str, caption: str) -> Figure:
@@ -49,7 +49,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def ends(values: Mapping[str, float], form: str) -> str:
-    """The smallest and the largest value, each with the layer it is of: "0.19 (conv4) to 0.51 (conv1)"."""
+    """The smallest and the largest value, each with its layer: "0.19 (conv4) to 0.51 (conv1)"."""
     least, most = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
     text = f"{values[least]:{form}} ({least})"
     return text if least == most else f"{text} to {values[most]:{form}} ({most})"

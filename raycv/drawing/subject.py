@@ -1,4 +1,4 @@
-"""What the figures of a run are drawn from: its tables, and the two networks that figures of a pair show."""
+"""The data for the figures of a run: its tables, and the two networks that figures of a pair show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from raycv.run import tables
 from raycv.run.store import RunStore
 
-Plan = dict[str, Callable[[], Figure]]  # a figure's name -> what draws it; drawn one at a time they need less memory
+Plan = dict[str, Callable[[], Figure]]  # figure name -> function that draws it; drawing one at a time saves memory
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Subject:
         return tables.read(self.store, table, **options)
 
     def pictures(self, wanted: pd.DataFrame) -> pd.DataFrame:
-        """The rows of patch_pictures of the units in ``wanted`` (columns ``layer``, ``net`` and ``unit``)."""
+        """The rows of patch_pictures for the units in ``wanted`` (columns ``layer``, ``net`` and ``unit``)."""
         found = []
         for layer, of_layer in wanted.groupby("layer", sort=False):
             chosen = [

@@ -1,5 +1,5 @@
-"""The one exception that says: the rows given do not hold what the figure shows."""
+"""The exception for data that lack what a figure shows."""
 
 
 class Undrawable(ValueError):
-    """One sentence with what is missing or does not fit."""
+    """The data lack what the figure shows. The message is one sentence that names what is missing or does not fit."""

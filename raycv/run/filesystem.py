@@ -1,4 +1,4 @@
-"""Reaching files on a local disk or on S3: what a failure means, how long to wait for it to pass, what to say of it."""
+"""Access to files on a local disk or on S3: what a failure means, how long to retry, what to tell the user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Patience(Enum):
-    """How long it is worth trying again, as the seconds to wait between tries."""
+    """How long to retry, as the seconds to wait between tries."""
 
     NONE = ()  # it will fail again
     BRIEF = (0.5, 1.0, 2.0)  # a server that starts up, or a mistake that a user should hear of soon
@@ -60,10 +60,10 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
-    """``action(file system, path)`` on what ``uri`` names, tried again while the failure may pass.
+    """Call ``action(file system, path)`` for ``uri`` and retry while the failure may pass.
 
-    A store that has answered before is waited for through some forty seconds of outage; one that never has is given
-    up after a few. Says what it waits for. Raises UserError naming ``uri`` and ``operation`` in the end.
+    Retries for about forty seconds if the store has answered before, otherwise for a few seconds. Tells the user what
+    it waits for. If it gives up, raises UserError with ``uri`` and ``operation``.
     """
     fs, path = filesystem(uri)
     tries = 0
@@ -95,7 +95,7 @@ def reaching(uri: str, operation: str) -> Iterator[None]:
 
 
 def errors() -> tuple[type[BaseException], ...]:
-    """All that the file systems behind fsspec raise when a file cannot be reached."""
+    """All exceptions that the file systems behind fsspec raise when a file cannot be reached."""
     return (OSError, boto.BotoCoreError, boto.ClientError, *_DISCONNECTED, *_of_aiohttp())
 
 
@@ -106,7 +106,7 @@ def _of_aiohttp() -> tuple[type[BaseException], ...]:
 
 
 def remember(uri: str) -> None:
-    """Note that the store behind ``uri`` has answered, so that a failure from now on is one that may pass."""
+    """Note that the store behind ``uri`` has answered, so that later failures count as temporary."""
     _answered.add(_store_of(uri))
 
 
@@ -174,7 +174,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _answer(error: boto.ClientError) -> Fault:
-    """Of an error that the S3 server answered with."""
+    """The meaning of an error that the S3 server answered with."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "NoSuchBucket":
@@ -194,7 +194,7 @@ def _answer(error: boto.ClientError) -> Fault:
 
 
 def _before_the_answer(error: boto.BotoCoreError) -> Fault:
-    """Of an error that the S3 client raised by itself."""
+    """The meaning of an error that the S3 client raised itself."""
     if isinstance(error, boto.ParamValidationError):
         return _bad_name()
     if isinstance(error, boto.ProfileNotFound):

@@ -1,4 +1,4 @@
-"""Where things stand in a run's folder. The only place that knows the names of its statistics' files."""
+"""Paths in a run's folder. No other module knows the names of the statistics files."""
 
 from __future__ import annotations
 

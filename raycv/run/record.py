@@ -1,4 +1,4 @@
-"""run.json: what a run was asked, with which versions, and which of its stages have finished."""
+"""run.json: the settings and versions of a run, and which of its stages have finished."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def read(store: RunStore) -> dict[str, Any]:
 
 
 def begin(store: RunStore) -> None:
-    """Make ``store`` a run, if it is none yet. Raises UserError for a folder that holds something else.
+    """Make ``store`` a run if it is not one yet. Raises UserError for a folder with other content.
 
-    A stage removes what it replaces: in a folder of someone's own files that would be theirs.
+    A stage removes what it replaces, which in any other folder could be the user's own files.
     """
     if store.exists(PATH):
         return

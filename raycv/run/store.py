@@ -89,9 +89,9 @@ class RunStore:
                 part.unlink(missing_ok=True)
 
     def put_in_place(self, path: str, to: str) -> None:
-        """Let what stands under ``path`` stand under ``to`` at once, replacing what stood there.
+        """Move the file ``path`` to ``to`` in one step, replacing any file there.
 
-        What stood under ``path`` may still be there afterwards, for its folder to be removed.
+        The file ``path`` may still exist afterwards; it goes when its folder is removed.
         """
 
         def put(fs: fsspec.AbstractFileSystem, source: str) -> None:
@@ -110,7 +110,7 @@ class RunStore:
         return content
 
     def open(self, path: str, use: Callable[[IO[bytes]], T]) -> T:
-        """``use(file)`` of one file opened to read, begun again where the store fails meanwhile."""
+        """Open one file for reading and return ``use(file)``; starts again if the store fails meanwhile."""
 
         def opened(fs: fsspec.AbstractFileSystem, full: str) -> T:
             with fs.open(full, "rb") as file:
@@ -133,7 +133,7 @@ class RunStore:
         return self._try("list", folder, find)
 
     def is_empty(self) -> bool:
-        """Whether nothing stands in the run's folder, or there is no such folder."""
+        """Whether the run's folder is empty or does not exist."""
 
         def look(fs: fsspec.AbstractFileSystem, full: str) -> bool:
             try:
@@ -144,7 +144,7 @@ class RunStore:
         return self._try("list", "", look)
 
     def remove(self, folder: str) -> None:
-        """Remove a folder with all below it, or one file; nothing happens where there is none."""
+        """Remove a folder with everything below it, or one file; does nothing if it does not exist."""
 
         def drop(fs: fsspec.AbstractFileSystem, full: str) -> None:
             with contextlib.suppress(FileNotFoundError):

@@ -1,8 +1,8 @@
 """Writing and reading the tables of a run, so that a reader sees the rows of one writing.
 
-An unpartitioned table is one file, a partitioned one a file per layer, always under the same name. All files of a new
-writing are made ready first and then put in place one after the other, each at once. Every file carries the name of its
-writing; a reader that finds two waits until the writer is through.
+An unpartitioned table is one file; a partitioned table has one file per layer. File names never change. All files of a
+new writing are prepared first and then put in place one after the other, each in one step. Every file carries the name
+of its writing; a reader that finds two names waits until the writer has finished.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _alternatives(filters: Any) -> list[list[Filter]]:
 def _read_files(
     store: RunStore, name: str, columns: Sequence[str] | None, alternatives: list[list[Filter]]
 ) -> pd.DataFrame | None:
-    """The rows of all files that can hold some, or None where they are not of one writing."""
+    """The rows of all files that can have matching rows, or None if the files are not of one writing."""
     paths = store.list(f"tables/{name}")
     if not paths:
         raise UserError(

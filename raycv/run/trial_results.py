@@ -1,4 +1,4 @@
-"""What the trials of a sweep have found, until the tables are written: SWEEP/TRIAL/TABLE.parquet and done.json."""
+"""Results of a sweep's trials, kept until the tables are written: SWEEP/TRIAL/TABLE.parquet and done.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Frames = dict[str, pd.DataFrame]  # table -> rows
 
 @dataclass(frozen=True)
 class TrialResults:
-    """Of one sweep. A trial is named LAYER/...; its note done.json is written last and makes its result count."""
+    """Results of one sweep. A trial is named LAYER/...; its result counts once done.json, written last, exists."""
 
     store: RunStore
     folder: str

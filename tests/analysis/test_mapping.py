@@ -328,13 +328,13 @@ def test_a_decay_is_found_for_a_sparsity_or_a_loss() -> None:
 
 def test_a_decay_that_does_not_exist_is_refused() -> None:
     gram, cross = conv1()
-    with pytest.raises(ValueError, match="loss = 0.05 is reached by no decay: from 0.103.* to 0.5 is possible"):
+    with pytest.raises(ValueError, match="no decay reaches loss = 0.05: the range is 0.103.* to 0.5"):
         find_decay(gram, cross, loss=0.05)
-    with pytest.raises(ValueError, match="units_used = 97 is reached by no decay"):
+    with pytest.raises(ValueError, match="no decay reaches units_used = 97"):
         find_decay(gram, cross, units_used=97)
     mistakes: list[dict[str, Any]] = [{}, {"loss": 0.2, "units_used": 3.0}]
     for wrong in mistakes:
-        with pytest.raises(ValueError, match="give either units_used or loss"):
+        with pytest.raises(ValueError, match="give exactly one of units_used and loss"):
             find_decay(gram, cross, **wrong)
 
 

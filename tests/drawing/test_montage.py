@@ -113,7 +113,7 @@ def test_tables_that_do_not_belong_together_are_refused() -> None:
     with pytest.raises(Undrawable, match=r"Unit 4 of net2 at layer conv1 has no pictures\."):
         blocks(patches, pictures, "conv1", frame([("net2", 4)]))
     patches["bottom"] -= 1
-    with pytest.raises(Undrawable, match="unit 0 of net1 at layer conv1 are not of the size"):
+    with pytest.raises(Undrawable, match="unit 0 of net1 at layer conv1 do not have the size"):
         blocks(patches, pictures, "conv1", frame([("net1", 0)]))
 
 

@@ -1,4 +1,4 @@
-"""Two networks of which it is known what became of every unit: copied, or rotated together with others."""
+"""Two networks with a known relation: every unit is a copy, or is rotated together with others."""
 
 from __future__ import annotations
 

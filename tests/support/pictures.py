@@ -1,4 +1,4 @@
-"""Pictures of patches of which every pixel tells whose it is, as rows of the tables that hold them."""
+"""Patches whose colour identifies their unit, as rows of the tables for patches and pictures."""
 
 from __future__ import annotations
 

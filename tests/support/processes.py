@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def processes(title: bytes) -> list[int]:
-    """The numbers of the processes whose title begins so."""
+    """The numbers of the processes whose title starts with ``title``."""
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -78,7 +78,7 @@ def write_statistics(store: RunStore, nets: Sequence[NetworkSpec], folds: Mappin
 
 
 def write_networks(store: RunStore, nets: Sequence[NetworkSpec]) -> None:
-    """Write what describes each network; weights there are none."""
+    """Write the description of each network, without weights."""
     for spec in nets:
         content = {"spec": spec.model_dump(mode="json"), "weights_sha256": ""}
         store.write_json(f"networks/{spec.name}/network.json", content)

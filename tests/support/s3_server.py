@@ -45,7 +45,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a user sets."""
+        """The environment variables that a user sets."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": KEY,
