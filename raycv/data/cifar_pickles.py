@@ -19,7 +19,7 @@ CIFAR10_FILES = {"train": tuple(f"data_batch_{n}" for n in range(1, 6)), "valida
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """CIFAR-10's files are pickles; this admits what they hold, arrays, lists and strings, and runs nothing else."""
+    """CIFAR-10's files are pickles; this loads only arrays, lists and strings and runs no other code."""
 
     ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "_frombuffer", "encode"})
     MODULES = frozenset({"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "_codecs", "numpy._core.numeric"})
@@ -85,7 +85,7 @@ def _cifar10_file(uri: str, take: Callable[[dict[str, Any]], Any]) -> Any:
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             loaded = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
         return take({key.decode() if isinstance(key, bytes) else key: value for key, value in loaded.items()})
-    except Exception:  # there is no end to what damaged pickles raise
+    except Exception:  # damaged pickles raise all kinds of errors
         raise UserError(f"{uri} is not a file of CIFAR-10's python version; download the set again.") from None
 
 

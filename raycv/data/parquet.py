@@ -159,7 +159,7 @@ def _column(schema: pa.Schema, uri: str, what: str, named: str | None, usual: Se
     if len(choice) >= 1 and (choice[0] in usual or len(fitting) == 1):
         return choice[0]
     raise UserError(
-        f"{uri} has no {what} column that can be told apart: its columns are {', '.join(schema.names)}; "
+        f"{uri} has no {what} column that can be recognised: its columns are {', '.join(schema.names)}; "
         f"name it with --{what}-column."
     )
 

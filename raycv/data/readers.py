@@ -1,4 +1,4 @@
-"""What every layout of images has in common: a reader knows how many there are and gives any of them, still encoded."""
+"""What every layout of images has in common: a reader counts them and returns any, still encoded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", "
 
 
 class Item(NamedTuple):
-    """One image as it is stored: encoded bytes or pixels (H, W, 3), its label, and where it stands."""
+    """One image as it is stored: encoded bytes or pixels (H, W, 3), its label, and where it is stored."""
 
     content: bytes | np.ndarray | None
     label: int | None

@@ -2,8 +2,8 @@
 
 All samples (image, position) of a layer, N = images x positions, are put into a pseudo-random order by a
 keyed permutation of 0 .. N - 1, and the first ``wanted`` of that order are taken. The permutation is computed
-for any place in the order alone, so nobody ever holds N of anything, exactly ``wanted`` samples are taken
-over the whole set, each shard finds its own without hearing of the others, and a sample's place in the order,
+for each place in the order separately. So no array of size N is needed, exactly ``wanted`` samples are taken
+over the whole set, each shard finds its own independently of the others, and a sample's place in the order,
 its rank, is the same in every run. Taking fewer keeps a prefix: the first 10,000 of 60,000 are the sample of
 10,000.
 """
@@ -41,7 +41,7 @@ def choose(images: np.ndarray, positions: int, total_images: int, wanted: int = 
 
     positions is the number of positions of the layer, 1 where it is fully connected. Over shards that hold
     every image once, exactly ``wanted`` samples are taken, or all of them if there are no more. Time and
-    memory go with ``wanted`` and ``total_images``, not with the number of samples. Raises ValueError for an
+    memory grow with ``wanted`` and ``total_images``, not with the number of samples. Raises ValueError for an
     image number outside 0 .. total_images - 1 or given twice, and for sizes below 1.
     """
     if positions < 1 or total_images < 1 or wanted < 1:
@@ -56,7 +56,7 @@ def choose(images: np.ndarray, positions: int, total_images: int, wanted: int = 
     place = np.full(total_images, -1)
     place[images] = np.arange(len(images))
     if np.count_nonzero(place >= 0) < len(images):
-        raise ValueError("an image number stands twice in the shard; every image must be counted once")
+        raise ValueError("an image number occurs twice in the shard; every image must be counted once")
     samples = total_images * positions
     taken = _taken(min(wanted, samples), samples, seed)
     image, position = place[taken // positions], taken % positions

@@ -33,7 +33,7 @@ class Source:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        remember(self.reader.root)  # the process that sent it here has reached it
+        remember(self.reader.root)  # the process that sent this source has already reached it
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -78,7 +78,7 @@ def _pixels(item: Item, resize: int) -> np.ndarray:
             if isinstance(item.content, np.ndarray)
             else Image.open(io.BytesIO(item.content))
         )
-        if image.mode.startswith("I;16"):  # which convert would not scale but clip to white
+        if image.mode.startswith("I;16"):  # convert would clip these to white instead of scaling them
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -91,10 +91,9 @@ def _pixels(item: Item, resize: int) -> np.ndarray:
 def open_source(uri: str, split: Split, *, image_column: str | None = None, label_column: str | None = None) -> Source:
     """Open one split of the images ``uri``: the embedded subset, Parquet, an ImageFolder tree or CIFAR10's root.
 
-    Which layout it is, is seen from what is there. Raises UserError where it is none, or the split is missing or
-    empty.
+    The layout is recognised from the files. Raises UserError where it is unknown, or the split is missing or empty.
     """
-    # Absolute, for the source travels to processes that run in other folders.
+    # Absolute, because the source is sent to processes that run in other folders.
     root = uri.rstrip("/") if uri == EMBEDDED or "://" in uri else filesystem(uri)[1]
     sizes = listing(root)
     reader = _reader(root, sizes, split, image_column, label_column)

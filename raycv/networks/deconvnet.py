@@ -1,4 +1,4 @@
-"""What in an image drives a unit: deconvnet pictures, and their nearest kin where a deconvnet is not defined.
+"""What in an image drives a unit: deconvnet pictures, and the closest method where a deconvnet is not defined.
 
 A deconvnet (Zeiler & Fergus, 2014, section 2.1) leads one activation back to the pixels through the layers it came by,
 each in reverse: filters transposed; max pooling undone by its switches, the places of the maxima in this image;
@@ -36,7 +36,7 @@ SEQUENTIAL = (
 
 
 class Deconvnet:
-    """Draws what drives the units of a network, of which it replaces the ReLUs and normalisations.
+    """Draws what drives the units of a network; replaces the network's ReLUs and normalisations.
 
     ``method`` is deconvnet for networks of convolutions, poolings and fully connected layers alone, guided
     backpropagation for others that have ReLU modules, and gradient for the rest.

@@ -1,8 +1,8 @@
-"""Which pixels of its input a position of a layer sees, for any network: found by trying.
+"""Which pixels of its input a position of a layer sees, for any network: found by experiment.
 
 A pixel row of NaN makes exactly those rows of a layer NaN that see it: NaN passes through products with zero,
 rectification, max pooling and normalisation. So no rule for any kind of module is needed, and borders, strides,
-paddings and branches are as the network has them. A position that sees apart pixels is given the box around them.
+paddings and branches are as the network has them. A position that sees separate pixels gets the box around them.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def trace(taps: Taps, extent: int) -> dict[str, ReceptiveFields]:
 def _positions(values: Tensor, axis: int) -> np.ndarray:
     """(inputs, rows or columns): which of a layer's rows or columns saw a NaN."""
     saw = values.isnan().any(1)
-    if saw.ndim < 3:  # neither neurons nor tokens stand in rows and columns
+    if saw.ndim < 3:  # neurons and tokens have no rows and columns
         saw = saw.reshape(len(saw), 1, -1)
         saw = saw.any(2, keepdim=True).expand_as(saw)
     return saw.any(2 - axis).numpy()

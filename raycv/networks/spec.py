@@ -1,4 +1,4 @@
-"""What describes a network: all that is needed to build it again, but for its weights. Needs no PyTorch.
+"""The description of a network: all that is needed to rebuild it, except its weights. Needs no PyTorch.
 
 A *layer* is named by its module path; its units are the channels (convolutional) or neurons (fully connected) of
 that module's output. In the AlexNets each named module ends in its ReLU, so units are always taken after the ReLU

@@ -31,7 +31,7 @@ class Taps:
             if self._seen is None:
                 return
             if not isinstance(out, Tensor) or out.ndim < 2:
-                raise UserError(f"Layer {layer!r} does not put out one tensor of units; choose another layer.")
+                raise UserError(f"Layer {layer!r} does not return one tensor of units; choose another layer.")
             if layer in self._seen:
                 raise UserError(
                     f"Layer {layer!r} runs more than once in one forward pass, so its units are not well defined; "

@@ -122,7 +122,7 @@ def test_named_columns(tmp_path: Path) -> None:
         pq.write_table(pa.table(content), tmp_path / f"{split}.parquet")
     source = open_source(str(tmp_path), "train", image_column="scan", label_column="coarse")
     assert source.decode([0], 8)[1].tolist() == [1]
-    with pytest.raises(UserError, match="no image column that can be told apart.*scan, thumb.*--image-column"):
+    with pytest.raises(UserError, match="no image column that can be recognised.*scan, thumb.*--image-column"):
         open_source(str(tmp_path), "train")
     with pytest.raises(UserError, match="label column 'medium' of .* is not there; .* serve: coarse, fine"):
         open_source(str(tmp_path), "train", image_column="scan", label_column="medium")

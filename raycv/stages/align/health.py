@@ -1,4 +1,4 @@
-"""What `raycv align` tells a person: the averages of every layer, and whether the run can be trusted."""
+"""The summary that `raycv align` prints: the averages of every layer, and whether the run can be trusted."""
 
 from __future__ import annotations
 

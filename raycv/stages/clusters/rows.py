@@ -21,7 +21,7 @@ SMALLEST_LIMIT = 4.8  # units: the paper's 2 ALPHA S for its narrowest layer, co
 
 @dataclass(frozen=True)
 class Clustering:
-    """What one trial is asked: a layer, two networks a < b with their ``names``, a threshold, and which k."""
+    """The input of one trial: a layer, two networks a < b with their ``names``, a threshold, and which k."""
 
     layer: str
     a: int

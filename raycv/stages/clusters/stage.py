@@ -32,7 +32,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     """Write the tables clusterings, clusters, cluster_members and eigenvalues.
 
     One trial is one layer, pair of networks and threshold, with all its k. Does nothing where the run already has these
-    tables for these settings; takes up the trials that an interrupted sweep has finished. Raises StageFailed where a
+    tables for these settings; reuses the trials that an interrupted sweep has finished. Raises StageFailed where a
     trial failed.
     """
     began = time.time()

@@ -1,8 +1,8 @@
-"""The Ray actors of the pass. Each holds all networks; what it returns to the driver is only that it is done.
+"""The Ray actors of the pass. Each holds all networks and only tells the driver when a piece of work is done.
 
-A shard's partial goes from the actor straight to the run's store under its own name. That makes it a fact that any
-death leaves standing: the driver that comes back finds it there, and a fold is reduced from the store in the order of
-its shards, by any actor, as often as need be, to the same bits.
+An actor writes a shard's partial straight to the run's store, under the shard's number. The partial therefore survives
+the death of any process: a restarted driver finds it there. Any actor can reduce a fold from the store, in the order of
+its shards, as often as needed, and gets the same bits.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class ShardActor:
         return f"ShardActor({len(self.task.networks)} networks)"
 
     def ready(self) -> None:
-        """Returns when the networks are loaded."""
+        """Return once the networks are loaded."""
         self._collector()
 
     def _collector(self) -> Collector:
-        """Not made in __init__, whose failures Ray would retry for ever."""
+        """The collector, made on first use: Ray would retry a failing __init__ for ever."""
         if self.loaded is None:
             task = self.task
             if not task.use_gpu:
-                # One thread always: with several, the rounding of a product would depend on how many there are.
+                # Always one thread: with several, the rounding of a product would depend on their number.
                 torch.set_num_threads(1)
             nets = {n.spec.name: load_weights(n.spec, weights_of(task.store, n)) for n in task.networks}
             nets |= build_untrained(task.groups[NULL])
@@ -56,13 +56,13 @@ class ShardActor:
         return self.loaded
 
     def make_pilot(self, shard: Shard) -> None:
-        """Store the pilot, from the first images of the first shard."""
+        """Compute the pilot from the first images of the shard and store it."""
         images, _ = self._decode(shard.images[:PILOT_IMAGES])
         pilot = self._collector().pilot(images)
         self.task.store.write_arrays(self.task.pilot_path, {str(key): means for key, means in pilot.items()})
 
     def collect(self, shard: Shard) -> float:
-        """Store the partial of one shard; returns the seconds it took."""
+        """Store the partial of one shard; return the seconds it took."""
         began = time.monotonic()
         images, _ = self._decode(shard.images)
         partial = self._collector().partial(images, shard.images, self._pilot(), len(self.task.source))
@@ -74,7 +74,7 @@ class ShardActor:
         moments = reduce_fold(
             self._partials(reduction.shards), reduction.key, self._pilot()[reduction.key], self.device
         )
-        # Each image must have been counted exactly once, at every position.
+        # Every image must be counted exactly once at each position.
         if moments.count % reduction.images:
             raise RuntimeError(
                 f"{reduction} counted {moments.count} samples, not a multiple of {reduction.images} images"
@@ -82,7 +82,7 @@ class ShardActor:
         self.task.store.write_arrays(reduction.path(self.task.folder), moments.arrays("moments"))
 
     def rank(self, patches: Patches) -> None:
-        """Bring together the top patches of one layer."""
+        """Merge the top patches of one layer over all shards and store them."""
         merged = merge_patches(self._partials(patches.shards), Key(NETS, patches.layer))
         self.task.store.write_arrays(patches.path(self.task.folder), merged)
 
@@ -96,10 +96,10 @@ class ShardActor:
         self.task.store.write_arrays(self.task.codes_path(coding.layer, coding.network), {"codes": codes})
 
     def inform(self, pair: Information) -> None:
-        """Store the mutual information of two networks' units and, between networks, that of shifted samples."""
+        """Store the mutual information of two networks' units; for different networks also its null."""
         a = self._codes(pair.layer, pair.a)
         placed = self._placed(a)
-        if pair.a == pair.b:  # each pair of units is then counted once
+        if pair.a == pair.b:  # each pair of units is then computed once
             found = pairwise_information(placed, placed, BINS)
             arrays = {"value": found.value, "corrected": found.corrected}
         else:

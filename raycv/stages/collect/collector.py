@@ -1,6 +1,6 @@
-"""From one shard of images to its partial, in plain PyTorch: the same batch through every network, then moments.
+"""Turn one shard of images into its partial, in plain PyTorch: pass each batch through every network, add up moments.
 
-`raycv.stages.collect.memory.actor_bytes` says how much memory that takes.
+`raycv.stages.collect.memory.actor_bytes` gives the memory this needs.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from raycv.run.paths import NETS, Key
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
 
-Precision = Literal["float32", "bfloat16", "float16"]  # of the forward passes; sums are float32 in float64 always
-Groups = dict[str, tuple[NetworkSpec, ...]]  # networks compared with one another, trained and untrained
+Precision = Literal["float32", "bfloat16", "float16"]  # of the forward passes; sums are always float32 in float64
+Groups = dict[str, tuple[NetworkSpec, ...]]  # group -> networks compared with one another
 
 
 @dataclass(frozen=True)
 class Partial:
     """What one shard adds, by group and layer.
 
-    moments of layers with positions (convolutional); rows of layers without (fully connected): one float32 array
-    (images, S_n) per network. Rows are smaller than their Gram matrix until there are more images than units, and are
-    multiplied when a fold's rows are together, a thousand or more at a time. samples and patches (one per network) of
-    the trained networks' layers.
+    moments: for layers with positions (convolutional). rows: for layers without (fully connected), one float32 array
+    (images, S_n) per network. Rows are smaller than their Gram matrix until there are more images than units; they are
+    multiplied when a fold is reduced, a thousand or more at a time. samples and patches (one per network): for the
+    layers of the trained networks.
     """
 
     moments: dict[Key, Moments]
@@ -49,10 +49,10 @@ class Partial:
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of one layer that mutual information is estimated from, as far as one shard holds them.
+    """One shard's part of the samples from which a layer's mutual information is estimated.
 
-    rank (m,) is their place among all that are chosen; image (m,) their image's place in the shard; values one float32
-    array (m, S_n) per network, empty for a fully connected layer, whose rows are kept whole.
+    rank (m,): place of each sample among all chosen ones; image (m,): place of its image in the shard; values: one
+    float32 array (m, S_n) per network, empty for a fully connected layer, because all its rows are kept.
     """
 
     rank: np.ndarray
@@ -97,7 +97,7 @@ class Collector:
         return sums.partial()
 
     def _not_finite(self, key: Key, activations: Sequence[Tensor], numbers: np.ndarray) -> UserError:
-        """Names the first network and image of a batch with activations that no sum can hold."""
+        """An error that names the first network and image of a batch whose activations cannot be added up."""
         for spec, values in zip(self.groups[key.group], activations, strict=True):
             sums = values.abs().sum(1, dtype=torch.float64).reshape(len(numbers), -1).sum(1)
             finite = sums < torch.finfo(torch.float32).max
@@ -124,7 +124,7 @@ class Collector:
 
 
 class _Sums:
-    """What one shard's batches have added so far."""
+    """The sums over the batches of one shard so far."""
 
     def __init__(
         self, numbers: np.ndarray, pilot: dict[Key, np.ndarray], total_images: int, device: torch.device
@@ -137,7 +137,7 @@ class _Sums:
         self.highest: dict[Key, list[list[Peaks]]] = {}
 
     def add(self, key: Key, activations: list[Tensor], start: int, images: int) -> bool:
-        """Add one batch of ``images`` from place ``start`` of the shard on; False where it is not finite."""
+        """Add a batch of ``images`` images that starts at ``start`` in the shard; False where it is not finite."""
         positions = len(activations[0]) // images
         if key.group == NETS and key not in self.chosen:
             self.chosen[key] = choose(self.numbers, positions, self.total_images)
@@ -155,7 +155,7 @@ class _Sums:
         return self.accumulators[key].is_finite()
 
     def partial(self) -> Partial:
-        """All that was added."""
+        """The partial: all that was added."""
         samples = {key: _joined(self.taken.get(key, [])) for key in self.chosen}
         return Partial(
             moments={key: accumulator.moments() for key, accumulator in self.accumulators.items()},
@@ -169,18 +169,18 @@ class _Sums:
 
 
 def _joined(batches: list[list[Tensor]]) -> list[np.ndarray]:
-    """One array per network of what its batches gave."""
+    """One array per network, its batches joined."""
     return [torch.cat(of_net).cpu().numpy() for of_net in zip(*batches, strict=True)]
 
 
 def _within(chosen: Chosen, start: int, images: int, positions: int) -> Tensor:
-    """Rows, in a batch's (images x positions) samples, of the chosen ones; in the order of ``chosen``."""
+    """The rows of the chosen samples among a batch's (images x positions) samples, in the order of ``chosen``."""
     first, last = np.searchsorted(chosen.image, [start, start + images])  # chosen are sorted by image
     return torch.from_numpy((chosen.image[first:last] - start) * positions + chosen.position[first:last])
 
 
 def _check_positions(layer: str, specs: Sequence[NetworkSpec], values: Sequence[Tensor], images: int) -> None:
-    """Refuse layers whose positions do not correspond."""
+    """Raise UserError where the networks have different numbers of positions in a layer."""
     for spec, found in zip(specs, values, strict=True):
         if len(found) != len(values[0]):
             raise UserError(
@@ -191,7 +191,7 @@ def _check_positions(layer: str, specs: Sequence[NetworkSpec], values: Sequence[
 
 
 def untrained(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:
-    """Two untrained networks of every architecture among ``specs``: the first two before training."""
+    """Two untrained networks of every architecture in ``specs``: its first two networks before training."""
     pairs: list[NetworkSpec] = []
     for model, width in dict.fromkeys((spec.model, spec.width) for spec in specs):
         alike = [spec for spec in specs if (spec.model, spec.width) == (model, width)]

@@ -1,4 +1,4 @@
-"""How much memory the pass takes, before it begins."""
+"""How much memory the pass will need, computed before it starts."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ Shapes = dict[str, dict[str, tuple[int, int]]]  # network -> layer -> (units, po
 
 
 def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
-    """The most memory, bytes, that one actor of the pass needs beyond an idle Python process with PyTorch.
+    """The peak memory, in bytes, that one actor of the pass needs beyond an idle Python process with PyTorch.
 
-    While it collects, with N networks in all, P parameters and A values per image in the tapped layers of each, a batch
-    of B images, and U units stacked over the networks of a group in a layer:
+    While it collects, for N networks in all, each with P parameters and A values per image in its tapped layers, a
+    batch of B images, and U units of a layer stacked over the networks of a group:
 
         4·N·P                                       weights
-      + 4·B·N·A + 3·4·B·max A_layer                 tapped activations of a batch, and what one forward pass works on
-      + (1 + 4·4)·3·(pixels)·max(shard, B)          decoded images, and a batch of them as floats
-      + 8·(shard)·ΣU                                where in each image every unit of a trained network is highest
-      + 3·partial                                   the partial, and its file as it is written
+      + 4·B·N·A + 3·4·B·max A_layer                 tapped activations of a batch, and buffers of one forward pass
+      + (1 + 4·4)·3·(pixels)·max(shard, B)          decoded images, and one batch of them as floats
+      + 8·(shard)·ΣU                                where every unit of a trained network is highest in each image
+      + 3·partial                                   the partial, and its file while it is written
 
-    where a partial has 8·(U² + Σ S²)/2 bytes of Gram strips per convolutional layer, 4·U per image of the shard per
-    fully connected layer, and in a layer of the trained networks 4·U per sample chosen for mutual information and
-    16·9·U of top patches. While it reduces one layer:
+    A partial has 8·(U² + Σ S²)/2 bytes of Gram strips per convolutional layer and 4·U per image of the shard per fully
+    connected layer; a layer of the trained networks adds 4·U per sample chosen for mutual information and 16·9·U of
+    top patches. While the actor reduces one layer:
 
         4·N·P + 3·8·(U² + Σ S²)/2 + 4·S·U + 3·4·U·max(shard, 1024)
 
-    Nothing grows with the number of shards.
+    None of this grows with the number of shards.
     """
     shapes, weights = _shapes(groups)
     partial = reducing = highest = 0
@@ -55,7 +55,7 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
 
 
 def _shapes(groups: Groups) -> tuple[Shapes, int]:
-    """Units and positions of every network's layers, and the bytes of all weights; no network is really built."""
+    """Units and positions of every network's layers, and the bytes of all weights; allocates no weights."""
     shapes: Shapes = {}
     weights = 0
     with torch.device("meta"):
@@ -74,7 +74,7 @@ def _gram_bytes(widths: list[int]) -> int:
 
 
 def _partial_bytes(trained: bool, widths: list[int], positions: int, shard_size: int, images: int) -> int:
-    """What one layer of one group adds to a shard's partial."""
+    """The bytes that one layer of one group adds to a shard's partial."""
     stacked = sum(widths)
     chosen = min(1.0, WANTED / (images * positions)) * shard_size * positions
     samples = 4 * stacked * chosen if trained and positions > 1 else 0
@@ -83,7 +83,7 @@ def _partial_bytes(trained: bool, widths: list[int], positions: int, shard_size:
 
 
 def _reducing_bytes(widths: list[int], shard_size: int) -> int:
-    """What the reduction of one layer works on."""
+    """The bytes that the reduction of one layer needs."""
     stacked = sum(widths)
     rows = 3 * 4 * stacked * max(shard_size, ROWS_AT_ONCE) + 4 * ROWS_PER_PRODUCT * stacked
     return 3 * _gram_bytes(widths) + 4 * max(widths) * stacked + rows

@@ -13,13 +13,13 @@ from raycv.analysis.top_patches import TopPatches
 from raycv.run.paths import Key
 from raycv.stages.collect.collector import Partial
 
-ROWS_AT_ONCE = 1024  # images gathered before a fully connected layer's units are multiplied
+ROWS_AT_ONCE = 1024  # rows of a fully connected layer gathered before they are multiplied
 
 
 def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
-    """A partial as named arrays, KEY being its group and layer.
+    """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
 
-    They are moments/KEY/..., rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
+    KEY is the group and layer.
     """
     arrays: dict[str, np.ndarray] = {}
     for key, moments in partial.moments.items():
@@ -36,7 +36,7 @@ def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
 
 
 def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: Key) -> dict[str, np.ndarray]:
-    """The top patches of one layer over all partials, as named arrays NETWORK/..."""
+    """The top patches of one layer over all partials, as arrays named NETWORK/..."""
     merged: list[TopPatches] = []
     for arrays in partials:
         networks = sum(name.startswith(f"patches/{key}/") and name.endswith("/value") for name in arrays)
@@ -50,7 +50,7 @@ def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: Key) -> dic
 def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, network: int) -> np.ndarray:
     """The chosen samples (samples, S) float32 of one network's layer, in the order of their ranks.
 
-    Raises ValueError where a sample is missing or there twice.
+    Raises ValueError where a sample is missing or occurs twice.
     """
     ranks, values = [], []
     for arrays in partials:
@@ -61,7 +61,7 @@ def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, netwo
             values.append(arrays[f"rows/{key}/{network}"][arrays[f"samples/{key}/image"]])
     rank = np.concatenate(ranks)
     if not np.array_equal(np.sort(rank), np.arange(len(rank))):
-        raise ValueError(f"the samples of {key} are not there once each")
+        raise ValueError(f"not every sample of {key} occurs exactly once")
     gathered = np.empty((len(rank), values[0].shape[1]), dtype=np.float32)
     gathered[rank] = np.concatenate(values)
     return gathered
@@ -70,7 +70,7 @@ def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, netwo
 def reduce_fold(
     partials: Iterable[Mapping[str, np.ndarray]], key: Key, pilot: np.ndarray, device: torch.device
 ) -> Moments:
-    """The moments of one layer of one group over ``partials``, named arrays in the order of their shards.
+    """The moments of one layer of one group over ``partials``, which are named arrays in the order of the shards.
 
     Raises ValueError where there are no partials.
     """

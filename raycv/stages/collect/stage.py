@@ -1,4 +1,4 @@
-"""`raycv collect`: the driver's side of the pass. Hands out shards, keeps count, reduces, tidies up."""
+"""`raycv collect`: the driver's side of the pass. Hands out shards, shows progress, reduces, cleans up."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ FORMAT = 3  # of the partials; part of their identity
 def collect(config: CollectConfig, store: RunStore) -> None:
     """One pass of the validation images through all networks of a run and two untrained ones; writes ``statistics/``.
 
-    Does nothing where the run already has these statistics. Takes up the partials that an interrupted pass of the
-    same networks, images and shard size has left. Raises UserError for bad settings or images.
+    Does nothing where the run already has these statistics. Reuses the partials that an interrupted pass of the same
+    networks, images and shard size has left. Raises UserError for bad settings or images.
     """
     began = time.time()
     networks = tuple(stored(store))
@@ -81,17 +81,17 @@ def collect(config: CollectConfig, store: RunStore) -> None:
 
 
 def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
-    """Refuse networks that cannot see the same images and be compared layer by layer."""
+    """Raise UserError unless the networks have the same layers, prepare images alike and suit the classes."""
     first = specs[0]
     for spec in specs[1:]:
         if spec.layers != first.layers:
             raise UserError(
-                f"The networks are unequal: {spec.name} has the layers {', '.join(spec.layers)} and {first.name} "
-                f"{', '.join(first.layers)}; compare networks with the same layers."
+                f"The networks differ: {spec.name} has the layers {', '.join(spec.layers)} and {first.name} "
+                f"has {', '.join(first.layers)}; compare networks with the same layers."
             )
         if spec.preprocessing != first.preprocessing:
             raise UserError(
-                f"The networks are unequal: {spec.name} ({spec.model}) and {first.name} ({first.model}) prepare images "
+                f"The networks differ: {spec.name} ({spec.model}) and {first.name} ({first.model}) prepare images "
                 "differently, so the same position would not show the same pixels."
             )
     if source.classes != first.classes:
@@ -102,20 +102,20 @@ def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
 
 
 def _actors(config: CollectConfig, task: Pass) -> int:
-    """As many actors as the cluster has cores or GPUs, and memory for, unless the settings say."""
+    """The number of actors set; else as many as the cluster's cores or GPUs, and its memory, allow."""
     needed = actor_bytes(task.groups, config.shard_size, len(task.source))
     room = int(ray_cluster.amount("memory") // (IDLE_PROCESS + needed))
     return config.actors or max(1, min(int(ray_cluster.amount("GPU" if task.use_gpu else "CPU")), room))
 
 
 def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
-    """All shards that have no partial yet; returns when the first began and the last ended."""
+    """Collect all shards that have no partial yet; return the times at which this began and ended."""
     there = set(task.store.list(task.partials))
     missing = {shard.number: shard for shard in work if task.partial_path(shard.number) not in there}
     total = sum(len(shard.images) for shard in work)
     done = total - sum(len(shard.images) for shard in missing.values())
     if done:
-        say(f"collect: taking up {len(work) - len(missing)} of {len(work)} shards done before")
+        say(f"collect: {len(work) - len(missing)} of {len(work)} shards are already done")
     if task.pilot_path not in there:
         pool.run([0], lambda actor, first: actor.make_pilot.remote(work[first]), lambda _item, _result: None)
     began = time.time()
@@ -138,7 +138,7 @@ def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Step:
-    """One kind of work of the reduction: each of ``items`` is done by ``call(actor, item)``."""
+    """One step of the reduction: ``call(actor, item)`` does each of ``items``."""
 
     name: str
     items: list[Any]
@@ -146,9 +146,9 @@ class _Step:
 
 
 def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> Counter[Key]:
-    """Moments, top patches and mutual information from the partials; returns the number of folds by layer and group.
+    """Compute moments, top patches and mutual information from the partials; return the folds per layer and group.
 
-    What an earlier driver has written stands.
+    Results that an earlier driver has written are kept.
     """
     keys = [Key(group, layer) for group, specs in task.groups.items() for layer in specs[0].layers]
     reductions = [one for key in keys for one in reductions_of(key, work, _width(task, key, work[0]))]
@@ -177,7 +177,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> Counter[Key]:
 
 
 def reductions_of(key: Key, work: list[Shard], width: int) -> list[Reduction]:
-    """What has to be added up for one layer of one group, of ``width`` units per network."""
+    """The reductions, one per fold, of one layer of one group with ``width`` units in its widest network."""
     folds = FOLDS if width <= WIDE else FOLDS_OF_WIDE
     result = []
     for fold in range(folds):
@@ -196,7 +196,7 @@ def _width(task: Pass, key: Key, shard: Shard) -> int:
 
 
 def _index(task: Pass, folds: Counter[Key]) -> dict[str, Any]:
-    """What stands where, for those who read the statistics."""
+    """What is stored where, for readers of the statistics."""
     return {
         "folder": task.folder,
         "images": len(task.source),
@@ -207,7 +207,7 @@ def _index(task: Pass, folds: Counter[Key]) -> dict[str, Any]:
 
 
 def _tidy(task: Pass) -> None:
-    """Remove what is no longer needed: partials, and the statistics of an earlier pass."""
+    """Remove the partials and the statistics of earlier passes."""
     task.store.remove(task.partials)
     for path in task.store.list("statistics"):
         if not path.startswith((f"{task.folder}/", STATISTICS)):

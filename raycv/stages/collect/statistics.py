@@ -1,4 +1,4 @@
-"""What the pass has left, for every later stage to read. Imports neither Ray nor PyTorch."""
+"""The statistics that the pass has written, as later stages read them. Imports neither Ray nor PyTorch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from raycv.run.store import RunStore
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of a run. ``groups``: the networks that were compared with one another, trained and untrained."""
+    """The statistics of a run. ``groups``: the networks compared with one another, trained and untrained."""
 
     store: RunStore
     groups: dict[str, tuple[NetworkSpec, ...]]
@@ -28,7 +28,7 @@ class Statistics:
     images: int
 
     def source(self) -> Source:
-        """The validation images that the statistics are of. Raises UserError where they are others by now."""
+        """The validation images of the pass. Raises UserError where they have changed since."""
         given = record.read(self.store)["config"]
         columns = {name: given.get(name) for name in ("image_column", "label_column")}
         source = open_source(given.get("data", EMBEDDED), "validation", **columns)
@@ -51,7 +51,7 @@ class Statistics:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers, first to last."""
+        """The layers, from first to last."""
         return self.networks[0].layers
 
     def layer(self, layer: str, group: str = NETS) -> LayerStatistics:

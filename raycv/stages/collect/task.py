@@ -1,4 +1,4 @@
-"""What the actors of the pass are told, and where each piece of work leaves its result."""
+"""The pieces of work that the actors of the pass do, and where their results are stored."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from raycv.stages.collect.collector import Groups, Precision
 
 @dataclass(frozen=True)
 class Pass:
-    """What every actor is told of the pass it takes part in."""
+    """What every actor needs to know of the pass."""
 
     store: RunStore
-    folder: str  # where everything stands, named by the identity of the pass
+    folder: str  # of all results, named by the identity of the pass
     source: Source
     networks: tuple[StoredNetwork, ...]
     groups: Groups
@@ -25,20 +25,20 @@ class Pass:
 
     @property
     def partials(self) -> str:
-        """The folder of what is there only while the pass runs."""
+        """The folder of all that is kept only while the pass runs."""
         return f"{self.folder}/partials"
 
     def partial_path(self, shard: int) -> str:
-        """Where the partial of a shard stands."""
+        """Where the partial of a shard is stored."""
         return f"{self.partials}/shard-{shard:05d}.npz"
 
     @property
     def pilot_path(self) -> str:
-        """Where the pilot stands."""
+        """Where the pilot is stored."""
         return f"{self.partials}/pilot.npz"
 
     def codes_path(self, layer: str, network: int) -> str:
-        """Where the binned samples of one network's layer stand."""
+        """Where the binned samples of one layer of one network are stored."""
         return f"{self.partials}/codes/{layer}/{network}.npz"
 
 
@@ -52,7 +52,7 @@ class Reduction:
     images: int
 
     def path(self, folder: str) -> str:
-        """Where the result stands."""
+        """Where the result is stored."""
         return moments_path(folder, self.key, self.fold)
 
 
@@ -73,7 +73,7 @@ class Patches:
     shards: tuple[int, ...]
 
     def path(self, folder: str) -> str:
-        """Where the result stands."""
+        """Where the result is stored."""
         return patches_path(folder, self.layer)
 
 
@@ -86,5 +86,5 @@ class Information:
     b: int
 
     def path(self, folder: str) -> str:
-        """Where the result stands."""
+        """Where the result is stored."""
         return information_path(folder, self.layer, self.a, self.b)

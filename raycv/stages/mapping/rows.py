@@ -42,7 +42,7 @@ class Sought:
 
 @dataclass(frozen=True)
 class PairMapping:
-    """What one trial is asked: a layer, a source and a target net (a, b) with their ``names``, decays and solvers."""
+    """The input of one trial: a layer, a source and a target net (a, b) with their ``names``, decays and solvers."""
 
     layer: str
     a: int
@@ -56,7 +56,7 @@ class PairMapping:
 
 @dataclass(frozen=True)
 class LayerMapping:
-    """What one trial on streamed activations is asked: a layer, between all networks, and decays."""
+    """The input of one trial on streamed activations: a layer, between all networks, and decays."""
 
     layer: str
     decays: tuple[float, ...]

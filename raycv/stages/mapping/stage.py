@@ -35,7 +35,7 @@ SOLVERS = ("exact", "sgd")  # where the settings do not say
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a sweep is to find, and which layers' training is left to GPUs that the cluster has not."""
+    """What a sweep computes, and which layers cannot be trained because the cluster has no GPU."""
 
     decays: tuple[float, ...]
     solvers: tuple[str, ...]
@@ -66,7 +66,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     """Write the tables mappings, mapping_weights, mapping_units and agglomerations.
 
     One trial is one layer and ordered pair of networks, with its whole path of decays. Does nothing where the run
-    already has these tables for these settings; takes up the trials that an interrupted sweep has finished.
+    already has these tables for these settings; reuses the trials that an interrupted sweep has finished.
     ``solvers`` are those used where the settings do not say. Raises StageFailed where a trial failed.
     """
     began = time.time()

@@ -37,13 +37,13 @@ class Chunk:
         return self.last - self.first
 
     def path(self, folder: str) -> str:
-        """Where their rows stand until all are there."""
+        """Where the rows are stored until all chunks are done."""
         return f"{folder}/{self.layer}/{self.network}-{self.first:05d}.parquet"
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What every actor is told."""
+    """What every actor needs to know."""
 
     store: RunStore
     folder: str
@@ -65,7 +65,7 @@ class Artist:
         return f"Artist({len(self.drawing.networks)} networks)"
 
     def ready(self) -> None:
-        """Returns when it can work."""
+        """Return once the actor can work."""
         if not self.drawing.use_gpu:
             torch.set_num_threads(1)
 

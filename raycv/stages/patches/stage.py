@@ -26,7 +26,7 @@ UNITS = 64  # drawn by an actor at once
 def patches(config: PatchesConfig, store: RunStore) -> None:
     """Write the tables top_patches and patch_pictures; only the images that stand in the first are read again.
 
-    Does nothing where the run already has these pictures; takes up what an interrupted run of the stage has drawn.
+    Does nothing where the run already has these pictures; reuses what an interrupted run of the stage has drawn.
     Raises UserError where there are no statistics, or the images are not those of the pass.
     """
     began = time.time()
@@ -66,7 +66,7 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
 
 
 def _draw(drawing: Drawing, chunks: list[Chunk]) -> None:
-    """Have every chunk drawn that is not there yet."""
+    """Draw every chunk that is not stored yet."""
     there = set(drawing.store.list(drawing.folder))
     missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there]
     size = min(int(ray_cluster.amount("GPU" if drawing.use_gpu else "CPU")) or 1, len(missing))

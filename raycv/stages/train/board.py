@@ -1,4 +1,4 @@
-"""Where the workers of a training note how far they are, and what shows it while the driver waits for Ray Train."""
+"""The board on which training workers note their progress, and the thread that shows it in the driver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ray
 
 from raycv.progress import Progress, say
 
-PATIENCE = 60.0  # seconds without a first step until it is said what the workers wait for
+PATIENCE = 60.0  # seconds without a first step before a message says what the workers wait for
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -40,7 +40,7 @@ class Board:
 
 
 class Counter:
-    """Tells the board about once a second how many images this worker has seen."""
+    """Reports to the board, about once a second, how many images this worker has seen."""
 
     def __init__(self, board: Any, rank: int, before: int) -> None:
         self.board, self.rank, self.seen = board, rank, before

@@ -16,7 +16,7 @@ from raycv.networks.spec import NetworkSpec
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Batch, Recipe, epoch_order
 
-NEIGHBOURS = 64  # images read together when a set is streamed
+NEIGHBOURS = 64  # images read together when they are streamed
 
 
 class Feed:
@@ -70,7 +70,7 @@ class Feed:
         def decode(rows: Any) -> Any:
             try:
                 images, labels = source.decode(rows["data"], resize)
-            except UserError as mistake:  # of which Ray Data would hand on no more than a text
+            except UserError as mistake:  # Ray Data would pass on only its text
                 ray.get(board.fail.remote(str(mistake)))
                 raise
             return {"images": images, "labels": labels}

@@ -1,11 +1,10 @@
 """Training several networks that differ in their seeds, in parallel, with Ray Train.
 
 One TorchTrainer holds all networks: worker ``rank`` trains replica ``rank % workers`` of network ``rank // workers``.
-Starting a trainer costs about as much as the whole training of a small network, so there is one start for all;
-with several workers per network each network is a process group of its own (DistributedDataParallel). After every
-epoch each network adds its weights, momentum and metrics to one Ray Train checkpoint. A worker that dies brings the
-group back at the last one, and so does the same command after the driver has died: the same fingerprint finds the
-same checkpoints.
+Starting a trainer takes about as long as training a small network, so all networks share one. With several workers per
+network, each network is its own process group (DistributedDataParallel). After every epoch each network adds its
+weights, momentum and metrics to one Ray Train checkpoint. When a worker dies, all workers restart from the last
+checkpoint. When the driver dies, the same command resumes there too: the same fingerprint finds the same checkpoints.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ from raycv.stages.train.learning import Recipe
 from raycv.stages.train.worker import work
 
 IN_MEMORY = 2 * 2**30  # bytes of decoded training images up to which a local set is held in shared memory
-DEATHS = 3  # of workers without an epoch finished between them, until the training is given up
+DEATHS = 3  # of workers with no epoch finished in between, after which the training is given up
 
 
-FOLDER = "networks/training"  # checkpoints, until the networks are trained
+FOLDER = "networks/training"  # of the checkpoints, removed once the networks are trained
 
 
 def fit(
@@ -53,9 +52,9 @@ def fit(
     result_of: str,
     store: RunStore,
 ) -> dict[str, Any]:
-    """Train the networks ``specs`` and store them; returns what run.json notes of it.
+    """Train the networks ``specs`` and store them; return what run.json notes of the training.
 
-    ``result_of`` names this very training: the same command takes up its checkpoints after the driver has died.
+    ``result_of`` identifies this training, so that the same command resumes it after the driver has died.
     """
     began = time.time()
     ray_cluster.connect(store.uri)
@@ -82,11 +81,11 @@ def fit(
     try:
         result = _fit(job, part, f"run-{result_of}")
     finally:
-        signal.signal(signal.SIGINT, interrupt)  # Ray Train puts its own in place and leaves it there
+        signal.signal(signal.SIGINT, interrupt)  # Ray Train sets its own and does not restore this one
         watch.stop()
     state = ray.get(board.read.remote())
     if state["mistake"]:
-        if not state["rows"]:  # else the epochs that are done are worth keeping
+        if not state["rows"]:  # otherwise keep the finished epochs
             store.remove(FOLDER)
             record.forget(store)
         raise UserError(state["mistake"])
@@ -97,7 +96,7 @@ def fit(
 
 
 def _seconds(began: float, first_step: float | None, last_report: float) -> dict[str, float]:
-    """How long the parts of the training took, from the times at which they began."""
+    """How many seconds each part of the training took, from the times at which the parts began."""
     first = first_step or time.time()
     spent = {
         "start-up": first - began,
@@ -108,7 +107,7 @@ def _seconds(began: float, first_step: float | None, last_report: float) -> dict
 
 
 def _fits_memory(config: TrainConfig, specs: list[NetworkSpec], training: Source, validation: Source) -> bool:
-    """Whether all images are decoded once, at the one size that all networks take, and held in shared memory."""
+    """Whether to decode all images once, at the one size that all networks use, and hold them in shared memory."""
     sizes = {spec.preprocessing.resize for spec in specs}
     decoded = (len(training) + len(validation)) * max(sizes) ** 2 * 3
     return len(sizes) == 1 and decoded <= IN_MEMORY and not config.data.startswith("s3://")
@@ -124,7 +123,7 @@ def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> d
 
 
 def _fit(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.Result:
-    """Train to the end, however many workers die, as long as epochs are finished between the deaths."""
+    """Train to the end, however many workers die, as long as some epoch is finished between failures."""
     epochs = 0
     while True:
         try:
@@ -138,7 +137,7 @@ def _fit(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.Result:
                     f"train: workers failed {DEATHS + 1} times without finishing an epoch ({reason}). Finished epochs "
                     "are kept, and the same command goes on from here."
                 ) from None
-            say("train: workers have failed again; going on from the last epoch that all networks finished")
+            say("train: workers failed again; resuming from the last epoch that all networks finished")
             epochs = finished
 
 
@@ -162,7 +161,7 @@ def _trainer(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.tor
 
 
 def _keep(checkpoint: ray.train.Checkpoint | None, specs: list[NetworkSpec], store: RunStore) -> None:
-    """Move the last checkpoint's networks to where later stages look for them."""
+    """Store the networks of the last checkpoint where later stages look for them."""
     if checkpoint is None:
         raise RuntimeError("Ray Train finished without a checkpoint")
     history = []

@@ -1,4 +1,4 @@
-"""Bringing trained networks in instead of training them."""
+"""Import trained networks instead of training them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every worker of a training is told, and what follows from it for each replica of a network."""
+"""The settings that every training worker gets, and the batch size and steps that follow from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raycv.stages.train.learning import Recipe
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What every Ray Train worker is told."""
+    """What every Ray Train worker needs to know."""
 
     specs: tuple[NetworkSpec, ...]
     recipes: tuple[Recipe, ...]
@@ -33,5 +33,5 @@ def batch_of(job: TrainJob, recipe: Recipe) -> int:
 
 
 def steps_of(job: TrainJob, recipe: Recipe) -> int:
-    """Steps per epoch: replicas must take equally many, and the images left over differ from epoch to epoch."""
+    """Steps per epoch, the same for all replicas; which images are left over differs from epoch to epoch."""
     return max(1, len(job.training) // job.workers // batch_of(job, recipe))

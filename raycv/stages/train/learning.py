@@ -1,4 +1,4 @@
-"""Training one network, in plain PyTorch: the recipe, one epoch, one evaluation. Knows nothing of Ray."""
+"""Training one network in plain PyTorch, without Ray: the recipe, one epoch, one evaluation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Batch = tuple[Tensor, Tensor]  # uint8 images (B, size, size, 3), int64 labels (
 class Recipe:
     """How a network is trained: SGD with momentum, weight decay and a schedule of the learning rate.
 
-    ``schedule`` "step" is the paper's (Caffe's reference network: a tenth after each 20 of 90 epochs); "one-cycle"
-    rises linearly over the first fifth and falls along a half cosine to zero (Smith & Topin, 2019). ``clip`` bounds
+    ``schedule`` "step" is the paper's (Caffe's reference network: divided by ten every 20 of 90 epochs); "one-cycle"
+    rises linearly over the first fifth and falls along a half cosine to zero (Smith & Topin, 2019). ``clip`` limits
     the gradient's norm. ``bias_rate`` multiplies the learning rate of biases (Caffe: 2). Biases are not decayed.
     """
 
@@ -47,7 +47,7 @@ class Recipe:
 
 
 def recipe_of(model: str, config: TrainConfig) -> Recipe:
-    """The paper's hyperparameters for its network, quick ones for the small network, overridden by ``config``."""
+    """The paper's hyperparameters for its network, faster ones for the small network; ``config`` overrides them."""
     small = model == "small-alexnet"
     usual = SMALL if small else PAPERS
     return Recipe(
@@ -64,7 +64,7 @@ def recipe_of(model: str, config: TrainConfig) -> Recipe:
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD over two groups: weights (decayed) and biases or other vectors (not decayed)."""
+    """SGD with two parameter groups: weights (decayed), and biases and other vectors (not decayed)."""
     weights = [p for p in net.parameters() if p.ndim > 1]
     biases = [p for p in net.parameters() if p.ndim <= 1]
     return torch.optim.SGD(
@@ -98,10 +98,10 @@ def train_epoch(
     device: torch.device,
     report: Callable[[int], None] = lambda images: None,
 ) -> float:
-    """One pass over ``batches``; returns the mean training loss per image.
+    """Train on ``batches`` once; return the mean training loss per image.
 
-    All randomness (augmentation, dropout) is drawn from ``seed`` and ``epoch``, so an epoch begun again after a
-    fault is the same epoch. Raises UserError when the loss is no longer finite.
+    All randomness (augmentation, dropout) follows from ``seed`` and ``epoch``, so an epoch that is repeated after a
+    failure gives the same result. Raises UserError when the loss is no longer finite.
     """
     net.train()
     torch.manual_seed(_mix(seed, epoch))
@@ -135,7 +135,7 @@ def train_epoch(
 def evaluate(
     net: nn.Module, batches: Iterable[Batch], preprocessing: Preprocessing, device: torch.device
 ) -> tuple[Tensor, int]:
-    """Sums over the images of ``batches``: a tensor (summed loss, number classified right), and how many images."""
+    """Sums over the images of ``batches``: a tensor (loss, number classified correctly), and the number of images."""
     net.eval()
     sums, count = torch.zeros(2, dtype=torch.float64, device=device), 0
     for images, labels in batches:
@@ -149,13 +149,13 @@ def evaluate(
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Mixed precision (bfloat16) on a GPU that computes in it, plain float32 elsewhere."""
+    """Mixed precision (bfloat16) on a GPU that supports it, plain float32 elsewhere."""
     able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 
 def _mix(seed: int, epoch: int) -> int:
-    """A seed of its own for each epoch of each network."""
+    """A different seed for each epoch of each network."""
     return (seed * 1_000_003 + epoch) * 2
 
 

@@ -1,4 +1,4 @@
-"""Descriptions of the networks that a run is to have."""
+"""Descriptions of the networks of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec
 
 
 def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
-    """One description per seed. Raises UserError where a torchvision model comes without layers."""
+    """One description per seed. Raises UserError for a torchvision model without layers."""
     specs = []
     for number, seed in enumerate(config.seeds):
         model = config.model[number % len(config.model)]

@@ -1,4 +1,4 @@
-"""`raycv train`: several networks that differ in their seeds alone, trained or brought in."""
+"""`raycv train`: train or import several networks that differ only in their seeds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def train(config: TrainConfig, store: RunStore) -> None:
         )
     specs = specs_of(config, training.classes)
     recipes = [recipe_of(spec.model, config) for spec in specs]
-    # All networks report at the end of each epoch together, so they train for equally many.
+    # All networks report together at the end of each epoch, so all train for the same number of epochs.
     recipes = [replace(recipe, epochs=max(r.epochs for r in recipes)) for recipe in recipes]
     result_of = fingerprint(
         [spec.model_dump(mode="json") for spec in specs],

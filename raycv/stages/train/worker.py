@@ -1,4 +1,4 @@
-"""One Ray Train worker: one replica of one network, epoch by epoch, with a checkpoint after each."""
+"""One Ray Train worker: trains one replica of one network and adds to a checkpoint after every epoch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from raycv.stages.train.learning import evaluate, make_optimizer, set_dropout, t
 
 
 def work(settings: dict[str, TrainJob]) -> None:
-    """One Ray Train worker. A user's mistake is chalked up and ends the training when the workers start again."""
+    """Run one Ray Train worker. A user's mistake goes to the board, and restarted workers then end at once."""
     job = settings["job"]
     if ray.get(job.board.read.remote())["mistake"]:
         return
@@ -41,7 +41,7 @@ def work(settings: dict[str, TrainJob]) -> None:
 
 
 def _train(job: TrainJob) -> None:
-    """One replica of one network."""
+    """Train one replica of one network."""
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.deterministic = True
     rank = ray.train.get_context().get_world_rank()
@@ -90,7 +90,7 @@ def _train(job: TrainJob) -> None:
 
 
 def _process_group(job: TrainJob, number: int) -> Any:
-    """The process group of one network's replicas, None if there is one; every worker helps to make every group."""
+    """The process group of one network's replicas, None for one replica. Every worker must take part in making all."""
     if job.workers == 1:
         return None
     groups = [
@@ -107,7 +107,7 @@ def _report(
     optimizer: torch.optim.SGD,
     history: list[dict[str, Any]],
 ) -> None:
-    """Add one network to this epoch's checkpoint; the files of all networks come together in one folder."""
+    """Add one network to this epoch's checkpoint, a folder with the files of all networks."""
     row = history[-1]
     if replica != 0:
         ray.train.report(row)
@@ -131,7 +131,7 @@ def _momentum(net: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
 
 
 def _resume(spec: NetworkSpec, net: nn.Module, optimizer: torch.optim.SGD) -> list[dict[str, Any]]:
-    """Bring back weights, momentum and the epochs done from the last checkpoint, if there is one."""
+    """Restore weights and momentum from the last checkpoint, if there is one; return the metrics of its epochs."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return []

@@ -403,7 +403,7 @@ def test_a_killed_driver_takes_up_its_partials(
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     assert collect(run, "--shard-size", "50") == 0
-    assert "shards done before" in capsys.readouterr().out
+    assert "shards are already done" in capsys.readouterr().out
     assert bits(run) == bits(undisturbed)
     assert not partials(run)  # tidied up
 
@@ -482,7 +482,7 @@ def test_unequal_networks_are_refused(run: Path, capsys: pytest.CaptureFixture[s
     other = spec(4, 6).model_copy(update={"layers": ("conv1", "fc8")})
     checkpoints.save(RunStore(str(run)), other, build(other).state_dict())
     said = failing(capsys, "collect", "--run", str(run))
-    assert "unequal: net4 has the layers conv1, fc8 and net1 conv1, conv2" in said
+    assert "differ: net4 has the layers conv1, fc8 and net1 has conv1, conv2" in said
 
 
 def test_activations_that_are_not_finite_are_named(

@@ -153,7 +153,7 @@ def test_deaths_with_progress_between_them_are_not_counted(
     code = main(["train", "--run", str(run), "--data", str(images), *SETTINGS])
     killer.join()
     assert code == 0
-    assert "going on from the last epoch that all networks finished" in capsys.readouterr().out
+    assert "resuming from the last epoch that all networks finished" in capsys.readouterr().out
     assert same(weights(run), weights(finished))
 
 

@@ -1,1 +1,1 @@
-"""Figures of this stage: `plan` says which a run gets, the drawings are beside it."""
+"""Figures of this stage: `plan` decides which ones a run gets; the other modules draw them."""
