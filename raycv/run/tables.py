@@ -185,10 +185,10 @@ def _read_files(
                 raise UserError(
                     f"{store.locate(path)} is not a readable table; remove it and run its stage again."
                 ) from None
-            except UserError:
-                if store.exists(path):
-                    raise
-                return None  # of a layer that the new writing does not have
+            except UserError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    return None  # a layer that the new writing does not have
+                raise
             writings.add((rows.schema.metadata or {}).get(WRITING))
             parts.append(_with_layer(rows, layer, columns))
     if len(writings) > 1 or store.list(f"tables/{name}") != paths:
