@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from raycv.data.readers import Item, reach
 from raycv.errors import UserError
+from raycv.run.damage import refusing_damage
 
 T = TypeVar("T")
 IMAGE_NAMES = ("image", "img", "images")
@@ -90,14 +91,11 @@ class ParquetReader:
 
 def _read_parquet(uri: str, read: Callable[[IO[bytes]], T]) -> T:
     def action(fs: fsspec.AbstractFileSystem, path: str) -> T:
-        try:
-            with fs.open(path, "rb") as file:
-                return read(file)
-        except (pa.ArrowException, OSError) as error:
-            # Arrow also raises a bare OSError for damaged pages; one of the file system has a number or a class.
-            if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-                raise
-            raise UserError(f"{uri} is not a readable Parquet file; download or write it again.") from None
+        with (
+            refusing_damage(f"{uri} is not a readable Parquet file; download or write it again."),
+            fs.open(path, "rb") as file,
+        ):
+            return read(file)
 
     return reach(uri, "read", action)
 

@@ -103,7 +103,8 @@ def _fail_of(title: str, results: Results, failures: dict[str, _Failure]) -> Non
     logs = {name: results.note_failure(name, failure.log) for name, failure in failures.items()}
     for name, failure in failures.items():
         reason = failure.log.strip().splitlines()[-1][:200].rstrip(".")
-        others = f" and {len(failures) - 1} others" if len(failures) > 1 else ""
+        more = len(failures) - 1
+        others = f" and {more} other{'s' * (more > 1)}" if more else ""
         raise StageFailed(
             f"{title}: trial {name}{others} failed ({reason}); see {logs[name]}. Finished trials are kept, and the "
             "same command goes on from here."

@@ -21,18 +21,21 @@ def read(store: RunStore) -> dict[str, Any]:
     return store.read_json(PATH) if store.exists(PATH) else {"config": {}, "stages": {}}
 
 
-def begin(store: RunStore) -> None:
-    """Make ``store`` a run if it is not one yet. Raises UserError for a folder with other content.
+def check_folder(store: RunStore) -> None:
+    """Raise UserError for a folder that has content and is no run.
 
-    A stage removes what it replaces, which in any other folder could be the user's own files.
+    A stage removes what it replaces, which in such a folder could be the user's own files.
     """
-    if store.exists(PATH):
-        return
-    if not store.is_empty():
+    if not store.exists(PATH) and not store.is_empty():
         raise UserError(
             f"{store.uri} is not empty and no run: it has no {PATH}. Name a new folder or an existing run with --run."
         )
-    store.write_json(PATH, {"raycv": raycv.__version__, "config": {}, "stages": {}})
+
+
+def begin(store: RunStore) -> None:
+    """Make ``store``, which `check_folder` allows, a run if it is not one yet."""
+    if not store.exists(PATH):
+        store.write_json(PATH, {"raycv": raycv.__version__, "config": {}, "stages": {}})
 
 
 def forget(store: RunStore) -> None:

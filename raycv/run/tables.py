@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raycv.errors import UserError
+from raycv.run.damage import refusing_damage
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 
@@ -115,7 +116,8 @@ def write_part(store: RunStore, path: str, name: str, frame: pd.DataFrame) -> No
 
 def read_part(store: RunStore, path: str) -> pa.Table:
     """Rows kept by ``write_part``."""
-    return pq.read_table(io.BytesIO(store.read(path)))
+    with refusing_damage(f"{store.locate(path)} is not a readable file; remove it and run its stage again."):
+        return pq.read_table(io.BytesIO(store.read(path)))
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -180,11 +182,9 @@ def _read_files(
         conditions = [rest for one in alternatives if (rest := _of_layer(one, layer)) is not None]
         if conditions:
             try:
-                rows = store.open(path, partial(_read_file, columns=wanted, alternatives=conditions))
-            except pa.ArrowInvalid:
-                raise UserError(
-                    f"{store.locate(path)} is not a readable table; remove it and run its stage again."
-                ) from None
+                rows = store.open(
+                    path, partial(_read_file, store.locate(path), columns=wanted, alternatives=conditions)
+                )
             except UserError as error:
                 if isinstance(error.__cause__, FileNotFoundError):
                     return None  # a layer that the new writing does not have
@@ -200,9 +200,10 @@ def _read_files(
     return frame
 
 
-def _read_file(file: IO[bytes], columns: list[str] | None, alternatives: list[list[Filter]]) -> pa.Table:
-    """The rows that meet one of the alternatives."""
-    return pq.read_table(file, columns=columns, filters=None if [] in alternatives else alternatives)
+def _read_file(uri: str, file: IO[bytes], columns: list[str] | None, alternatives: list[list[Filter]]) -> pa.Table:
+    """The rows of the file ``uri`` that meet one of the alternatives."""
+    with refusing_damage(f"{uri} is not a readable table; remove it and run its stage again."):
+        return pq.read_table(file, columns=columns, filters=None if [] in alternatives else alternatives)
 
 
 def _check_columns(name: str, columns: Sequence[str]) -> None:

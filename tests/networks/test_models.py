@@ -8,23 +8,16 @@ import torch.nn.functional as F
 
 from raycv.errors import UserError
 from raycv.networks.alexnet import LocalResponseNorm
-from raycv.networks.models import build, check_model, load_weights, preprocessing_of
+from raycv.networks.models import build, check_model, load_weights
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.networks.taps import Taps
+from tests.support.runs import spec as described
 
 
 def spec(
     model: str = "small-alexnet", *, width: int | None = 6, layers: tuple[str, ...] = ALEXNET_LAYERS
 ) -> NetworkSpec:
-    return NetworkSpec(
-        name="net1",
-        model=model,
-        classes=10,
-        seed=1,
-        layers=layers,
-        preprocessing=preprocessing_of(model),
-        width=width,
-    )
+    return described(1, width, layers, model)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 24])

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from raycv.networks.models import build, preprocessing_of
+from raycv.networks.models import build
 from raycv.networks.receptive import receptive_fields, trace
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.taps import Taps
+from tests.support.runs import spec as described
 
 # Kernel, stride, padding of what stands before each layer.
 SMALL = {
@@ -26,15 +27,7 @@ PAPER = {
 
 
 def spec(model: str, layers: tuple[str, ...], width: int | None = 4) -> NetworkSpec:
-    return NetworkSpec(
-        name="net1",
-        model=model,
-        classes=10,
-        seed=1,
-        layers=layers,
-        preprocessing=preprocessing_of(model),
-        width=width,
-    )
+    return described(1, width, layers, model)
 
 
 @pytest.mark.parametrize(("model", "stacks", "extent"), [("small-alexnet", SMALL, 32), ("alexnet", PAPER, 227)])

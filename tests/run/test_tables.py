@@ -71,9 +71,11 @@ def test_what_cannot_be_read_is_said(store: RunStore) -> None:
     with pytest.raises(UserError, match="has no column 'loss'; it has source_net"):
         tables.read(store, NAME, columns=["loss"])
     (path,) = store.list(f"tables/{NAME}")
-    store.write(path, store.read(path)[:-100])
-    with pytest.raises(UserError, match="is not a readable table; remove it and run its stage again"):
-        tables.read(store, NAME)
+    whole = store.read(path)
+    for damaged in (whole[:-100], whole[:4] + b"\0" * 200 + whole[204:]):  # the footer, and pages
+        store.write(path, damaged)
+        with pytest.raises(UserError, match="is not a readable table; remove it and run its stage again"):
+            tables.read(store, NAME)
 
 
 @contextmanager

@@ -34,15 +34,17 @@ def make_run(folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
     return folder
 
 
-def spec(number: int, width: int, layers: tuple[str, ...] = ALEXNET_LAYERS) -> NetworkSpec:
-    """The description of one small AlexNet, whose seed is its number."""
+def spec(
+    number: int, width: int | None, layers: tuple[str, ...] = ALEXNET_LAYERS, model: str = "small-alexnet"
+) -> NetworkSpec:
+    """The description of one network, whose seed is its number."""
     return NetworkSpec(
         name=f"net{number}",
-        model="small-alexnet",
+        model=model,
         classes=10,
         seed=number,
         layers=layers,
-        preprocessing=preprocessing_of("small-alexnet"),
+        preprocessing=preprocessing_of(model),
         width=width,
     )
 

@@ -32,7 +32,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     began = time.time()
     found = statistics.read(store)
     identity = fingerprint(FORMAT, found.folder)
-    if record.finished(store, "patches", identity) and tables.exists(store, "patch_pictures"):
+    if record.finished(store, "patches", identity) and {"top_patches", "patch_pictures"} <= set(tables.names(store)):
         say(f"patches: already finished, nothing to do; see {store.locate('tables/patch_pictures')}")
         return
     source, networks = found.source(), tuple(stored(store))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -81,18 +82,24 @@ def fit(
     try:
         result = _fit(job, part, f"run-{result_of}")
     finally:
-        signal.signal(signal.SIGINT, interrupt)  # Ray Train sets its own and does not restore this one
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)  # Ray Train sets its own and does not restore this one
         watch.stop()
     state = ray.get(board.read.remote())
     if state["mistake"]:
-        if not state["rows"]:  # otherwise keep the finished epochs
-            store.remove(FOLDER)
-            record.forget(store)
+        _forget_without_epochs(store)
         raise UserError(state["mistake"])
     _keep(result.checkpoint, specs, store)
     store.remove(FOLDER)
     top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
     return {"validation_top1": top1, "seconds": _seconds(began, state["first_step"], state["last_report"])}
+
+
+def _forget_without_epochs(store: RunStore) -> None:
+    """Leave nothing of a training without a checkpoint; finished epochs, of this driver or an earlier one, stay."""
+    if not any(path.endswith(".safetensors") for path in store.list(FOLDER)):
+        store.remove(FOLDER)
+        record.forget(store)
 
 
 def _seconds(began: float, first_step: float | None, last_report: float) -> dict[str, float]:

@@ -23,6 +23,7 @@ def train(config: TrainConfig, store: RunStore) -> None:
 
     Does nothing where the run already has exactly these. Raises UserError for bad settings or images.
     """
+    record.check_folder(store)
     for model in config.model:
         check_model(model)
     training = open_source(config.data, "train", image_column=config.image_column, label_column=config.label_column)
