@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,3 +65,16 @@ def ray_cluster(s3_server: S3Server) -> Iterator[None]:
     ray.init(num_cpus=2, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_cpu_is_given_back() -> Iterator[None]:
+    """A processor that some test's worker keeps would let a later test wait for it for ever."""
+    yield
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return
+    deadline = time.monotonic() + 60
+    while (free := ray.available_resources().get("CPU", 0)) < ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < deadline, f"a minute after these tests only {free:g} CPUs of the cluster are free"
+        time.sleep(0.2)

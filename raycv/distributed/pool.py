@@ -63,12 +63,7 @@ class Pool:
         deaths: Counter[Item] = Counter()
         try:
             while queue or running:
-                in_hand = Counter(id(actor) for actor, _ in running.values())
-                for actor in sorted(self._ready, key=lambda a: in_hand[id(a)]):
-                    while queue and in_hand[id(actor)] < AHEAD:
-                        item = queue.popleft()
-                        running[call(actor, item)] = (actor, item)
-                        in_hand[id(actor)] += 1
+                self._hand_out(queue, running, deaths, call)
                 ended, _ = ray.wait([*running, *self._probes], timeout=1.0)
                 self._settle([ref for ref in ended if ref in self._probes])
                 for ref in [ref for ref in ended if ref in running]:
@@ -92,6 +87,23 @@ class Pool:
         finally:
             for ref in running:
                 ray.cancel(ref)
+
+    def _hand_out(
+        self,
+        queue: deque[Item],
+        running: dict[Any, tuple[Any, Item]],
+        deaths: Counter[Item],
+        call: Callable[[Any, Item], Any],
+    ) -> None:
+        """Give the actors work ahead. An item that an actor died with goes alone, to be blamed only for itself."""
+        in_hand: dict[int, list[Item]] = {id(actor): [] for actor in self._ready}
+        for actor, item in running.values():
+            in_hand.setdefault(id(actor), []).append(item)
+        for actor in sorted(self._ready, key=lambda actor: len(in_hand[id(actor)])):
+            held = in_hand[id(actor)]
+            while queue and len(held) < (1 if any(deaths[item] for item in [*held, queue[0]]) else AHEAD):
+                held.append(queue.popleft())
+                running[call(actor, held[-1])] = (actor, held[-1])
 
     def _say_what_is_missing(self) -> None:
         if self._ready:
