@@ -7,7 +7,9 @@ from functools import reduce
 
 import numpy as np
 
-from raycv.analysis.moments import Moments, correlation, merge, offsets
+from raycv.analysis.moments import Moments, correlation, merge, offsets, variance
+
+RARE = 0.5  # of its variance: a unit that keeps less without some one fold is rare
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,27 @@ class LayerStatistics:
         """(U,): units that are constant once some one fold is left out; their correlations would rest on that fold."""
         parts = self.without_each() or [self.all]
         return np.asarray(np.any([part.minimum == part.maximum for part in parts], axis=0))
+
+    def kept_variance(self) -> np.ndarray:
+        """(U,): the smallest fraction of each stacked unit's variance that is left when some one fold is left out.
+
+        About 1 for a unit that fires all over; small for one that fires in a few images of one fold, whose z-scores
+        there, in units of the deviation elsewhere, are huge. 1 where there is one fold, NaN for constant units.
+        """
+        whole = variance(self.all)
+        parts = [variance(part) for part in self.without_each()] or [whole]
+        return np.asarray(np.min(parts, axis=0) / np.where(whole > 0, whole, np.nan))
+
+    def rare(self) -> np.ndarray:
+        """(U,): units, none of them dead, whose variance rests on one fold: a fit without it hardly sees them."""
+        return np.asarray(self.left_out() & ~self.dead())
+
+    def left_out(self) -> np.ndarray:
+        """(U,): dead and rare units. They keep row and number, but take no part in averages, mapping layers or graphs.
+
+        Hand them to ``correlations`` in the place of dead units: theirs become NaN.
+        """
+        return ~(self.kept_variance() >= RARE)  # a dead unit keeps nothing, or NaN
 
 
 def correlations(moments: Moments, dead: np.ndarray) -> dict[tuple[int, int], np.ndarray]:

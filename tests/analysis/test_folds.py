@@ -1,4 +1,4 @@
-"""Rare units against variances of the activations themselves."""
+"""Dead and rare units against variances of the activations themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import torch
 from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.arrays import Floats
 from raycv.analysis.folds import LayerStatistics
-from raycv.analysis.rare import kept_variance, rare
 
 
 def statistics(folds: list[Floats]) -> LayerStatistics:
@@ -33,7 +32,7 @@ def test_what_is_kept_is_the_variance_without_the_worst_fold() -> None:
     folds = activations()
     expected = [np.concatenate(folds[:f] + folds[f + 1 :]).var(0) for f in range(4)]
     whole = np.concatenate(folds).var(0)
-    found = kept_variance(statistics(folds))
+    found = statistics(folds).kept_variance()
     np.testing.assert_allclose(found[:3], np.min(expected, axis=0)[:3] / whole[:3], atol=1e-6)
     assert np.isnan(found[3])
 
@@ -42,15 +41,17 @@ def test_a_unit_of_one_fold_is_dead_of_two_folds_is_kept_and_of_one_fold_mostly_
     folds = activations()
     folds[2][7, 1] = 0.1  # a trace elsewhere, so that it is not dead without the first fold
     found = statistics(folds)
-    np.testing.assert_array_equal(rare(found), [False, True, False, False])
-    np.testing.assert_array_equal(rare(found, below=0.8), [False, True, True, False])
+    np.testing.assert_array_equal(found.rare(), [False, True, False, False])
+    np.testing.assert_array_equal(found.left_out(), [False, True, False, True])
     folds[2][7, 1] = 0
     found = statistics(folds)
     np.testing.assert_array_equal(found.dead(), [False, True, False, True])
-    assert not rare(found).any()
+    np.testing.assert_array_equal(found.left_out(), found.dead())
+    assert not found.rare().any()
 
 
 def test_one_fold_has_no_rare_units() -> None:
     whole = statistics([np.concatenate(activations())])
-    np.testing.assert_allclose(kept_variance(whole)[:3], 1)
-    assert not rare(whole).any()
+    np.testing.assert_allclose(whole.kept_variance()[:3], 1)
+    assert not whole.rare().any()
+    np.testing.assert_array_equal(whole.left_out(), [False, False, False, True])
