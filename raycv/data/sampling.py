@@ -65,6 +65,20 @@ def choose(images: np.ndarray, positions: int, total_images: int, wanted: int = 
     return Chosen(image[rank], position[rank], rank)
 
 
+def elsewhere(position: np.ndarray) -> np.ndarray:
+    """(m,): for every sample, in the order of ranks, one at the same ``position`` (m,) of another image, each once.
+
+    The samples at one position are shifted by half their number; a position with one sample keeps it. What two networks
+    then have in common is due to the position alone.
+    """
+    order = np.argsort(position, kind="stable")
+    counts = np.bincount(position)
+    first, size = np.repeat(np.cumsum(counts) - counts, counts), np.repeat(counts, counts)
+    other = np.empty(len(position), np.int64)
+    other[order] = order[first + (np.arange(len(position)) - first + size // 2) % size]
+    return other
+
+
 @lru_cache(maxsize=32)
 def _taken(wanted: int, samples: int, seed: int) -> np.ndarray:
     """The first ``wanted`` samples of the order; the same for every shard, so kept."""

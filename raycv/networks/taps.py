@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
+
+
+class Tapped(NamedTuple):
+    """What one layer gives: ``values`` and, where it ends in a ReLU module, what went into that."""
+
+    values: Tensor
+    before: Tensor | None
 
 
 class Taps:
@@ -20,11 +27,19 @@ class Taps:
 
     def __init__(self, net: nn.Module, layers: Sequence[str], output: str) -> None:
         self.net, self.layers, self.output = net, tuple(layers), output
-        self._seen: dict[str, Tensor] | None = None  # there while a call is under way
+        self._seen: dict[str, Tapped] | None = None  # there while a call is under way
+        self._rectified: tuple[Tensor, Tensor] | None = None  # what the last ReLU took and gave
         modules = dict(net.named_modules())
+        for module in modules.values():
+            if isinstance(module, nn.ReLU):  # first, because a ReLU may be a layer itself
+                module.register_forward_hook(self._note)
         for layer in self.layers:
             if layer in modules:
                 modules[layer].register_forward_hook(self._hook(layer))
+
+    def _note(self, _module: nn.Module, args: Any, out: Tensor) -> None:
+        if self._seen is not None:
+            self._rectified = args[0], out
 
     def _hook(self, layer: str) -> Any:
         def record(_module: nn.Module, _args: Any, out: Any) -> None:
@@ -37,19 +52,25 @@ class Taps:
                     f"Layer {layer!r} runs more than once in one forward pass, so its units are not well defined; "
                     "choose the block around it instead."
                 )
-            self._seen[layer] = out.transpose(1, 2) if out.ndim == 3 else out
+            taken, given = self._rectified or (None, None)
+            before = taken if given is out else None
+            self._seen[layer] = Tapped(_units_second(out), None if before is None else _units_second(before))
 
         return record
 
-    @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        seen: dict[str, Tensor] = {}
+        return {layer: tapped.values for layer, tapped in self.with_before(images).items()}
+
+    @torch.inference_mode()
+    def with_before(self, images: Tensor) -> dict[str, Tapped]:
+        """The same, and the activations before the ReLU of every layer that ends in one, as a module."""
+        seen: dict[str, Tapped] = {}
         self._seen = seen
         try:
             logits = self.net(images)
         finally:
-            self._seen = None
-        return {layer: seen.get(layer, logits) for layer in self.layers}
+            self._seen = self._rectified = None
+        return {layer: seen.get(layer) or Tapped(logits, None) for layer in self.layers}
 
 
 class _Reached(Exception):
@@ -74,7 +95,12 @@ def activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tenso
         found: Tensor = reached.args[0]
     finally:
         handle.remove()
-    return found.transpose(1, 2) if found.ndim == 3 else found
+    return _units_second(found)
+
+
+def _units_second(out: Tensor) -> Tensor:
+    """A transformer's (B, tokens, S) as (B, S, tokens), all else as it is."""
+    return out.transpose(1, 2) if out.ndim == 3 else out
 
 
 def as_samples(activation: Tensor) -> Tensor:

@@ -23,6 +23,11 @@ def moments_path(folder: str, key: Key, fold: int) -> str:
     return f"{folder}/{key}/fold{fold}.npz"
 
 
+def chance_path(folder: str, key: Key, network: int) -> str:
+    """What other networks have in common with chance in the place of one network."""
+    return f"{folder}/{key}/chance{network}.npz"
+
+
 def information_path(folder: str, layer: str, a: int, b: int) -> str:
     """The mutual information of networks a <= b."""
     return f"{folder}/{NETS}/{layer}/information{a}-{b}.npz"

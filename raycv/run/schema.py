@@ -106,6 +106,11 @@ ALL = (
                 _bool,
                 "constant over the images when some one fold is left out; a dead unit has no correlations",
             ),
+            Column(
+                "is_rare",
+                _bool,
+                "not dead, but keeps less than half of its variance without some one fold; it is treated as dead",
+            ),
         ),
     ),
     Table(
@@ -117,7 +122,7 @@ ALL = (
             _net_b,
             Column("unit_a", pa.int32(), "unit of net_a"),
             Column("unit_b", pa.int32(), "unit of net_b"),
-            Column("value", pa.float32(), "Pearson correlation over all samples; NaN where a unit is dead"),
+            Column("value", pa.float32(), "Pearson correlation over all samples; NaN where a unit is dead or rare"),
         ),
         partition="layer",
     ),
@@ -130,10 +135,12 @@ ALL = (
             _net_b,
             Column("unit_a", pa.int32(), "unit of net_a"),
             Column("unit_b", pa.int32(), "unit of net_b"),
-            Column("value", pa.float32(), "estimate from up to 60,000 samples, nats; NaN where a unit is dead"),
+            Column("value", pa.float32(), "estimate from up to 60,000 samples, nats; NaN where a unit is dead or rare"),
             Column("value_corrected", pa.float32(), "the estimate with the Miller-Madow bias correction, nats"),
             Column(
-                "null_value", pa.float32(), "the estimate with the samples of net_b shifted, nats; NaN within a network"
+                "null_value",
+                pa.float32(),
+                "the estimate with samples of net_b from other images, nats; NaN within a network",
             ),
         ),
         partition="layer",
@@ -149,8 +156,19 @@ ALL = (
             _similarity,
             _method,
             Column("unit_a", _int, "unit of net_a"),
-            Column("unit_b", _int, "its partner in net_b; -1 if it has none (it is dead, or no partner is left)"),
+            Column(
+                "unit_b", _int, "its partner in net_b; -1 if it has none (it is dead or rare, or no partner is left)"
+            ),
             Column("value", _float, "similarity of unit_a and unit_b; NaN if there is no partner"),
+            Column(
+                "rotated_value",
+                _float,
+                "largest absolute correlation of unit_a with random mixtures of the units of net_b, mean over draws; "
+                "for correlation and semi only, as the next three",
+            ),
+            Column("excess", _float, "largest absolute correlation of unit_a with a unit of net_b - rotated_value"),
+            Column("p_value", _float, "how often a mixture of the units not yet taken correlates as much by chance"),
+            Column("q_value", _float, "false discovery rate at which it counts as a partner, among the units of net_a"),
         ),
     ),
     Table(
@@ -168,14 +186,44 @@ ALL = (
             Column(
                 "mean_low", _float, "lower end of the 95% jackknife interval over folds of the images; correlation only"
             ),
-            Column("mean_high", _float, "upper end of that interval"),
+            Column("mean_high", _float, "upper end of that interval; other networks may differ by far more"),
             Column(
-                "null_mean",
+                "rotated_mean",
                 _float,
-                "the same average by chance; correlation: from two untrained networks of these architectures; mutual "
-                "information: from samples shifted between the two networks",
+                "average absolute correlation of units of net_a matched with random mixtures of the units of net_b",
             ),
-            Column("excess", _float, "mean - null_mean"),
+            Column("rotated_error", _float, "standard error of rotated_mean, from the number of mixtures drawn"),
+            Column("excess", _float, "average absolute correlation of matched units - rotated_mean"),
+            Column("excess_low", _float, "lower end of its 95% jackknife interval over folds of the images; semi only"),
+            Column("excess_high", _float, "upper end of that interval"),
+            Column(
+                "beyond_chance",
+                _float,
+                "fraction of units of net_a with a partner at a false discovery rate of 5%; correlation and semi only",
+            ),
+            Column(
+                "untrained_mean",
+                _float,
+                "mean over the ordered pairs of untrained networks of these architectures; correlation only",
+            ),
+            Column("untrained_spread", _float, "standard deviation of mean over these pairs"),
+            Column("untrained_excess", _float, "excess over rotated_mean, averaged over these pairs"),
+            Column(
+                "prerelu_mean",
+                _float,
+                "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU; NaN "
+                "in a layer that does not end in a ReLU module",
+            ),
+            Column("prerelu_excess", _float, "average absolute similarity of matched units - prerelu_mean"),
+            Column("untrained_prerelu_excess", _float, "the same, averaged over the pairs of untrained networks"),
+            Column("shuffled_mean", _float, "mean with the samples of net_b taken from other images and positions"),
+            Column("shuffled_within_mean", _float, "mean with them taken from other images at the same position"),
+            Column(
+                "one_unit_share",
+                _float,
+                "share that one unit of net_b holds of what all its units predict linearly: (best r2 - rotated r2) / "
+                "(R2 - rotated r2), of means over units; correlation and semi only",
+            ),
             Column(
                 "fraction_below_half",
                 _float,

@@ -19,21 +19,25 @@ def broken_pairs(matchings: pd.DataFrame, output: str) -> list[tuple[str, str]]:
 
 def summary(alignment: pd.DataFrame, output: str, broken: list[tuple[str, str]]) -> str:
     """The averages per layer over all pairs, and the verdict of the health check, for a person."""
-    columns = ["mean", "null_mean", "fraction_below_half", "agreement", "agreement_with_correlation"]
-    averages = alignment.groupby(["similarity", "layer", "method"], sort=False)[columns].mean()
-    by_layer, informed = averages.loc["correlation"], averages.loc["mutual_information"]
+    semi = alignment[alignment["method"] == "semi"].groupby(["similarity", "layer"], sort=False).mean(numeric_only=True)
     lines = [
-        "average correlation of matched units over all pairs of networks (untrained networks in brackets)",
-        f"  {'layer':<12}{'semi-matching':>18}{'matching':>18}{'no match > 0.5':>18}"
-        f"{'same partner':>16}{'same by MI':>14}",
+        "correlation of units with their best partner in another network, and its excess over random mixtures of that",
+        "network's units, mixed after the ReLU or before it (in brackets: the same between untrained networks)",
+        f"  {'layer':<12}{'correlation':>16}{'excess, after':>19}{'excess, before':>19}{'beyond chance':>15}"
+        f"{'one to one':>12}{'by MI':>7}",
     ]
     for layer in dict.fromkeys(alignment["layer"]):
-        semi, one = by_layer.loc[(layer, "semi")], by_layer.loc[(layer, "bipartite")]
+        row, informed = semi.loc[("correlation", layer)], semi.loc[("mutual_information", layer)]
         lines.append(
-            f"  {layer:<12}{semi['mean']:>10.3f} ({semi['null_mean']:.3f}){one['mean']:>10.3f} ({one['null_mean']:.3f})"
-            f"{100 * semi['fraction_below_half']:>17.0f}%{100 * semi['agreement']:>15.0f}%"
-            f"{100 * informed.loc[(layer, 'semi'), 'agreement_with_correlation']:>13.0f}%"
+            f"  {layer:<12}{_both(row['mean'], row['untrained_mean'], '.3f'):>16}"
+            f"{_both(row['excess'], row['untrained_excess'], '+.3f'):>19}"
+            f"{_both(row['prerelu_excess'], row['untrained_prerelu_excess'], '+.3f'):>19}"
+            f"{row['beyond_chance']:>15.0%}{row['agreement']:>12.0%}{informed['agreement_with_correlation']:>7.0%}"
         )
+    lines += [
+        "beyond chance: units with a partner at a false discovery rate of 5%; one to one, by MI: units with the same",
+        f"partner when matched one to one, and by mutual information; the units of {output} are classes by construction",
+    ]
     if broken:
         named = ", ".join(f"{a}-{b}" for a, b in broken)
         lines.append(
@@ -43,3 +47,8 @@ def summary(alignment: pd.DataFrame, output: str, broken: list[tuple[str, str]])
     else:
         lines.append(f"health check: the logits ({output}) of all pairs match class by class")
     return "\n".join(lines)
+
+
+def _both(value: float, untrained: float, form: str) -> str:
+    """A value and, in brackets, the same of untrained networks; empty where it is not defined."""
+    return f"{value:{form}} ({untrained:{form}})" if pd.notna(value) else "-"

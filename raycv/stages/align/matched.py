@@ -5,27 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from raycv.analysis.matching import Matching, bipartite_matching, inverse, semi_matching
-from raycv.analysis.moments import offsets
+from raycv.stages.align.chance import Layer, Similarities
 from raycv.stages.collect.statistics import Statistics
 
-Similarities = dict[tuple[int, int], np.ndarray]  # networks a <= b -> (S_a, S_b)
 Pairs = dict[tuple[int, int, str], Matching]  # (net a, net b, method)
 
 
-def informations(found: Statistics, layer: str, dead: np.ndarray) -> dict[str, Similarities]:
-    """Mutual information of every pair of networks a <= b: value, value_corrected, null_value; NaN where dead."""
-    networks = range(len(found.networks))
+def informations(found: Statistics, layer: Layer, name: str) -> dict[str, Similarities]:
+    """Mutual information of every pair of networks a <= b: value, value_corrected, null_value; NaN where left out.
+
+    ``name`` is that of ``layer``. null_value: with samples of different images, NaN within a network.
+    """
     result: dict[str, Similarities] = {"value": {}, "value_corrected": {}, "null_value": {}}
-    widths = [found.information(layer, n, n)["value"].shape[0] for n in networks]
-    bounds = offsets(widths)
-    alive = [~dead[bounds[n] : bounds[n + 1]] for n in networks]
-    for a in networks:
-        for b in networks[a:]:
-            arrays = found.information(layer, a, b)
-            both = np.outer(alive[a], alive[b])
-            for column, name in (("value", "value"), ("value_corrected", "corrected"), ("null_value", "null")):
-                values = arrays.get(name, np.full(both.shape, np.nan))
-                result[column][a, b] = np.where(both, values, np.nan)
+    shuffled = layer.by_chance("shuffled", information=True)
+    for a in layer.networks:
+        for b in layer.networks[a:]:
+            arrays = found.information(name, a, b)
+            undefined = layer.left_out[a][:, None] | layer.left_out[b]
+            for column, values in (("value", arrays["value"]), ("value_corrected", arrays["corrected"])):
+                result[column][a, b] = np.where(undefined, np.nan, values)
+            result["null_value"][a, b] = shuffled.get((a, b), np.full(undefined.shape, np.nan))
     return result
 
 

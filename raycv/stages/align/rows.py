@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from raycv.analysis.folds import LayerStatistics, correlations
+from raycv.analysis.folds import correlations
 from raycv.analysis.matching import Matching, agreement
-from raycv.analysis.similarity import Interval, jackknife
+from raycv.analysis.partners import Partners
+from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
-from raycv.run.paths import NULL
-from raycv.stages.align.matched import Pairs, Similarities, match
-from raycv.stages.collect.statistics import Statistics
+from raycv.run.schema import BY_NAME
+from raycv.stages.align.beyond import (
+    Untrained,
+    average,
+    beyond_chance,
+    excess_intervals,
+    information_beyond_chance,
+    share_of_one_unit,
+)
+from raycv.stages.align.chance import Layer, Similarities
+from raycv.stages.align.matched import Pairs, match
 
-UNDEFINED = Interval(float("nan"), float("nan"))
 BEST = 8  # pairs of largest similarity that are followed from one similarity to the other (paper, section 3.2)
 
 
@@ -35,8 +43,17 @@ def pair_rows(specs: Sequence[NetworkSpec], columns: dict[str, Similarities]) ->
         )
 
 
-def matching_rows(layer: str, specs: Sequence[NetworkSpec], similarity: str, pairs: Pairs) -> pd.DataFrame:
-    """The partner of every unit, for every ordered pair of networks and method."""
+def matching_rows(
+    layer: str,
+    specs: Sequence[NetworkSpec],
+    similarity: str,
+    pairs: Pairs,
+    partners: Mapping[tuple[int, int], Partners] | None = None,
+) -> pd.DataFrame:
+    """The partner of every unit, for every ordered pair of networks and method.
+
+    ``partners``: what is more than chance in the semi-matchings of correlations.
+    """
     return pd.concat(
         pd.DataFrame(
             {
@@ -49,54 +66,71 @@ def matching_rows(layer: str, specs: Sequence[NetworkSpec], similarity: str, pai
                 "unit_b": matching.columns,
                 "value": matching.values,
             }
+            | _significance(partners[a, b] if partners and method == "semi" else None)
         )
         for (a, b, method), matching in sorted(pairs.items())
     )
 
 
+def _significance(partners: Partners | None) -> dict[str, Any]:
+    if partners is None:
+        return dict.fromkeys(("rotated_value", "excess", "p_value", "q_value"), np.nan)
+    return {
+        "rotated_value": partners.whole.unit_mean,
+        "excess": partners.excess,
+        "p_value": partners.p_values,
+        "q_value": partners.q_values,
+    }
+
+
 def correlation_rows(
-    layer: str, found: Statistics, nets: LayerStatistics, null: LayerStatistics, pairs: Pairs
+    layer: str,
+    specs: Sequence[NetworkSpec],
+    nets: Layer,
+    pairs: Pairs,
+    partners: Mapping[tuple[int, int], Partners],
+    untrained: Untrained,
 ) -> pd.DataFrame:
-    """One row per ordered pair and method: the average correlation with its interval, and its null."""
-    specs, untrained = found.networks, found.groups[NULL]
-    dead = nets.dead()
-    replicates = [match(correlations(moments, dead)) for moments in nets.without_each()]
-    chance = match(correlations(null.all, null.dead()))
+    """One row per ordered pair and method: the average correlation with its interval, and what chance gives."""
+    left_out = np.concatenate(nets.left_out)
+    replicates = [match(correlations(moments, left_out)) for moments in nets.statistics.without_each()]
+    wholes = {pair: of_pair.whole for pair, of_pair in partners.items()}
+    beyond, half, share = beyond_chance(nets, wholes), excess_intervals(nets), share_of_one_unit(nets, wholes)
     rows = []
-    for (a, b, method), matching in sorted(pairs.items()):
-        null_pair = (null_of(specs[a], untrained, 0), null_of(specs[b], untrained, 1), method)
-        interval = jackknife(average(matching), [average(replicate[a, b, method]) for replicate in replicates])
+    for key, matching in sorted(pairs.items()):
+        a, b, method = key
+        interval = jackknife(average(matching), [average(replicate[key]) for replicate in replicates])
+        row = _row(layer, specs, "correlation", key, matching) | beyond[key] | untrained(specs[a], specs[b], method)
+        row |= {"mean_low": interval.low, "mean_high": interval.high}
         with_partner = matching.values[matching.columns >= 0]
-        below = float((with_partner <= 0.5).mean()) if len(with_partner) else np.nan
-        about = {"layer": layer, "net_a": specs[a].name, "net_b": specs[b].name, "similarity": "correlation"}
-        rows.append(about | {"method": method} | _averages(matching, interval, average(chance[null_pair]), below))
-        rows[-1] |= _agreements(pairs, (a, b, method), pairs)
+        row["fraction_below_half"] = float((with_partner <= 0.5).mean()) if len(with_partner) else np.nan
+        if method == "semi":
+            row |= {"excess_low": row["excess"] - half[a, b], "excess_high": row["excess"] + half[a, b]}
+            found = partners[a, b].found()[matching.columns >= 0]
+            row |= {"beyond_chance": float(found.mean()) if len(found) else np.nan, "one_unit_share": share[a, b]}
+        rows.append(row | _agreements(pairs, key, pairs))
     return pd.DataFrame(rows)
 
 
 def information_rows(
-    layer: str, specs: Sequence[NetworkSpec], pairs: Pairs, chance: Pairs, by_correlation: Pairs
+    layer: str, specs: Sequence[NetworkSpec], nets: Layer, pairs: Pairs, by_correlation: Pairs
 ) -> pd.DataFrame:
-    """One row per ordered pair and method: the average, its chance, and its agreement with correlation."""
-    rows = []
-    for (a, b, method), matching in sorted(pairs.items()):
-        null_mean = average(chance[a, b, method])
-        about = {"layer": layer, "net_a": specs[a].name, "net_b": specs[b].name, "similarity": "mutual_information"}
-        rows.append(about | {"method": method} | _averages(matching, UNDEFINED, null_mean, np.nan))
-        rows[-1] |= _agreements(pairs, (a, b, method), by_correlation)
-    return pd.DataFrame(rows)
+    """One row per ordered pair and method: the average, what chance gives, and its agreement with correlation."""
+    beyond = information_beyond_chance(nets, pairs)
+    return pd.DataFrame(
+        _row(layer, specs, "mutual_information", key, matching) | beyond[key] | _agreements(pairs, key, by_correlation)
+        for key, matching in sorted(pairs.items())
+    )
 
 
-def _averages(matching: Matching, interval: Interval, null_mean: float, below: float) -> dict[str, Any]:
-    return {
-        "units": int((matching.columns >= 0).sum()),
-        "mean": average(matching),
-        "mean_low": interval.low,
-        "mean_high": interval.high,
-        "null_mean": null_mean,
-        "excess": average(matching) - null_mean,
-        "fraction_below_half": below,
-    }
+def _row(
+    layer: str, specs: Sequence[NetworkSpec], similarity: str, key: tuple[int, int, str], matching: Matching
+) -> dict[str, Any]:
+    """The columns that every row has; those that a row does not are NaN."""
+    a, b, method = key
+    about = {"layer": layer, "net_a": specs[a].name, "net_b": specs[b].name, "similarity": similarity, "method": method}
+    undefined = dict.fromkeys([column.name for column in BY_NAME["alignment"].columns], np.nan)
+    return undefined | about | {"units": int((matching.columns >= 0).sum()), "mean": average(matching)}
 
 
 def _agreements(pairs: Pairs, key: tuple[int, int, str], by_correlation: Pairs) -> dict[str, Any]:
@@ -113,15 +147,3 @@ def best_kept(reference: Matching, other: Matching, best: int = BEST) -> int:
     order = np.argsort(-reference.values, kind="stable")  # NaN, where there is no partner, comes last
     rows = order[: min(best, int((reference.columns >= 0).sum()))]
     return int((reference.columns[rows] == other.columns[rows]).sum())
-
-
-def average(matching: Matching) -> float:
-    """The mean over units that have a partner; NaN where none has."""
-    found = matching.values[matching.columns >= 0]
-    return float(found.mean()) if len(found) else float("nan")
-
-
-def null_of(spec: NetworkSpec, untrained_specs: Sequence[NetworkSpec], which: int) -> int:
-    """The number, among ``untrained_specs``, of the first or second untrained network built like ``spec``."""
-    alike = [n for n, s in enumerate(untrained_specs) if (s.model, s.width) == (spec.model, spec.width)]
-    return alike[which]

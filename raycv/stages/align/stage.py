@@ -7,22 +7,24 @@ from typing import Any
 
 import pandas as pd
 
-from raycv.analysis.folds import correlations
+from raycv.analysis.recurrence import recurrence
 from raycv.config import AlignConfig
 from raycv.progress import Progress, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
-from raycv.run.paths import NULL
+from raycv.run.paths import NETS, NULL
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.align import rows, units
+from raycv.stages.align.beyond import Untrained
+from raycv.stages.align.chance import Layer
 from raycv.stages.align.health import broken_pairs, summary
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.matched import informations, match
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
-FORMAT = 1  # of the tables; part of their identity
+FORMAT = 2  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -70,24 +72,23 @@ def _write(found: Statistics) -> dict[str, pd.DataFrame]:
     ):
         for place, layer in enumerate(found.layers):
             progress.note_next(f"correlation of {layer}")
-            nets, null = found.layer(layer), found.layer(layer, NULL)
-            total, dead = nets.all, nets.dead()
-            values = correlations(total, dead)
-            pairs = match(values)
-            small["units"].append(units.unit_rows(layer, specs, total, dead))
+            nets = Layer(found, layer, NETS)
+            total, values = nets.statistics.all, nets.correlations
+            pairs, partners = match(values), recurrence(values).pairs
+            untrained = Untrained(Layer(found, layer, NULL), found.groups[NULL])
+            small["units"].append(units.unit_rows(layer, specs, nets.statistics))
             small["activity"].append(units.activity_rows(layer, specs, total))
-            small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs))
-            small["alignment"].append(rows.correlation_rows(layer, found, nets, null, pairs))
+            small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs, partners))
+            small["alignment"].append(rows.correlation_rows(layer, specs, nets, pairs, partners, untrained))
             small["joint_activations"].append(joint_activations(found, place, pairs[0, 1, "semi"]))
             for part in rows.pair_rows(specs, {"value": values}):
                 of_correlation.add(layer, part)
             progress.advance()
             progress.note_next(f"mutual information of {layer}")
-            information = informations(found, layer, dead)
+            information = informations(found, nets, layer)
             by_information = match(information["value"])
-            chance = match(information["null_value"])
             informed["matchings"].append(rows.matching_rows(layer, specs, "mutual_information", by_information))
-            informed["alignment"].append(rows.information_rows(layer, specs, by_information, chance, pairs))
+            informed["alignment"].append(rows.information_rows(layer, specs, nets, by_information, pairs))
             for part in rows.pair_rows(specs, information):
                 of_information.add(layer, part)
             progress.advance()

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.activity import activity_ranking, activity_spread
+from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import Moments, mean, offsets, variance
 from raycv.networks.spec import NetworkSpec
 
 
-def unit_rows(layer: str, specs: tuple[NetworkSpec, ...], total: Moments, dead: np.ndarray) -> pd.DataFrame:
-    """One row per network and unit. ``total`` and ``dead`` (U,) are of the stacked units of all networks."""
+def unit_rows(layer: str, specs: tuple[NetworkSpec, ...], statistics: LayerStatistics) -> pd.DataFrame:
+    """One row per network and unit. ``statistics`` are of the stacked units of all networks."""
+    total = statistics.all
     bounds = offsets(total.widths)
     return pd.DataFrame(
         {
@@ -21,7 +23,8 @@ def unit_rows(layer: str, specs: tuple[NetworkSpec, ...], total: Moments, dead: 
             "mean": mean(total),
             "std": np.sqrt(variance(total)),
             "active_fraction": total.active / total.count,
-            "is_dead": dead,
+            "is_dead": statistics.dead(),
+            "is_rare": statistics.rare(),
         },
         index=range(bounds[-1]),
     )

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import ray
 import torch
 
 from raycv.analysis.histograms import Codes
-from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information, shifted
+from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
 from raycv.data.shards import Shard
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
 from raycv.paper import SHOWN_LAYERS, SHOWN_SAMPLES
 from raycv.run.paths import NETS, NULL, Key, samples_path
+from raycv.stages.collect.chance import by_chance
 from raycv.stages.collect.collector import PILOT_IMAGES, Collector, build_untrained
-from raycv.stages.collect.reducer import gather_samples, merge_patches, reduce_fold, to_arrays
-from raycv.stages.collect.task import Coding, Information, Pass, Patches, Reduction
+from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_fold, to_arrays
+from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -65,8 +67,8 @@ class ShardActor:
         """Store the partial of one shard; return the seconds it took."""
         began = time.monotonic()
         images, _ = self._decode(shard.images)
-        partial = self._collector().partial(images, shard.images, self._pilot(), len(self.task.source))
-        self.task.store.write_arrays(self.task.partial_path(shard.number), to_arrays(partial))
+        found = self._collector().partial(images, shard.images, self._pilot(), len(self.task.source))
+        self.task.store.write_arrays(self.task.partial_path(shard.number), to_arrays(found))
         return time.monotonic() - began
 
     def reduce(self, reduction: Reduction) -> None:
@@ -86,28 +88,36 @@ class ShardActor:
         merged = merge_patches(self._partials(patches.shards), Key(NETS, patches.layer))
         self.task.store.write_arrays(patches.path(self.task.folder), merged)
 
-    def encode(self, coding: Coding) -> None:
-        """Bin the samples of one layer of one network by their percentiles and store the codes."""
-        samples = gather_samples(self._partials(coding.shards), Key(NETS, coding.layer), coding.network)
-        if coding.layer in self.task.groups[NETS][0].layers[:SHOWN_LAYERS] and coding.network < 2:
-            path = samples_path(self.task.folder, coding.layer, coding.network)
-            self.task.store.write_arrays(path, {"samples": samples[:SHOWN_SAMPLES]})
-        codes = encode(samples, bin_edges(samples))
-        self.task.store.write_arrays(self.task.codes_path(coding.layer, coding.network), {"codes": codes})
+    def draw(self, drawing: Drawing) -> None:
+        """Store the samples of one layer of one network in the order of their ranks, and those of NETS binned too."""
+        key, network = drawing.key, drawing.network
+        samples = gather_samples(self._partials(drawing.shards), key, network)
+        if key.group == NETS:
+            if key.layer in self.task.groups[NETS][0].layers[:SHOWN_LAYERS] and network < 2:
+                path = samples_path(self.task.folder, key.layer, network)
+                self.task.store.write_arrays(path, {"samples": samples.values[:SHOWN_SAMPLES]})
+            codes = encode(samples.values, bin_edges(samples.values))
+            self.task.store.write_arrays(self.task.codes_path(key.layer, network), {"codes": codes})
+        self.task.store.write_arrays(self.task.drawn_path(key, network), samples.arrays())
 
     def inform(self, pair: Information) -> None:
-        """Store the mutual information of two networks' units; for different networks also its null."""
-        a = self._codes(pair.layer, pair.a)
-        placed = self._placed(a)
-        if pair.a == pair.b:  # each pair of units is then computed once
-            found = pairwise_information(placed, placed, BINS)
-            arrays = {"value": found.value, "corrected": found.corrected}
-        else:
-            b = self._codes(pair.layer, pair.b)
-            found = pairwise_information(placed, self._placed(b), BINS)
-            null = pairwise_information(placed, self._placed(shifted(b)), BINS)
-            arrays = {"value": found.value, "corrected": found.corrected, "null": null.value}
-        self.task.store.write_arrays(pair.path(self.task.folder), arrays)
+        """Store the mutual information of two networks' units."""
+        a = self._placed(self._codes(pair.layer, pair.a))
+        # Each pair of units within one network is computed once.
+        b = a if pair.a == pair.b else self._placed(self._codes(pair.layer, pair.b))
+        found = pairwise_information(a, b, BINS)
+        self.task.store.write_arrays(pair.path(self.task.folder), {"value": found.value, "corrected": found.corrected})
+
+    def chance(self, chance: Chance) -> None:
+        """Store what other networks' units have in common with chance in the place of one network's."""
+        key = chance.key
+
+        def coded(network: int) -> Codes:
+            return self._placed(self._codes(key.layer, network))
+
+        drawn = partial(self._drawn, key)
+        arrays = by_chance(chance, drawn, coded if key.group == NETS else None, self.device)
+        self.task.store.write_arrays(chance.path(self.task.folder), arrays)
 
     def _decode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.task.source.decode(numbers, self._collector().preprocessing.resize)
@@ -117,6 +127,9 @@ class ShardActor:
             stored = self.task.store.read_arrays(self.task.pilot_path)
             self.pilots = {Key(*name.split("/", 1)): means for name, means in stored.items()}
         return self.pilots
+
+    def _drawn(self, key: Key, network: int) -> Gathered:
+        return Gathered.from_arrays(self.task.store.read_arrays(self.task.drawn_path(key, network)))
 
     def _codes(self, layer: str, network: int) -> np.ndarray:
         return self.task.store.read_arrays(self.task.codes_path(layer, network))["codes"]

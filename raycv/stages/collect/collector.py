@@ -26,6 +26,7 @@ from raycv.run.paths import NETS, Key
 
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
+UNTRAINED = 4  # networks at most of an architecture before training
 
 Precision = Literal["float32", "bfloat16", "float16"]  # of the forward passes; sums are always float32 in float64
 Groups = dict[str, tuple[NetworkSpec, ...]]  # group -> networks compared with one another
@@ -37,27 +38,47 @@ class Partial:
 
     moments: for layers with positions (convolutional). rows: for layers without (fully connected), one float32 array
     (images, S_n) per network. Rows are smaller than their Gram matrix until there are more images than units; they are
-    multiplied when a fold is reduced, a thousand or more at a time. samples and patches (one per network): for the
-    layers of the trained networks.
+    multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer. patches (one per
+    network): for the layers of the trained networks. before_relu: the layers whose rows and samples are of the
+    activations before the ReLU, from which those after it follow.
     """
 
     moments: dict[Key, Moments]
     rows: dict[Key, list[np.ndarray]]
     samples: dict[Key, Samples]
     patches: dict[Key, list[TopPatches]]
+    before_relu: frozenset[Key]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """One shard's part of the samples from which a layer's mutual information is estimated.
+    """One shard's part of the samples that are kept of a layer: for mutual information and for its nulls.
 
-    rank (m,): place of each sample among all chosen ones; image (m,): place of its image in the shard; values: one
-    float32 array (m, S_n) per network, empty for a fully connected layer, because all its rows are kept.
+    rank (m,): place of each sample among all chosen ones; image (m,): place of its image in the shard; position (m,):
+    its position in the layer; values: one float32 array (m, S_n) per network, empty for a fully connected layer,
+    because all its rows are kept.
     """
 
     rank: np.ndarray
     image: np.ndarray
+    position: np.ndarray
     values: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Activations:
+    """One layer's samples (images x positions, S_n) of every network of a group, of one batch.
+
+    ``before``: those before the ReLU, empty unless all networks have the layer end in one.
+    """
+
+    values: list[Tensor]
+    before: list[Tensor]
+
+    @property
+    def kept(self) -> list[Tensor]:
+        """What rows and samples hold."""
+        return self.before or self.values
 
 
 class Collector:
@@ -81,7 +102,7 @@ class Collector:
         """A rough mean (U,) float32 of every group's and layer's stacked units from a few images (B, H, W, 3)."""
         means: dict[Key, np.ndarray] = {}
         for key, activations in self._forward(images).items():
-            means[key] = torch.cat([values.double().mean(0) for values in activations]).float().cpu().numpy()
+            means[key] = torch.cat([values.double().mean(0) for values in activations.values]).float().cpu().numpy()
         return means
 
     def partial(
@@ -93,7 +114,7 @@ class Collector:
             part = slice(start, start + BATCH)
             for key, activations in self._forward(images[part]).items():
                 if not sums.add(key, activations, start, len(images[part])):
-                    raise self._not_finite(key, activations, numbers[part])
+                    raise self._not_finite(key, activations.values, numbers[part])
         return sums.partial()
 
     def _not_finite(self, key: Key, activations: Sequence[Tensor], numbers: np.ndarray) -> UserError:
@@ -109,17 +130,19 @@ class Collector:
                 )
         return UserError(f"The activations of layer {key.layer} are too large to be added up in single precision.")
 
-    def _forward(self, images: np.ndarray) -> dict[Key, list[Tensor]]:
-        """Samples (images x positions, S_n) of every network, by group and layer."""
+    def _forward(self, images: np.ndarray) -> dict[Key, Activations]:
+        """The samples of every network, by group and layer."""
         batch = self.preprocessing.evaluation(torch.from_numpy(images).to(self.device))
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
-            found = {name: taps(batch) for name, taps in self.taps.items()}
-        result: dict[Key, list[Tensor]] = {}
+            found = {name: taps.with_before(batch) for name, taps in self.taps.items()}
+        result: dict[Key, Activations] = {}
         for group, specs in self.groups.items():
             for layer in self.layers:
-                values = [as_samples(found[spec.name][layer]) for spec in specs]
+                tapped = [found[spec.name][layer] for spec in specs]
+                values = [as_samples(one.values) for one in tapped]
                 _check_positions(layer, specs, values, len(images))
-                result[Key(group, layer)] = values
+                before = [as_samples(one.before) for one in tapped if one.before is not None]
+                result[Key(group, layer)] = Activations(values, before if len(before) == len(specs) else [])
         return result
 
 
@@ -135,23 +158,26 @@ class _Sums:
         self.taken: dict[Key, list[list[Tensor]]] = {}
         self.rows: dict[Key, list[list[Tensor]]] = {}
         self.highest: dict[Key, list[list[Peaks]]] = {}
+        self.before_relu: set[Key] = set()
 
-    def add(self, key: Key, activations: list[Tensor], start: int, images: int) -> bool:
+    def add(self, key: Key, activations: Activations, start: int, images: int) -> bool:
         """Add a batch of ``images`` images that starts at ``start`` in the shard; False where it is not finite."""
-        positions = len(activations[0]) // images
-        if key.group == NETS and key not in self.chosen:
+        positions = len(activations.values[0]) // images
+        if key not in self.chosen:
             self.chosen[key] = choose(self.numbers, positions, self.total_images)
-        if key in self.chosen:
-            self.highest.setdefault(key, []).append([peaks(values, images) for values in activations])
+        if activations.before:
+            self.before_relu.add(key)
+        if key.group == NETS:
+            self.highest.setdefault(key, []).append([peaks(values, images) for values in activations.values])
         if positions == 1:
-            self.rows.setdefault(key, []).append(activations)
-            return all(bool(torch.isfinite(values.sum())) for values in activations)
+            self.rows.setdefault(key, []).append(activations.kept)
+            return all(bool(torch.isfinite(values.sum())) for values in activations.kept)
         if key not in self.accumulators:
-            self.accumulators[key] = Accumulator([a.shape[1] for a in activations], self.pilot[key], self.device)
-        self.accumulators[key].add(activations)
-        if key in self.chosen:
-            inside = _within(self.chosen[key], start, images, positions).to(self.device)
-            self.taken.setdefault(key, []).append([values[inside] for values in activations])
+            widths = [values.shape[1] for values in activations.values]
+            self.accumulators[key] = Accumulator(widths, self.pilot[key], self.device)
+        self.accumulators[key].add(activations.values)
+        inside = _within(self.chosen[key], start, images, positions).to(self.device)
+        self.taken.setdefault(key, []).append([values[inside] for values in activations.kept])
         return self.accumulators[key].is_finite()
 
     def partial(self) -> Partial:
@@ -160,11 +186,15 @@ class _Sums:
         return Partial(
             moments={key: accumulator.moments() for key, accumulator in self.accumulators.items()},
             rows={key: _joined(parts) for key, parts in self.rows.items()},
-            samples={key: Samples(which.rank, which.image, samples[key]) for key, which in self.chosen.items()},
+            samples={
+                key: Samples(which.rank, which.image, which.position, samples[key])
+                for key, which in self.chosen.items()
+            },
             patches={
                 key: [TopPatches.of(of_net, self.numbers) for of_net in zip(*parts, strict=True)]
                 for key, parts in self.highest.items()
             },
+            before_relu=frozenset(self.before_relu),
         )
 
 
@@ -191,15 +221,14 @@ def _check_positions(layer: str, specs: Sequence[NetworkSpec], values: Sequence[
 
 
 def untrained(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:
-    """Two untrained networks of every architecture in ``specs``: its first two networks before training."""
-    pairs: list[NetworkSpec] = []
+    """Untrained networks of every architecture in ``specs``: its first networks before training, two to four."""
+    nulls: list[NetworkSpec] = []
     for model, width in dict.fromkeys((spec.model, spec.width) for spec in specs):
-        alike = [spec for spec in specs if (spec.model, spec.width) == (model, width)]
-        first = alike[0]
-        seeds = [first.seed, alike[1].seed if len(alike) > 1 else first.seed + 1]
-        for seed in seeds:
-            pairs.append(first.model_copy(update={"name": f"null{len(pairs) + 1}", "seed": seed}))
-    return tuple(pairs)
+        seeds = [spec.seed for spec in specs if (spec.model, spec.width) == (model, width)][:UNTRAINED]
+        first = next(spec for spec in specs if (spec.model, spec.width) == (model, width))
+        for seed in seeds if len(seeds) > 1 else [first.seed, first.seed + 1]:
+            nulls.append(first.model_copy(update={"name": f"null{len(nulls) + 1}", "seed": seed}))
+    return tuple(nulls)
 
 
 def build_untrained(specs: Sequence[NetworkSpec]) -> dict[str, torch.nn.Module]:

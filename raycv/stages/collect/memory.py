@@ -25,7 +25,8 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
     batch of B images, and U units of a layer stacked over the networks of a group:
 
         4·N·P                                       weights
-      + 4·B·N·A + 3·4·B·max A_layer                 tapped activations of a batch, and buffers of one forward pass
+      + 8·B·N·A + 3·4·B·max A_layer                 tapped activations of a batch, before and after their ReLU, and
+                                                    buffers of one forward pass
       + (1 + 4·4)·3·(pixels)·max(shard, B)          decoded images, and one batch of them as floats
       + 8·(shard)·ΣU                                where every unit of a trained network is highest in each image
       + 3·partial                                   the partial, and its file while it is written
@@ -45,11 +46,12 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
             widths = [shapes[spec.name][layer][0] for spec in specs]
             positions = shapes[specs[0].name][layer][1]
             partial += _partial_bytes(group == NETS, widths, positions, shard_size, images)
-            reducing = max(reducing, _reducing_bytes(widths, shard_size))
+            drawn = 20 * max(widths) * min(WANTED, images * positions) + 32 * max(widths) ** 2
+            reducing = max(reducing, _reducing_bytes(widths, shard_size), drawn)
             highest += 8 * sum(widths) * shard_size if group == NETS else 0
     values = [units * positions for layers in shapes.values() for units, positions in layers.values()]
     preprocessing = next(spec.preprocessing for group in groups.values() for spec in group)
-    forward = 4 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)
+    forward = 8 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)
     decoded = (1 + 4 * 4) * 3 * preprocessing.resize**2 * max(shard_size, BATCH)
     return weights + max(forward + decoded + highest + 3 * partial, reducing)
 
@@ -77,7 +79,7 @@ def _partial_bytes(trained: bool, widths: list[int], positions: int, shard_size:
     """The bytes that one layer of one group adds to a shard's partial."""
     stacked = sum(widths)
     chosen = min(1.0, WANTED / (images * positions)) * shard_size * positions
-    samples = 4 * stacked * chosen if trained and positions > 1 else 0
+    samples = 4 * stacked * chosen if positions > 1 else 0
     top = 16 * TOP_PATCHES * stacked if trained else 0
     return (4 * stacked * shard_size if positions == 1 else _gram_bytes(widths)) + int(samples) + top
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -19,15 +21,15 @@ ROWS_AT_ONCE = 1024  # rows of a fully connected layer gathered before they are 
 def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
     """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
 
-    KEY is the group and layer.
+    KEY is the group and layer. before_relu/KEY is there where rows and samples are of activations before the ReLU.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {f"before_relu/{key}": np.array(True) for key in partial.before_relu}
     for key, moments in partial.moments.items():
         arrays |= moments.arrays(f"moments/{key}")
     for key, rows in partial.rows.items():
         arrays |= {f"rows/{key}/{n}": values for n, values in enumerate(rows)}
     for key, samples in partial.samples.items():
-        arrays |= {f"samples/{key}/rank": samples.rank, f"samples/{key}/image": samples.image}
+        arrays |= {f"samples/{key}/{name}": getattr(samples, name) for name in ("rank", "image", "position")}
         arrays |= {f"samples/{key}/{n}": values for n, values in enumerate(samples.values)}
     for key, tops in partial.patches.items():
         for n, top in enumerate(tops):
@@ -47,14 +49,43 @@ def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: Key) -> dic
     return {name: array for n, top in enumerate(merged) for name, array in top.arrays(str(n)).items()}
 
 
-def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, network: int) -> np.ndarray:
-    """The chosen samples (samples, S) float32 of one network's layer, in the order of their ranks.
+@dataclass(frozen=True)
+class Gathered:
+    """The chosen samples of one network's layer, in the order of their ranks.
+
+    kept (samples, S) float32: its activations, where ``before_relu`` those before its ReLU; position (samples,).
+    """
+
+    kept: np.ndarray
+    before_relu: bool
+    position: np.ndarray
+
+    @property
+    def values(self) -> np.ndarray:
+        """The activations (samples, S) float32."""
+        return np.maximum(self.kept, 0) if self.before_relu else self.kept
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As named arrays."""
+        return {"kept": self.kept, "before_relu": np.array(self.before_relu), "position": self.position}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """From named arrays."""
+        return cls(arrays["kept"], bool(arrays["before_relu"]), arrays["position"])
+
+
+def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, network: int) -> Gathered:
+    """The chosen samples of one network's layer.
 
     Raises ValueError where a sample is missing or occurs twice.
     """
-    ranks, values = [], []
+    ranks, positions, values = [], [], []
+    before_relu = False
     for arrays in partials:
+        before_relu = f"before_relu/{key}" in arrays
         ranks.append(arrays[f"samples/{key}/rank"])
+        positions.append(arrays[f"samples/{key}/position"])
         if f"samples/{key}/{network}" in arrays:
             values.append(arrays[f"samples/{key}/{network}"])
         else:
@@ -64,7 +95,9 @@ def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, netwo
         raise ValueError(f"not every sample of {key} occurs exactly once")
     gathered = np.empty((len(rank), values[0].shape[1]), dtype=np.float32)
     gathered[rank] = np.concatenate(values)
-    return gathered
+    position = np.empty(len(rank), dtype=np.int64)
+    position[rank] = np.concatenate(positions)
+    return Gathered(gathered, before_relu, position)
 
 
 def reduce_fold(
@@ -83,7 +116,8 @@ def reduce_fold(
             merged = moments if merged is None else merge(merged, moments)
             continue
         networks = sum(name.startswith(f"rows/{key}/") for name in arrays)
-        waiting.append([arrays[f"rows/{key}/{n}"] for n in range(networks)])
+        rows = [arrays[f"rows/{key}/{n}"] for n in range(networks)]
+        waiting.append([np.maximum(kept, 0) for kept in rows] if f"before_relu/{key}" in arrays else rows)
         if accumulator is None:
             accumulator = Accumulator([rows.shape[1] for rows in waiting[0]], pilot, device)
         if sum(len(rows[0]) for rows in waiting) >= ROWS_AT_ONCE:

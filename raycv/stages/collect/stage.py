@@ -24,17 +24,17 @@ from raycv.run.store import RunStore
 from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import untrained
 from raycv.stages.collect.memory import actor_bytes
-from raycv.stages.collect.task import Coding, Information, Pass, Patches, Reduction
+from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
 
 FOLDS = 8
 FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
 WIDE = 1024
 IDLE_PROCESS = 600 * 2**20  # bytes of a Ray worker with PyTorch loaded
-FORMAT = 3  # of the partials; part of their identity
+FORMAT = 4  # of the partials; part of their identity
 
 
 def collect(config: CollectConfig, store: RunStore) -> None:
-    """One pass of the validation images through all networks of a run and two untrained ones; writes ``statistics/``.
+    """One pass of the validation images through all networks of a run and some untrained ones; writes ``statistics/``.
 
     Does nothing where the run already has these statistics. Reuses the partials that an interrupted pass of the same
     networks, images and shard size has left. Raises UserError for bad settings or images.
@@ -146,28 +146,32 @@ class _Step:
 
 
 def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> Counter[Key]:
-    """Compute moments, top patches and mutual information from the partials; return the folds per layer and group.
+    """Compute moments, top patches, mutual information and chance from the partials; return the folds of every layer.
 
     Results that an earlier driver has written are kept.
     """
     keys = [Key(group, layer) for group, specs in task.groups.items() for layer in specs[0].layers]
     reductions = [one for key in keys for one in reductions_of(key, work, _width(task, key, work[0]))]
     layers, networks = task.groups[NETS][0].layers, range(len(task.networks))
+    members = {key: range(len(task.groups[key.group])) for key in keys}
     numbers = tuple(shard.number for shard in work)
     patches = [Patches(layer, numbers) for layer in layers]
-    codings = [Coding(layer, network, numbers) for layer in layers for network in networks]
+    drawings = [Drawing(key, network, numbers) for key in keys for network in members[key]]
+    chances = [Chance(key, network, len(members[key])) for key in keys for network in members[key]]
     pairs = [Information(layer, a, b) for layer in layers for a in networks for b in networks if a <= b]
     there = set(task.store.list(task.folder))
 
     def missing(items: list[Any]) -> list[Any]:
         return [item for item in items if item.path(task.folder) not in there]
 
-    uncoded = [coding for coding in codings if task.codes_path(coding.layer, coding.network) not in there]
+    # What is stored last of a drawing.
+    undrawn = [drawing for drawing in drawings if task.drawn_path(drawing.key, drawing.network) not in there]
     steps = (
         _Step("moments", missing(reductions), lambda actor, item: actor.reduce.remote(item)),
         _Step("top patches", missing(patches), lambda actor, item: actor.rank.remote(item)),
-        _Step("percentiles", uncoded, lambda actor, item: actor.encode.remote(item)),
+        _Step("samples", undrawn, lambda actor, item: actor.draw.remote(item)),
         _Step("mutual information", missing(pairs), lambda actor, item: actor.inform.remote(item)),
+        _Step("chance", missing(chances), lambda actor, item: actor.chance.remote(item)),
     )
     with Progress("reduce", sum(len(step.items) for step in steps), "parts") as progress:
         for step in steps:

@@ -13,7 +13,16 @@ from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
 from raycv.run import record
-from raycv.run.paths import NETS, STATISTICS, Key, information_path, moments_path, patches_path, samples_path
+from raycv.run.paths import (
+    NETS,
+    STATISTICS,
+    Key,
+    chance_path,
+    information_path,
+    moments_path,
+    patches_path,
+    samples_path,
+)
 from raycv.run.store import RunStore
 
 
@@ -74,8 +83,12 @@ class Statistics:
         return self.store.read_arrays(samples_path(self.folder, layer, network))["samples"]
 
     def information(self, layer: str, a: int, b: int) -> dict[str, np.ndarray]:
-        """Mutual information of networks a <= b, nats: value, corrected and, where a < b, null, all (S_a, S_b)."""
+        """Mutual information of networks a <= b, nats: value and corrected, both (S_a, S_b)."""
         return self.store.read_arrays(information_path(self.folder, layer, a, b))
+
+    def chance(self, layer: str, network: int, group: str = NETS) -> dict[str, np.ndarray]:
+        """What others have in common with chance in the place of one network; see `raycv.stages.collect.chance`."""
+        return self.store.read_arrays(chance_path(self.folder, Key(group, layer), network))
 
 
 def read(store: RunStore) -> Statistics:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from raycv.data.sources import Source
 from raycv.networks.stored import StoredNetwork
-from raycv.run.paths import Key, information_path, moments_path, patches_path
+from raycv.run.paths import Key, chance_path, information_path, moments_path, patches_path
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import Groups, Precision
 
@@ -37,6 +37,10 @@ class Pass:
         """Where the pilot is stored."""
         return f"{self.partials}/pilot.npz"
 
+    def drawn_path(self, key: Key, network: int) -> str:
+        """Where the samples of one layer of one network are stored, in the order of their ranks."""
+        return f"{self.partials}/drawn/{key}/{network}.npz"
+
     def codes_path(self, layer: str, network: int) -> str:
         """Where the binned samples of one layer of one network are stored."""
         return f"{self.partials}/codes/{layer}/{network}.npz"
@@ -57,12 +61,30 @@ class Reduction:
 
 
 @dataclass(frozen=True)
-class Coding:
-    """The binned samples of one layer of one network, over all shards."""
+class Drawing:
+    """The samples of one layer of one network of a group over all shards, and for mutual information their bins."""
 
-    layer: str
+    key: Key
     network: int
     shards: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What the units of a group's other networks have in common with chance in the place of one network's."""
+
+    key: Key
+    network: int
+    networks: int
+
+    @property
+    def others(self) -> list[int]:
+        """The other networks."""
+        return [other for other in range(self.networks) if other != self.network]
+
+    def path(self, folder: str) -> str:
+        """Where the result is stored."""
+        return chance_path(folder, self.key, self.network)
 
 
 @dataclass(frozen=True)

@@ -57,25 +57,33 @@ def left_out(commands: Mapping[str, str]) -> str:
 
 
 def convergence(alignment: pd.DataFrame) -> str:
-    """The average correlation of matched units per layer with its interval and chance, as a table with a chart.
+    """What matched units have beyond chance per layer, and their average correlation, as a table with a chart.
 
     Averages over all ordered pairs of networks, as in the figure of the layers. ``alignment``: the table.
     """
     rows = alignment[alignment["similarity"] == "correlation"]
-    columns = ["units", "mean", "mean_low", "mean_high", "null_mean"]
-    means = rows.groupby(["layer", "method"], sort=False)[columns].mean()
+    means = rows.groupby(["layer", "method"], sort=False).mean(numeric_only=True)
     lines = []
     for layer in dict.fromkeys(rows["layer"]):
         of_layer = {method: means.loc[(layer, method)] for method in METHODS}
-        cells = "".join(
-            f"<td>{mean['mean']:.3f} <small>{_interval(mean)}</small></td><td>{mean['null_mean']:.3f}</td>"
+        semi = of_layer["semi"]
+        cells = _excess(semi["excess"], semi["untrained_excess"])
+        cells += _excess(semi["prerelu_excess"], semi["untrained_prerelu_excess"])
+        cells += "".join(
+            f"<td>{mean['mean']:.3f} <small>{_interval(mean)}</small></td><td>{mean['untrained_mean']:.3f}</td>"
             for mean in of_layer.values()
         )
         lines.append(f'<tr><th scope="row">{escape(str(layer))}</th><td>{_chart(of_layer)}</td>{cells}</tr>')
-    head = ["layer", "from 0 to 1, a line each quarter"]
+    head = ["layer", "correlation from 0 to 1, a line each quarter"]
+    head += ["best partner: excess over units mixed after the ReLU", "the same of untrained networks"]
+    head += ["excess over units mixed before the ReLU", "the same of untrained networks"]
     for name in METHODS.values():
         head += [f"{name}: average correlation", "the same of untrained networks"]
-    return _table("Average correlation of matched units", head, lines)
+    return _table("Correlation of matched units, beyond chance and as it is", head, lines)
+
+
+def _excess(value: float, untrained: float) -> str:
+    return f"<td>{value:+.3f}</td><td>{untrained:+.3f}</td>" if pd.notna(value) else "<td>-</td><td>-</td>"
 
 
 def _interval(mean: Any) -> str:
@@ -90,8 +98,8 @@ def _chart(of_layer: Mapping[str, Any]) -> str:
 
     parts = [f'<line class="scale" x1="{x(at)}" x2="{x(at)}" y1="0" y2="32"/>' for at in (0, 0.25, 0.5, 0.75, 1)]
     for (method, mean), y in zip(of_layer.items(), (10, 22), strict=True):
-        if pd.notna(mean["null_mean"]):
-            tick = x(mean["null_mean"])
+        if pd.notna(mean["untrained_mean"]):
+            tick = x(mean["untrained_mean"])
             parts.append(f'<line class="null" x1="{tick}" x2="{tick}" y1="{y - 6}" y2="{y + 6}"/>')
         if pd.notna(mean["mean_low"]):
             ends = f'x1="{x(mean["mean_low"])}" x2="{x(mean["mean_high"])}"'

@@ -10,13 +10,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from raycv.drawing.style import COLOURS, METHODS, QUIET, TICKS, counted, ends, label, open_frame, page
+from raycv.analysis.partners import FALSE_DISCOVERIES
+from raycv.drawing.style import COLOURS, METHODS, QUIET, SIGNAL, TICKS, counted, ends, label, open_frame, page
 from raycv.drawing.undrawable import Undrawable
 
 
 def partners(matchings: pd.DataFrame, layer: str, net_a: str, net_b: str, method: str) -> pd.DataFrame:
-    """The matching by correlation of one layer and ordered pair: ``unit_b`` and ``value``, indexed by ``unit_a``.
+    """The matching by correlation of one layer and ordered pair, indexed by ``unit_a``.
 
+    Columns: ``unit_b``, ``value``, ``rotated_value`` and ``q_value``.
     Raises Undrawable where the table ``matchings`` has no such rows.
     """
     chosen = (
@@ -32,14 +34,16 @@ def partners(matchings: pd.DataFrame, layer: str, net_a: str, net_b: str, method
             f"it has layers {', '.join(map(str, matchings['layer'].unique()))} and networks "
             f"{', '.join(map(str, matchings['net_a'].unique()))}."
         )
-    return matchings.loc[chosen, ["unit_a", "unit_b", "value"]].set_index("unit_a").sort_index()
+    columns = ["unit_a", "unit_b", "value", "rotated_value", "q_value"]
+    return matchings.loc[chosen, columns].set_index("unit_a").sort_index()
 
 
 def matching_curves(matchings: pd.DataFrame, layers: Sequence[str], net_a: str, net_b: str) -> Figure:
     """The correlation of every unit of ``net_a`` with its partner in ``net_b``, one panel per layer.
 
     Units stand in the order of falling semi-matching value; the large light circle of a unit is its semi-matching, the
-    small dark dot its matching. Units without a partner are left out. One layer gives Figure 3, several Figure 10.
+    small dark dot its matching, the tick what random mixtures of ``net_b``'s units give. Units without a partner are
+    left out. One layer gives Figure 3, several Figure 10.
     ``matchings`` is the table of that name. Raises Undrawable where ``layers`` is empty or a layer has no rows.
     """
     if not layers:
@@ -73,6 +77,8 @@ class _Curve:
     semi: np.ndarray
     bipartite: np.ndarray
     same: np.ndarray  # (n,) the same partner by both methods: 1 or 0, NaN where left over
+    chance: np.ndarray  # (n,) the correlation that mixed units give
+    found: np.ndarray  # (n,) whether the partner is more than chance
     left_out: int
 
     @property
@@ -92,7 +98,12 @@ def _curve(matchings: pd.DataFrame, layer: str, net_a: str, net_b: str) -> _Curv
     shown = both.dropna(subset="value_semi").sort_values("value_semi", ascending=False, kind="stable")
     same = (shown["unit_b_semi"] == shown["unit_b_one"]).astype(float).where(shown["value_one"].notna())
     return _Curve(
-        shown["value_semi"].to_numpy(), shown["value_one"].to_numpy(), same.to_numpy(), len(both) - len(shown)
+        shown["value_semi"].to_numpy(),
+        shown["value_one"].to_numpy(),
+        same.to_numpy(),
+        shown["rotated_value_semi"].to_numpy(),
+        (shown["q_value_semi"] <= FALSE_DISCOVERIES).to_numpy(),
+        len(both) - len(shown),
     )
 
 
@@ -110,6 +121,8 @@ def _draw(axes: Axes, curve: _Curve) -> None:
             color=COLOURS[method],
             label=METHODS[method],
         )
+    if np.isfinite(curve.chance).any():
+        axes.plot(place, curve.chance, "_", color=SIGNAL, markersize=size, markeredgewidth=1, label="mixed units")
     axes.axhline(0.5, color=QUIET, linewidth=0.6, linestyle=(0, (4, 3)), zorder=0)
     axes.margins(x=0.02)
     open_frame(axes)
@@ -119,16 +132,21 @@ def _unmatched(curve: _Curve) -> str:
     units = len(curve.semi)
     if not units:
         return "no unit has a partner"
-    return f"{curve.below / units:.0%} ({curve.below} of {units}) with no match above 0.5"
+    none = f"{curve.below / units:.0%} ({curve.below} of {units}) with no match above 0.5"
+    return f"{curve.found.mean():.0%} beyond chance, {none}"
+
+
+def _beyond(curve: _Curve) -> str:
+    count = f"{int(curve.found.sum())} of {len(curve.found)}"
+    return f"{curve.found.mean():.0%} of the partners ({count}) are more than chance, at a false discovery rate of 5%"
 
 
 def _caption_of_one(curve: _Curve, net_a: str, net_b: str) -> str:
     units, paired = len(curve.semi), int(np.isfinite(curve.same).sum())
     if not units:
         return f"No unit of {net_a} has a partner in {net_b}."
-    text = (
-        f"{curve.below / units:.0%} of {net_a}'s units ({curve.below} of {units}) have no match above 0.5 in {net_b}."
-    )
+    below = f"{curve.below / units:.0%} of {net_a}'s units ({curve.below} of {units})"
+    text = f"{_beyond(curve)}. {below} have no match above 0.5 in {net_b}."
     if paired:
         text += (
             f" Averages: semi-matching {curve.semi.mean():.2f}, matching {np.nanmean(curve.bipartite):.2f}; "
@@ -146,7 +164,9 @@ def _caption_of_all(curves: dict[str, _Curve], net_a: str, net_b: str) -> str:
     if not shares:
         return f"No unit of {net_a} has a partner in {net_b}."
     agreements = {layer: float(np.nanmean(c.same)) for layer, c in curves.items() if np.isfinite(c.same).any()}
-    text = f"Units of {net_a} with no match above 0.5 (dashed line) in {net_b}: {ends(shares, '.0%')}."
+    found = {layer: float(curve.found.mean()) for layer, curve in curves.items() if len(curve.semi)}
+    text = f"Partners that are more than chance (ticks) at a false discovery rate of 5%: {ends(found, '.0%')}. "
+    text += f"Units of {net_a} with no match above 0.5 (dashed line) in {net_b}: {ends(shares, '.0%')}."
     if agreements:
         text += f" Units with the same partner by both methods: {ends(agreements, '.0%')}."
     left_out = sum(curve.left_out for curve in curves.values())

@@ -36,7 +36,14 @@ def alignment() -> pd.DataFrame:
                 "mean": mean,
                 "mean_low": mean - half,
                 "mean_high": mean + half,
-                "null_mean": rng.uniform(0.1, 0.2),
+                "rotated_mean": rng.uniform(0.2, 0.3),
+                "untrained_mean": rng.uniform(0.1, 0.2),
+                "excess": (excess := rng.uniform(0.1, 0.2)),
+                "excess_low": excess - half,
+                "excess_high": excess + half,
+                "untrained_excess": rng.uniform(0.03, 0.06),
+                "prerelu_excess": rng.uniform(0.06, 0.1),
+                "untrained_prerelu_excess": rng.uniform(-0.01, 0.01),
                 "fraction_below_half": 0.5,
             }
         )

@@ -1,0 +1,56 @@
+"""A layer whose units are mixed before the non-linearity: what units are worth beyond a rectified subspace.
+
+The rotation of `raycv.analysis.nulls` mixes units after the ReLU, and a mixture of rectified units is not rectified, so
+that even untrained networks, which have no units of their own, exceed it. Here the activations before the ReLU are
+mixed and then rectified again,
+
+    P = max(0, (before · Q) − t)
+
+with Q a random orthonormal matrix and one threshold per column, so that the sorted active fractions of the columns are
+those of the layer. For a network of Gaussian weights and no biases P is another such network: its excess is 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raycv.analysis.nulls import orthonormal
+
+
+def rotated_before_relu(before: Tensor, *, seed: int) -> Tensor:
+    """P (n, S) float32 from the activations ``before`` (n, S) float32 of all units ahead of their ReLU.
+
+    Column j has exactly as many active samples, out of n, as one of the units: the column that is positive most often
+    of itself gets the count of the most active unit, and so on down, so that thresholds stay small. Columns are in no
+    relation to the units otherwise. A column with as few active samples as a silent unit is 0 throughout. ``seed``
+    fixes Q, the same on any device to rounding.
+
+    Raises ValueError unless ``before`` is a table of finite numbers.
+    """
+    if before.ndim != 2 or not len(before) or not torch.isfinite(before.sum(dtype=torch.float64)):
+        raise ValueError(f"before must be a table (n, S) of finite numbers, found one of shape {tuple(before.shape)}")
+    normal = np.random.default_rng(seed).standard_normal((before.shape[1], before.shape[1]))
+    mixed = before @ orthonormal(torch.from_numpy(normal)).float().to(before.device)
+    active = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
+    active[(mixed > 0).sum(0).argsort(stable=True)] = (before > 0).sum(0).sort().values
+    # The highest value that must not be active; a column that is always active ends at 0.
+    places = (len(before) - active).clamp_min(1).tolist()
+    threshold = torch.stack([mixed[:, j].kthvalue(place).values for j, place in enumerate(places)])
+    return mixed.sub_(threshold).clamp_min_(0)
+
+
+def standardise(samples: Tensor) -> Tensor:
+    """Turn ``samples`` (n, S) float32 into their z-scores, in place; NaN for constant columns."""
+    samples -= samples.mean(0, dtype=torch.float64).float()
+    deviation = torch.stack([column.square().mean(dtype=torch.float64) for column in samples.T]).sqrt().float()
+    return samples.div_(torch.where(samples.amax(0) > samples.amin(0), deviation, torch.nan))
+
+
+def sample_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Correlations (S_a, S_b) float64 of two tables of z-scores (n, S_a), (n, S_b); products in pieces of 1,024."""
+    total = torch.zeros(a.shape[1], b.shape[1], dtype=torch.float64, device=a.device)
+    for start in range(0, len(a), 1024):
+        total += a[start : start + 1024].T @ b[start : start + 1024]
+    return (total / len(a)).clamp(-1, 1)

@@ -1,0 +1,141 @@
+"""What matched units have beyond chance: averages over the units of one layer, for every ordered pair of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from raycv.analysis.folds import correlations
+from raycv.analysis.matching import Matching, bipartite_matching, semi_matching
+from raycv.analysis.nulls import Rotated, best_correlation, one_unit_share, rotated, rotated_matching
+from raycv.analysis.similarity import jackknife
+from raycv.networks.spec import NetworkSpec
+from raycv.stages.align.chance import KINDS, Layer, Similarities
+from raycv.stages.align.matched import Pairs, match
+
+Columns = dict[str, float]
+METHODS = {"semi": semi_matching, "bipartite": bipartite_matching}
+FOLLOWED = 2  # rotations with which a fold of the images is left out; the rest would only repeat them
+
+
+def average(matching: Matching) -> float:
+    """The mean over units that have a partner; NaN where none has."""
+    found = matching.values[matching.columns >= 0]
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def beyond_chance(layer: Layer, wholes: Mapping[tuple[int, int], Rotated]) -> dict[tuple[int, int, str], Columns]:
+    """For every ordered pair and method the columns rotated_..., excess, prerelu_..., shuffled_... of correlations.
+
+    ``wholes``: the rotated null of every ordered pair.
+    """
+    prerelu = layer.by_chance("prerelu")
+    found: dict[tuple[int, int, str], Columns] = {}
+    for a, b in layer.ordered:
+        cross = layer.cross(a, b)
+        for method, matched in METHODS.items():
+            if method == "semi":
+                null, error = wholes[a, b].mean, wholes[a, b].error
+            else:
+                draws = rotated_matching(cross, layer.cross(b, b), seed=_seed(a, b))
+                null, error = float(draws.mean()), float(draws.std(ddof=1) / np.sqrt(len(draws)))
+            absolute = average(matched(np.abs(cross)))
+            mixed = average(matched(np.abs(prerelu[a, b]))) if (a, b) in prerelu else np.nan
+            found[a, b, method] = {
+                "rotated_mean": null,
+                "rotated_error": error,
+                "excess": absolute - null,
+                "prerelu_mean": mixed,
+                "prerelu_excess": absolute - mixed,
+            }
+    for kind in KINDS[1:]:
+        for pair, columns in _shuffled(layer.by_chance(kind), kind).items():
+            found[pair] |= columns
+    return found
+
+
+def _shuffled(values: Similarities, kind: str) -> dict[tuple[int, int, str], Columns]:
+    return {
+        (a, b, method): {f"{kind}_mean": average(matched(similarity))}
+        for (a, b), similarity in values.items()
+        for method, matched in METHODS.items()
+    }
+
+
+def information_beyond_chance(layer: Layer, pairs: Pairs) -> dict[tuple[int, int, str], Columns]:
+    """The same columns of mutual information, for which there is no rotated null; ``pairs``: its matchings."""
+    mixed = layer.by_chance("prerelu", information=True)
+    found: dict[tuple[int, int, str], Columns] = {}
+    for (a, b, method), matching in pairs.items():
+        null = average(METHODS[method](mixed[a, b])) if (a, b) in mixed else np.nan
+        found[a, b, method] = {"prerelu_mean": null, "prerelu_excess": average(matching) - null}
+    for kind in KINDS[1:]:
+        for pair, columns in _shuffled(layer.by_chance(kind, information=True), kind).items():
+            found[pair] |= columns
+    return found
+
+
+class Untrained:
+    """The averages of one layer of untrained networks, for pairs of networks of the same architectures."""
+
+    def __init__(self, layer: Layer, specs: Sequence[NetworkSpec]) -> None:
+        pairs, beyond = match(layer.correlations), beyond_chance(layer, rotated_nulls(layer))
+        self._columns = {
+            (specs[a], specs[b], method): (average(matching), beyond[a, b, method])
+            for (a, b, method), matching in pairs.items()
+        }
+
+    def __call__(self, a: NetworkSpec, b: NetworkSpec, method: str) -> Columns:
+        """The columns untrained_... of networks built like ``a`` and ``b``: means over all ordered pairs of such."""
+        alike = [
+            found
+            for (x, y, of_method), found in self._columns.items()
+            if of_method == method and _same(x, a) and _same(y, b)
+        ]
+        means = [mean for mean, _ in alike]
+        return {
+            "untrained_mean": float(np.mean(means)),
+            "untrained_spread": float(np.std(means, ddof=1)) if len(means) > 1 else np.nan,
+            "untrained_excess": float(np.mean([beyond["excess"] for _, beyond in alike])),
+            "untrained_prerelu_excess": float(np.mean([beyond["prerelu_excess"] for _, beyond in alike])),
+        }
+
+
+def _same(spec: NetworkSpec, other: NetworkSpec) -> bool:
+    return (spec.model, spec.width) == (other.model, other.width)
+
+
+def rotated_nulls(layer: Layer) -> dict[tuple[int, int], Rotated]:
+    """The rotated null of every ordered pair; all other networks share the rotations of one network's units."""
+    found: dict[tuple[int, int], Rotated] = {}
+    for b in layer.networks:
+        others = [a for a in layer.networks if a != b]
+        drawn = rotated(np.concatenate([layer.cross(a, b) for a in others]), layer.cross(b, b), seed=b)
+        places = np.cumsum([0, *(len(layer.left_out[a]) for a in others)])
+        for a, (first, last) in zip(others, pairwise(places), strict=True):
+            found[a, b] = drawn.of(slice(int(first), int(last)))
+    return found
+
+
+def excess_intervals(layer: Layer) -> dict[tuple[int, int], float]:
+    """Half the width of the 95% interval, over folds of the images, of every ordered pair's excess by semi-matching."""
+    left_out = np.concatenate(layer.left_out)
+    parts = [correlations(moments, left_out) for moments in layer.statistics.without_each()]
+    return {(a, b): jackknife(0.0, [_excess(values, a, b) for values in parts]).high for a, b in layer.ordered}
+
+
+def _excess(values: Similarities, a: int, b: int) -> float:
+    cross = values[a, b] if a < b else values[b, a].T
+    null = rotated(cross, values[b, b], rotations=FOLLOWED, seed=_seed(a, b))
+    return float(np.nanmean(best_correlation(cross))) - null.mean
+
+
+def share_of_one_unit(layer: Layer, wholes: Mapping[tuple[int, int], Rotated]) -> dict[tuple[int, int], float]:
+    """For every ordered pair, the share of linearly predictable variance that one unit of b holds."""
+    return {(a, b): one_unit_share(layer.cross(a, b), layer.cross(b, b), wholes[a, b]).mean for a, b in layer.ordered}
+
+
+def _seed(a: int, b: int) -> int:
+    return int(np.random.SeedSequence([a, b]).generate_state(1)[0])
