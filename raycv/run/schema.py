@@ -378,8 +378,13 @@ ALL = (
             Column("alpha", _float, "penalty of the ordinary LASSO on z-scores: decay x units of target_net"),
             Column("loss", _float, "half the mean squared error of the target's z-scores; 0.5 predicts nothing"),
             Column("r2", _float, "fraction of variance predicted, mean over target units"),
+            Column("loss_median", _float, "median of the loss over target units"),
             Column(
-                "heldout_loss", _float, "loss on images that were not fitted: mean over folds; sgd: the last fold only"
+                "heldout_loss",
+                _float,
+                "loss on images that were not fitted: half the mean squared error there, in units of the mean squared "
+                "deviation there from the unit's mean in the images of the fit; 0.5 predicts nothing; mean over folds "
+                "and target units; sgd: the last fold only",
             ),
             Column(
                 "heldout_loss_low",
@@ -387,7 +392,10 @@ ALL = (
                 "lower end of the 95% interval of heldout_loss over folds of the images; exact only",
             ),
             Column("heldout_loss_high", _float, "upper end of that interval"),
-            Column("heldout_r2", _float, "fraction of variance predicted on images that were not fitted"),
+            Column("heldout_loss_median", _float, "median of the held-out loss over target units"),
+            Column("heldout_loss_lower_quartile", _float, "a quarter of the target units have a smaller held-out loss"),
+            Column("heldout_loss_upper_quartile", _float, "a quarter of the target units have a larger held-out loss"),
+            Column("heldout_r2", _float, "1 - 2 heldout_loss: fraction of variance predicted on those images"),
             Column("units_used", _float, "number of source units with a weight above 0.001, mean over target units"),
             Column(
                 "unpredicted", _int, "number of target units with less than 0.1 of their held-out variance predicted"
@@ -423,7 +431,7 @@ ALL = (
         (
             *_mapping,
             Column("target_unit", _int, "unit of target_net"),
-            Column("r2", _float, "fraction of its variance predicted; NaN if it is dead"),
+            Column("r2", _float, "fraction of its variance predicted; NaN if it is dead or rare"),
             Column("heldout_r2", _float, "the same on images that were not fitted"),
             Column("units_used", _float, "number of source units with a weight above 0.001"),
         ),
