@@ -106,6 +106,12 @@ ALL = (
                 _bool,
                 "constant over the images when some one fold is left out; a dead unit has no correlations",
             ),
+            Column(
+                "is_rare",
+                _bool,
+                "not dead, but less than half of its variance is left when some one fold is left out; it takes no part "
+                "in mapping layers and clusters",
+            ),
         ),
     ),
     Table(
@@ -246,7 +252,11 @@ ALL = (
             Column("largest_cluster", _int, "number of units in the largest cluster before splitting"),
             Column("largest_leaf", _int, "number of units in the largest cluster after splitting"),
             Column("one_net", _int, "number of clusters before splitting that have units of one network only"),
-            Column("isolated_a", _int, "number of units of net_a without an edge; they are in no cluster"),
+            Column(
+                "isolated_a",
+                _int,
+                "number of units of net_a without an edge, dead and rare ones included; they are in no cluster",
+            ),
             Column("isolated_b", _int, "the same for net_b"),
             Column("between_net_similarity", _float, "mean over the clusters before splitting, see the table clusters"),
             Column("within_net_similarity", _float, "mean over the clusters before splitting, see the table clusters"),
@@ -289,11 +299,11 @@ ALL = (
         "the cluster of every unit in every clustering",
         (
             *_clustering,
-            Column("cluster", _int, "cluster before splitting; -1 if the unit is isolated or dead"),
+            Column("cluster", _int, "cluster before splitting; -1 if the unit is isolated, dead or rare"),
             Column(
                 "leaf",
                 _int,
-                "cluster after splitting, as numbered in the table clusters; -1 if the unit is isolated or dead",
+                "cluster after splitting, as numbered in the table clusters; -1 if the unit is isolated, dead or rare",
             ),
             _net,
             _unit,

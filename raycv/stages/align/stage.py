@@ -22,7 +22,7 @@ from raycv.stages.align.matched import informations, match
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
-FORMAT = 1  # of the tables; part of their identity
+FORMAT = 2  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -74,7 +74,7 @@ def _write(found: Statistics) -> dict[str, pd.DataFrame]:
             total, dead = nets.all, nets.dead()
             values = correlations(total, dead)
             pairs = match(values)
-            small["units"].append(units.unit_rows(layer, specs, total, dead))
+            small["units"].append(units.unit_rows(layer, specs, total, dead, nets.left_out()))
             small["activity"].append(units.activity_rows(layer, specs, total))
             small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs))
             small["alignment"].append(rows.correlation_rows(layer, found, nets, null, pairs))

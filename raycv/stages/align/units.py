@@ -10,8 +10,13 @@ from raycv.analysis.moments import Moments, mean, offsets, variance
 from raycv.networks.spec import NetworkSpec
 
 
-def unit_rows(layer: str, specs: tuple[NetworkSpec, ...], total: Moments, dead: np.ndarray) -> pd.DataFrame:
-    """One row per network and unit. ``total`` and ``dead`` (U,) are of the stacked units of all networks."""
+def unit_rows(
+    layer: str, specs: tuple[NetworkSpec, ...], total: Moments, dead: np.ndarray, left_out: np.ndarray
+) -> pd.DataFrame:
+    """One row per network and unit. ``total``, ``dead`` and ``left_out`` (U,) are of the stacked units of all networks.
+
+    A unit that is left out and not dead is rare.
+    """
     bounds = offsets(total.widths)
     return pd.DataFrame(
         {
@@ -22,6 +27,7 @@ def unit_rows(layer: str, specs: tuple[NetworkSpec, ...], total: Moments, dead: 
             "std": np.sqrt(variance(total)),
             "active_fraction": total.active / total.count,
             "is_dead": dead,
+            "is_rare": left_out & ~dead,
         },
         index=range(bounds[-1]),
     )

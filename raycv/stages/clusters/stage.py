@@ -24,7 +24,7 @@ from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
 STAGE = "sweep clusters"
-FORMAT = 1  # of the trials' results; part of their identity
+FORMAT = 2  # of the trials' results; part of their identity
 WRITTEN = ("clusterings", "clusters", "cluster_members", "eigenvalues")
 
 
@@ -46,7 +46,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
 
     def shared(layer: str) -> dict[tuple[int, int], np.ndarray]:
         of_layer = found.layer(layer)
-        return correlations(of_layer.all, of_layer.dead())
+        return correlations(of_layer.all, of_layer.left_out())
 
     ray_cluster.connect(store.uri)
     computed = run_trials(results, STAGE, clusterings_of_pair, trials, shared)

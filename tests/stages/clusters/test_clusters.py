@@ -43,7 +43,7 @@ def table(run: Path, name: str) -> pd.DataFrame:
 
 def combined(run: Path, layer: str, a: int, b: int) -> np.ndarray:
     of_layer = statistics.read(RunStore(str(run))).layer(layer)
-    values = correlations(of_layer.all, of_layer.dead())
+    values = correlations(of_layer.all, of_layer.left_out())
     return combined_correlation(values[a, a], values[a, b], values[b, b])
 
 
@@ -79,11 +79,12 @@ def test_the_rows_are_those_of_direct_calls(swept: Path) -> None:
             np.testing.assert_array_equal(got.loc[units].to_numpy(), result.labels)
 
 
-def test_a_dead_unit_keeps_its_row_and_is_in_no_cluster(swept: Path) -> None:
+def test_dead_and_rare_units_keep_their_rows_and_are_in_no_cluster(swept: Path) -> None:
     members = table(swept, "cluster_members")
-    dead = members[(members["net"] == "net1") & (members["unit"] == 0)]
-    assert len(dead)
-    assert (dead[["cluster", "leaf"]] == -1).all(axis=None)
+    for unit in range(2):  # one is dead, one rare
+        of_unit = members[(members["net"] == "net1") & (members["unit"] == unit)]
+        assert len(of_unit)
+        assert (of_unit[["cluster", "leaf"]] == -1).all(axis=None)
 
 
 def test_the_nodes_of_the_tree_hold_the_members(swept: Path) -> None:
