@@ -236,7 +236,15 @@ ALL = (
         (
             _layer,
             *_clustering,
-            Column("chosen", _bool, "this k has the largest relative eigengap of all k from 2 to 200"),
+            Column(
+                "is_default",
+                _bool,
+                "this k is that of the figures: 40/192 of the units with an edge, at most 100, which is the paper's k "
+                "for its layers; with --k paper, the paper's k where the graph allows it",
+            ),
+            Column(
+                "chosen", _bool, "this k has the largest modularity of all k from 2 to 200, see the table eigenvalues"
+            ),
             Column(
                 "lowest_k",
                 _int,
@@ -252,6 +260,14 @@ ALL = (
             Column("largest_cluster", _int, "number of units in the largest cluster before splitting"),
             Column("largest_leaf", _int, "number of units in the largest cluster after splitting"),
             Column("one_net", _int, "number of clusters before splitting that have units of one network only"),
+            Column("single_unit", _int, "number of clusters before splitting that have one unit"),
+            Column("units_two_net", _int, "number of units in clusters before splitting with units of both networks"),
+            Column(
+                "modularity",
+                _float,
+                "Newman's, of the clusters before splitting: fraction of the edges' weight within clusters, less that "
+                "of random edges between units of the same degrees",
+            ),
             Column(
                 "isolated_a",
                 _int,
@@ -313,13 +329,17 @@ ALL = (
     Table(
         "eigenvalues",
         "sweep clusters",
-        "smallest eigenvalues of the Laplacian of every graph, without isolated units",
+        "smallest eigenvalues of the Laplacian of every graph, without isolated units, and the modularity of every k",
         (
             _layer,
             *_graph,
             Column("number", _int, "number of the eigenvalue, from 1, smallest first"),
             Column("eigenvalue", _float, "eigenvalue of L = D - W"),
-            Column("relative_gap", _float, "(next - this) / next, from 0 to 1: the eigengap of k = number"),
+            Column(
+                "modularity",
+                _float,
+                "modularity of k = number clusters, from two restarts of k-means; NaN where k was not tried",
+            ),
         ),
     ),
     Table(
