@@ -115,9 +115,8 @@ def similarity_curves(nodes: pd.DataFrame, layers: Sequence[str], net_a: str, ne
     between-net similarity.
     """
     _check(nodes)
-    caption = "Clusters with units of one network only have between-net similarity 0. " + one_net_counts(
-        {layer: _leaves(nodes, layer)[["units_a", "units_b"]] for layer in layers}
-    )
+    counts = one_net_counts({layer: _leaves(nodes, layer)[["units_a", "units_b"]] for layer in layers})
+    caption = f"{counts} Their between-net similarity is 0."
     figure, panels = _grid(len(layers), 1.9, f"Similarity of the clusters of {net_a}'s and {net_b}'s units", caption)
     for axes, layer in zip(panels, layers, strict=False):
         ordered = _leaves(nodes, layer).sort_values("between_net_similarity", ascending=False, kind="stable")
@@ -152,7 +151,7 @@ def modularity_curves(
         chosen, default = (of_layer.loc[of_layer[column], "k"].iloc[0] for column in ("chosen", "is_default"))
         axes.axvline(default, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)))
         axes.axvline(chosen, color=SIGNAL, linewidth=0.8, linestyle=(0, (4, 3)))
-        label(axes, f"{layer}: largest at k = {chosen}, default {default}", "k", "modularity")
+        label(axes, f"{layer}: k = {chosen}, default {default}", "k", "modularity")
         open_frame(axes)
     return figure
 
@@ -166,8 +165,8 @@ def one_net_counts(units: Mapping[str, pd.DataFrame]) -> str:
     for layer, counts in units.items():
         alone = int(((counts > 0).sum(axis=1) == 1).sum())
         single = int((counts.sum(axis=1) == 1).sum())
-        parts.append(f"{layer} {alone} of {len(counts)} ({single} of a single unit)")
-    return f"Clusters with units of one network only: {', '.join(parts)}."
+        parts.append(f"{layer} {alone} ({single}) of {len(counts)}")
+    return f"Clusters of one network only (of these, of one unit): {', '.join(parts)}."
 
 
 def _leaves(nodes: pd.DataFrame, layer: str) -> pd.DataFrame:

@@ -87,7 +87,7 @@ def test_modularity_is_drawn_where_it_was_tried_and_two_k_are_marked() -> None:
 
 
 def test_captions_count_clusters_of_one_network_and_of_one_unit() -> None:
-    alone = "Clusters with units of one network only: conv1 2 of 3 (2 of a single unit)."
+    alone = "Clusters of one network only (of these, of one unit): conv1 2 (2) of 3."
     curves = similarity_curves(NODES, ["conv1"], "net1", "net2")
     matrices = permuted_correlations({"conv1": pairs(np.eye(6))}, MEMBERS, "net1", "net2")
     for figure in (curves, matrices):
