@@ -27,7 +27,7 @@ from pydantic_settings import (
 
 from raycv.errors import UserError
 from raycv.networks.spec import WIDTHS
-from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, THRESHOLD, UNITS_USED
+from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, NODES_FIRST, THRESHOLD, UNITS_USED
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -188,10 +188,11 @@ class ReportConfig(StageConfig):
 class ClusterSweepConfig(StageConfig):
     """`raycv sweep clusters`: spectral clusters of the units of two networks, for several k and thresholds."""
 
-    k: tuple[Positive, ...] = Field(
+    k: tuple[Positive | Literal["paper"], ...] = Field(
         (),
-        description="numbers of clusters, in addition to the paper's and the one with the largest eigengap "
-        f"(paper: {CLUSTERS_FIRST} in the first layer, {CLUSTERS} in the others)",
+        description="numbers of clusters, in addition to the default and the one with the largest modularity; "
+        f"paper: the default is its {CLUSTERS_FIRST} in the first layer and {CLUSTERS} in the others, and not "
+        f"{CLUSTERS_FIRST}/{NODES_FIRST} of the units with an edge, at most {CLUSTERS}",
     )
     thresholds: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
         (THRESHOLD,),

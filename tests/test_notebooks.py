@@ -67,7 +67,7 @@ def tables_of(layer: str, moments: LayerStatistics) -> dict[str, pd.DataFrame]:
         found = mappings_of_pair(moments.folds, asked)
         for name, frame in found.items():
             frames.setdefault(name, []).append(frame)
-    clustered = clusterings_of_pair(values, Clustering(layer, 0, 1, NETS, 0.2, 40, (5, 7)))
+    clustered = clusterings_of_pair(values, Clustering(layer, 0, 1, NETS, 0.2, None, (5, 7)))
     whole = {name: pd.concat(parts) for name, parts in (frames | {n: [f] for n, f in clustered.items()}).items()}
     return {name: frame.assign(layer=layer) for name, frame in whole.items()}
 

@@ -59,6 +59,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ]
     frame = pd.DataFrame(units, columns=["net", "layer", "unit"])
     frame["is_dead"] = (frame["net"] == "net2") & (frame["unit"] == 2)
+    frame["is_rare"] = False
     tables.write(store, "units", frame.reindex(columns=BY_NAME["units"].schema.names))
     write_layers(store, "mapping_weights", ((layer, weights(layer)) for layer in LAYERS))
     record.finish(store, "align", "1", {}, {})

@@ -1,5 +1,7 @@
 """Adding activations to joint moments: float32 products of blocks of samples, summed in float64.
 
+Where samples are few, their products are in float64 too.
+
 On a CPU, one kernel reads each block of samples once. It shifts the block, takes its sums and extremes, and writes it
 next to the blocks of the other networks, into a buffer that fits the cache. The products read that buffer. The total
 cost is little more than that of the upper strips of one float32 product XᵀX (`benchmarks/README.md`).
@@ -28,7 +30,7 @@ AT_ONCE = 2**27  # entries of all products that a GPU computes at once
 
 
 class Accumulator:
-    """Adds samples to joint moments on one device. Products in float32, sums of products in float64."""
+    """Adds samples to joint moments on one device. Products in float32 or float64, sums of products in float64."""
 
     def __init__(self, widths: Sequence[int], pilot: np.ndarray, device: torch.device) -> None:
         self.widths, self.bounds, self.device = list(widths), offsets(widths), device
@@ -58,6 +60,19 @@ class Accumulator:
         else:
             self._add_on_gpu(activations)
         self.count += len(activations[0])
+
+    def add_in_float64(self, activations: Sequence[Tensor]) -> None:
+        """The same with float64 products, for layers of few samples: a float32 product loses units that seldom fire."""
+        values = torch.empty(0, dtype=torch.float64, device=self.device)
+        torch.cat(list(activations), 1, out=values)
+        self.active += (values > 0).sum(0)
+        values -= self.pilot
+        self.total += values.sum(0)
+        torch.minimum(self.minimum, values.amin(0).float(), out=self.minimum)
+        torch.maximum(self.maximum, values.amax(0).float(), out=self.maximum)
+        for strip, first, last in zip(self.gram, self.bounds, self.bounds[1:], strict=False):
+            strip.addmm_(values[:, first:last].T, values[:, first:])
+        self.count += len(values)
 
     def is_finite(self) -> bool:
         """Whether every activation added was finite."""

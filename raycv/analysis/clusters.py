@@ -33,6 +33,16 @@ class ClusterMetrics:
         return np.flatnonzero((self.units_per_net == 0).any(axis=1))
 
     @property
+    def single_unit(self) -> NDArray[np.int64]:
+        """Numbers of the clusters of one unit."""
+        return np.flatnonzero(self.units_per_net.sum(axis=1) == 1)
+
+    @property
+    def units_two_net(self) -> int:
+        """The number of units in clusters with units of both nets."""
+        return int(self.units_per_net[(self.units_per_net > 0).all(axis=1)].sum())
+
+    @property
     def order(self) -> NDArray[np.int64]:
         """Cluster numbers by falling between-net similarity: the horizontal axis of figure 16."""
         return np.argsort(-self.between_net_similarity, kind="stable")
@@ -78,6 +88,21 @@ def _pair_sums(
                 sums[c, net[i], net[j]] += correlation[members[i], members[j]]
         first = end
     return sums
+
+
+def modularity(weights: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+    """Newman's modularity of the partition ``labels`` (n,) of the graph with edge ``weights`` (n, n).
+
+    Q = Σ_c [W_c / W − (D_c / W)²] (Newman, 2004, "Analysis of weighted networks"). W is the sum of all degrees, W_c
+    that of the weights within cluster c, each edge counted twice in both, and D_c that of c's degrees. Q is how much
+    more of the weight lies within clusters than if edges joined units of the same degrees at random: 0 for one
+    cluster, below 1.
+    Units labelled −1 add nothing; they should have no edge.
+    """
+    degree = weights.sum(axis=1)
+    total = degree.sum()
+    clusters = [np.flatnonzero(labels == c) for c in range(int(labels.max(initial=-1)) + 1)]
+    return float(sum(weights[np.ix_(c, c)].sum() / total - (degree[c].sum() / total) ** 2 for c in clusters))
 
 
 def stability(partitions: Sequence[NDArray[np.int64]]) -> float:

@@ -2,6 +2,10 @@
 
 The squared error of a mapping layer on any images follows from their means and covariances. Because the moments are
 kept fold by fold, a layer can be fitted without a fold and scored on it, and the images are not read again.
+
+Predicting nothing of a unit means to predict its mean in the images of the fit. Held-out errors are divided by the
+error of that on the held-out images, not by the variance there, which is around a mean that no fit knows. So the loss
+of predicting nothing is exactly 0.5. R² becomes Q²_F1 of Consonni, Ballabio & Todeschini (2009).
 """
 
 from __future__ import annotations
@@ -64,34 +68,45 @@ class PairMoments:
         source, target = (np.sqrt(np.where(variance > 0, variance, np.nan)) for variance in variances)
         return source, target
 
+    def spread(self, scored: PairMoments) -> Floats:
+        """(S_b,): mean squared deviations of the target units in the images of ``scored`` from their means in these."""
+        spread: Floats = scored.target_variance + (scored.target_mean - self.target_mean) ** 2
+        return spread
+
 
 @dataclass(frozen=True)
 class HeldOut:
     """Mapping layers of one decay, each fitted without one fold of the images and scored on that fold.
 
-    ``fold_error`` and ``fold_variance`` (F, S_b): the mean squared error and the variance of each target unit in each
-    fold, in squared units of the activation. An error is NaN if the unit does not vary in the images of the fit.
+    ``fold_error`` and ``fold_spread`` (F, S_b), in squared units of the activation: the mean squared error of each
+    target unit in each fold, and that of predicting nothing, the mean squared deviation from the unit's mean in the
+    images of the fit. An error is NaN if the unit does not vary in the images of the fit.
     """
 
     decay: float
     fold_error: Floats
-    fold_variance: Floats
+    fold_spread: Floats
 
     @property
     def fold_loss(self) -> Floats:
-        """(F, S_b): half the squared errors, in units of the target's mean variance in the folds; NaN if that is 0.
+        """(F, S_b): half the squared errors, in units of the target's mean spread in the folds; NaN if that is 0.
 
-        The variance in the images of the fit is not used: a unit that seldom fires may hardly vary there.
+        The variance in the images of the fit is not used: a unit that seldom fires may vary much less there.
         """
-        variance = self.fold_variance.mean(0)
-        loss: Floats = self.fold_error / np.where(variance > 0, variance, np.nan) / 2
+        spread = self.fold_spread.mean(0)
+        loss: Floats = self.fold_error / np.where(spread > 0, spread, np.nan) / 2
+        return loss
+
+    @property
+    def target_loss(self) -> Floats:
+        """(S_b,): the mean held-out loss of each target unit over folds; NaN where a unit varies in no fold."""
+        loss: Floats = self.fold_loss.mean(0)
         return loss
 
     @property
     def target_r2(self) -> Floats:
-        """(S_b,): 1 − squared error / variance, both summed over folds; NaN where a unit varies in no fold."""
-        r2: Floats = 1 - 2 * self.fold_loss.mean(0)
-        return r2
+        """(S_b,): 1 − squared error / spread, both summed over folds; NaN where a unit varies in no fold."""
+        return 1 - 2 * self.target_loss
 
     @property
     def loss(self) -> float:
@@ -133,9 +148,9 @@ def cross_validate(
             f"every fold needs the moments of the other images: found {len(folds)} folds, {len(fits)} fits"
         )
     wanted = checked_decays(decays)
-    variance = np.array([fold.target_variance for fold in folds])
-    errors = np.empty((len(wanted), *variance.shape))
+    spread = np.array([fit.spread(fold) for fit, fold in zip(fits, folds, strict=True)])
+    errors = np.empty((len(wanted), *spread.shape))
     for f, (fit, fold) in enumerate(zip(fits, folds, strict=True)):
         for d, layer in enumerate(solver(*fit.correlations(), wanted)):
             errors[d, f] = fit.errors(layer.weights, fold)
-    return [HeldOut(decay, of_decay, variance) for decay, of_decay in zip(wanted.tolist(), errors, strict=True)]
+    return [HeldOut(decay, of_decay, spread) for decay, of_decay in zip(wanted.tolist(), errors, strict=True)]

@@ -21,8 +21,8 @@ gives permuted labels, except in graphs with units of equal degree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,14 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from raycv.analysis.clusters import ClusterMetrics, check_nets, cluster_metrics, stability
+from raycv.analysis.clusters import ClusterMetrics, check_nets, cluster_metrics, modularity, stability
 from raycv.analysis.graphs import similarity_graph
 from raycv.analysis.infeasible import Infeasible
-from raycv.analysis.kmeans import kmeans
+from raycv.analysis.kmeans import KMeans, kmeans
+from raycv.paper import CLUSTERS, CLUSTERS_FIRST, NODES_FIRST
 
+K_RANGE = (2, 200)
+TRIED_RESTARTS = 2  # of k-means for every k among which one is chosen; more hardly change the choice
 DENSE_UP_TO = 4096  # units; above, Lanczos iterations are faster than the reduction to tridiagonal form
 
 
@@ -61,8 +64,10 @@ class SpectralClusters:
 
     ``labels`` (S_a + S_b,): each unit's cluster, −1 for ``isolated`` units. ``eigenvalues`` (m,): the smallest of the
     Laplacian of the graph without isolated units, ascending; m > k if the graph has so many. ``metrics``:
-    similarities per cluster. ``restart_labels`` (restarts, S_a + S_b): the result of each restart of k-means, with
-    its own cluster numbers. ``labels`` is the restart with the least ``inertia``, renumbered.
+    similarities per cluster. ``modularity``: that of the clusters in the same graph. ``restart_labels`` (restarts,
+    S_a + S_b): the result of each restart of k-means, with its own cluster numbers. ``labels`` is the restart with the
+    least ``inertia``, renumbered. ``tried``: where k was chosen from a range, the modularity for every k in it, from
+    ``TRIED_RESTARTS`` restarts.
     """
 
     labels: NDArray[np.int64]
@@ -70,9 +75,11 @@ class SpectralClusters:
     eigenvalues: NDArray[np.float64]
     isolated: NDArray[np.int64]
     metrics: ClusterMetrics
+    modularity: float
     inertia: float
     restart_labels: NDArray[np.int64]
     spectrum: Spectrum
+    tried: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def between_net_similarity(self) -> NDArray[np.float64]:
@@ -99,30 +106,39 @@ def spectral_clusters(
     seed: int = 0,
     normalized: bool = False,
     restarts: int = 10,
-    k_range: tuple[int, int] = (2, 200),
+    k_range: tuple[int, int] | None = None,
 ) -> SpectralClusters:
     """Cluster the units of a combined correlation matrix (S_a + S_b, S_a + S_b); S_a is ``n_source``.
 
-    ``k`` None chooses the k with the largest relative eigengap (see ``relative_eigengaps``) in ``k_range``, which
-    includes both ends and is cut to what the graph allows; k is 1 if only two units have an edge. A graph in c >= 2
-    pieces has the largest possible gap at k = c, so start ``k_range`` above c to look for structure inside the
-    pieces. ``normalized`` replaces the paper's L by the random-walk Laplacian D⁻¹L (Shi & Malik, 2000), as in
+    ``k`` None means ``default_k``, or with ``k_range`` the k in that range, which includes both ends and is cut to
+    what the graph allows, whose clusters have the largest ``modularity``; ties: the smallest k. ``normalized``
+    replaces the paper's L by the random-walk Laplacian D⁻¹L (Shi & Malik, 2000), as in
     ``sklearn.cluster.SpectralClustering``. The result depends only on the arguments, including ``seed``.
 
     Raises ValueError for a malformed matrix (see ``similarity_graph``) and for ``n_source`` out of range, Infeasible
     for a threshold that leaves no edge and for k not from the number of connected pieces to that of units with an
     edge.
     """
-    check_nets(len(correlation), n_source)
-    graph = _connected_graph(correlation, threshold)
-    if k is None:
-        lowest, highest = _choice(graph, k_range)
-        spectrum = _spectrum(graph, highest + 1, normalized)
-        k = _chosen(spectrum, lowest, highest)
-    else:
-        _check_k(k, graph)
-        spectrum = _spectrum(graph, k + 1, normalized)
-    return _cluster(spectrum, correlation, n_source, k, seed, restarts)
+    (found,) = sweep_clusters(
+        correlation,
+        n_source,
+        [k],
+        threshold=threshold,
+        seed=seed,
+        normalized=normalized,
+        restarts=restarts,
+        k_range=k_range,
+    )
+    return found
+
+
+def default_k(lowest: int, highest: int) -> int:
+    """The paper's k in proportion to the units with an edge, where ``allowed_k`` is from ``lowest`` to ``highest``.
+
+    40 for the 192 units of two nets in conv1, at most 100: the k that the paper gives for all its layers (S.3.5).
+    """
+    scaled = min(CLUSTERS, round(highest * CLUSTERS_FIRST / NODES_FIRST))
+    return min(max(scaled, lowest, 2), highest)
 
 
 def allowed_k(correlation: NDArray[np.floating], threshold: float = 0.0) -> tuple[int, int]:
@@ -143,48 +159,30 @@ def sweep_clusters(
     seed: int = 0,
     normalized: bool = False,
     restarts: int = 10,
-    k_range: tuple[int, int] = (2, 200),
+    k_range: tuple[int, int] | None = None,
 ) -> list[SpectralClusters]:
     """``spectral_clusters`` for every k of ``ks``, in that order, from one eigendecomposition.
 
-    ``ks`` None means every k of ``k_range`` that the graph allows, possibly none. A None in ``ks`` means the k that
-    ``spectral_clusters`` chooses. Raises Infeasible for a k that the graph does not allow, before anything is computed.
+    ``ks`` None means every k of ``k_range`` (None: ``K_RANGE``) that the graph allows, possibly none. A None in ``ks``
+    means the k that ``spectral_clusters`` takes. Raises Infeasible for a k that the graph does not allow, before
+    anything is computed.
     """
     check_nets(len(correlation), n_source)
     graph = _connected_graph(correlation, threshold)
+    lowest, highest = graph.pieces, len(graph.units)
     if ks is None:
-        ks = range(max(k_range[0], graph.pieces), min(k_range[1], len(graph.units)) + 1)
+        first, last = k_range or K_RANGE
+        ks = range(max(first, lowest), min(last, highest) + 1)
     ks = list(ks)
     given = [k for k in ks if k is not None]
     for k in given:
         _check_k(k, graph)
-    lowest, highest = _choice(graph, k_range) if None in ks else (0, 0)
-    spectrum = _spectrum(graph, max([highest, *given]) + 1, normalized)
-    chosen = _chosen(spectrum, lowest, highest) if None in ks else 0
-    return [_cluster(spectrum, correlation, n_source, chosen if k is None else k, seed, restarts) for k in ks]
-
-
-def relative_eigengaps(eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(λ_{k+1} − λ_k) / λ_{k+1} of ascending ``eigenvalues`` (m,), entry k−1 for k = 1 .. m−1: from 0 to 1.
-
-    A gap above an eigenvalue 0 is 1, and a gap between two eigenvalues 0 is 0. The denominator also contains 1e-9 of
-    the largest eigenvalue given, so that gaps made by rounding errors are nearly 0.
-    """
-    floor = 1e-9 * eigenvalues[-1] or 1.0
-    return np.diff(eigenvalues) / (eigenvalues[1:] + floor)
-
-
-def choose_k(eigenvalues: NDArray[np.float64], lowest: int, highest: int) -> int:
-    """The k in ``lowest`` .. ``highest`` with the largest relative eigengap (footnote 12); ties: the smallest k.
-
-    Raises ValueError unless 1 <= lowest <= highest < m for ``eigenvalues`` (m,).
-    """
-    if not 1 <= lowest <= highest < len(eigenvalues):
-        raise ValueError(
-            f"k can be chosen from 1 to {len(eigenvalues) - 1}, one less than the number of eigenvalues: "
-            f"got the range {lowest} to {highest}"
-        )
-    return lowest + int(np.argmax(relative_eigengaps(eigenvalues)[lowest - 1 : highest]))
+    choice = _choice(graph, k_range) if None in ks else range(0)
+    spectrum = _spectrum(graph, max([*choice, *given], default=0) + 1, normalized)
+    tried = _try(graph, spectrum, choice, seed) if k_range else {}
+    chosen = max(choice, key=lambda k: tried.get(k, 0.0), default=0)
+    found = [_cluster(graph, spectrum, correlation, n_source, chosen if k is None else k, seed, restarts) for k in ks]
+    return [replace(result, tried=tried) if k is None else result for k, result in zip(ks, found, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -221,14 +219,25 @@ def _check_k(k: int, graph: _Graph) -> None:
         )
 
 
-def _choice(graph: _Graph, k_range: tuple[int, int]) -> tuple[int, int]:
-    """The range from which k is chosen: ``k_range`` cut to what the graph allows, empty if it allows no choice."""
-    lowest = max(k_range[0], graph.pieces)
-    return lowest, min(max(k_range[1], lowest), len(graph.units) - 1)
+def _choice(graph: _Graph, k_range: tuple[int, int] | None) -> range:
+    """The k from which one is chosen: ``k_range`` cut to what the graph allows, or ``default_k`` alone."""
+    lowest, highest = graph.pieces, len(graph.units)
+    first, last = k_range or [default_k(lowest, highest)] * 2
+    first = min(max(first, lowest), highest)
+    return range(first, max(first, min(last, highest)) + 1)
 
 
-def _chosen(spectrum: Spectrum, lowest: int, highest: int) -> int:
-    return choose_k(spectrum.eigenvalues, lowest, highest) if lowest <= highest else spectrum.pieces
+def _try(graph: _Graph, spectrum: Spectrum, choice: range, seed: int) -> dict[int, float]:
+    """The modularity of the clusters for every k of ``choice``."""
+    tried = {}
+    for k in choice:
+        found = _kmeans(spectrum, k, seed, TRIED_RESTARTS)
+        tried[k] = modularity(graph.weights, found.labels[found.best])
+    return tried
+
+
+def _kmeans(spectrum: Spectrum, k: int, seed: int, restarts: int) -> KMeans:
+    return kmeans(spectrum.embedding[:, :k], k, restarts=restarts, rng=np.random.default_rng([seed, k]))
 
 
 def _spectrum(graph: _Graph, count: int, normalized: bool) -> Spectrum:
@@ -287,9 +296,15 @@ def _iterative(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.floa
 
 
 def _cluster(
-    spectrum: Spectrum, correlation: NDArray[np.floating], n_source: int, k: int, seed: int, restarts: int
+    graph: _Graph,
+    spectrum: Spectrum,
+    correlation: NDArray[np.floating],
+    n_source: int,
+    k: int,
+    seed: int,
+    restarts: int,
 ) -> SpectralClusters:
-    found = kmeans(spectrum.embedding[:, :k], k, restarts=restarts, rng=np.random.default_rng([seed, k]))
+    found = _kmeans(spectrum, k, seed, restarts)
     restart_labels = np.full((restarts, len(correlation)), -1)
     restart_labels[:, spectrum.units] = found.labels
     labels = np.full(len(correlation), -1)
@@ -300,6 +315,7 @@ def _cluster(
         eigenvalues=spectrum.eigenvalues,
         isolated=spectrum.isolated,
         metrics=cluster_metrics(correlation, n_source, labels),
+        modularity=modularity(graph.weights, labels[graph.units]),
         inertia=float(found.inertia[found.best]),
         restart_labels=restart_labels,
         spectrum=spectrum,

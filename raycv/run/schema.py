@@ -278,7 +278,15 @@ ALL = (
         (
             _layer,
             *_clustering,
-            Column("chosen", _bool, "this k has the largest relative eigengap of all k from 2 to 200"),
+            Column(
+                "is_default",
+                _bool,
+                "this k is that of the figures: 40/192 of the units with an edge, at most 100, which is the paper's k "
+                "for its layers; with --k paper, the paper's k where the graph allows it",
+            ),
+            Column(
+                "chosen", _bool, "this k has the largest modularity of all k from 2 to 200, see the table eigenvalues"
+            ),
             Column(
                 "lowest_k",
                 _int,
@@ -294,7 +302,19 @@ ALL = (
             Column("largest_cluster", _int, "number of units in the largest cluster before splitting"),
             Column("largest_leaf", _int, "number of units in the largest cluster after splitting"),
             Column("one_net", _int, "number of clusters before splitting that have units of one network only"),
-            Column("isolated_a", _int, "number of units of net_a without an edge; they are in no cluster"),
+            Column("single_unit", _int, "number of clusters before splitting that have one unit"),
+            Column("units_two_net", _int, "number of units in clusters before splitting with units of both networks"),
+            Column(
+                "modularity",
+                _float,
+                "Newman's, of the clusters before splitting: fraction of the edges' weight within clusters, less that "
+                "of random edges between units of the same degrees",
+            ),
+            Column(
+                "isolated_a",
+                _int,
+                "number of units of net_a without an edge, dead and rare ones included; they are in no cluster",
+            ),
             Column("isolated_b", _int, "the same for net_b"),
             Column("between_net_similarity", _float, "mean over the clusters before splitting, see the table clusters"),
             Column("within_net_similarity", _float, "mean over the clusters before splitting, see the table clusters"),
@@ -337,11 +357,11 @@ ALL = (
         "the cluster of every unit in every clustering",
         (
             *_clustering,
-            Column("cluster", _int, "cluster before splitting; -1 if the unit is isolated or dead"),
+            Column("cluster", _int, "cluster before splitting; -1 if the unit is isolated, dead or rare"),
             Column(
                 "leaf",
                 _int,
-                "cluster after splitting, as numbered in the table clusters; -1 if the unit is isolated or dead",
+                "cluster after splitting, as numbered in the table clusters; -1 if the unit is isolated, dead or rare",
             ),
             _net,
             _unit,
@@ -351,13 +371,17 @@ ALL = (
     Table(
         "eigenvalues",
         "sweep clusters",
-        "smallest eigenvalues of the Laplacian of every graph, without isolated units",
+        "smallest eigenvalues of the Laplacian of every graph, without isolated units, and the modularity of every k",
         (
             _layer,
             *_graph,
             Column("number", _int, "number of the eigenvalue, from 1, smallest first"),
             Column("eigenvalue", _float, "eigenvalue of L = D - W"),
-            Column("relative_gap", _float, "(next - this) / next, from 0 to 1: the eigengap of k = number"),
+            Column(
+                "modularity",
+                _float,
+                "modularity of k = number clusters, from two restarts of k-means; NaN where k was not tried",
+            ),
         ),
     ),
     Table(
@@ -426,8 +450,13 @@ ALL = (
             Column("alpha", _float, "penalty of the ordinary LASSO on z-scores: decay x units of target_net"),
             Column("loss", _float, "half the mean squared error of the target's z-scores; 0.5 predicts nothing"),
             Column("r2", _float, "fraction of variance predicted, mean over target units"),
+            Column("loss_median", _float, "median of the loss over target units"),
             Column(
-                "heldout_loss", _float, "loss on images that were not fitted: mean over folds; sgd: the last fold only"
+                "heldout_loss",
+                _float,
+                "loss on images that were not fitted: half the mean squared error there, in units of the mean squared "
+                "deviation there from the unit's mean in the images of the fit; 0.5 predicts nothing; mean over folds "
+                "and target units; sgd: the last fold only",
             ),
             Column(
                 "heldout_loss_low",
@@ -435,7 +464,10 @@ ALL = (
                 "lower end of the 95% interval of heldout_loss over folds of the images; exact only",
             ),
             Column("heldout_loss_high", _float, "upper end of that interval"),
-            Column("heldout_r2", _float, "fraction of variance predicted on images that were not fitted"),
+            Column("heldout_loss_median", _float, "median of the held-out loss over target units"),
+            Column("heldout_loss_lower_quartile", _float, "a quarter of the target units have a smaller held-out loss"),
+            Column("heldout_loss_upper_quartile", _float, "a quarter of the target units have a larger held-out loss"),
+            Column("heldout_r2", _float, "1 - 2 heldout_loss: fraction of variance predicted on those images"),
             Column("units_used", _float, "number of source units with a weight above 0.001, mean over target units"),
             Column(
                 "unpredicted", _int, "number of target units with less than 0.1 of their held-out variance predicted"
@@ -471,7 +503,7 @@ ALL = (
         (
             *_mapping,
             Column("target_unit", _int, "unit of target_net"),
-            Column("r2", _float, "fraction of its variance predicted; NaN if it is dead"),
+            Column("r2", _float, "fraction of its variance predicted; NaN if it is dead or rare"),
             Column("heldout_r2", _float, "the same on images that were not fitted"),
             Column("units_used", _float, "number of source units with a weight above 0.001"),
         ),

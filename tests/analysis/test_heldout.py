@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
-from sklearn.metrics import r2_score
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import mean_squared_error
 from sklearn.preprocessing import StandardScaler
 
 from raycv.analysis.arrays import Floats
@@ -44,13 +46,29 @@ def test_scores_are_those_of_the_raw_activations(seed: int) -> None:
             predicted, true = source.transform(x[fold]) @ weights.T, target.transform(y[fold])
             error = ((predicted - true) ** 2).mean(0) * y[fit].var(0)
             np.testing.assert_allclose(held.fold_error[k], error, rtol=1e-7)
-            r2 = r2_score(true, predicted, multioutput="raw_values")
-            np.testing.assert_allclose(1 - held.fold_error[k] / held.fold_variance[k], r2, atol=1e-7)
-        errors = np.stack([y[fold].var(0) for fold in folds])
-        np.testing.assert_allclose(held.fold_loss, held.fold_error / errors.mean(0) / 2)
+            nothing = DummyRegressor().fit(x[fit], y[fit]).predict(x[fold])
+            spread = mean_squared_error(y[fold], nothing, multioutput="raw_values")
+            np.testing.assert_allclose(held.fold_spread[k], spread, rtol=1e-7)
+        np.testing.assert_allclose(held.fold_loss, held.fold_error / held.fold_spread.mean(0) / 2)
         assert held.loss == pytest.approx(held.fold_loss.mean())
         interval = ttest_1samp(held.fold_loss.mean(1), 0).confidence_interval(0.95)
         assert (held.loss_interval.low, held.loss_interval.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_without_a_penalty_it_is_the_error_of_linear_regression_over_that_of_the_mean() -> None:
+    x, y = activations(3)
+    folds = np.array_split(np.arange(400), 4)
+    rest = [np.setdiff1d(np.arange(400), fold) for fold in folds]
+    fits, scored = ([moments(x[r], y[r]) for r in parts] for parts in (rest, folds))
+    squares = {}
+    for model in (LinearRegression(), DummyRegressor()):
+        errors = [(model.fit(x[r], y[r]).predict(x[f]) - y[f]) ** 2 for r, f in zip(rest, folds, strict=True)]
+        squares[type(model)] = np.concatenate(errors).sum(0)
+    dense, nothing = cross_validate(fits, scored, [0, 100])
+    expected = squares[LinearRegression] / squares[DummyRegressor]
+    np.testing.assert_allclose(dense.target_r2, 1 - expected, atol=1e-7)
+    np.testing.assert_allclose(dense.target_loss, expected / 2, atol=1e-7)
+    np.testing.assert_allclose(nothing.target_loss, 0.5, rtol=1e-9)  # although the folds have other means
 
 
 def test_scored_on_the_images_of_the_fit_it_is_the_fitted_loss() -> None:

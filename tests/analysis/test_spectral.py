@@ -14,11 +14,11 @@ from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 
 from raycv.analysis import spectral
-from raycv.analysis.clusters import cluster_metrics, stability
+from raycv.analysis.clusters import cluster_metrics, modularity, stability
 from raycv.analysis.graphs import combined_correlation, similarity_graph
 from raycv.analysis.hierarchy import split_clusters
 from raycv.analysis.kmeans import kmeans
-from raycv.analysis.spectral import choose_k, relative_eigengaps, spectral_clusters, sweep_clusters
+from raycv.analysis.spectral import default_k, spectral_clusters, sweep_clusters
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -110,7 +110,7 @@ def test_planted_blocks_are_recovered_and_counted(seed: int, normalized: bool, t
     correlation, truth = planted(seed)
     given_k = spectral_clusters(correlation, 30, 6, threshold=threshold, normalized=normalized)
     assert adjusted_rand_score(truth, given_k.labels) == 1
-    found_k = spectral_clusters(correlation, 30, threshold=threshold, normalized=normalized)
+    found_k = spectral_clusters(correlation, 30, threshold=threshold, normalized=normalized, k_range=(2, 200))
     assert found_k.k == 6
     np.testing.assert_array_equal(found_k.labels, given_k.labels)
     assert found_k.restart_stability > 0.8
@@ -208,8 +208,8 @@ def test_dead_and_isolated_units_keep_their_numbers_and_change_nothing(normalize
 def test_a_graph_in_pieces(normalized: bool) -> None:
     correlation = islands(5, 3, 2, 2, 4)
     pieces = np.repeat(np.arange(5), [5, 3, 2, 2, 4])
-    for k in (5, None):
-        found = spectral_clusters(correlation, 7, k, normalized=normalized)
+    for k, of in ((5, None), (None, None), (None, (2, 9))):
+        found = spectral_clusters(correlation, 7, k, normalized=normalized, k_range=of)
         assert found.k == 5
         assert adjusted_rand_score(pieces, found.labels) == 1
         np.testing.assert_array_equal(found.labels[[0, 12, 5, 8, 10]], [0, 1, 2, 3, 4])  # by falling size
@@ -244,14 +244,15 @@ def test_limits_of_k_and_threshold() -> None:
 
 def test_layers_of_one_unit() -> None:
     correlation = np.array([[1.0, 0.5], [0.5, 1.0]])
-    one = spectral_clusters(correlation, 1)
-    assert one.k == 1
+    one = spectral_clusters(correlation, 1, 1)
     np.testing.assert_array_equal(one.labels, [0, 0])
     np.testing.assert_allclose(one.eigenvalues, [0, 1])
     np.testing.assert_array_equal(one.between_net_similarity, [0.5])
     two = spectral_clusters(correlation, 1, 2)
     np.testing.assert_array_equal(np.sort(two.labels), [0, 1])
     np.testing.assert_array_equal(two.between_net_similarity, [0, 0])
+    np.testing.assert_array_equal(two.metrics.single_unit, [0, 1])
+    assert [spectral_clusters(correlation, 1, k_range=of).k for of in (None, (1, 9), (2, 9))] == [2, 1, 2]
     with pytest.raises(ValueError, match="no correlation"):
         spectral_clusters(-correlation, 1)
 
@@ -281,16 +282,68 @@ def test_iterative_solver_agrees_with_the_dense_one(
     np.testing.assert_array_equal(iterative.labels, dense.labels)
 
 
-def test_relative_eigengaps() -> None:
-    eigenvalues = np.array([0.0, 0.0, 1e-17, 1.0, 2.0, 8.0, 9.0])
-    gaps = relative_eigengaps(eigenvalues)
-    np.testing.assert_allclose(gaps, [0, 0, 1, 1 / 2, 3 / 4, 1 / 9], atol=1e-7)
-    assert choose_k(eigenvalues, 1, 6) == 3
-    assert choose_k(eigenvalues, 4, 6) == 5
-    assert choose_k(np.zeros(4), 2, 3) == 2
-    for lowest, highest in [(0, 3), (4, 3), (2, 7)]:
-        with pytest.raises(ValueError, match="k can be chosen from 1 to 6"):
-            choose_k(eigenvalues, lowest, highest)
+# The number of clusters
+
+
+def test_the_default_k_is_the_papers_for_its_layers() -> None:
+    units = {"conv1": 96, "conv2": 256, "conv3": 384, "conv4": 384, "conv5": 256}
+    found = {layer: default_k(1, 2 * of_net) for layer, of_net in units.items()}
+    assert found == {"conv1": 40, "conv2": 100, "conv3": 100, "conv4": 100, "conv5": 100}
+    assert default_k(1, 144) == 30
+    assert (default_k(1, 9), default_k(6, 9), default_k(9, 9), default_k(1, 2), default_k(120, 500)) == (
+        2,
+        6,
+        9,
+        2,
+        120,
+    )
+
+
+@pytest.mark.parametrize("isolated", [0, 3])
+def test_without_k_it_is_the_default_of_the_units_with_an_edge(isolated: int) -> None:
+    correlation, _ = planted(5)
+    correlation[:isolated] = correlation[:, :isolated] = np.nan
+    found = spectral_clusters(correlation, 30)
+    assert found.k == default_k(1, 70 - isolated) == round((70 - isolated) * 40 / 192)
+    assert found.tried == {}
+
+
+def test_modularity_is_newmans_double_sum() -> None:
+    weights = similarity_graph(random_correlation(2, 14), 0.1)
+    weights[3] = weights[:, 3] = 0
+    labels = np.random.default_rng(0).integers(4, size=14)
+    labels[3] = -1
+    degree, total = weights.sum(axis=1), weights.sum()
+    expected = sum(
+        (weights[p, q] - degree[p] * degree[q] / total) / total
+        for p, q in itertools.product(range(14), repeat=2)
+        if labels[p] == labels[q]
+    )
+    assert modularity(weights, labels) == pytest.approx(expected)
+    assert modularity(weights, np.where(labels < 0, -1, 0)) == pytest.approx(0)
+    two = np.kron(np.eye(2), 1 - np.eye(3))
+    assert modularity(two, np.repeat([0, 1], 3)) == pytest.approx(0.5)
+
+
+def uneven(seed: int) -> tuple[Floats, Ints]:
+    """Blocks of 3 to 40 units over a background that all units share, and the blocks."""
+    rng = np.random.default_rng(seed)
+    truth = rng.permutation(np.repeat(np.arange(8), [40, 30, 20, 14, 10, 8, 5, 3]))
+    samples = rng.standard_normal((3000, 8))[:, truth] + 0.6 * rng.standard_normal((3000, 1))
+    return np.asarray(np.corrcoef((samples + 0.9 * rng.standard_normal(samples.shape)).T)), truth
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("threshold", [0.0, 0.2])
+def test_the_k_of_largest_modularity_finds_uneven_blocks_in_a_common_background(seed: int, threshold: float) -> None:
+    correlation, truth = uneven(seed)
+    found = spectral_clusters(correlation, 65, threshold=threshold, k_range=(2, 60))
+    assert adjusted_rand_score(truth, found.labels) >= 0.85
+    assert list(found.tried) == list(range(2, 61))
+    assert found.tried[found.k] == max(found.tried.values())
+    weights = similarity_graph(correlation, threshold)
+    assert found.modularity == pytest.approx(modularity(weights, found.labels))
+    assert found.modularity == pytest.approx(found.tried[found.k], abs=0.02)  # from fewer restarts of k-means
 
 
 # k-means
@@ -358,6 +411,8 @@ def test_metrics_are_the_papers_sums() -> None:
     assert found.within_net_similarity[3] == pytest.approx(mean(3, target, target))
     np.testing.assert_array_equal(found.units_per_net, [[2, 2], [2, 1], [1, 1], [0, 2]])
     np.testing.assert_array_equal(found.one_net, [3])
+    np.testing.assert_array_equal(found.single_unit, [])
+    assert found.units_two_net == 9
     assert (np.diff(found.between_net_similarity[found.order]) <= 0).all()
 
 

@@ -39,7 +39,7 @@ def trial(shared: int, asked: Asked) -> Frames:
             raise UserError("The bucket does not exist; create it.")
         raise ValueError("operands could not be broadcast together")
     rows = {"net": "net1", "layer": "conv1", "unit": [asked.number], "mean": float(shared), "std": 0.0}
-    return {"units": pd.DataFrame(rows | {"active_fraction": 1.0, "is_dead": False})}
+    return {"units": pd.DataFrame(rows | {"active_fraction": 1.0, "is_dead": False, "is_rare": False})}
 
 
 def trials(cause: Path, *ends: str) -> list[Trial[Asked]]:

@@ -20,7 +20,7 @@ WIDTHS = (14, 16, 14)
 
 
 def make_run(folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
-    """Three networks whose units follow four hidden causes; unit 0 of net1 is dead."""
+    """Three networks whose units follow four hidden causes; unit 0 of net1 is dead and unit 1 rare."""
     folds: dict[str, list[Moments]] = {layer: [] for layer in layers}
     for seed, layer in enumerate(layers):
         rng = np.random.default_rng(seed)
@@ -29,6 +29,7 @@ def make_run(folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
             part = causes[:, 400 * fold : 400 * (fold + 1)].T
             nets = [part[:, np.arange(width) % 4] + 0.9 * rng.standard_normal((400, width)) for width in WIDTHS]
             nets[0][:, 0] = 0.0
+            nets[0][:, 1] *= 0.1 if fold else 1.0
             folds[layer].append(moments_of([np.maximum(net, 0) for net in nets]))
     write_statistics(RunStore(str(folder)), specs(WIDTHS, layers), folds)
     return folder

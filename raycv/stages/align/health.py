@@ -36,7 +36,7 @@ def summary(alignment: pd.DataFrame, output: str, broken: list[tuple[str, str]])
         )
     lines += [
         "beyond chance: units with a partner at a false discovery rate of 5%; one to one, by MI: units with the same",
-        f"partner when matched one to one, and by mutual information; the units of {output} are classes by construction",
+        f"partner when matched one to one, and by mutual information; units of {output} are classes by construction",
     ]
     if broken:
         named = ", ".join(f"{a}-{b}" for a, b in broken)

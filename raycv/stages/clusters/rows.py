@@ -12,7 +12,7 @@ import pandas as pd
 from raycv.analysis.clusters import cluster_metrics
 from raycv.analysis.graphs import combined_correlation
 from raycv.analysis.hierarchy import ClusterTree, split_clusters
-from raycv.analysis.spectral import SpectralClusters, allowed_k, relative_eigengaps, sweep_clusters
+from raycv.analysis.spectral import K_RANGE, SpectralClusters, allowed_k, default_k, sweep_clusters
 from raycv.run.trial_results import Frames
 
 ALPHA = 0.025  # paper, S.3.4
@@ -21,30 +21,37 @@ SMALLEST_LIMIT = 4.8  # units: the paper's 2 ALPHA S for its narrowest layer, co
 
 @dataclass(frozen=True)
 class Clustering:
-    """The input of one trial: a layer, two networks a < b with their ``names``, a threshold, and which k."""
+    """The input of one trial: a layer, two networks a < b with their ``names``, a threshold, and which k.
+
+    ``k_of_paper`` is the paper's where it was asked for in place of the default.
+    """
 
     layer: str
     a: int
     b: int
     names: tuple[str, str]
     threshold: float
-    k_of_paper: int
+    k_of_paper: int | None
     k_given: tuple[int, ...]
 
 
 def clusterings_of_pair(of_layer: dict[tuple[int, int], np.ndarray], given: Clustering) -> Frames:
     """The rows of one layer, pair of networks and threshold, from one eigendecomposition.
 
-    ``of_layer``: correlations (S_a, S_b) of every pair of networks a <= b. The k are the one with the largest eigengap,
-    the paper's and those given, as far as the graph allows them. Raises Infeasible for a threshold that leaves no edge.
+    ``of_layer``: correlations (S_a, S_b) of every pair of networks a <= b. The k are the default, the one with the
+    largest modularity and those given, as far as the graph allows them. Raises Infeasible for a threshold that leaves
+    no edge.
     """
     began = time.perf_counter()
     a, b, names = given.a, given.b, given.names
     correlation = combined_correlation(of_layer[a, a], of_layer[a, b], of_layer[b, b])
     n_source = len(of_layer[a, a])
     lowest, highest = allowed_k(correlation, given.threshold)
-    ks = [k for k in sorted({given.k_of_paper, *given.k_given}) if lowest <= k <= highest]
-    chosen, *others = sweep_clusters(correlation, n_source, [None, *ks], threshold=given.threshold)
+    default = default_k(lowest, highest)
+    if given.k_of_paper is not None and lowest <= given.k_of_paper <= highest:
+        default = given.k_of_paper
+    ks = [k for k in sorted({default, *given.k_given}) if lowest <= k <= highest]
+    chosen, *others = sweep_clusters(correlation, n_source, [None, *ks], threshold=given.threshold, k_range=K_RANGE)
     found = sorted({result.k: result for result in [chosen, *others]}.items())
     about = {"layer": given.layer, "net_a": names[0], "net_b": names[1], "threshold": given.threshold}
     shared_seconds = (time.perf_counter() - began) / len(found)
@@ -59,13 +66,10 @@ def clusterings_of_pair(of_layer: dict[tuple[int, int], np.ndarray], given: Clus
         members.append(pd.DataFrame(about | {"k": k} | _members(result, tree, n_source, names)))
         seconds = shared_seconds + time.perf_counter() - began
         row = _clustering(result, tree, limit, n_source)
-        rows.append(about | {"k": k, "chosen": result is chosen or k == chosen.k} | row | {"seconds": seconds})
-    values = chosen.eigenvalues
-    spectrum = {
-        "number": np.arange(1, len(values) + 1),
-        "eigenvalue": values,
-        "relative_gap": np.append(relative_eigengaps(values), np.nan),
-    }
+        rows.append(about | {"k": k, "is_default": k == default, "chosen": k == chosen.k} | row | {"seconds": seconds})
+    number = np.arange(1, len(chosen.eigenvalues) + 1)
+    modularity = [chosen.tried.get(k, np.nan) for k in number.tolist()]
+    spectrum = {"number": number, "eigenvalue": chosen.eigenvalues, "modularity": modularity}
     return {
         "clusterings": pd.DataFrame(rows),
         "clusters": pd.concat(nodes),
@@ -84,6 +88,9 @@ def _clustering(result: SpectralClusters, tree: ClusterTree, limit: float, n_sou
         "largest_cluster": int(metrics.units_per_net.sum(axis=1).max()),
         "largest_leaf": int(np.bincount(tree.labels[tree.labels >= 0]).max()),
         "one_net": len(metrics.one_net),
+        "single_unit": len(metrics.single_unit),
+        "units_two_net": metrics.units_two_net,
+        "modularity": result.modularity,
         "isolated_a": int((result.isolated < n_source).sum()),
         "isolated_b": int((result.isolated >= n_source).sum()),
         "between_net_similarity": float(metrics.between_net_similarity.mean()),

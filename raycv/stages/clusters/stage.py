@@ -24,7 +24,7 @@ from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
 STAGE = "sweep clusters"
-FORMAT = 1  # of the trials' results; part of their identity
+FORMAT = 2  # of the trials' results; part of their identity
 WRITTEN = ("clusterings", "clusters", "cluster_members", "eigenvalues")
 
 
@@ -37,7 +37,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     """
     began = time.time()
     found = statistics.read(store)
-    identity = fingerprint(FORMAT, found.folder, sorted(set(config.k)), sorted(set(config.thresholds)))
+    identity = fingerprint(FORMAT, found.folder, sorted(set(config.k), key=str), sorted(set(config.thresholds)))
     if record.finished(store, STAGE, identity):
         say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/clusterings')}")
         return
@@ -46,7 +46,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
 
     def shared(layer: str) -> dict[tuple[int, int], np.ndarray]:
         of_layer = found.layer(layer)
-        return correlations(of_layer.all, of_layer.dead())
+        return correlations(of_layer.all, of_layer.left_out())
 
     ray_cluster.connect(store.uri)
     computed = run_trials(results, STAGE, clusterings_of_pair, trials, shared)
@@ -82,8 +82,8 @@ def _trials(config: ClusterSweepConfig, found: Statistics) -> list[Trial[Cluster
                 b=b,
                 names=(names[a], names[b]),
                 threshold=threshold,
-                k_of_paper=CLUSTERS if place else CLUSTERS_FIRST,
-                k_given=tuple(sorted(set(config.k))),
+                k_of_paper=(CLUSTERS if place else CLUSTERS_FIRST) if "paper" in config.k else None,
+                k_given=tuple(sorted({k for k in config.k if k != "paper"})),
             ),
         )
         for place, layer in enumerate(found.layers)
@@ -96,10 +96,12 @@ def _refused_k(results: TrialResults, trials: Sequence[Trial[Clustering]]) -> li
     """One sentence for every trial whose graph does not allow some k that the user gave."""
     sentences = []
     for trial in trials:
-        if trial.parameters.k_given:
+        given = trial.parameters
+        wanted = sorted({*given.k_given, *([given.k_of_paper] if given.k_of_paper else [])})
+        if wanted:
             row = results.rows(trial.name, "clusterings").to_pandas().iloc[0]
             lowest, highest = int(row["lowest_k"]), int(row["highest_k"])
-            beyond = [str(k) for k in trial.parameters.k_given if not lowest <= k <= highest]
+            beyond = [str(k) for k in wanted if not lowest <= k <= highest]
             if beyond:
                 sentences.append(f"{trial.name}: k = {', '.join(beyond)}; its graph allows {lowest} to {highest}")
     return sentences

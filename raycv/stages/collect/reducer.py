@@ -132,7 +132,7 @@ def reduce_fold(
 
 def _add(accumulator: Accumulator, waiting: list[list[np.ndarray]]) -> None:
     if waiting:
-        accumulator.add(
+        accumulator.add_in_float64(
             [torch.from_numpy(np.concatenate(rows)).to(accumulator.device) for rows in zip(*waiting, strict=True)]
         )
         waiting.clear()

@@ -17,7 +17,7 @@ from raycv.analysis.arrays import Floats
 from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate
 from raycv.analysis.infeasible import Infeasible
-from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path
+from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path, quartiles
 from raycv.analysis.moments import Moments, covariance, mean, variance
 from raycv.analysis.sgd import sgd_path
 from raycv.run.schema import BY_NAME
@@ -84,10 +84,10 @@ class _Pair:
     @classmethod
     def of(cls, folds: Sequence[Moments], a: int, b: int) -> _Pair:
         pair = LayerStatistics(tuple(fold.of(a, b) for fold in folds))
-        dead = pair.dead()
-        found = correlations(pair.all, dead)
-        fits = [_pair_moments(moments, dead) for moments in pair.without_each()]
-        return cls(found[0, 0], found[1, 1], found[0, 1], fits, [_pair_moments(fold, dead) for fold in pair.folds])
+        left_out = pair.left_out()
+        found = correlations(pair.all, left_out)
+        fits = [_pair_moments(moments, left_out) for moments in pair.without_each()]
+        return cls(found[0, 0], found[1, 1], found[0, 1], fits, [_pair_moments(fold, left_out) for fold in pair.folds])
 
 
 def mappings_of_pair(folds: Sequence[Moments], given: PairMapping) -> Frames:
@@ -154,9 +154,9 @@ def _find(pair: _Pair, device: str, what: str, value: float) -> MappingLayer | N
         return None
 
 
-def _pair_moments(moments: Moments, dead: np.ndarray) -> PairMoments:
-    """Of two networks' joint moments; dead units (U,) do not vary."""
-    sources, targets = np.split(~dead, [moments.widths[0]])
+def _pair_moments(moments: Moments, left_out: np.ndarray) -> PairMoments:
+    """Of two networks' joint moments; to the units left out (U,) a variance of 0 is given."""
+    sources, targets = np.split(~left_out, [moments.widths[0]])
     means = np.split(mean(moments), [moments.widths[0]])
     return PairMoments(
         means[0],
@@ -180,14 +180,19 @@ def _add_rows(
 
 def _summary(key: dict[str, Any], one: _Fitted, seconds: float) -> pd.DataFrame:
     mapping, heldout = one.mapping, one.heldout
+    lower, median, upper = quartiles(heldout.target_loss if heldout else np.array([np.nan]))
     row = key | {
         "sought": one.sought,
         "alpha": mapping.alpha,
         "loss": mapping.loss,
+        "loss_median": quartiles(mapping.target_loss)[1],
         "r2": mapping.r2,
         "heldout_loss": heldout.loss if heldout else np.nan,
         "heldout_loss_low": heldout.loss_interval.low if heldout else np.nan,
         "heldout_loss_high": heldout.loss_interval.high if heldout else np.nan,
+        "heldout_loss_median": median,
+        "heldout_loss_lower_quartile": lower,
+        "heldout_loss_upper_quartile": upper,
         "heldout_r2": heldout.r2 if heldout else np.nan,
         "units_used": mapping.units_used(),
         "unpredicted": int(heldout.unpredicted().sum()) if heldout else None,

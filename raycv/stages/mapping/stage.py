@@ -28,7 +28,7 @@ STAGE = "sweep mapping"
 # Units of a layer above which a GPU solves for all targets at once. One core would need a day for a pair of 4,096 units
 # to be trained as the paper did: 4,500 iterations, seven decays.
 WIDE = 1024
-FORMAT = 1  # of the trials' results; part of their identity
+FORMAT = 2  # of the trials' results; part of their identity
 
 SOLVERS = ("exact", "sgd")  # where the settings do not say
 

@@ -69,11 +69,11 @@ def streamed_paths(
     the results are scored. The weights start as those of `raycv.analysis.sgd.sgd_path` with the same ``seed``: what
     differs from its result is the noise of the batches.
     """
-    total, dead = of_layer.all, of_layer.dead()
-    found = correlations(total, dead)
+    total, left_out = of_layer.all, of_layer.left_out()
+    found = correlations(total, left_out)
     bounds = offsets(total.widths)
     deviation = np.sqrt(variance(total))
-    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=(deviation > 0) & ~dead)
+    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=(deviation > 0) & ~left_out)
     centre, scale = (torch.from_numpy(v.astype(np.float32)).to(device) for v in (mean(total), scale))
     descents = {
         (a, b): Descent(
@@ -85,7 +85,7 @@ def streamed_paths(
         )
         for a, b in permutations(range(len(total.widths)), 2)
     }
-    live = [torch.from_numpy(np.flatnonzero(~dead[i:j]) + i).to(device) for i, j in pairwise(bounds)]
+    live = [torch.from_numpy(np.flatnonzero(~left_out[i:j]) + i).to(device) for i, j in pairwise(bounds)]
     batches = stream.batches(layer, device, seed)
     for _ in range(schedule.iterations):
         scores = (torch.cat(next(batches), 1) - centre) * scale

@@ -17,7 +17,7 @@ import pytest
 
 from raycv.analysis.folds import correlations
 from raycv.analysis.graphs import combined_correlation
-from raycv.analysis.spectral import allowed_k, spectral_clusters, sweep_clusters
+from raycv.analysis.spectral import K_RANGE, allowed_k, default_k, spectral_clusters, sweep_clusters
 from raycv.cli import main
 from raycv.config import ClusterSweepConfig, load
 from raycv.run import record
@@ -43,7 +43,7 @@ def table(run: Path, name: str) -> pd.DataFrame:
 
 def combined(run: Path, layer: str, a: int, b: int) -> np.ndarray:
     of_layer = statistics.read(RunStore(str(run))).layer(layer)
-    values = correlations(of_layer.all, of_layer.dead())
+    values = correlations(of_layer.all, of_layer.left_out())
     return combined_correlation(values[a, a], values[a, b], values[b, b])
 
 
@@ -56,6 +56,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
 
 def test_the_rows_are_those_of_direct_calls(swept: Path) -> None:
     rows, members = table(swept, "clusterings"), table(swept, "cluster_members")
+    spectra = table(swept, "eigenvalues")
     assert set(map(tuple, rows[["layer", "net_a", "net_b"]].to_numpy())) == {
         (layer, *pair) for layer in LAYERS for pair in (("net1", "net2"), ("net1", "net3"), ("net2", "net3"))
     }
@@ -63,15 +64,20 @@ def test_the_rows_are_those_of_direct_calls(swept: Path) -> None:
         correlation = combined(swept, layer, a, b)
         key = {"layer": layer, "net_a": f"net{a + 1}", "net_b": f"net{b + 1}", "threshold": threshold}
         of_pair = rows[(rows[list(key)] == pd.Series(key)).all(axis=1)].set_index("k")
-        chosen = spectral_clusters(correlation, WIDTHS[a], threshold=threshold)
+        chosen = spectral_clusters(correlation, WIDTHS[a], threshold=threshold, k_range=K_RANGE)
         assert of_pair.index[of_pair["chosen"]].tolist() == [chosen.k]
         lowest, highest = allowed_k(correlation, threshold)
-        ks = sorted({chosen.k} | {k for k in (5, 9) if lowest <= k <= highest})
+        default = default_k(lowest, highest)
+        assert of_pair.index[of_pair["is_default"]].tolist() == [default]
+        ks = sorted({chosen.k, default} | {k for k in (5, 9) if lowest <= k <= highest})
+        curve = spectra[(spectra[list(key)] == pd.Series(key)).all(axis=1)].set_index("number")["modularity"]
+        assert curve.dropna().to_dict() == pytest.approx(chosen.tried)
         assert sorted(of_pair.index) == ks
         for result in sweep_clusters(correlation, WIDTHS[a], ks, threshold=threshold):
             row = of_pair.loc[result.k]
             assert row["inertia"] == pytest.approx(result.inertia, rel=1e-6, abs=1e-9)
             assert row["one_net"] == len(result.metrics.one_net)
+            assert row["modularity"] == pytest.approx(result.modularity)
             assert row["isolated_a"] + row["isolated_b"] == len(result.isolated)
             of_k = members[(members[list(key)] == pd.Series(key)).all(axis=1) & (members["k"] == result.k)]
             got = of_k.set_index(["net", "unit"])["cluster"]
@@ -79,11 +85,23 @@ def test_the_rows_are_those_of_direct_calls(swept: Path) -> None:
             np.testing.assert_array_equal(got.loc[units].to_numpy(), result.labels)
 
 
-def test_a_dead_unit_keeps_its_row_and_is_in_no_cluster(swept: Path) -> None:
+def test_dead_and_rare_units_keep_their_rows_and_are_in_no_cluster(swept: Path) -> None:
     members = table(swept, "cluster_members")
-    dead = members[(members["net"] == "net1") & (members["unit"] == 0)]
-    assert len(dead)
-    assert (dead[["cluster", "leaf"]] == -1).all(axis=None)
+    for unit in range(2):  # one is dead, one rare
+        of_unit = members[(members["net"] == "net1") & (members["unit"] == unit)]
+        assert len(of_unit)
+        assert (of_unit[["cluster", "leaf"]] == -1).all(axis=None)
+
+
+def test_clusters_of_one_network_and_of_one_unit_are_counted(swept: Path) -> None:
+    rows, members = table(swept, "clusterings"), table(swept, "cluster_members")
+    by = [*KEYS, "k"]
+    sizes = members[members["cluster"] >= 0].groupby([*by, "cluster", "net"]).size().unstack(fill_value=0)
+    units = sizes.sum(axis=1)
+    both = (sizes > 0).sum(axis=1) == 2
+    counted = rows.set_index(by)
+    for column, expected in (("one_net", ~both), ("single_unit", units == 1), ("units_two_net", units.where(both, 0))):
+        assert counted[column].sort_index().to_dict() == expected.groupby(by).sum().to_dict()
 
 
 def test_the_nodes_of_the_tree_hold_the_members(swept: Path) -> None:
@@ -129,7 +147,23 @@ def test_what_the_graphs_do_not_allow_is_told_and_recorded(
     assert 500 not in set(rows["k"])
 
 
-@pytest.mark.parametrize("flags", [("--k", "0"), ("--thresholds", "-0.1"), ("--thresholds", "1")])
+def test_the_papers_k_is_the_default_where_it_is_asked_for_and_allowed(
+    tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raycv.stages.clusters.stage.CLUSTERS_FIRST", 11)
+    run = make_run(tmp_path / "run")
+    assert sweep(run, "--k", "paper,5") == 0
+    rows = table(run, "clusterings")
+    default = rows[rows["is_default"]]
+    assert default.loc[default["layer"] == "conv1", "k"].tolist() == [11] * 3
+    assert set(rows["k"]) >= {5, 11}
+    others = default[default["layer"] == "conv2"]  # whose graphs have fewer than 100 units
+    scaled = [default_k(*limits) for limits in others[["lowest_k", "highest_k"]].to_numpy().tolist()]
+    assert others["k"].tolist() == scaled
+    assert "conv2/net1-net2/0.2: k = 100; its graph allows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [("--k", "0"), ("--k", "papers"), ("--thresholds", "-0.1"), ("--thresholds", "1")])
 def test_settings_out_of_range_are_refused(
     tmp_path: Path, flags: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +174,7 @@ def test_settings_out_of_range_are_refused(
 def test_one_letter_flags_have_one_dash_or_two() -> None:
     for arguments in (["--k", "3,4"], ["-k", "3,4"], ["--k=3,4"]):
         assert load(ClusterSweepConfig, arguments).k == (3, 4)
+    assert load(ClusterSweepConfig, ["--k", "3,paper"]).k == (3, "paper")
 
 
 @pytest.mark.slow

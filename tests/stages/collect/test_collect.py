@@ -202,16 +202,19 @@ def test_activity_equals_numpy(undisturbed: Path, activations: dict[str, list[np
         np.testing.assert_allclose(rows["lowest"], [of_net[of_net > 0].min() for of_net in means], rtol=1e-3)
 
 
-def test_dead_units_rest_on_one_fold(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
-    """A unit that is constant without some one fold has no correlation; every other unit has."""
+def test_dead_and_rare_units_rest_on_one_fold(undisturbed: Path, activations: dict[str, list[np.ndarray]]) -> None:
+    """A unit that is constant without some one fold is dead; a rare one loses more than half of its variance."""
     fold_of = np.empty(2000, dtype=int)
     for shard in shards(2000, folds=8, shard_size=50):
         fold_of[shard.images] = shard.fold
-    units = table(undisturbed, "units").query("layer == 'fc6'").set_index("net")["is_dead"]
+    units = table(undisturbed, "units").query("layer == 'fc6'").set_index("net")
     for n in range(3):
-        values = activations["fc6"][n]
-        constant = [np.ptp(values[fold_of != fold], axis=0) == 0 for fold in range(8)]
-        np.testing.assert_array_equal(units[f"net{n + 1}"], np.any(constant, axis=0))
+        values = activations["fc6"][n].astype(np.float64)
+        others = [values[fold_of != fold] for fold in range(8)]
+        dead = np.any([np.ptp(part, axis=0) == 0 for part in others], axis=0)
+        np.testing.assert_array_equal(units.loc[f"net{n + 1}", "is_dead"], dead)
+        rare = (2 * np.min([part.var(0) for part in others], axis=0) < values.var(0)) & ~dead
+        np.testing.assert_array_equal(units.loc[f"net{n + 1}", "is_rare"], rare)
 
 
 def test_matchings_are_the_best_and_the_dead_have_none(undisturbed: Path) -> None:

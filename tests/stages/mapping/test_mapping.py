@@ -37,7 +37,7 @@ def table(run: Path, name: str) -> pd.DataFrame:
 
 def pair(run: Path, layer: str, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
     of_layer = statistics.read(RunStore(str(run))).layer(layer)
-    found = correlations(of_layer.all, of_layer.dead())
+    found = correlations(of_layer.all, of_layer.left_out())
     return found[a, a], found[a, b] if a < b else found[b, a].T
 
 
@@ -106,14 +106,34 @@ def test_the_optimum_is_below_the_training_and_certified(swept: Path) -> None:
     assert beside["duality_gap", "exact"].max() < 2e-6
 
 
-def test_dead_units_keep_their_rows_without_a_score(swept: Path) -> None:
+def test_dead_and_rare_units_keep_their_rows_without_a_score(swept: Path) -> None:
+    of_layer = statistics.read(RunStore(str(swept))).layer("conv1")
+    np.testing.assert_array_equal(np.flatnonzero(of_layer.dead()), [0])
+    np.testing.assert_array_equal(np.flatnonzero(of_layer.rare()), [1])
     units = table(swept, "mapping_units")
     into = units[units["target_net"] == "net1"]
-    assert into.loc[into["target_unit"] == 0, ["r2", "heldout_r2", "units_used"]].isna().all(axis=None)
-    assert into.loc[into["target_unit"] != 0, ["r2", "heldout_r2"]].notna().all(axis=None)
+    left_out = into["target_unit"] < 2
+    assert into.loc[left_out, ["r2", "heldout_r2", "units_used"]].isna().all(axis=None)
+    assert into.loc[~left_out, ["r2", "heldout_r2"]].notna().all(axis=None)
     weights = table(swept, "mapping_weights")
-    assert not ((weights["target_net"] == "net1") & (weights["target_unit"] == 0)).any()
-    assert not ((weights["source_net"] == "net1") & (weights["source_unit"] == 0)).any()
+    assert not ((weights["target_net"] == "net1") & (weights["target_unit"] < 2)).any()
+    assert not ((weights["source_net"] == "net1") & (weights["source_unit"] < 2)).any()
+
+
+def test_medians_and_quartiles_are_those_of_the_target_units(swept: Path) -> None:
+    rows, units = table(swept, "mappings"), table(swept, "mapping_units")
+    key = ["layer", "source_net", "target_net", "solver", "decay"]
+    losses = units.assign(fitted=(1 - units["r2"]) / 2, held=(1 - units["heldout_r2"]) / 2).groupby(key)
+    beside = rows[rows["sought"] == ""].set_index(key).sort_index()
+    assert len(beside) == len(LAYERS) * 6 * 2 * len(DECAYS)
+    for column, of, share in (
+        ("loss_median", "fitted", 0.5),
+        ("heldout_loss_median", "held", 0.5),
+        ("heldout_loss_lower_quartile", "held", 0.25),
+        ("heldout_loss_upper_quartile", "held", 0.75),
+    ):
+        expected = losses[of].quantile(share).loc[beside.index]
+        np.testing.assert_allclose(beside[column], expected, atol=1e-12)
 
 
 def test_trees_are_those_of_the_mapping_layers(swept: Path) -> None:

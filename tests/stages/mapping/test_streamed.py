@@ -49,7 +49,7 @@ def statistics_of(stream: Stream, layer: str) -> LayerStatistics:
 @pytest.mark.parametrize("layer", ["conv2", "fc6", "fc8"])
 def test_it_differs_from_its_expectation_by_the_noise_of_batches(stream: Stream, layer: str) -> None:
     of_layer = statistics_of(stream, layer)
-    found = correlations(of_layer.all, of_layer.dead())
+    found = correlations(of_layer.all, of_layer.left_out())
     paths = streamed_paths(stream, of_layer, layer, DECAYS, device=CPU, schedule=SHORT)
     assert set(paths) == {(0, 1), (1, 0)}
     for (a, b), layers in paths.items():

@@ -170,6 +170,7 @@ def write_units(store: RunStore) -> None:
                 "std": rng.uniform(0, 2, width),
                 "active_fraction": rng.uniform(0, 1, width),
                 "is_dead": np.arange(width) == 0,
+                "is_rare": False,
             }
         )
         for layer, widths in WIDTHS.items()

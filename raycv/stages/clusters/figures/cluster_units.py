@@ -12,6 +12,7 @@ from raycv.drawing.filters import filter_pictures
 from raycv.drawing.montage import BETWEEN, Cell, Row, blocks, explained, montage
 from raycv.drawing.style import counted
 from raycv.drawing.undrawable import Undrawable
+from raycv.stages.clusters.figures.clusters import one_net_counts
 
 OF_FILTERS, OF_PATCHES = 12, 8  # clusters shown, as in the paper
 MOST = 5  # units of a network in a cluster; the paper's clusters have fewer than 6 (S.3.4)
@@ -51,7 +52,7 @@ def cluster_filters(
     }
     clusters = similar_clusters(nodes, layer, OF_FILTERS)
     title = f"Filters of {layer}'s clusters of {net_a}'s and {net_b}'s units, most similar first"
-    how = "Each filter is scaled from its smallest to its largest weight."
+    how = f"{_one_net(nodes, layer)} Each filter is scaled from its smallest to its largest weight."
     return _montage(title, how, clusters, members, shown, net_a, net_b)
 
 
@@ -71,7 +72,7 @@ def cluster_patches(
     clusters = similar_clusters(nodes, layer, OF_PATCHES)
     title = f"Clusters of {net_a}'s and {net_b}'s units at {layer}, most similar first"
     shown = blocks(patches, pictures, layer, units_of(clusters, members))
-    return _montage(title, explained(pictures, 3), clusters, members, shown, net_a, net_b)
+    return _montage(title, f"{_one_net(nodes, layer)} {explained(pictures, 3)}", clusters, members, shown, net_a, net_b)
 
 
 def _montage(
@@ -113,6 +114,10 @@ def _montage(
         f"{_left_out(clusters)}. {how}"
     )
     return montage(title, caption, rows, 2 * half + 2 * BETWEEN)
+
+
+def _one_net(nodes: pd.DataFrame, layer: str) -> str:
+    return one_net_counts({layer: nodes[(nodes["layer"] == layer) & nodes["is_leaf"]][["units_a", "units_b"]]})
 
 
 def _left_out(clusters: pd.DataFrame) -> str:

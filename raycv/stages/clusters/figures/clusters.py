@@ -1,4 +1,4 @@
-"""Spectral clusters of the units of two networks (paper, Figures 12, 15 and 16) and the eigengap behind k."""
+"""Spectral clusters of the units of two networks (paper, Figures 12, 15 and 16) and the modularity that chooses k."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ def permuted_correlations(
     left out.
     """
     _check(members)
-    figure, panels = _grid(len(correlations), 2.5, f"Correlations within and between {net_a} and {net_b}, by cluster")
+    caption = (
+        f"Rows and columns: units of both networks by cluster; outlined: clusters of at least {_OUTLINED} units. "
+        + one_net_counts({layer: _units_per_net(members, layer) for layer in correlations})
+    )
+    title = f"Correlations within and between {net_a} and {net_b}, by cluster"
+    figure, panels = _grid(len(correlations), 2.5, title, caption)
     image = None
     for axes, (layer, rows) in zip(panels, correlations.items(), strict=False):
         of_layer = members[members["layer"] == layer]
@@ -48,12 +53,6 @@ def permuted_correlations(
     if image is not None:
         bar = figure.colorbar(image, ax=list(panels), shrink=0.5)
         bar.ax.tick_params(labelsize=TICKS)
-    figure.supxlabel(
-        f"Rows and columns: units of both networks by cluster; outlined: clusters of at least {_OUTLINED} units.",
-        x=0.01,
-        ha="left",
-        fontsize=TICKS + 1,
-    )
     return figure
 
 
@@ -116,10 +115,11 @@ def similarity_curves(nodes: pd.DataFrame, layers: Sequence[str], net_a: str, ne
     between-net similarity.
     """
     _check(nodes)
-    figure, panels = _grid(len(layers), 1.9, f"Similarity of the clusters of {net_a}'s and {net_b}'s units")
+    counts = one_net_counts({layer: _leaves(nodes, layer)[["units_a", "units_b"]] for layer in layers})
+    caption = f"{counts} Their between-net similarity is 0."
+    figure, panels = _grid(len(layers), 1.9, f"Similarity of the clusters of {net_a}'s and {net_b}'s units", caption)
     for axes, layer in zip(panels, layers, strict=False):
-        leaves = nodes[(nodes["layer"] == layer) & nodes["is_leaf"]]
-        ordered = leaves.sort_values("between_net_similarity", ascending=False, kind="stable")
+        ordered = _leaves(nodes, layer).sort_values("between_net_similarity", ascending=False, kind="stable")
         place = np.arange(1, len(ordered) + 1)
         for column, colour, name in (
             ("within_net_similarity", QUIET, "within net"),
@@ -130,33 +130,54 @@ def similarity_curves(nodes: pd.DataFrame, layers: Sequence[str], net_a: str, ne
         axes.set_ylim(min(-0.03, float(ordered["between_net_similarity"].min()) - 0.03), 1.03)
         open_frame(axes)
     panels[0].legend(fontsize=TICKS, frameon=False)
-    figure.supxlabel(
-        "Clusters with units of one network only have between-net similarity 0.", x=0.01, ha="left", fontsize=TICKS + 1
-    )
     return figure
 
 
-def eigengaps(
+def modularity_curves(
     eigenvalues: pd.DataFrame, clusterings: pd.DataFrame, layers: Sequence[str], net_a: str, net_b: str
 ) -> Figure:
-    """The smallest eigenvalues of each layer's Laplacian and the relative gap after each, with the chosen k marked."""
+    """The modularity of each layer's clusters against k, with the largest and the default k marked."""
     _check(eigenvalues)
-    figure, panels = _grid(len(layers), 1.9, f"Eigenvalues of the similarity graphs of {net_a} and {net_b}")
-    for axes, layer in zip(panels, layers, strict=False):
-        rows = eigenvalues[eigenvalues["layer"] == layer].sort_values("number")
-        axes.plot(
-            rows["number"], rows["eigenvalue"] / rows["eigenvalue"].max(), color=QUIET, label="eigenvalue / largest"
-        )
-        axes.plot(rows["number"], rows["relative_gap"], color=NETS[0], linewidth=0.8, label="relative gap")
-        chosen = clusterings[(clusterings["layer"] == layer) & clusterings["chosen"]]["k"].iloc[0]
-        axes.axvline(chosen, color=SIGNAL, linewidth=0.8, linestyle=(0, (4, 3)))
-        label(axes, f"{layer}: k = {chosen}", "number", "")
-        open_frame(axes)
-    panels[0].legend(fontsize=TICKS, frameon=False)
-    figure.supxlabel(
-        "Dashed: the k of the largest relative gap, (next - this) / next.", x=0.01, ha="left", fontsize=TICKS + 1
+    caption = (
+        "Modularity: the fraction of the edges' weight within clusters, less that of random edges between units of the "
+        "same degrees. Dashed: the k of the largest modularity. Dotted: the default k, which the other figures have."
     )
+    title = f"Modularity of the clusters of {net_a}'s and {net_b}'s units"
+    figure, panels = _grid(len(layers), 1.9, title, caption)
+    for axes, layer in zip(panels, layers, strict=False):
+        rows = eigenvalues[eigenvalues["layer"] == layer].sort_values("number").dropna(subset="modularity")
+        axes.plot(rows["number"], rows["modularity"], color=NETS[0], linewidth=0.8)
+        of_layer = clusterings[clusterings["layer"] == layer]
+        chosen, default = (of_layer.loc[of_layer[column], "k"].iloc[0] for column in ("chosen", "is_default"))
+        axes.axvline(default, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.axvline(chosen, color=SIGNAL, linewidth=0.8, linestyle=(0, (4, 3)))
+        label(axes, f"{layer}: k = {chosen}, default {default}", "k", "modularity")
+        open_frame(axes)
     return figure
+
+
+def one_net_counts(units: Mapping[str, pd.DataFrame]) -> str:
+    """How many clusters of each layer have units of one network only, and how many of those one unit, as a sentence.
+
+    ``units``: layer -> units of each network (columns) in each cluster (rows).
+    """
+    parts = []
+    for layer, counts in units.items():
+        alone = int(((counts > 0).sum(axis=1) == 1).sum())
+        single = int((counts.sum(axis=1) == 1).sum())
+        parts.append(f"{layer} {alone} ({single}) of {len(counts)}")
+    return f"Clusters of one network only (of these, of one unit): {', '.join(parts)}."
+
+
+def _leaves(nodes: pd.DataFrame, layer: str) -> pd.DataFrame:
+    """The rows of a layer's clusters after splitting."""
+    return nodes[(nodes["layer"] == layer) & nodes["is_leaf"]]
+
+
+def _units_per_net(members: pd.DataFrame, layer: str) -> pd.DataFrame:
+    """Units of each network in each of a layer's clusters after splitting."""
+    clustered = members[(members["layer"] == layer) & (members["leaf"] >= 0)]
+    return clustered.groupby(["leaf", "net"]).size().unstack(fill_value=0)
 
 
 def _last(column: pd.Series) -> pd.Series:
@@ -174,10 +195,10 @@ def _symmetric(rows: pd.DataFrame, units: pd.MultiIndex) -> np.ndarray:
     return matrix
 
 
-def _grid(panels: int, height: float, title: str) -> tuple[Figure, list[Axes]]:
+def _grid(panels: int, height: float, title: str, caption: str) -> tuple[Figure, list[Axes]]:
     columns = min(_COLUMNS, panels)
     rows = -(-panels // columns)
-    figure = page(0.9 + height * rows * min(1.0, WIDTH / 7), title, "")
+    figure = page(0.9 + height * rows * min(1.0, WIDTH / 7), title, caption)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for empty in axes[panels:]:
         empty.set_axis_off()

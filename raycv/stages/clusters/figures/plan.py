@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from raycv.drawing.subject import Plan, Subject
-from raycv.paper import CLUSTERS, CLUSTERS_FIRST
 from raycv.stages.clusters.figures.cluster_units import (
     OF_FILTERS,
     OF_PATCHES,
@@ -18,7 +17,12 @@ from raycv.stages.clusters.figures.cluster_units import (
     similar_clusters,
     units_of,
 )
-from raycv.stages.clusters.figures.clusters import cluster_tree, eigengaps, permuted_correlations, similarity_curves
+from raycv.stages.clusters.figures.clusters import (
+    cluster_tree,
+    modularity_curves,
+    permuted_correlations,
+    similarity_curves,
+)
 
 MOST_MATRICES = 6
 
@@ -44,10 +48,7 @@ def plan(run: Subject) -> Plan:
 
 
 def drawn_clusterings(run: Subject) -> Clusterings | None:
-    """The clusterings at the lowest threshold and the paper's k; None where the run has none of these networks.
-
-    Where a layer's graph does not allow the paper's k, the one chosen by the eigengap stands in.
-    """
+    """The clusterings at the lowest threshold and the default k; None where the run has none of these networks."""
     if not run.has("clusterings"):
         return None
     pair = [("net_a", "==", run.net_a), ("net_b", "==", run.net_b)]
@@ -58,12 +59,7 @@ def drawn_clusterings(run: Subject) -> Clusterings | None:
     if rows.empty:
         return None
     rows = rows[rows["threshold"] == rows["threshold"].min()]
-    drawn_k = []
-    for place, layer in enumerate(run.layers):
-        of_layer = rows[rows["layer"] == layer]
-        wanted = of_layer[of_layer["k"] == (CLUSTERS if place else CLUSTERS_FIRST)]
-        drawn_k.append(wanted if len(wanted) else of_layer[of_layer["chosen"]])
-    keys = pd.concat(drawn_k)[["layer", "threshold", "k"]]
+    keys = rows.loc[rows["is_default"], ["layer", "threshold", "k"]]
     nodes, members = (found[name].merge(keys) for name in ("clusters", "cluster_members"))
     eigenvalues = found["eigenvalues"].merge(keys[["layer", "threshold"]])
     shown = [layer for layer in run.layers if layer in set(keys["layer"])]
@@ -71,7 +67,7 @@ def drawn_clusterings(run: Subject) -> Clusterings | None:
 
 
 def _of_clusters(run: Subject, found: Clusterings) -> Plan:
-    """Figures 12, 15, 16 and the eigengaps."""
+    """Figures 12, 15, 16 and the modularity of every k."""
     spatial = [layer for layer in found.layers if layer.startswith("conv")] or found.layers
     nets = [run.net_a, run.net_b]
 
@@ -91,7 +87,7 @@ def _of_clusters(run: Subject, found: Clusterings) -> Plan:
         "figure-12-clusters": matrices,
         "figure-15-tree": tree,
         "figure-16-similarity": lambda: similarity_curves(found.nodes, found.layers, *nets),
-        "eigengaps": lambda: eigengaps(found.eigenvalues, found.all, found.layers, *nets),
+        "modularity": lambda: modularity_curves(found.eigenvalues, found.all, found.layers, *nets),
     }
 
 

@@ -46,6 +46,7 @@ def test_two_clusters_a_row_with_white_space_between_the_networks() -> None:
     caption = figure.get_supxlabel().replace("\n", " ")
     assert "the 4 clusters of highest between-net similarity, 0.80 to 0.30" in caption
     assert "not drawn: 2 units" in caption
+    assert "one network only (of these, of one unit): conv2 1 (1) of 5." in caption
 
 
 def test_filters_are_those_of_the_clusters_units() -> None:

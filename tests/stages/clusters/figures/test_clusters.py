@@ -9,7 +9,12 @@ from matplotlib.patches import Rectangle
 
 from raycv.drawing.undrawable import Undrawable
 from raycv.stages.align.figures.activity import mean_activations
-from raycv.stages.clusters.figures.clusters import cluster_tree, eigengaps, permuted_correlations, similarity_curves
+from raycv.stages.clusters.figures.clusters import (
+    cluster_tree,
+    modularity_curves,
+    permuted_correlations,
+    similarity_curves,
+)
 
 NODES = pd.DataFrame(
     {
@@ -72,13 +77,21 @@ def test_curves_show_the_final_clusters_by_falling_similarity() -> None:
     assert drawn == {"between nets": [0.7, 0.0, 0.0], "within net": [0.8, 1.0, 1.0]}
 
 
-def test_the_chosen_k_is_marked() -> None:
-    values = pd.DataFrame(
-        {"layer": "conv1", "number": [1, 2, 3], "eigenvalue": [0.0, 0.1, 2.0], "relative_gap": [1, 0.95, np.nan]}
-    )
-    rows = pd.DataFrame({"layer": "conv1", "k": [2, 3], "chosen": [True, False]})
-    axes = eigengaps(values, rows, ["conv1"], "net1", "net2").axes[0]
-    assert np.asarray(axes.lines[-1].get_xdata()).tolist() == [2, 2]
+def test_modularity_is_drawn_where_it_was_tried_and_two_k_are_marked() -> None:
+    values = pd.DataFrame({"layer": "conv1", "number": [1, 2, 3, 4], "modularity": [np.nan, 0.3, 0.4, np.nan]})
+    rows = pd.DataFrame({"layer": "conv1", "k": [2, 3], "chosen": [False, True], "is_default": [True, False]})
+    axes = modularity_curves(values, rows, ["conv1"], "net1", "net2").axes[0]
+    curve, default, chosen = (np.asarray(line.get_xdata()).tolist() for line in axes.lines)
+    assert (curve, default, chosen) == ([2, 3], [2, 2], [3, 3])
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == [0.3, 0.4]
+
+
+def test_captions_count_clusters_of_one_network_and_of_one_unit() -> None:
+    alone = "Clusters of one network only (of these, of one unit): conv1 2 (2) of 3."
+    curves = similarity_curves(NODES, ["conv1"], "net1", "net2")
+    matrices = permuted_correlations({"conv1": pairs(np.eye(6))}, MEMBERS, "net1", "net2")
+    for figure in (curves, matrices):
+        assert alone in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_nothing_to_draw_is_said() -> None:

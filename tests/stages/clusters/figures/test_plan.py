@@ -18,15 +18,15 @@ LAYERS, NETS = ["conv1", "conv2"], ["net1", "net2"]
 
 
 def run(folder: Path, *, pictures: bool = True) -> Subject:
-    """A run whose second layer has one clustering, at a k of its own choice."""
+    """A run whose second layer has one clustering."""
     every = [(net, unit) for net in NETS for unit in range(14)]
     boxes, shown = patch_tables(every, "conv2", size=33)
-    clusterings = pd.DataFrame([PAIR | {"layer": "conv2", "k": 4, "chosen": True}])
+    clusterings = pd.DataFrame([PAIR | {"layer": "conv2", "k": 4, "chosen": True, "is_default": True}])
     frames = {
         "clusterings": clusterings,
         "clusters": NODES.assign(**PAIR),
         "cluster_members": MEMBERS.assign(k=4, **PAIR),
-        "eigenvalues": pd.DataFrame([PAIR | {"layer": "conv2", "number": 1, "eigenvalue": 0.0, "relative_gap": 0.5}]),
+        "eigenvalues": pd.DataFrame([PAIR | {"layer": "conv2", "number": 1, "eigenvalue": 0.0, "modularity": 0.5}]),
         "top_patches": boxes,
     }
     units = pd.DataFrame([("conv2", net, unit, 1.0) for net, unit in every], columns=["layer", "net", "unit", "mean"])
@@ -36,7 +36,7 @@ def run(folder: Path, *, pictures: bool = True) -> Subject:
 
 
 def test_figure_14_is_planned_where_there_are_pictures(tmp_path: Path) -> None:
-    of_clusters = {"figure-12-clusters", "figure-15-tree", "figure-16-similarity", "eigengaps"}
+    of_clusters = {"figure-12-clusters", "figure-15-tree", "figure-16-similarity", "modularity"}
     assert set(plan(run(tmp_path / "with"))) == of_clusters | {"figure-14-clusters-conv2"}
     assert set(plan(run(tmp_path / "without", pictures=False))) == of_clusters
 

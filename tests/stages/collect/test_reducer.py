@@ -1,0 +1,60 @@
+"""The reduction of fully connected layers against NumPy in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from raycv.analysis.folds import LayerStatistics
+from raycv.analysis.moments import covariance, mean, variance
+from raycv.run.paths import NETS, Key
+from raycv.stages.collect.reducer import reduce_fold
+
+KEY = Key(NETS, "fc6")
+WIDTHS = (90, 70)
+FOLDS, SHARDS, ROWS = 4, 3, 500
+
+
+def activations() -> np.ndarray:
+    """(FOLDS, SHARDS, ROWS, units) float32: of each network, unit 0 fires in one image and hardly in any other."""
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.standard_normal((FOLDS, SHARDS, ROWS, sum(WIDTHS))) + rng.uniform(-2, 9, sum(WIDTHS)), 0)
+    for unit in (0, WIDTHS[0]):
+        x[..., unit] = 0
+        x[1, 2, 7, unit] = 3.1
+        x[2, 0, [5, 8], unit] = 1.1e-3, 2.3e-3
+    return x.astype(np.float32)
+
+
+def reduced(x: np.ndarray, pilot: np.ndarray) -> LayerStatistics:
+    nets = np.split(x, [WIDTHS[0]], axis=-1)
+    folds = [
+        [{f"rows/{KEY}/{n}": net[fold, shard] for n, net in enumerate(nets)} for shard in range(SHARDS)]
+        for fold in range(FOLDS)
+    ]
+    return LayerStatistics(tuple(reduce_fold(fold, KEY, pilot, torch.device("cpu")) for fold in folds))
+
+
+def test_moments_without_any_fold_keep_the_digits_of_rare_units() -> None:
+    x = activations()
+    pilot = x[0, 0, :32].mean(0) + np.float32(0.01)  # no unit's mean exactly
+    found = reduced(x, pilot)
+    for fold, moments in enumerate(found.without_each()):
+        others = np.delete(x, fold, axis=0).reshape(-1, sum(WIDTHS)).astype(np.float64)
+        assert moments.count == len(others)
+        np.testing.assert_allclose(variance(moments), others.var(0), rtol=1e-9)
+        np.testing.assert_allclose(mean(moments), others.mean(0), rtol=1e-9)
+        expected = np.cov(others, rowvar=False, bias=True)[: WIDTHS[0], WIDTHS[0] :]
+        np.testing.assert_allclose(covariance(moments, 0, 1), expected, atol=1e-10)
+        np.testing.assert_array_equal(moments.active, (others > 0).sum(0))
+    np.testing.assert_array_equal(np.flatnonzero(found.rare()), [0, WIDTHS[0]])
+    assert variance(found.without_each()[1])[0] < 1e-8
+
+
+def test_extremes_are_those_of_the_rows() -> None:
+    x = activations()
+    pilot = np.zeros(sum(WIDTHS), np.float32)
+    whole = reduced(x, pilot).all
+    rows = x.reshape(-1, sum(WIDTHS))
+    np.testing.assert_array_equal(whole.minimum, rows.min(0))
+    np.testing.assert_array_equal(whole.maximum, rows.max(0))
