@@ -6,8 +6,10 @@ import time
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from raycv.analysis.folds import correlations
+from raycv.analysis.folds import LayerStatistics, correlations
+from raycv.analysis.nulls import WIDE
 from raycv.config import AlignConfig
 from raycv.progress import Progress, say
 from raycv.run import record, tables
@@ -15,14 +17,15 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.paths import NULL
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.align import rows, units
+from raycv.stages.align import measured, recurring, rows, units
+from raycv.stages.align.groups import Group
 from raycv.stages.align.health import broken_pairs, summary
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.matched import informations, match
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
-FORMAT = 1  # of the tables; part of their identity
+FORMAT = 3  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -31,6 +34,9 @@ WRITTEN = (
     "matchings",
     "alignment",
     "joint_activations",
+    "recurrence",
+    "recurrence_by_layer",
+    "measures",
 )
 
 
@@ -66,7 +72,7 @@ def _write(found: Statistics) -> dict[str, pd.DataFrame]:
     with (
         tables.Writer(store, "correlations") as of_correlation,
         tables.Writer(store, "mutual_information") as of_information,
-        Progress("align", 2 * len(found.layers), "layers") as progress,
+        Progress("align", 3 * len(found.layers), "layers") as progress,
     ):
         for place, layer in enumerate(found.layers):
             progress.note_next(f"correlation of {layer}")
@@ -82,6 +88,10 @@ def _write(found: Statistics) -> dict[str, pd.DataFrame]:
             for part in rows.pair_rows(specs, {"value": values}):
                 of_correlation.add(layer, part)
             progress.advance()
+            progress.note_next(f"recurring units of {layer}")
+            for name, frame in _recurring(layer, found, nets, null).items():
+                small[name].append(frame)
+            progress.advance()
             progress.note_next(f"mutual information of {layer}")
             information = informations(found, layer, dead)
             by_information = match(information["value"])
@@ -95,6 +105,18 @@ def _write(found: Statistics) -> dict[str, pd.DataFrame]:
     for name, frame in whole.items():
         tables.write(store, name, frame)
     return whole
+
+
+def _recurring(layer: str, found: Statistics, nets: LayerStatistics, null: LayerStatistics) -> dict[str, pd.DataFrame]:
+    """The rows of the tables recurrence, recurrence_by_layer and measures."""
+    trained, untrained = Group(found.networks, nets), Group(found.groups[NULL], null)
+    with threadpool_limits(1 if trained.width <= WIDE else None):  # several threads slow small matrices down
+        recurs = recurring.recurrence_of(trained)
+        return {
+            "recurrence": recurring.recurrence_rows(layer, trained, recurs),
+            "recurrence_by_layer": recurring.layer_rows(layer, trained, recurs, recurring.recurrence_of(untrained)),
+            "measures": measured.measure_rows(layer, trained, untrained),
+        }
 
 
 def _joined(name: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
