@@ -37,11 +37,30 @@ def partial_plan(similarity: Floats, mass: float) -> Floats:
     m, n = similarity.shape
     if mass == 1:
         return uniform_plan(similarity)
+    if m == n and abs(mass * n - round(mass * n)) < ROUNDING:
+        return _some_pairs(similarity, round(mass * n))
     wider = np.zeros((m + 1, n + 1))
     wider[:m, :n] = similarity
     wider[m, n] = -2 * np.abs(similarity).max() - 1  # nothing goes from nowhere to nowhere
     rest = 1 - mass
     return transport(wider, np.append(np.full(m, 1 / m), rest), np.append(np.full(n, 1 / n), rest))[:m, :n]
+
+
+def _some_pairs(similarity: Floats, count: int) -> Floats:
+    """P (n, n) with 1/n at the ``count`` one-to-one pairs of largest sum.
+
+    An assignment in which n - count more rows and columns take what is not to be paired (Birkhoff, 1946: no plan of
+    this mass does better).
+    """
+    n = len(similarity)
+    wider = np.zeros((2 * n - count, 2 * n - count))
+    wider[:n, :n] = similarity
+    wider[n:, n:] = -np.abs(similarity).sum() - 1
+    rows, columns = linear_sum_assignment(wider, maximize=True)
+    pairs = (rows < n) & (columns < n)
+    plan = np.zeros((n, n))
+    plan[rows[pairs], columns[pairs]] = 1 / n
+    return plan
 
 
 def transport(similarity: Floats, rows: Floats, columns: Floats) -> Floats:

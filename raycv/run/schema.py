@@ -243,6 +243,101 @@ ALL = (
         ),
     ),
     Table(
+        "recurrence",
+        "align",
+        "which units come back in the other networks, one row per unit; a partner counts where it is above the rotated "
+        "null at a false discovery rate of 0.05, promised for each pair of networks",
+        (
+            _layer,
+            _net,
+            _unit,
+            Column("partners", _int, "number of other networks in which the unit has a partner; 0 for a dead unit"),
+            Column(
+                "mutual", _int, "number of other networks whose best unit for it has it for its own best unit in turn"
+            ),
+            Column(
+                "excess",
+                _float,
+                "largest absolute correlation with a unit of another network less the same after random rotations of "
+                "that network's units, mean over the other networks; NaN for a dead unit",
+            ),
+            Column(
+                "p_value", _float, "that it has a partner in all other networks: the largest of its p-values for each"
+            ),
+            Column("q_value", _float, "false discovery rate at which it recurs, among the units of its network"),
+            Column(
+                "group",
+                _int,
+                "number, in its layer, of the group of one unit per network that are all mutual best units; -1 if none",
+            ),
+        ),
+    ),
+    Table(
+        "recurrence_by_layer",
+        "align",
+        "how many units recur and what predicts it, one row per layer and quantity",
+        (
+            _layer,
+            Column(
+                "quantity",
+                _text,
+                "partner_share (fraction of units with a partner in another network, mean over ordered pairs), "
+                "recurring_share (fraction with partners in all other networks), group_share (fraction in a group), "
+                "partners_by_mean and partners_by_active_fraction (rank correlation of a unit's number of partners "
+                "with its mean activation, and with the fraction of samples in which it is active)",
+            ),
+            Column("value", _float, "over the units of all networks that are not dead"),
+            Column(
+                "low",
+                _float,
+                "lower end of the 95% jackknife interval over networks; NaN for fewer than three networks",
+            ),
+            Column("high", _float, "upper end of that interval"),
+            Column(
+                "untrained",
+                _float,
+                "the same among untrained networks; partner_share only, as it does not depend on their number",
+            ),
+        ),
+    ),
+    Table(
+        "measures",
+        "align",
+        "published measures of similarity of two networks, one row per pair, two for pwcca and regression_r2, which "
+        "have a direction; effective_dimension is of one network (net_a = net_b)",
+        (
+            Column("layer_a", _text, "layer of net_a, as a module path"),
+            Column("layer_b", _text, "layer of net_b"),
+            _net_a,
+            _net_b,
+            Column(
+                "measure",
+                _text,
+                "linear_cka, debiased_cka, mean_cca, svcca, pwcca, regression_r2 (variance of net_b predicted from "
+                "net_a), procrustes_distance and permutation_procrustes_distance (total variance of each network 1), "
+                "angular_distance (radians), hard_correlation_match, soft_correlation_match, soft_matching_distance, "
+                "partial_matching_score (mean correlation of the best half of the units matched), effective_dimension "
+                "(participation ratio of the correlations)",
+            ),
+            Column("value", _float, "over all images, without dead units"),
+            Column(
+                "low",
+                _float,
+                "lower end of the 95% jackknife interval over folds of the images; NaN where it would take too long: "
+                "in layers of more than 1,024 units for all but linear_cka, debiased_cka and effective_dimension, and "
+                "of more than 100 units for soft_matching_distance and partial_matching_score",
+            ),
+            Column("high", _float, "upper end of that interval"),
+            Column(
+                "null",
+                _float,
+                "the same by chance; measures that match units by correlation (the four of matching): with the units "
+                "of net_b randomly rotated, as z-scores, a mixture taken with the better sign; all others, which a "
+                "rotation leaves as they are or nearly: mean over pairs of untrained networks of these architectures",
+            ),
+        ),
+    ),
+    Table(
         "activity",
         "align",
         "spread of the units' mean activations, one row per layer and network; without layers that have negative means",

@@ -46,6 +46,15 @@ def test_a_plan_between_equal_numbers_is_the_best_permutation() -> None:
     assert (uniform_plan(similarity) * similarity).sum() == pytest.approx(best)
 
 
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_a_part_that_is_whole_pairs_is_that_of_the_whole_program(n: int) -> None:
+    for count in range(1, n + 1):
+        similarity = np.random.default_rng(count).uniform(-1, 0.5, (n, n))
+        plan = partial_plan(similarity, count / n)
+        assert (plan > 0).sum() == count
+        assert (plan * similarity).sum() == pytest.approx(whole_program(similarity, count / n), abs=1e-8)
+
+
 def test_a_large_plan_is_best_by_its_prices() -> None:
     rng = np.random.default_rng(1)
     similarity = rng.uniform(-1, 1, (120, 97))

@@ -6,7 +6,6 @@ import numpy as np
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.covariances import Covariances, measure
-from raycv.analysis.regression import whitening
 
 KEPT_VARIANCE = 0.99  # by the directions that SVCCA keeps
 
@@ -16,7 +15,7 @@ def canonical_correlations(c: Covariances) -> Floats:
 
     Directions that rounding cannot tell from constant ones are left out (`raycv.analysis.regression.whitening`).
     """
-    return _singular_values(whitening(c.a), c.cross, whitening(c.b))
+    return c.canonical[1]
 
 
 @measure
@@ -31,7 +30,8 @@ def svcca(c: Covariances, kept: float = KEPT_VARIANCE) -> float:
 
     As few directions as reach that share (Raghu et al., 2017).
     """
-    return float(_singular_values(_principal(c.a, kept), c.cross, _principal(c.b, kept)).mean())
+    w_a, w_b = (_principal(whitened, kept) for whitened in c.whitened)
+    return float(np.clip(np.linalg.svd(w_a.T @ c.cross @ w_b, compute_uv=False), 0, 1).mean())
 
 
 @measure
@@ -42,22 +42,18 @@ def pwcca(c: Covariances) -> float:
     where they are equal (Morcos et al., 2018, section 3; the authors' own code leaves the h_i unwhitened, against the
     text).
     """
-    w_a, w_b = whitening(c.a), whitening(c.b)
+    left, values, right = c.canonical
+    w_a, w_b = c.whitened
     if w_a.shape[1] > w_b.shape[1]:
-        w_a, w_b, c = w_b, w_a, c.reversed()
-    left, values, _ = np.linalg.svd(w_a.T @ c.cross @ w_b, full_matrices=False)
-    weights = np.abs(left.T @ w_a.T @ c.a).sum(1)
-    return float(weights @ np.clip(values, 0, 1) / weights.sum())
+        left, w_a, within = right.T, w_b, c.b
+    else:
+        within = c.a
+    weights = np.abs(left.T @ w_a.T @ within).sum(1)
+    return float(weights @ values / weights.sum())
 
 
-def _singular_values(w_a: Floats, cross: Floats, w_b: Floats) -> Floats:
-    values: Floats = np.clip(np.linalg.svd(w_a.T @ cross @ w_b, compute_uv=False), 0, 1)
-    return values
-
-
-def _principal(covariance: Floats, kept: float) -> Floats:
-    """The first columns of ``whitening``, as few as hold ``kept`` of the variance."""
-    whitened = whitening(covariance)
+def _principal(whitened: Floats, kept: float) -> Floats:
+    """The first columns of ``whitened``, as few as hold ``kept`` of the variance."""
     variances = 1 / (whitened**2).sum(0)  # each column is a direction over its standard deviation
     share = np.cumsum(variances) / variances.sum()
     return whitened[:, : int(np.searchsorted(share, kept - 1e-12)) + 1]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Concatenate, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from raycv.analysis.arrays import Floats
+from raycv.analysis.regression import whitening
 
 Rest = ParamSpec("Rest")
 
@@ -21,7 +22,7 @@ class Covariances:
     """``a`` (S_a, S_a) and ``b`` (S_b, S_b) within each network, ``cross`` (S_a, S_b) between; X and Y are activations.
 
     All are divided by the number of samples n: Σ_a = XᵀX / n, Σ_b = YᵀY / n, C = XᵀY / n for centred X (n, S_a) and Y
-    (n, S_b).
+    (n, S_b). What several measures need of them, and what takes long, is computed once.
     """
 
     a: Floats
@@ -58,7 +59,34 @@ class Covariances:
 
     def reversed(self) -> Covariances:
         """With the networks in the other order."""
-        return Covariances(self.b, self.cross.T, self.a)
+        turned = Covariances(self.b, self.cross.T, self.a)
+        if "canonical" in vars(self):  # known already: it need not be computed again
+            left, values, right = self.canonical
+            vars(turned).update(whitened=self.whitened[::-1], canonical=(right.T, values, left.T))
+        return turned
+
+    @cached_property
+    def normalised(self) -> Covariances:
+        """Of activations divided by one number in each network, so that their variances add up to 1."""
+        of_a, of_b = np.trace(self.a), np.trace(self.b)
+        return Covariances(self.a / of_a, self.cross / np.sqrt(of_a * of_b), self.b / of_b)
+
+    @cached_property
+    def whitened(self) -> tuple[Floats, Floats]:
+        """W_a (S_a, d_a) and W_b (S_b, d_b), see `raycv.analysis.regression.whitening`."""
+        return whitening(self.a), whitening(self.b)
+
+    @cached_property
+    def canonical(self) -> tuple[Floats, Floats, Floats]:
+        """U (d_a, d), the d singular values, falling, and Vᵀ (d, d_b) of W_aᵀ C W_b; d is the smaller rank."""
+        w_a, w_b = self.whitened
+        left, values, right = np.linalg.svd(w_a.T @ self.cross @ w_b, full_matrices=False)
+        return left, np.clip(values, 0, 1), right
+
+    @cached_property
+    def nuclear(self) -> float:
+        """The sum of the singular values of C."""
+        return float(np.linalg.svd(self.cross, compute_uv=False).sum())
 
 
 def measure(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from raycv.analysis.measures.covariances import Covariances, measure
-from raycv.analysis.regression import whitening
 
 
 @measure
@@ -14,4 +13,4 @@ def regression_r2(c: Covariances) -> float:
 
     ``c.reversed()`` gives the other way; ``c.correlations()`` counts all units of b alike, the mean of their R².
     """
-    return float(min(((whitening(c.a).T @ c.cross) ** 2).sum() / np.trace(c.b), 1.0))
+    return float(min(((c.whitened[0].T @ c.cross) ** 2).sum() / np.trace(c.b), 1.0))

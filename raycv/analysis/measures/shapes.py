@@ -18,13 +18,13 @@ def procrustes_distance(c: Covariances) -> float:
 
     The root mean square over samples, in units of the activation, of what a rotation leaves (Schönemann, 1966).
     """
-    return _euclidean(c, _nuclear(c))
+    return _euclidean(c, c.nuclear)
 
 
 @measure
 def angular_distance(c: Covariances) -> float:
     """min over Q of the angle between X and YQ, arccos(‖C‖_* / sqrt(tr Σ_a tr Σ_b)): from 0 to π/2, free of scale."""
-    return _angle(c, _nuclear(c))
+    return _angle(c, c.nuclear)
 
 
 @measure
@@ -37,10 +37,6 @@ def permutation_procrustes_distance(c: Covariances) -> float:
 def permutation_angular_distance(c: Covariances) -> float:
     """As ``angular_distance``, but only renumbering units; above π/2 where even the best partners are opposed."""
     return _angle(c, _assigned(c))
-
-
-def _nuclear(c: Covariances) -> float:
-    return float(np.linalg.svd(c.cross, compute_uv=False).sum())
 
 
 def _assigned(c: Covariances) -> float:

@@ -1,15 +1,17 @@
 """How alike the units themselves are, one to one, several to several, or in part.
 
 The plan P (S_a, S_b) of a soft matching says how much of unit i of a is matched with unit j of b; units weigh 1/S_a
-and 1/S_b. All similarities are Pearson correlations, with their signs.
+and 1/S_b. All similarities are Pearson correlations, with their signs. What they are by chance: the same of ``mixed``.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.covariances import Covariances, measure
 from raycv.analysis.transport import partial_plan, uniform_plan
 
@@ -53,3 +55,12 @@ def partial_matching_score(c: Covariances, mass: float) -> float:
     """
     r = c.correlations().cross
     return float((partial_plan(r, mass) * r).sum() / mass)
+
+
+def mixed(c: Covariances, q: Floats) -> Covariances:
+    """Of z-scores, those of b multiplied by an orthonormal ``q`` (S_b, S_b): b's subspace without its units.
+
+    As a mixture has no sign of its own, its correlations with the units of a are all positive (`raycv.analysis.nulls`).
+    """
+    r = c.correlations()
+    return Covariances(r.a, np.abs(r.cross @ q), q.T @ r.b @ q)

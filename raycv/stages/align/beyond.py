@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
-
 import numpy as np
 
 from raycv.analysis.folds import correlations
 from raycv.analysis.matching import Matching, bipartite_matching, semi_matching
-from raycv.analysis.nulls import Rotated, best_correlation, one_unit_share, rotated, rotated_matching
+from raycv.analysis.nulls import best_correlation, one_unit_share, rotated, rotated_matching
+from raycv.analysis.recurrence import Recurrence
 from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.chance import KINDS, Layer, Similarities
@@ -26,10 +24,10 @@ def average(matching: Matching) -> float:
     return float(found.mean()) if len(found) else float("nan")
 
 
-def beyond_chance(layer: Layer, wholes: Mapping[tuple[int, int], Rotated]) -> dict[tuple[int, int, str], Columns]:
+def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str], Columns]:
     """For every ordered pair and method the columns rotated_..., excess, prerelu_..., shuffled_... of correlations.
 
-    ``wholes``: the rotated null of every ordered pair.
+    ``recurs``: the partners of the units of ``layer``, with the rotated null of every ordered pair.
     """
     prerelu = layer.by_chance("prerelu")
     found: dict[tuple[int, int, str], Columns] = {}
@@ -37,7 +35,7 @@ def beyond_chance(layer: Layer, wholes: Mapping[tuple[int, int], Rotated]) -> di
         cross = layer.cross(a, b)
         for method, matched in METHODS.items():
             if method == "semi":
-                null, error = wholes[a, b].mean, wholes[a, b].error
+                null, error = recurs.pairs[a, b].whole.mean, recurs.pairs[a, b].whole.error
             else:
                 draws = rotated_matching(cross, layer.cross(b, b), seed=_seed(a, b))
                 null, error = float(draws.mean()), float(draws.std(ddof=1) / np.sqrt(len(draws)))
@@ -80,8 +78,9 @@ def information_beyond_chance(layer: Layer, pairs: Pairs) -> dict[tuple[int, int
 class Untrained:
     """The averages of one layer of untrained networks, for pairs of networks of the same architectures."""
 
-    def __init__(self, layer: Layer, specs: Sequence[NetworkSpec]) -> None:
-        pairs, beyond = match(layer.correlations), beyond_chance(layer, rotated_nulls(layer))
+    def __init__(self, layer: Layer, found: Recurrence) -> None:
+        """``found``: the partners of the units of ``layer``."""
+        specs, pairs, beyond = layer.group.specs, match(layer.correlations), beyond_chance(layer, found)
         self._columns = {
             (specs[a], specs[b], method): (average(matching), beyond[a, b, method])
             for (a, b, method), matching in pairs.items()
@@ -107,22 +106,9 @@ def _same(spec: NetworkSpec, other: NetworkSpec) -> bool:
     return (spec.model, spec.width) == (other.model, other.width)
 
 
-def rotated_nulls(layer: Layer) -> dict[tuple[int, int], Rotated]:
-    """The rotated null of every ordered pair; all other networks share the rotations of one network's units."""
-    found: dict[tuple[int, int], Rotated] = {}
-    for b in layer.networks:
-        others = [a for a in layer.networks if a != b]
-        drawn = rotated(np.concatenate([layer.cross(a, b) for a in others]), layer.cross(b, b), seed=b)
-        places = np.cumsum([0, *(len(layer.left_out[a]) for a in others)])
-        for a, (first, last) in zip(others, pairwise(places), strict=True):
-            found[a, b] = drawn.of(slice(int(first), int(last)))
-    return found
-
-
 def excess_intervals(layer: Layer) -> dict[tuple[int, int], float]:
     """Half the width of the 95% interval, over folds of the images, of every ordered pair's excess by semi-matching."""
-    left_out = np.concatenate(layer.left_out)
-    parts = [correlations(moments, left_out) for moments in layer.statistics.without_each()]
+    parts = [correlations(moments, layer.group.left_out) for moments in layer.group.statistics.without_each()]
     return {(a, b): jackknife(0.0, [_excess(values, a, b) for values in parts]).high for a, b in layer.ordered}
 
 
@@ -132,9 +118,12 @@ def _excess(values: Similarities, a: int, b: int) -> float:
     return float(np.nanmean(best_correlation(cross))) - null.mean
 
 
-def share_of_one_unit(layer: Layer, wholes: Mapping[tuple[int, int], Rotated]) -> dict[tuple[int, int], float]:
+def share_of_one_unit(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int], float]:
     """For every ordered pair, the share of linearly predictable variance that one unit of b holds."""
-    return {(a, b): one_unit_share(layer.cross(a, b), layer.cross(b, b), wholes[a, b]).mean for a, b in layer.ordered}
+    return {
+        (a, b): one_unit_share(layer.cross(a, b), layer.cross(b, b), recurs.pairs[a, b].whole).mean
+        for a, b in layer.ordered
+    }
 
 
 def _seed(a: int, b: int) -> int:

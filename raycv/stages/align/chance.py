@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from raycv.analysis.folds import correlations
 from raycv.analysis.moments import offsets
+from raycv.stages.align.groups import Group
 from raycv.stages.collect.statistics import Statistics
 
 Similarities = dict[tuple[int, int], np.ndarray]  # two networks a, b -> (S_a, S_b)
@@ -21,12 +21,11 @@ class Layer:
     """
 
     def __init__(self, found: Statistics, layer: str, group: str) -> None:
-        self.statistics = found.layer(layer, group)
-        stacked = self.statistics.left_out()
-        bounds = offsets(self.statistics.all.widths)
-        self.networks = range(len(bounds) - 1)
-        self.left_out = [stacked[first:last] for first, last in pairwise(bounds)]
-        self.correlations: Similarities = correlations(self.statistics.all, stacked)
+        self.group = Group(found.groups[group], found.layer(layer, group))
+        bounds = offsets(self.group.moments.widths)
+        self.networks = range(len(self.group.specs))
+        self.left_out = [self.group.left_out[first:last] for first, last in pairwise(bounds)]
+        self.correlations: Similarities = self.group.correlations()
         self._chance = [found.chance(layer, network, group) for network in self.networks]
 
     @property

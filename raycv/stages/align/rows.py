@@ -11,6 +11,7 @@ import pandas as pd
 from raycv.analysis.folds import correlations
 from raycv.analysis.matching import Matching, agreement
 from raycv.analysis.partners import Partners
+from raycv.analysis.recurrence import Recurrence
 from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
 from raycv.run.schema import BY_NAME
@@ -88,14 +89,13 @@ def correlation_rows(
     specs: Sequence[NetworkSpec],
     nets: Layer,
     pairs: Pairs,
-    partners: Mapping[tuple[int, int], Partners],
+    recurs: Recurrence,
     untrained: Untrained,
 ) -> pd.DataFrame:
     """One row per ordered pair and method: the average correlation with its interval, and what chance gives."""
-    left_out = np.concatenate(nets.left_out)
-    replicates = [match(correlations(moments, left_out)) for moments in nets.statistics.without_each()]
-    wholes = {pair: of_pair.whole for pair, of_pair in partners.items()}
-    beyond, half, share = beyond_chance(nets, wholes), excess_intervals(nets), share_of_one_unit(nets, wholes)
+    parts = nets.group.statistics.without_each()
+    replicates = [match(correlations(moments, nets.group.left_out)) for moments in parts]
+    beyond, half, share = beyond_chance(nets, recurs), excess_intervals(nets), share_of_one_unit(nets, recurs)
     rows = []
     for key, matching in sorted(pairs.items()):
         a, b, method = key
@@ -106,7 +106,7 @@ def correlation_rows(
         row["fraction_below_half"] = float((with_partner <= 0.5).mean()) if len(with_partner) else np.nan
         if method == "semi":
             row |= {"excess_low": row["excess"] - half[a, b], "excess_high": row["excess"] + half[a, b]}
-            found = partners[a, b].found()[matching.columns >= 0]
+            found = recurs.pairs[a, b].found()[matching.columns >= 0]
             row |= {"beyond_chance": float(found.mean()) if len(found) else np.nan, "one_unit_share": share[a, b]}
         rows.append(row | _agreements(pairs, key, pairs))
     return pd.DataFrame(rows)

@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from raycv.analysis.recurrence import recurrence
+from raycv.analysis.nulls import WIDE
 from raycv.config import AlignConfig
 from raycv.progress import Progress, say
 from raycv.run import record, tables
@@ -15,7 +16,7 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.paths import NETS, NULL
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.align import rows, units
+from raycv.stages.align import measured, recurring, rows, units
 from raycv.stages.align.beyond import Untrained
 from raycv.stages.align.chance import Layer
 from raycv.stages.align.health import broken_pairs, summary
@@ -24,7 +25,7 @@ from raycv.stages.align.matched import informations, match
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
-FORMAT = 2  # of the tables; part of their identity
+FORMAT = 3  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -33,6 +34,9 @@ WRITTEN = (
     "matchings",
     "alignment",
     "joint_activations",
+    "recurrence",
+    "recurrence_by_layer",
+    "measures",
 )
 
 
@@ -68,18 +72,25 @@ def _write(found: Statistics) -> dict[str, pd.DataFrame]:
     with (
         tables.Writer(store, "correlations") as of_correlation,
         tables.Writer(store, "mutual_information") as of_information,
-        Progress("align", 2 * len(found.layers), "layers") as progress,
+        Progress("align", 3 * len(found.layers), "layers") as progress,
     ):
         for place, layer in enumerate(found.layers):
             progress.note_next(f"correlation of {layer}")
-            nets = Layer(found, layer, NETS)
-            total, values = nets.statistics.all, nets.correlations
-            pairs, partners = match(values), recurrence(values).pairs
-            untrained = Untrained(Layer(found, layer, NULL), found.groups[NULL])
-            small["units"].append(units.unit_rows(layer, specs, nets.statistics))
-            small["activity"].append(units.activity_rows(layer, specs, total))
-            small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs, partners))
-            small["alignment"].append(rows.correlation_rows(layer, specs, nets, pairs, partners, untrained))
+            nets, null = Layer(found, layer, NETS), Layer(found, layer, NULL)
+            values, pairs = nets.correlations, match(nets.correlations)
+            # Several threads slow small matrices down.
+            with threadpool_limits(1 if nets.group.width <= WIDE else None):
+                recurs, by_chance = (recurring.recurrence_of(of.group) for of in (nets, null))
+                averages = rows.correlation_rows(layer, specs, nets, pairs, recurs, Untrained(null, by_chance))
+                progress.advance()
+                progress.note_next(f"measures of {layer}")
+                small["measures"].append(measured.measure_rows(layer, nets.group, null.group))
+            small["units"].append(units.unit_rows(layer, specs, nets.group.statistics))
+            small["activity"].append(units.activity_rows(layer, specs, nets.group.moments))
+            small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs, recurs.pairs))
+            small["alignment"].append(averages)
+            small["recurrence"].append(recurring.recurrence_rows(layer, nets.group, recurs))
+            small["recurrence_by_layer"].append(recurring.layer_rows(layer, nets.group, recurs, by_chance))
             small["joint_activations"].append(joint_activations(found, place, pairs[0, 1, "semi"]))
             for part in rows.pair_rows(specs, {"value": values}):
                 of_correlation.add(layer, part)

@@ -30,6 +30,7 @@ from raycv.analysis.measures.shapes import (
 )
 from raycv.analysis.measures.units import (
     hard_correlation_match,
+    mixed,
     partial_matching_score,
     soft_correlation_match,
     soft_matching_distance,
@@ -308,6 +309,33 @@ def test_the_estimates_of_squared_covariances_have_no_bias() -> None:
         folded.append((one * other).sum())
     for estimates in (gaussian, folded):
         assert abs(np.mean(estimates) - truth) < 4 * np.std(estimates) / np.sqrt(4000)
+
+
+@pytest.mark.parametrize(("s_a", "s_b"), WIDTHS)
+def test_what_was_computed_in_one_direction_serves_the_other(s_a: int, s_b: int) -> None:
+    c = covariances(*activations(14, s_a, s_b))
+    fresh = [value(c.reversed()) for value in (mean_cca, pwcca, svcca, regression_r2)]
+    mean_cca(c)
+    assert [value(c.reversed()) for value in (mean_cca, pwcca, svcca, regression_r2)] == pytest.approx(fresh)
+
+
+def test_normalised_activations_have_variance_one_in_all() -> None:
+    x, y = activations(15)
+    found = covariances(x, y).normalised
+    expected = covariances(x / np.sqrt(x.var(0).sum()), y / np.sqrt(y.var(0).sum()))
+    for name in ("a", "cross", "b"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-12)
+    assert procrustes_distance(found) == pytest.approx(2 * np.sin(angular_distance(covariances(x, y)) / 2))
+
+
+def test_units_of_b_are_rotated_as_their_z_scores() -> None:
+    """Against the z-scores themselves, mixed by the same matrix."""
+    x, y = activations(16)
+    c = covariances(x, y)
+    q = orthonormal(5, np.random.default_rng(0))
+    expected = np.abs(np.corrcoef(x, z_scores(y) @ q, rowvar=False)[:7, 7:])
+    np.testing.assert_allclose(mixed(c, q).correlations().cross, expected, atol=1e-12)
+    assert hard_correlation_match(mixed(c, np.eye(5))) >= hard_correlation_match(c)
 
 
 def test_dead_units_are_left_out() -> None:

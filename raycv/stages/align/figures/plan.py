@@ -12,6 +12,8 @@ from raycv.stages.align.figures.correlations import correlation_matrices
 from raycv.stages.align.figures.joint import joint_activations
 from raycv.stages.align.figures.layers import layer_averages
 from raycv.stages.align.figures.matchings import matching_curves
+from raycv.stages.align.figures.measures import measures_by_layer
+from raycv.stages.align.figures.recurrence import recurring_units
 
 
 def plan(run: Subject) -> Plan:
@@ -25,6 +27,10 @@ def plan(run: Subject) -> Plan:
     }
     if len(run.layers) > 1:
         drawn["figure-10-matchings"] = lambda: matching_curves(matchings, run.layers[1:], *nets)
+    if run.has("recurrence_by_layer"):
+        drawn["recurrence"] = lambda: recurring_units(run.read("recurrence_by_layer"))
+    if run.has("measures"):
+        drawn["measures"] = lambda: measures_by_layer(run.read("measures"))
     if run.has("joint_activations"):
         drawn["figure-08-joint"] = lambda: joint_activations(run.read("joint_activations"))
     if (run.units["mean"] >= 0).any():

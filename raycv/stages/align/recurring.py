@@ -1,0 +1,89 @@
+"""Rows of the tables recurrence and recurrence_by_layer: which units come back in every network, and which do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+
+from raycv.analysis.moments import mean, offsets
+from raycv.analysis.nulls import WIDE
+from raycv.analysis.recurrence import (
+    Recurrence,
+    grouped_share,
+    over_networks,
+    partner_share,
+    recurrence,
+    recurring_share,
+)
+from raycv.stages.align.groups import Group
+
+Quantities = Mapping[str, Callable[[Recurrence], float]]
+
+
+def recurrence_of(group: Group) -> Recurrence:
+    """The partners of every unit beyond chance in all other networks; on a GPU where the layer is wide and has one."""
+    device = "cuda" if group.width > WIDE and torch.cuda.is_available() else "cpu"
+    return recurrence(group.correlations(), device=device)
+
+
+def recurrence_rows(layer: str, group: Group, found: Recurrence) -> pd.DataFrame:
+    """One row per network and unit."""
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "layer": layer,
+                "net": spec.name,
+                "unit": np.arange(len(found.live(n))),
+                "partners": found.partners(n),
+                "mutual": found.mutual(n),
+                "excess": found.excess(n),
+                "p_value": found.p_values(n),
+                "q_value": found.q_values(n),
+                "group": found.group(n),
+            }
+        )
+        for n, spec in enumerate(group.specs)
+    )
+
+
+def layer_rows(layer: str, group: Group, found: Recurrence, untrained: Recurrence) -> pd.DataFrame:
+    """One row per quantity, with its interval over networks."""
+    rows = []
+    for name, quantity in _quantities(group).items():
+        interval = over_networks(found, quantity)
+        chance = partner_share(untrained) if name == "partner_share" else np.nan
+        about = {"layer": layer, "quantity": name, "value": quantity(found)}
+        rows.append(about | {"low": interval.low, "high": interval.high, "untrained": chance})
+    return pd.DataFrame(rows)
+
+
+def _quantities(group: Group) -> Quantities:
+    moments = group.moments
+    shares: Quantities = {
+        "partner_share": partner_share,
+        "recurring_share": recurring_share,
+        "group_share": grouped_share,
+    }
+    by_unit = {"mean": mean(moments), "active_fraction": moments.active / moments.count}
+    bounds = offsets(moments.widths)
+    parts = {name: [of_all[i:j] for i, j in pairwise(bounds)] for name, of_all in by_unit.items()}
+    return {**shares, **{f"partners_by_{name}": _rank_correlation(values) for name, values in parts.items()}}
+
+
+def _rank_correlation(by_net: list[np.ndarray]) -> Callable[[Recurrence], float]:
+    """Spearman's, over all live units, of the number of partners and ``by_net``; NaN where one is constant."""
+
+    def quantity(found: Recurrence) -> float:
+        live = np.concatenate([found.live(n) for n in found.networks])
+        counts = np.concatenate([found.partners(n) for n in found.networks])[live]
+        values = np.concatenate([by_net[n] for n in found.networks])[live]
+        if len(set(counts)) < 2 or len(set(values)) < 2:
+            return float("nan")
+        return float(spearmanr(counts, values).statistic)
+
+    return quantity

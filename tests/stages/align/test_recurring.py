@@ -1,0 +1,102 @@
+"""Rows of the tables recurrence, recurrence_by_layer and measures, on networks of which it is known what they share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from raycv.analysis.arrays import Floats
+from raycv.analysis.folds import LayerStatistics
+from raycv.stages.align.groups import Group
+from raycv.stages.align.measured import measure_rows
+from raycv.stages.align.recurring import layer_rows, recurrence_of, recurrence_rows
+from tests.support.copies import orthonormal
+from tests.support.runs import moments_of, specs
+
+UNITS, FOLDS = 40, 4
+
+
+def networks(seed: int, share: float) -> list[Floats]:
+    """Activations (2000, 40) of three networks: the first ``share`` of the units are copies, the others rotated."""
+    rng = np.random.default_rng(seed)
+    signals, kept = rng.standard_normal((2000, UNITS)), int(share * UNITS)
+    found = []
+    for _ in range(3):
+        x = signals + 0.2 * rng.standard_normal(signals.shape)
+        x[:, kept:] = x[:, kept:] @ orthonormal(UNITS - kept, rng)
+        found.append(x + 1)
+    return found
+
+
+def group_of(activations: list[Floats]) -> Group:
+    parts = zip(*(np.split(net, FOLDS) for net in activations), strict=True)
+    widths = [net.shape[1] for net in activations]
+    return Group(specs(widths, ("conv1",)), LayerStatistics(tuple(moments_of(part) for part in parts)))
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(1.0, 1.0, 1.0), (0.0, 0.0, 0.05), (0.5, 0.5, 0.56)])
+def test_copies_recur_and_rotated_units_do_not(share: float, low: float, high: float) -> None:
+    group = group_of(networks(0, share))
+    found = recurrence_of(group)
+    rows, by_layer = recurrence_rows("conv1", group, found), layer_rows("conv1", group, found, found)
+    assert (rows.loc[rows["unit"] < share * UNITS, "partners"] == 2).all()
+    assert low <= (rows["partners"] == 2).mean() <= high
+    quantities = by_layer.set_index("quantity")["value"]
+    assert quantities["recurring_share"] == pytest.approx((rows["partners"] == 2).mean())
+    assert quantities["partner_share"] == pytest.approx(rows["partners"].mean() / 2)
+    assert quantities["group_share"] == pytest.approx((rows["group"] >= 0).mean())
+    untrained = by_layer.set_index("quantity")["untrained"]
+    assert untrained["partner_share"] == pytest.approx(quantities["partner_share"])
+    assert untrained.notna().sum() == 1
+    pd.testing.assert_frame_equal(rows, recurrence_rows("conv1", group, recurrence_of(group)))
+
+
+def test_rows_equal_numpy_and_dead_units_have_none() -> None:
+    activations = networks(1, 0.5)
+    activations[0][:, 3] = 0
+    group = group_of(activations)
+    found = recurrence_of(group)
+    rows = recurrence_rows("conv1", group, found)
+    dead = rows[(rows["net"] == "net1") & (rows["unit"] == 3)].iloc[0]
+    assert (dead["partners"], dead["mutual"], dead["group"]) == (0, 0, -1)
+    assert np.isnan(dead["excess"])
+    live = rows[rows["excess"].notna()]
+    means = np.concatenate([net.astype(np.float32).mean(0) for net in activations])[rows["excess"].notna()]
+    quantities = layer_rows("conv1", group, found, found).set_index("quantity")
+    expected = spearmanr(live["partners"], means).statistic
+    assert quantities.loc["partners_by_mean", "value"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_measures_equal_numpy() -> None:
+    activations, others = networks(2, 0.5), networks(3, 0.0)
+    group, untrained = group_of(activations), group_of(others)
+    table = measure_rows("conv1", group, untrained)
+    keys = table[["net_a", "net_b", "measure"]].itertuples(index=False, name=None)
+    rows = dict(zip(keys, table.to_dict("records"), strict=True))
+    x, y, z = (net.astype(np.float32).astype(float) for net in activations)
+
+    def cka(a: Floats, b: Floats) -> float:
+        a, b = a - a.mean(0), b - b.mean(0)
+        return float(np.linalg.norm(a.T @ b) ** 2 / np.linalg.norm(a.T @ a) / np.linalg.norm(b.T @ b))
+
+    row = rows["net1", "net2", "linear_cka"]
+    assert row["value"] == pytest.approx(cka(x, y), abs=1e-5)
+    assert row["low"] < row["value"] < row["high"]
+    pairs = ((0, 1), (0, 2), (1, 2))
+    assert row["null"] == pytest.approx(np.mean([cka(others[a], others[b]) for a, b in pairs]), abs=1e-5)
+    eigenvalues = np.linalg.eigvalsh(np.corrcoef(z, rowvar=False))
+    expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+    assert rows["net3", "net3", "effective_dimension"]["value"] == pytest.approx(expected, rel=1e-4)
+    best = np.abs(np.corrcoef(x, y, rowvar=False)[:UNITS, UNITS:])
+    soft = rows["net1", "net2", "soft_correlation_match"]
+    assert soft["value"] <= (best.max(0).mean() + best.max(1).mean()) / 2 + 1e-6
+    assert soft["null"] < soft["value"] - 0.1
+    left = [rows[*pair, "regression_r2"]["value"] for pair in (("net1", "net2"), ("net2", "net1"))]
+    for value, (a, b) in zip(left, ((x, y), (y, x)), strict=True):
+        a, b = a - a.mean(0), b - b.mean(0)
+        residual = b - a @ np.linalg.lstsq(a, b, rcond=None)[0]
+        assert value == pytest.approx(1 - (residual**2).sum() / (b**2).sum(), abs=1e-5)
+    assert len(rows) == len(table)
+    assert table["null"].notna().all()
