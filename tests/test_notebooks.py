@@ -48,14 +48,22 @@ def tables_of(layer: str, moments: LayerStatistics) -> dict[str, pd.DataFrame]:
     """The rows of one layer of the tables that the notebooks read, from the pure functions."""
     dead = moments.dead()
     values = correlations(moments.all, dead)
-    units = pd.DataFrame({"net": np.repeat(NETS, WIDTH), "unit": [*range(WIDTH)] * 2, "is_dead": dead})
+    units = pd.DataFrame(
+        {"net": np.repeat(NETS, WIDTH), "unit": [*range(WIDTH)] * 2, "is_dead": dead, "is_rare": False}
+    )
     matchings, alignment = [], []
     for (a, b, method), matching in match(values).items():
         about = {"net_a": NETS[a], "net_b": NETS[b], "similarity": "correlation", "method": method}
-        columns = {"unit_a": range(WIDTH), "unit_b": matching.columns, "value": matching.values}
+        columns = {"unit_a": range(WIDTH), "unit_b": matching.columns, "value": matching.values, "q_value": 0.01}
         matchings.append(pd.DataFrame(about | columns))
         mean = float(np.nanmean(matching.values))
-        averages = {"mean": mean, "mean_low": mean - 0.1, "mean_high": mean + 0.1, "null_mean": 0.1}
+        averages = {
+            "mean": mean,
+            "excess": 0.2,
+            "untrained_excess": 0.1,
+            "mean_low": mean - 0.1,
+            "mean_high": mean + 0.1,
+        }
         alignment.append(pd.DataFrame([about | averages | {"units": WIDTH, "best_eight_kept": 8}]))
     frames = {
         "units": [units],
@@ -140,7 +148,7 @@ def test_the_first_notebook_shows_matches_and_averages(small_run: str, outputs: 
     assert f"{one['value'].max():.3f}" in said
     between = raycv.open_run(small_run).correlation("conv1", "net1", "net2")
     assert " ".join(f"{value:.2f}" for value in between[0, :6]) in " ".join(said.split())
-    assert "null_mean" in said
+    assert "untrained_excess" in said
 
 
 def test_the_cluster_notebook_names_members_at_a_cut(outputs: dict[str, list[Any]]) -> None:

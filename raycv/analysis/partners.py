@@ -18,11 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from raycv.analysis.arrays import Floats
 from raycv.analysis.matching import Matching, semi_matching
 from raycv.analysis.nulls import Rotated, rotated, rotations_for
-from raycv.analysis.significance import pooled_p_values, q_values
+from raycv.analysis.significance import FALSE_DISCOVERIES, pooled_p_values, q_values
 
 STEP = 0.2  # of the units left, taken at a time: each step is at most a fifth too wide
 FEWEST = 16  # units of b in a rotation: one of fewer is hardly a mixture, and its null is nearly 1
-FALSE_DISCOVERIES = 0.05
 
 
 @dataclass(frozen=True)

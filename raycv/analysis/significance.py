@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike
 
 from raycv.analysis.arrays import Floats
 
+FALSE_DISCOVERIES = 0.05  # rate at which a partner counts
+
 
 def pooled_p_values(values: ArrayLike, null: ArrayLike) -> Floats:
     """(S,): how often chance gives as much as ``values`` (S,), from K draws of chance for each, ``null`` (K, S).

@@ -30,8 +30,8 @@ def summary(alignment: pd.DataFrame, output: str, broken: list[tuple[str, str]])
         row, informed = semi.loc[("correlation", layer)], semi.loc[("mutual_information", layer)]
         lines.append(
             f"  {layer:<12}{_both(row['mean'], row['untrained_mean'], '.3f'):>16}"
-            f"{_both(row['excess'], row['untrained_excess'], '+.3f'):>19}"
-            f"{_both(row['prerelu_excess'], row['untrained_prerelu_excess'], '+.3f'):>19}"
+            f"{_both(row['excess'], row['untrained_excess'], '+z.3f'):>19}"
+            f"{_both(row['prerelu_excess'], row['untrained_prerelu_excess'], '+z.3f'):>19}"
             f"{row['beyond_chance']:>15.0%}{row['agreement']:>12.0%}{informed['agreement_with_correlation']:>7.0%}"
         )
     lines += [

@@ -83,7 +83,7 @@ def convergence(alignment: pd.DataFrame) -> str:
 
 
 def _excess(value: float, untrained: float) -> str:
-    return f"<td>{value:+.3f}</td><td>{untrained:+.3f}</td>" if pd.notna(value) else "<td>-</td><td>-</td>"
+    return f"<td>{value:+z.3f}</td><td>{untrained:+z.3f}</td>" if pd.notna(value) else "<td>-</td><td>-</td>"
 
 
 def _interval(mean: Any) -> str:

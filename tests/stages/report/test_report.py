@@ -148,8 +148,10 @@ def write_matchings(store: RunStore) -> None:
                     }
                     frames.append(pd.DataFrame(about | units))
                     mean = float(np.nanmean(found.values))
-                    alignment.append(about | {"units": 5, "mean": mean, "mean_low": mean - 0.1, "null_mean": 0.1234})
-    tables.write(store, "matchings", pd.concat(frames))
+                    of_pair = {"units": 5, "mean": mean, "mean_low": mean - 0.1, "untrained_mean": 0.1234}
+                    of_pair |= {"excess": 0.0567, "untrained_excess": 0.0123} if method == "semi" else {}
+                    alignment.append(about | of_pair)
+    tables.write(store, "matchings", pd.concat(frames).reindex(columns=BY_NAME["matchings"].schema.names))
     frame = pd.DataFrame(alignment).reindex(columns=BY_NAME["alignment"].schema.names)
     tables.write(
         store,
@@ -326,6 +328,7 @@ def test_the_summary_says_what_the_run_found(page: Page, store: RunStore) -> Non
             mean = means[layer, method]
             assert f"{mean:.3f} {mean - 0.1:.3f} to {mean + 0.1:.3f}" in lines[layer]
         assert "0.123" in lines[layer]
+        assert "+0.057 +0.012 - -" in " ".join(lines[layer].split())
     titles = [caption.text for caption in page.all("figcaption")]
     assert titles == ["Figure 4: Averages & <layers>. Large marks: means.", "Figure 10: matchings.", "Training."]
     assert [entry.text for entry in page.all("nav ul ul a")] == [title.split(".")[0] for title in titles]

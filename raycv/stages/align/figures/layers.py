@@ -48,7 +48,8 @@ def layer_averages(alignment: pd.DataFrame) -> Figure:
         axes.grid(axis="y", linewidth=0.4, color="#dddddd")
         axes.set_axisbelow(True)
         open_frame(axes)
-        axes.legend(fontsize=TICKS, frameon=False, ncols=4, loc="upper right")
+    above.legend(fontsize=TICKS, frameon=False, ncols=3, loc="upper right")
+    below.legend(fontsize=TICKS, frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -108,7 +109,7 @@ def _caption(rows: pd.DataFrame, by_method: dict[str, _OfMethod]) -> str:
     """``rows`` of all pairs, and what they are by method."""
     semi = by_method["semi"].means
     texts = [
-        f"{name} {ends({str(layer): value for layer, value in values.items()}, '+.2f')}"
+        f"{name} {ends({str(layer): value for layer, value in values.items()}, '+z.2f')}"
         for name, values in (
             ("mixed after the ReLU", semi["excess"].dropna()),
             ("mixed before it", semi["prerelu_excess"].dropna()),
@@ -118,7 +119,7 @@ def _caption(rows: pd.DataFrame, by_method: dict[str, _OfMethod]) -> str:
     for name, column in (("after", "untrained_excess"), ("before", "untrained_prerelu_excess")):
         values = semi[column].dropna()
         if len(values):
-            texts.append(f"untrained networks, {name}, {values.min():+.2f} to {values.max():+.2f}")
+            texts.append(f"untrained networks, {name}, {values.min():+z.2f} to {values.max():+z.2f}")
     averages = [
         f"{METHODS[method]} {ends({str(layer): value for layer, value in values.items()}, '.2f')}"
         for method, found in by_method.items()

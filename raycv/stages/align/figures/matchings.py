@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from raycv.analysis.partners import FALSE_DISCOVERIES
+from raycv.analysis.significance import FALSE_DISCOVERIES
 from raycv.drawing.style import COLOURS, METHODS, QUIET, SIGNAL, TICKS, counted, ends, label, open_frame, page
 from raycv.drawing.undrawable import Undrawable
 
@@ -66,7 +66,7 @@ def matching_curves(matchings: pd.DataFrame, layers: Sequence[str], net_a: str, 
         axes.set_axis_off()
     lowest = min([0.0, *(value for curve in curves.values() for value in curve.values)])
     panels[0].set_ylim(lowest - 0.03, 1.03)
-    panels[0].legend(loc="lower left", fontsize=TICKS, frameon=False)
+    panels[0].legend(loc="upper right", fontsize=TICKS, frameon=False)
     return figure
 
 
@@ -132,8 +132,8 @@ def _unmatched(curve: _Curve) -> str:
     units = len(curve.semi)
     if not units:
         return "no unit has a partner"
-    none = f"{curve.below / units:.0%} ({curve.below} of {units}) with no match above 0.5"
-    return f"{curve.found.mean():.0%} beyond chance, {none}"
+    below = f"{curve.below / units:.0%} ({curve.below} of {units})"
+    return f"{curve.found.mean():.0%} beyond chance, {below} not above 0.5"
 
 
 def _beyond(curve: _Curve) -> str:

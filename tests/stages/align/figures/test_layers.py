@@ -71,23 +71,31 @@ def test_marks_bars_and_chance(alignment: pd.DataFrame, as_category: bool) -> No
     expected = alignment.copy()
     if as_category:
         alignment["layer"] = alignment["layer"].astype("category")
-    (axes,) = layer_averages(alignment).axes
+    above, axes = layer_averages(alignment).axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == LAYERS
-    bars = [collection for collection in axes.collections if isinstance(collection, LineCollection)]
+    of_methods = [collection for collection in axes.collections if isinstance(collection, LineCollection)]
     for (method, name), collection in zip(
-        {"semi": "semi-matching", "bipartite": "matching"}.items(), bars, strict=True
+        {"semi": "semi-matching", "bipartite": "matching"}.items(), of_methods, strict=True
     ):
         np.testing.assert_allclose(values(axes, name), by_hand(expected, method, "mean"))
         ends = np.array([segment[:, 1] for segment in collection.get_segments()])
         np.testing.assert_allclose(ends[:, 0], by_hand(expected, method, "mean_low"))
         np.testing.assert_allclose(ends[:, 1], by_hand(expected, method, "mean_high"))
-    np.testing.assert_allclose(values(axes, "untrained networks"), by_hand(expected, "bipartite", "null_mean"))
-    names = ("semi-matching", "matching", "untrained networks")
-    assert len({str(line(axes, name).get_color()) for name in names}) == 3
+    np.testing.assert_allclose(values(axes, "untrained networks"), by_hand(expected, "bipartite", "untrained_mean"))
+    np.testing.assert_allclose(values(axes, "mixed units"), by_hand(expected, "bipartite", "rotated_mean"))
+    names = ("semi-matching", "matching", "untrained networks", "mixed units")
+    assert len({str(line(axes, name).get_color()) for name in names}) == 4
+    np.testing.assert_allclose(values(above, "mixed after the ReLU"), by_hand(expected, "semi", "excess"))
+    np.testing.assert_allclose(values(above, "mixed before the ReLU"), by_hand(expected, "semi", "prerelu_excess"))
+    np.testing.assert_allclose(values(above, "untrained networks"), by_hand(expected, "semi", "untrained_excess"))
+    (bars,) = [collection for collection in above.collections if isinstance(collection, LineCollection)]
+    ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+    np.testing.assert_allclose(ends[:, 0], by_hand(expected, "semi", "excess_low"))
+    np.testing.assert_allclose(ends[:, 1], by_hand(expected, "semi", "excess_high"))
 
 
 def test_every_pair_has_a_faint_mark(alignment: pd.DataFrame) -> None:
-    (axes,) = layer_averages(alignment).axes
+    _, axes = layer_averages(alignment).axes
     faint = [found for found in axes.lines if found.get_alpha() is not None]
     heights = np.concatenate([np.asarray(found.get_ydata(), dtype=float) for found in faint])
     np.testing.assert_array_equal(np.sort(heights), np.sort(alignment["mean"]))
@@ -103,20 +111,21 @@ def test_caption_names_the_worst_and_the_best_layer(alignment: pd.DataFrame) -> 
     worst, best = min(semi, key=semi.__getitem__), max(semi, key=semi.__getitem__)
     assert f"semi-matching {semi[worst]:.2f} ({worst}) to {semi[best]:.2f} ({best})" in caption
     assert "6 ordered pairs" in caption
+    excess = dict(zip(LAYERS, by_hand(alignment, "semi", "excess"), strict=True))
+    assert f"mixed after the ReLU {min(excess.values()):+.2f}" in caption
 
 
 def test_missing_intervals_and_dead_layers_leave_gaps(alignment: pd.DataFrame) -> None:
-    numbers = ["mean", "mean_low", "mean_high", "null_mean"]
-    alignment.loc[alignment["layer"] == "features.3", numbers] = np.nan
-    alignment[["mean_low", "mean_high", "null_mean"]] = np.nan
-    (axes,) = layer_averages(alignment).axes
+    alignment.loc[alignment["layer"] == "features.3", ["mean", "excess", "untrained_mean"]] = np.nan
+    alignment[["mean_low", "mean_high", "untrained_mean", "prerelu_excess"]] = np.nan
+    _, axes = layer_averages(alignment).axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == LAYERS
     np.testing.assert_array_equal(np.isnan(values(axes, "matching")), [False, True, False, False])
 
 
 def test_only_correlations_are_averaged(alignment: pd.DataFrame) -> None:
     other = alignment.assign(similarity="mutual_information", mean=9.0)
-    (axes,) = layer_averages(pd.concat([alignment, other])).axes
+    _, axes = layer_averages(pd.concat([alignment, other])).axes
     np.testing.assert_allclose(values(axes, "matching"), by_hand(alignment, "bipartite", "mean"))
     with pytest.raises(Undrawable, match="no averages of correlations"):
         layer_averages(other)

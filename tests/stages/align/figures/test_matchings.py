@@ -40,7 +40,7 @@ def test_semi_circles_are_larger_and_lighter_than_matching_dots(similarity: np.n
     assert semi.get_markersize() > one.get_markersize()
     legend = axes.get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["semi-matching", "matching"]
+    assert [text.get_text() for text in legend.get_texts()] == ["semi-matching", "matching", "mixed units"]
 
 
 def test_caption_counts_units_without_a_good_match_and_units_with_one_partner() -> None:
