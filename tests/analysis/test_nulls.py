@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LinearRegression
 
 from raycv.analysis.nulls import (
@@ -16,6 +17,7 @@ from raycv.analysis.nulls import (
     one_unit_share,
     orthonormal,
     rotated,
+    rotated_matching,
     rotations_for,
 )
 from tests.support.activations import correlations, nets
@@ -153,3 +155,17 @@ def test_bad_input() -> None:
         rotated(np.array([[0.1, np.nan], [0.2, 0.3]]), np.eye(2))
     with pytest.raises(ValueError, match="at least 2 rotations"):
         rotated(np.zeros((3, 3)), np.eye(3), rotations=1)
+
+
+def test_a_matching_with_rotated_units_equals_scipy() -> None:
+    a, b = copied(3, units=20, samples=600)
+    cross, within = pair(a, b)
+    found = rotated_matching(cross, within, seed=7)
+    generator = np.random.default_rng(7)
+    for mean in found:
+        q, r = np.linalg.qr(generator.standard_normal((20, 20)))
+        rotated_units = z_scores(b) @ (q * np.sign(np.diagonal(r)))
+        sizes = np.abs(np.corrcoef(a, rotated_units, rowvar=False)[:20, 20:])
+        assert mean == pytest.approx(sizes[linear_sum_assignment(-sizes)].mean(), abs=1e-9)
+    assert len(found) == 5
+    assert np.isnan(rotated_matching(np.full((3, 3), np.nan), np.full((3, 3), np.nan))).all()

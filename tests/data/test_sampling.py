@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from raycv.data.sampling import Chosen, choose, permuted
+from raycv.data.sampling import Chosen, choose, elsewhere, permuted
 
 
 def taken(images: np.ndarray, chosen: Chosen) -> dict[int, tuple[int, int]]:
@@ -101,3 +101,15 @@ def test_an_empty_shard_has_no_samples() -> None:
 def test_mistakes_are_named(images: list[int], positions: int, total: int, wanted: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose(np.array(images, np.int64), positions, total, wanted)
+
+
+@given(positions=st.integers(1, 9), images=st.integers(1, 40))
+def test_elsewhere_is_the_same_position_of_another_image(positions: int, images: int) -> None:
+    chosen = choose(np.arange(images), positions, images, wanted=200)
+    position, image = (np.empty(len(chosen.rank), np.int64) for _ in range(2))
+    position[chosen.rank], image[chosen.rank] = chosen.position, chosen.image
+    other = elsewhere(position)
+    assert sorted(other) == list(range(len(position)))
+    np.testing.assert_array_equal(position[other], position)
+    alone = np.bincount(position)[position] == 1
+    np.testing.assert_array_equal(image[other] == image, alone)

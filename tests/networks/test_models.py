@@ -98,6 +98,25 @@ def test_torchvision_taps_see_what_forward_computes() -> None:
     torch.testing.assert_close(found["logits"], net(images))
 
 
+def test_activations_before_a_relu_are_tapped_where_a_module_makes_them() -> None:
+    """Also at the end of a residual block, where one ReLU module runs twice."""
+    layers = ("conv1", "relu", "layer1.1", "logits")
+    described = spec("resnet18", width=None, layers=layers)
+    net = build(described)
+    images = torch.randn(2, 3, 64, 64)
+    found = Taps(net, layers, described.output).with_before(images)
+    assert found["conv1"].before is None
+    assert found["logits"].before is None
+    for layer in ("relu", "layer1.1"):
+        before = found[layer].before
+        assert before is not None
+        assert (before < 0).any()
+        torch.testing.assert_close(before.relu(), found[layer].values)
+    small = spec()
+    own = Taps(build(small), small.layers, "fc8").with_before(torch.randn(2, 3, 32, 32))
+    assert [layer for layer, tapped in own.items() if tapped.before is None] == ["fc8"]
+
+
 def test_transformer_tokens_are_positions() -> None:
     described = spec("vit_b_32", width=None, layers=("encoder.layers.encoder_layer_0",))
     with torch.device("meta"):
