@@ -27,7 +27,7 @@ import raycv
 from raycv.analysis.folds import correlations
 from raycv.analysis.information import bin_edges, encode
 from raycv.cli import main
-from raycv.data.sampling import choose
+from raycv.data.sampling import choose, elsewhere
 from raycv.data.shards import shards
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
@@ -125,7 +125,8 @@ def table(run: Path, name: str) -> pd.DataFrame:
 @pytest.mark.parametrize("layer", ["conv1", "conv4", "fc6", "fc8"])
 def test_correlations_equal_numpy(undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str) -> None:
     rows = table(undisturbed, "correlations").query("layer == @layer")
-    units = table(undisturbed, "units").query("layer == @layer").set_index("net")["is_dead"]
+    of_layer = table(undisturbed, "units").query("layer == @layer").set_index("net")
+    units = of_layer["is_dead"] | of_layer["is_rare"]
     for a in range(3):
         for b in range(a, 3):
             pair = rows[(rows["net_a"] == f"net{a + 1}") & (rows["net_b"] == f"net{b + 1}")]
@@ -160,6 +161,28 @@ def test_mutual_information_equals_sklearn(
         shifted = mutual_info_score(codes[0][a], np.roll(codes[2][b], codes[2].shape[1] // 2))
         assert pairs.loc[(a, b), "null_value"] == pytest.approx(shifted, rel=1e-3, abs=1e-5)
     assert (pairs["value_corrected"].dropna() < pairs["value"].dropna() + 1e-6).all()
+
+
+@pytest.mark.parametrize("layer", ["conv4", "fc6"])
+def test_chance_is_what_numpy_makes_of_the_same_samples(
+    undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
+) -> None:
+    """Samples of another image at the same position, and units mixed before the ReLU, of which the correlations show."""
+    values = activations[layer]
+    positions = len(values[0]) // 2000
+    chosen = choose(np.arange(2000), positions, 2000)
+    rows, position = (np.empty(len(chosen.rank), dtype=np.int64) for _ in range(2))
+    rows[chosen.rank], position[chosen.rank] = chosen.image * positions + chosen.position, chosen.position
+    found = statistics.read(RunStore(str(undisturbed))).chance(layer, 2)
+    a, b = values[0][rows], values[2][rows][elsewhere(position)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = np.corrcoef(a, b, rowvar=False)[: a.shape[1], a.shape[1] :]
+    np.testing.assert_allclose(found["shuffled_within/0"], expected, atol=5e-6)
+    mixed, own = found["prerelu/0"], found["prerelu/own"]
+    assert mixed.shape == expected.shape
+    np.testing.assert_allclose(np.diagonal(own)[found["prerelu/active"] > 0], 1, atol=1e-5)
+    fires = (values[2][rows] > 0).sum(0)
+    np.testing.assert_array_equal(np.sort(found["prerelu/active"]), np.sort(fires))
 
 
 def test_agreement_of_the_two_similarities(undisturbed: Path) -> None:
@@ -305,6 +328,11 @@ def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
             logits.append(net(network.spec.preprocessing.evaluation(torch.from_numpy(pixels))).double().numpy())
     rows = table(run, "correlations").query("layer == 'fc8' and net_a == 'net1' and net_b == 'net2'")
     expected = np.corrcoef(logits[0].T, logits[1].T)[:10, 10:]
+    units = table(run, "units").query("layer == 'fc8'").set_index("net")["is_rare"]
+    rare = [units[f"net{n}"].to_numpy() for n in (1, 2)]
+    assert not any(of_net.all() for of_net in rare)
+    expected[rare[0]] = np.nan
+    expected[:, rare[1]] = np.nan
     np.testing.assert_allclose(rows["value"].to_numpy().reshape(10, 10), expected, atol=5e-6)
 
 
@@ -447,7 +475,7 @@ import ray
 from ray.cluster_utils import Cluster
 from raycv.analysis.information import bin_edges, encode
 from raycv.cli import main
-from raycv.data.sampling import choose
+from raycv.data.sampling import choose, elsewhere
 
 run = sys.argv[1]
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -133,7 +133,7 @@ def _unmatched(curve: _Curve) -> str:
     if not units:
         return "no unit has a partner"
     below = f"{curve.below / units:.0%} ({curve.below} of {units})"
-    return f"{curve.found.mean():.0%} beyond chance, {below} not above 0.5"
+    return f"{curve.found.mean():.0%} beyond chance, {below} ≤ 0.5"
 
 
 def _beyond(curve: _Curve) -> str:
