@@ -167,7 +167,7 @@ def test_mutual_information_equals_sklearn(
 def test_chance_is_what_numpy_makes_of_the_same_samples(
     undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
 ) -> None:
-    """Samples of another image at the same position, and units mixed before the ReLU, of which the correlations show."""
+    """With samples of another image at the same position; of mixed units, what does not depend on the mixture."""
     values = activations[layer]
     positions = len(values[0]) // 2000
     chosen = choose(np.arange(2000), positions, 2000)
