@@ -103,7 +103,7 @@ function show() {
     columns = columnsOf(dataOf(view.layer));
     sort();
   }
-  turnTo(Math.floor(order.indexOf(view.unit) / ROWS), rows);
+  turnTo(Math.max(0, Math.floor(order.indexOf(view.unit) / ROWS)), rows);
   mark();
   detail();
 }
@@ -126,6 +126,7 @@ function controls() {
   const clusterings = data.clusters?.[view.a][view.b] ?? [];
   options(at("k"), clusterings.map(({ k }) => [k, k]), view.k);
   at("k-label").hidden = clusterings.length < 2;
+  at("recurring-label").hidden = !data.recurrence;
   at("find").max = data.units[view.a].width - 1;
 }
 
@@ -137,6 +138,8 @@ function decayName(decay) {
 // -- the table of units ------------------------------------------------------------------------------------------
 
 const fixed = (value, digits = 3) => (Number.isNaN(value) ? "–" : value.toFixed(digits));
+const signed = (value) => (value > 0 ? `+${fixed(value)}` : fixed(value));
+const others = (count) => `${count} of ${nets.length - 1}`;
 const numbered = (value) => (value < 0 ? "–" : String(value));
 
 const decayed = (data) => data.predictors?.[view.a][view.b].find((entry) => entry.decay === view.decay);
@@ -157,7 +160,10 @@ function columnsOf(data) {
     const label = place < 2 ? "correlation" : "nats";
     found.push({ group, key: `${kind} unit`, label: "unit", values: partners[kind].unit, text: numbered });
     found.push({ group, key: `${kind} value`, label, values: partners[kind].value, text: fixed });
+    if (place === 0) found.push({ group, key: "excess", label: "over chance", values: partners[kind].excess, text: signed });
   }
+  const recurring = data.recurrence?.[view.a].partners;
+  if (recurring) found.push({ group: "", key: "partners", label: "recurs in", values: recurring, text: others });
   const predicted = decayed(data);
   if (predicted) {
     const group = `predicted from ${nets[view.b]}`;
@@ -178,10 +184,16 @@ function sort() {
   const column = columns.find(({ key }) => key === sorting.key) ?? columns[0];
   const empty = (unit) => Number.isNaN(column.values[unit]) || (column.text === numbered && column.values[unit] < 0);
   const sign = sorting.descending ? -1 : 1;
-  order = Array.from(columns[0].values).sort((x, y) => {
+  order = Array.from(columns[0].values).filter(wanted).sort((x, y) => {
     if (empty(x) || empty(y)) return empty(x) - empty(y) || x - y;
     return sign * (column.values[x] - column.values[y]) || x - y;
   });
+}
+
+/** Whether the reader wants to see a unit: all, or those with a partner beyond chance in every other network. */
+function wanted(unit) {
+  const recurring = dataOf(view.layer).recurrence?.[view.a].partners;
+  return !recurring || !at("recurring").checked || recurring[unit] === nets.length - 1;
 }
 
 function element(name, attributes = {}, ...children) {
@@ -238,11 +250,12 @@ function turnTo(number, kept = false) {
   at("table-caption").textContent = `Units of ${nets[view.a]} in ${layers[view.layer]}, with their partners in ${nets[view.b]}`;
   at("table").tBodies[0].replaceChildren(...rows);
   at("range").textContent = `rows ${page * ROWS + 1}–${page * ROWS + units.length} of ${order.length}`;
+  if (!order.length) at("status").textContent = `No unit of ${nets[view.a]} in ${layers[view.layer]} recurs in all networks.`;
   at("previous").disabled = page === 0;
   at("next").disabled = (page + 1) * ROWS >= order.length;
   at("previous").parentElement.hidden = order.length <= ROWS;
   mark();
-  if (hadFocus) at("table").querySelector("tbody [tabindex='0']").focus();
+  if (hadFocus) at("table").querySelector("tbody [tabindex='0']")?.focus();
 }
 
 /** Mark the row of the unit in view; it is the one that Tab stops at. */
@@ -254,7 +267,7 @@ function mark() {
     if (here) row.setAttribute("aria-current", "true");
     row.querySelector("button").tabIndex = here ? 0 : -1;
   }
-  if (!body.querySelector("[tabindex='0']")) body.querySelector("button").tabIndex = 0;
+  if (body.rows.length && !body.querySelector("[tabindex='0']")) body.querySelector("button").tabIndex = 0;
   reveal(body.querySelector("[aria-current]"));
 }
 
@@ -278,7 +291,9 @@ function detail() {
     `activation ${fixed(units.mean[unit])} on average, spread ${fixed(units.std[unit])}`,
     `active in ${(100 * units.active_fraction[unit]).toFixed(1)}% of samples`,
   ];
-  if (units.dead[unit]) facts.push("dead: it hardly ever varies, so it has no partner");
+  if (units.dead[unit]) facts.push("dead or rare: it hardly ever varies, so it has no partner");
+  const recurring = data.recurrence?.[a].partners;
+  if (recurring) facts.push(`a partner beyond chance in ${others(recurring[unit])} other networks`);
   const followed = at("matches").contains(document.activeElement); // a link that is about to go
   at("chosen").replaceChildren(element("h3", { tabindex: -1 }, `In ${nets[a]}, ${layers[view.layer]}`), card(a, unit, facts));
   at("matches").replaceChildren(
@@ -420,6 +435,10 @@ at("choice").addEventListener("submit", (event) => {
   const { width } = dataOf(view.layer).units[view.a];
   if (Number.isInteger(unit) && unit >= 0 && unit < width) choose({ unit });
   else at("status").textContent = `There is no such unit; ${nets[view.a]} has units 0 to ${width - 1} in ${layers[view.layer]}.`;
+});
+at("recurring").addEventListener("change", () => {
+  sort();
+  turnTo(0);
 });
 at("previous").addEventListener("click", () => turnTo(page - 1));
 at("next").addEventListener("click", () => turnTo(page + 1));

@@ -18,6 +18,8 @@ from raycv.stages.report.sprites import Pictures, Sheets
 PREDICTORS = 5  # shown of a unit, at most
 MOST_MAPPING_BYTES = 1e6  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
 
+PARTNER = {"unit": "unit_b", "value": "value", "excess": "excess"}  # columns of the table matchings
+
 Pair = Callable[[str, str], Any]
 
 
@@ -39,17 +41,27 @@ def unit_columns(units: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any
     for net in nets:
         rows = units[units["net"] == net].sort_values("unit")
         numbers = {name: packed(rows[name]) for name in ("mean", "std", "active_fraction")}
-        result.append({"width": len(rows), **numbers, "dead": packed(rows["is_dead"])})
+        result.append({"width": len(rows), **numbers, "dead": packed(rows["is_dead"] | rows["is_rare"])})
     return result
 
 
+def recurrence_columns(recurrence: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any]]:
+    """For every network in how many others each unit has a partner beyond chance. ``recurrence``: rows of one layer."""
+    return [
+        {"partners": packed(recurrence.loc[recurrence["net"] == net].sort_values("unit")["partners"])} for net in nets
+    ]
+
+
 def partner_columns(matchings: pd.DataFrame, nets: Sequence[str]) -> list[list[Any]]:
-    """For every pair the partners and their similarity, by similarity and method. ``matchings``: rows of one layer."""
+    """For every pair the partners, their similarity and its excess over chance, by similarity and method.
+
+    ``matchings``: rows of one layer.
+    """
     groups = dict(list(matchings.sort_values("unit_a").groupby(["net_a", "net_b"])))
 
     def fact(a: str, b: str) -> dict[str, Any]:
         return {
-            f"{similarity} {method}": {"unit": packed(rows["unit_b"]), "value": packed(rows["value"])}
+            f"{similarity} {method}": {name: packed(rows[column]) for name, column in PARTNER.items()}
             for (similarity, method), rows in groups[a, b].groupby(["similarity", "method"])
         }
 

@@ -75,10 +75,9 @@ def convergence(alignment: pd.DataFrame) -> str:
         )
         lines.append(f'<tr><th scope="row">{escape(str(layer))}</th><td>{_chart(of_layer)}</td>{cells}</tr>')
     head = ["layer", "correlation from 0 to 1, a line each quarter"]
-    head += ["best partner: excess over units mixed after the ReLU", "the same of untrained networks"]
-    head += ["excess over units mixed before the ReLU", "the same of untrained networks"]
+    head += ["excess, mixed after", "untrained", "excess, mixed before", "untrained"]
     for name in METHODS.values():
-        head += [f"{name}: average correlation", "the same of untrained networks"]
+        head += [f"correlation, {name}", "untrained"]
     return _table("Correlation of matched units, beyond chance and as it is", head, lines)
 
 

@@ -32,6 +32,7 @@ OPTIONAL = {  # tables that a run may lack, by what the report then leaves out
     "patch_pictures": "the patches that drive each unit",
     "mapping_units": "what predicts each unit (mapping layers)",
     "cluster_members": "the clusters of each unit",
+    "recurrence": "in how many networks each unit recurs",
 }
 
 
@@ -107,6 +108,8 @@ def _numbers(
         return tables.read(store, name, filters=[("layer", "==", layer)])
 
     found = {"units": payload.unit_columns(units, nets), "partners": payload.partner_columns(matchings, nets)}
+    if has["recurrence"]:
+        found["recurrence"] = payload.recurrence_columns(rows("recurrence"), nets)
     if has["mapping_units"]:
         found["predictors"] = payload.predictor_columns(rows("mapping_weights"), rows("mapping_units"), nets)
     if has["cluster_members"]:

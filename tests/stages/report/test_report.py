@@ -181,6 +181,17 @@ def write_units(store: RunStore) -> None:
     tables.write(store, "units", pd.concat(frames))
 
 
+def write_recurrence(store: RunStore) -> None:
+    """Every third unit has a partner in both other networks, the others in one or none."""
+    frames = [
+        pd.DataFrame({"layer": layer, "net": net, "unit": np.arange(width), "partners": np.arange(width) % 3})
+        for layer, widths in WIDTHS.items()
+        for net, width in zip(NETS, widths, strict=True)
+    ]
+    every = pd.concat(frames).reindex(columns=BY_NAME["recurrence"].schema.names)
+    tables.write(store, "recurrence", every.fillna({"mutual": 0, "group": -1}))
+
+
 def write_mappings(store: RunStore) -> None:
     rng = np.random.default_rng(2)
     weights: list[tuple[str, pd.DataFrame]] = []
@@ -278,6 +289,7 @@ def write_run(store: RunStore, optional: bool = True) -> RunStore:
     write_units(store)
     write_matchings(store)
     if optional:
+        write_recurrence(store)
         write_mappings(store)
         write_clusters(store)
         write_pictures(store)
@@ -511,6 +523,19 @@ def test_fits_a_phone_in_light_and_dark(page: Page, store: RunStore, scheme: str
     assert (ground > text) == (scheme == "light")
     for command in ("Emulation.clearDeviceMetricsOverride", "Emulation.setEmulatedMedia"):
         page.driver.execute_cdp_cmd(command, {})
+
+
+def test_units_that_recur_in_all_networks_can_be_picked(page: Page, store: RunStore) -> None:
+    page.open(store)
+    width = int(page.script("return document.querySelectorAll('#table tbody tr').length"))
+    page.one("#recurring").click()
+    shown = [int(row.get_attribute("data-unit") or -1) for row in page.all("#table tbody tr")]
+    assert sorted(shown) == [unit for unit in range(width) if unit % 3 == 2]
+    page.all("#table tbody tr")[0].click()
+    assert "a partner beyond chance in 2 of 2 other networks" in page.one("#chosen").text
+    page.one("#recurring").click()
+    assert len(page.all("#table tbody tr")) == width
+    assert page.errors() == []
 
 
 def test_what_a_run_lacks_is_named_with_its_command(page: Page, tmp_path: Path) -> None:
