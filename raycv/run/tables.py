@@ -183,7 +183,7 @@ def _read_files(
         if conditions:
             try:
                 rows = store.open(
-                    path, partial(_read_file, store.locate(path), columns=wanted, alternatives=conditions)
+                    path, partial(_read_file, name, store.locate(path), columns=wanted, alternatives=conditions)
                 )
             except UserError as error:
                 if isinstance(error.__cause__, FileNotFoundError):
@@ -200,9 +200,19 @@ def _read_files(
     return frame
 
 
-def _read_file(uri: str, file: IO[bytes], columns: list[str] | None, alternatives: list[list[Filter]]) -> pa.Table:
-    """The rows of the file ``uri`` that meet one of the alternatives."""
+def _read_file(
+    name: str, uri: str, file: IO[bytes], columns: list[str] | None, alternatives: list[list[Filter]]
+) -> pa.Table:
+    """The rows of the file ``uri`` of table ``name`` that meet one of the alternatives."""
     with refusing_damage(f"{uri} is not a readable table; remove it and run its stage again."):
+        found = pq.read_schema(file).names
+        missing = [column for column in BY_NAME[name].schema.names if column not in found]
+        if missing:
+            raise UserError(
+                f"{uri} has no column {missing[0]!r}: another version of raycv wrote it; "
+                f"run `raycv {BY_NAME[name].stage}` again."
+            )
+        file.seek(0)
         return pq.read_table(file, columns=columns, filters=None if [] in alternatives else alternatives)
 
 

@@ -14,6 +14,7 @@ from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
+from raycv.stages.collect.statistics import FORMAT
 
 LAYERS = ("conv1", "conv2")
 WIDTHS = (14, 16, 14)
@@ -72,6 +73,7 @@ def write_statistics(store: RunStore, nets: Sequence[NetworkSpec], folds: Mappin
     store.write_json(
         STATISTICS,
         {
+            "format": FORMAT,
             "groups": {NETS: [spec.model_dump(mode="json") for spec in nets]},
             "folds": {str(Key(NETS, layer)): len(parts) for layer, parts in folds.items()},
             "folder": "statistics/made",

@@ -24,13 +24,13 @@ from raycv.run.store import RunStore
 from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import untrained
 from raycv.stages.collect.memory import actor_bytes
+from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
 
 FOLDS = 8
 FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
 WIDE = 1024
 IDLE_PROCESS = 600 * 2**20  # bytes of a Ray worker with PyTorch loaded
-FORMAT = 4  # of the partials; part of their identity
 
 
 def collect(config: CollectConfig, store: RunStore) -> None:
@@ -202,6 +202,7 @@ def _width(task: Pass, key: Key, shard: Shard) -> int:
 def _index(task: Pass, folds: Counter[Key]) -> dict[str, Any]:
     """What is stored where, for readers of the statistics."""
     return {
+        "format": FORMAT,
         "folder": task.folder,
         "images": len(task.source),
         "source": task.source.name,

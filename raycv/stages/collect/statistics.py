@@ -25,6 +25,8 @@ from raycv.run.paths import (
 )
 from raycv.run.store import RunStore
 
+FORMAT = 4  # of partials and statistics; part of their identity
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -92,10 +94,14 @@ class Statistics:
 
 
 def read(store: RunStore) -> Statistics:
-    """The statistics of a run. Raises UserError where it has none yet."""
+    """The statistics of a run. Raises UserError where it has none yet, or those of another version."""
     if not store.exists(STATISTICS):
         raise UserError(f"The run {store.uri} has no statistics yet; run `raycv collect` first.")
     index = store.read_json(STATISTICS)
+    if index.get("format") != FORMAT:
+        raise UserError(
+            f"The statistics of {store.uri} were collected by another version of raycv; run `raycv collect` again."
+        )
     groups = {group: tuple(NetworkSpec(**spec) for spec in specs) for group, specs in index["groups"].items()}
     folds = {Key(*key.split("/", 1)): count for key, count in index["folds"].items()}
     return Statistics(store, groups, folds, index["folder"], index["images"])

@@ -336,6 +336,17 @@ def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
     np.testing.assert_allclose(rows["value"].to_numpy().reshape(10, 10), expected, atol=5e-6)
 
 
+def test_statistics_of_another_version_are_refused_in_one_sentence(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = RunStore(str(tmp_path))
+    index = RunStore(str(undisturbed)).read_json("statistics/statistics.json")
+    store.write_json("statistics/statistics.json", {key: value for key, value in index.items() if key != "format"})
+    assert "collected by another version of raycv; run `raycv collect` again" in failing(
+        capsys, "align", "--run", str(tmp_path)
+    )
+
+
 def test_the_driver_holds_no_partials(run: Path, ray_cluster: None) -> None:
     """They go from the actors to the run's folder, so neither the driver nor the object store grows with the shards."""
     peak, seen, over = 0, 0, threading.Event()
