@@ -19,7 +19,7 @@ from raycv.stages.collect.task import Chance
 def by_chance(
     chance: Chance, drawn: Callable[[int], Gathered], coded: Callable[[int], Codes] | None, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """What each other network has in common with chance in the place of one network, as named arrays.
+    """What each other network has in common with chance in the place of one network, as named float32 arrays.
 
     prerelu/OTHER: correlations (S_other, S) with units mixed before the ReLU; prerelu/own (S, S): those among the mixed
     units; prerelu/active (S,): in how many samples each is active. None of these where the layer does not end in a ReLU
@@ -33,12 +33,14 @@ def by_chance(
             arrays["prerelu/active"] = (values > 0).sum(0).cpu().numpy()
         scores = standardise(values)
         if name == "prerelu":
-            arrays["prerelu/own"] = sample_correlation(scores, scores).cpu().numpy()
+            arrays["prerelu/own"] = sample_correlation(scores, scores).float().cpu().numpy()
         for other in chance.others if name == "prerelu" else range(chance.network):
             against = standardise(torch.tensor(drawn(other).values, device=device))
-            arrays[f"{name}/{other}"] = sample_correlation(against, scores).cpu().numpy()
+            arrays[f"{name}/{other}"] = sample_correlation(against, scores).float().cpu().numpy()
             if coded is not None and codes is not None:
-                arrays[f"information/{name}/{other}"] = pairwise_information(coded(other), codes, BINS).value
+                arrays[f"information/{name}/{other}"] = pairwise_information(coded(other), codes, BINS).value.astype(
+                    np.float32
+                )
     return arrays
 
 
