@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from raycv.analysis.folds import correlations
+from raycv.analysis.mapping import mean
 from raycv.analysis.matching import Matching, bipartite_matching, semi_matching
 from raycv.analysis.nulls import best_correlation, one_unit_share, rotated, rotated_matching
 from raycv.analysis.recurrence import Recurrence
@@ -93,7 +94,7 @@ class Untrained:
             for (x, y, of_method), found in self._columns.items()
             if of_method == method and _same(x, a) and _same(y, b)
         ]
-        means = [mean for mean, _ in alike]
+        means = [of_pair for of_pair, _ in alike]
         return {
             "untrained_mean": float(np.mean(means)),
             "untrained_spread": float(np.std(means, ddof=1)) if len(means) > 1 else np.nan,
@@ -115,7 +116,7 @@ def excess_intervals(layer: Layer) -> dict[tuple[int, int], float]:
 def _excess(values: Similarities, a: int, b: int) -> float:
     cross = values[a, b] if a < b else values[b, a].T
     null = rotated(cross, values[b, b], rotations=FOLLOWED, seed=_seed(a, b))
-    return float(np.nanmean(best_correlation(cross))) - null.mean
+    return mean(best_correlation(cross)) - null.mean
 
 
 def share_of_one_unit(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int], float]:
