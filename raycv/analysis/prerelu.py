@@ -22,10 +22,10 @@ from raycv.analysis.nulls import orthonormal
 def rotated_before_relu(before: Tensor, *, seed: int) -> Tensor:
     """P (n, S) float32 from the activations ``before`` (n, S) float32 of all units ahead of their ReLU.
 
-    Column j has exactly as many active samples, out of n and at most n - 1, as one of the units: the column that is positive most often
-    of itself gets the count of the most active unit, and so on down, so that thresholds stay small. Columns are in no
-    relation to the units otherwise. A column with as few active samples as a silent unit is 0 throughout. ``seed``
-    fixes Q, the same on any device to rounding.
+    Column j has exactly as many active samples, out of n and at most n - 1, as one of the units: the column that is
+    positive most often of itself gets the count of the most active unit, and so on down, so that thresholds stay small.
+    Columns are in no relation to the units otherwise. A column with as few active samples as a silent unit is 0
+    throughout. ``seed`` fixes Q, the same on any device to rounding.
 
     Raises ValueError unless ``before`` is a table of finite numbers.
     """
