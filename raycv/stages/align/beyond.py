@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from raycv.analysis.folds import correlations
@@ -9,7 +11,6 @@ from raycv.analysis.mapping import mean
 from raycv.analysis.matching import Matching, bipartite_matching, semi_matching
 from raycv.analysis.nulls import best_correlation, one_unit_share, rotated, rotated_matching
 from raycv.analysis.recurrence import Recurrence
-from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.chance import KINDS, Layer, Similarities
 from raycv.stages.align.matched import Pairs, match
@@ -81,36 +82,37 @@ class Untrained:
 
     def __init__(self, layer: Layer, found: Recurrence) -> None:
         """``found``: the partners of the units of ``layer``."""
-        specs, pairs, beyond = layer.group.specs, match(layer.correlations), beyond_chance(layer, found)
-        self._columns = {
-            (specs[a], specs[b], method): (average(matching), beyond[a, b, method])
-            for (a, b, method), matching in pairs.items()
-        }
+        self._group, self._beyond = layer.group, beyond_chance(layer, found)
+        self._means = {key: average(matching) for key, matching in match(layer.correlations).items()}
 
     def __call__(self, a: NetworkSpec, b: NetworkSpec, method: str) -> Columns:
         """The columns untrained_... of networks built like ``a`` and ``b``: means over all ordered pairs of such."""
-        alike = [
-            found
-            for (x, y, of_method), found in self._columns.items()
-            if of_method == method and _same(x, a) and _same(y, b)
-        ]
-        means = [of_pair for of_pair, _ in alike]
+        alike = [(x, y, method) for x in self._group.alike(a) for y in self._group.alike(b) if x != y]
+        means = [self._means[key] for key in alike]
         return {
             "untrained_mean": float(np.mean(means)),
             "untrained_spread": float(np.std(means, ddof=1)) if len(means) > 1 else np.nan,
-            "untrained_excess": float(np.mean([beyond["excess"] for _, beyond in alike])),
-            "untrained_prerelu_excess": float(np.mean([beyond["prerelu_excess"] for _, beyond in alike])),
+            "untrained_excess": float(np.mean([self._beyond[key]["excess"] for key in alike])),
+            "untrained_prerelu_excess": float(np.mean([self._beyond[key]["prerelu_excess"] for key in alike])),
         }
 
 
-def _same(spec: NetworkSpec, other: NetworkSpec) -> bool:
-    return (spec.model, spec.width) == (other.model, other.width)
+@dataclass(frozen=True)
+class WithoutFold:
+    """What a layer gives without one fold of the images: its matchings, and the excess of every ordered pair."""
+
+    pairs: Pairs
+    excess: dict[tuple[int, int], float]
 
 
-def excess_intervals(layer: Layer) -> dict[tuple[int, int], float]:
-    """Half the width of the 95% interval, over folds of the images, of every ordered pair's excess by semi-matching."""
-    parts = [correlations(moments, layer.group.left_out) for moments in layer.group.statistics.without_each()]
-    return {(a, b): jackknife(0.0, [_excess(values, a, b) for values in parts]).high for a, b in layer.ordered}
+def without_each_fold(layer: Layer) -> list[WithoutFold]:
+    """The replicates of the jackknife, fold by fold; one fold's correlations are held at a time."""
+    replicates = []
+    for moments in layer.group.statistics.without_each():
+        values = correlations(moments, layer.group.left_out)
+        excess = {(a, b): _excess(values, a, b) for a, b in layer.ordered}
+        replicates.append(WithoutFold(match(values), excess))
+    return replicates
 
 
 def _excess(values: Similarities, a: int, b: int) -> float:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raycv.analysis.folds import correlations
 from raycv.analysis.matching import Matching, agreement
 from raycv.analysis.partners import Partners
 from raycv.analysis.recurrence import Recurrence
@@ -19,12 +18,12 @@ from raycv.stages.align.beyond import (
     Untrained,
     average,
     beyond_chance,
-    excess_intervals,
     information_beyond_chance,
     share_of_one_unit,
+    without_each_fold,
 )
 from raycv.stages.align.chance import Layer, Similarities
-from raycv.stages.align.matched import Pairs, match
+from raycv.stages.align.matched import Pairs
 
 BEST = 8  # pairs of largest similarity that are followed from one similarity to the other (paper, section 3.2)
 
@@ -93,19 +92,19 @@ def correlation_rows(
     untrained: Untrained,
 ) -> pd.DataFrame:
     """One row per ordered pair and method: the average correlation with its interval, and what chance gives."""
-    parts = nets.group.statistics.without_each()
-    replicates = [match(correlations(moments, nets.group.left_out)) for moments in parts]
-    beyond, half, share = beyond_chance(nets, recurs), excess_intervals(nets), share_of_one_unit(nets, recurs)
+    replicates = without_each_fold(nets)
+    beyond, share = beyond_chance(nets, recurs), share_of_one_unit(nets, recurs)
     rows = []
     for key, matching in sorted(pairs.items()):
         a, b, method = key
-        interval = jackknife(average(matching), [average(replicate[key]) for replicate in replicates])
+        interval = jackknife(average(matching), [average(replicate.pairs[key]) for replicate in replicates])
         row = _row(layer, specs, "correlation", key, matching) | beyond[key] | untrained(specs[a], specs[b], method)
         row |= {"mean_low": interval.low, "mean_high": interval.high}
         with_partner = matching.values[matching.columns >= 0]
         row["fraction_below_half"] = float((with_partner <= 0.5).mean()) if len(with_partner) else np.nan
         if method == "semi":
-            row |= {"excess_low": row["excess"] - half[a, b], "excess_high": row["excess"] + half[a, b]}
+            interval = jackknife(row["excess"], [replicate.excess[a, b] for replicate in replicates])
+            row |= {"excess_low": interval.low, "excess_high": interval.high}
             found = recurs.pairs[a, b].found()[matching.columns >= 0]
             row |= {"beyond_chance": float(found.mean()) if len(found) else np.nan, "one_unit_share": share[a, b]}
         rows.append(row | _agreements(pairs, key, pairs))

@@ -85,7 +85,7 @@ def _write(found: Statistics) -> dict[str, pd.DataFrame]:
                 progress.advance()
                 progress.note_next(f"measures of {layer}")
                 small["measures"].append(measured.measure_rows(layer, nets.group, null.group))
-            small["units"].append(units.unit_rows(layer, specs, nets.group.statistics))
+            small["units"].append(units.unit_rows(layer, nets.group))
             small["activity"].append(units.activity_rows(layer, specs, nets.group.moments))
             small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs, recurs.pairs))
             small["alignment"].append(averages)

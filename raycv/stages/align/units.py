@@ -6,25 +6,25 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.activity import activity_ranking, activity_spread
-from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import Moments, mean, offsets, variance
 from raycv.networks.spec import NetworkSpec
+from raycv.stages.align.groups import Group
 
 
-def unit_rows(layer: str, specs: tuple[NetworkSpec, ...], statistics: LayerStatistics) -> pd.DataFrame:
-    """One row per network and unit. ``statistics`` are of the stacked units of all networks."""
-    total = statistics.all
+def unit_rows(layer: str, group: Group) -> pd.DataFrame:
+    """One row per network and unit."""
+    total = group.moments
     bounds = offsets(total.widths)
     return pd.DataFrame(
         {
-            "net": np.repeat([spec.name for spec in specs], total.widths),
+            "net": np.repeat([spec.name for spec in group.specs], total.widths),
             "layer": layer,
             "unit": np.concatenate([np.arange(width) for width in total.widths]),
             "mean": mean(total),
             "std": np.sqrt(variance(total)),
             "active_fraction": total.active / total.count,
-            "is_dead": statistics.dead(),
-            "is_rare": statistics.rare(),
+            "is_dead": group.statistics.dead(),
+            "is_rare": group.statistics.rare(),
         },
         index=range(bounds[-1]),
     )

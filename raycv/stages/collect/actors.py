@@ -93,10 +93,11 @@ class ShardActor:
         key, network = drawing.key, drawing.network
         samples = gather_samples(self._partials(drawing.shards), key, network)
         if key.group == NETS:
+            values = samples.values
             if key.layer in self.task.groups[NETS][0].layers[:SHOWN_LAYERS] and network < 2:
                 path = samples_path(self.task.folder, key.layer, network)
-                self.task.store.write_arrays(path, {"samples": samples.values[:SHOWN_SAMPLES]})
-            codes = encode(samples.values, bin_edges(samples.values))
+                self.task.store.write_arrays(path, {"samples": values[:SHOWN_SAMPLES]})
+            codes = encode(values, bin_edges(values))
             self.task.store.write_arrays(self.task.codes_path(key.layer, network), {"codes": codes})
         self.task.store.write_arrays(self.task.drawn_path(key, network), samples.arrays())
 
