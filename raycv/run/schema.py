@@ -251,7 +251,9 @@ ALL = (
             _layer,
             _net,
             _unit,
-            Column("partners", _int, "number of other networks in which the unit has a partner; 0 for a dead unit"),
+            Column(
+                "partners", _int, "number of other networks in which the unit has a partner; 0 if it is dead or rare"
+            ),
             Column(
                 "mutual", _int, "number of other networks whose best unit for it has it for its own best unit in turn"
             ),
@@ -259,7 +261,7 @@ ALL = (
                 "excess",
                 _float,
                 "largest absolute correlation with a unit of another network less the same after random rotations of "
-                "that network's units, mean over the other networks; NaN for a dead unit",
+                "that network's units, mean over the other networks; NaN if it is dead or rare",
             ),
             Column(
                 "p_value", _float, "that it has a partner in all other networks: the largest of its p-values for each"
@@ -286,7 +288,7 @@ ALL = (
                 "partners_by_mean and partners_by_active_fraction (rank correlation of a unit's number of partners "
                 "with its mean activation, and with the fraction of samples in which it is active)",
             ),
-            Column("value", _float, "over the units of all networks that are not dead"),
+            Column("value", _float, "over the units of all networks that are neither dead nor rare"),
             Column(
                 "low",
                 _float,
@@ -319,7 +321,7 @@ ALL = (
                 "partial_matching_score (mean correlation of the best half of the units matched), effective_dimension "
                 "(participation ratio of the correlations)",
             ),
-            Column("value", _float, "over all images, without dead units"),
+            Column("value", _float, "over all images, without dead and rare units"),
             Column(
                 "low",
                 _float,

@@ -141,17 +141,23 @@ def test_correlations_equal_numpy(undisturbed: Path, activations: dict[str, list
             np.testing.assert_allclose(found, expected, atol=5e-6)
 
 
+def kept_samples(values: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a layer's activations that the pass keeps, in the order of their ranks, and their positions."""
+    positions = len(values[0]) // 2000
+    chosen = choose(np.arange(2000), positions, 2000)
+    rows, position = (np.empty(len(chosen.rank), dtype=np.int64) for _ in range(2))
+    rows[chosen.rank], position[chosen.rank] = chosen.image * positions + chosen.position, chosen.position
+    return rows, position
+
+
 @pytest.mark.parametrize("layer", ["conv4", "fc6"])
 def test_mutual_information_equals_sklearn(
     undisturbed: Path, activations: dict[str, list[np.ndarray]], layer: str
 ) -> None:
     """The same samples, chosen by identity from plain forward passes, in the same bins."""
     values = activations[layer]
-    positions = len(values[0]) // 2000
-    chosen = choose(np.arange(2000), positions, 2000)
-    rows = np.empty(len(chosen.rank), dtype=np.int64)
-    rows[chosen.rank] = chosen.image * positions + chosen.position
-    assert len(rows) == min(60_000, 2000 * positions)
+    rows, _ = kept_samples(values)
+    assert len(rows) == min(60_000, len(values[0]))
     codes = [encode(samples[rows], bin_edges(samples[rows])) for samples in (v.astype(np.float32) for v in values)]
     found = table(undisturbed, "mutual_information").query("layer == @layer and net_a == 'net1' and net_b == 'net3'")
     pairs = found.set_index(["unit_a", "unit_b"])
@@ -169,10 +175,7 @@ def test_chance_is_what_numpy_makes_of_the_same_samples(
 ) -> None:
     """With samples of another image at the same position; of mixed units, what does not depend on the mixture."""
     values = activations[layer]
-    positions = len(values[0]) // 2000
-    chosen = choose(np.arange(2000), positions, 2000)
-    rows, position = (np.empty(len(chosen.rank), dtype=np.int64) for _ in range(2))
-    rows[chosen.rank], position[chosen.rank] = chosen.image * positions + chosen.position, chosen.position
+    rows, position = kept_samples(values)
     found = statistics.read(RunStore(str(undisturbed))).chance(layer, 2)
     a, b = values[0][rows], values[2][rows][elsewhere(position)]
     with np.errstate(invalid="ignore", divide="ignore"):
