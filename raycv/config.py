@@ -138,6 +138,16 @@ class TrainConfig(DataConfig, ComputeConfig):
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="momentum of the gradient descent")
     weight_decay: Annotated[float, Field(ge=0)] = Field(5e-4, description="L2 penalty on the weights; biases have none")
     workers: Positive = Field(1, description="data-parallel workers per network")
+    keep_epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (),
+        description="also keep the networks as they are after these epochs (0: before training), to see how the "
+        "alignment comes about",
+    )
+    fork_epoch: Positive | None = Field(
+        None,
+        description="all networks are the first one up to the end of this epoch, and differ from there on only in the "
+        "order and augmentation of the images and in dropout",
+    )
 
     @model_validator(mode="after")
     def _one_or_each(self) -> Self:
@@ -152,6 +162,10 @@ class TrainConfig(DataConfig, ComputeConfig):
                 )
         if self.checkpoints and len(self.checkpoints) != len(self.seeds):
             raise ValueError(f"there are {len(self.checkpoints)} checkpoints for {len(self.seeds)} seeds")
+        if self.checkpoints and (self.keep_epochs or self.fork_epoch):
+            raise ValueError("keep_epochs and fork_epoch are for networks that are trained here, not for checkpoints")
+        if self.fork_epoch and len({*self.model}) * len({*(self.width or (1,))}) > 1:
+            raise ValueError("fork_epoch is for networks of one model and width, which can share their first epochs")
         return self
 
 

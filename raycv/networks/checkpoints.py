@@ -13,20 +13,21 @@ from torch import Tensor
 
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.stored import StoredNetwork, weights_content
+from raycv.networks.stored import StoredNetwork, folder_of, weights_content
 from raycv.run.filesystem import patiently
 from raycv.run.store import RunStore
 
 
-def save(store: RunStore, spec: NetworkSpec, weights: Mapping[str, Tensor]) -> StoredNetwork:
-    """Store one network; its description is written last and makes it visible."""
+def save(
+    store: RunStore, spec: NetworkSpec, weights: Mapping[str, Tensor], *, epoch: int | None = None
+) -> StoredNetwork:
+    """Store one network, or how it was after ``epoch``; its description is written last and makes it visible."""
+    folder = folder_of(spec.name, epoch)
     content = safetensors.torch.save({name: value.contiguous().cpu() for name, value in weights.items()})
     digest = hashlib.sha256(content).hexdigest()
-    store.write(f"networks/{spec.name}/weights.safetensors", content)
-    store.write_json(
-        f"networks/{spec.name}/network.json", {"spec": spec.model_dump(mode="json"), "weights_sha256": digest}
-    )
-    return StoredNetwork(spec, digest)
+    store.write(f"{folder}/weights.safetensors", content)
+    store.write_json(f"{folder}/network.json", {"spec": spec.model_dump(mode="json"), "weights_sha256": digest})
+    return StoredNetwork(spec, digest, folder)
 
 
 def weights_of(store: RunStore, network: StoredNetwork) -> dict[str, Tensor]:

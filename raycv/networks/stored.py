@@ -1,10 +1,15 @@
-"""The trained networks that a run holds, read without PyTorch: networks/NET/network.json and weights.safetensors."""
+"""The trained networks that a run holds, read without PyTorch: networks/NET/network.json and weights.safetensors.
+
+The networks as they were after an earlier epoch, where training kept it, are in networks/NET/epochs/EPOCH/.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import safetensors.numpy
@@ -17,33 +22,58 @@ from raycv.run.store import RunStore
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """A network of a run. ``digest`` names its weights."""
+    """A network of a run. ``digest`` names its weights; ``folder`` holds them."""
 
     spec: NetworkSpec
     digest: str
+    folder: str
+
+
+def folder_of(name: str, epoch: int | None = None) -> str:
+    """The folder of a network as it is at the end, or as it was after an earlier epoch."""
+    return f"networks/{name}" if epoch is None else f"networks/{name}/epochs/{epoch}"
 
 
 def stored(store: RunStore) -> list[StoredNetwork]:
     """The networks of a run, in the order of their numbers. Raises UserError where there are fewer than two."""
-    found = []
-    for path in store.list("networks"):
-        if path.count("/") == 2 and path.endswith("/network.json"):
-            content = store.read_json(path)
-            try:
-                found.append(StoredNetwork(NetworkSpec(**content["spec"]), content["weights_sha256"]))
-            except (ValidationError, KeyError, TypeError):
-                raise UserError(f"{store.locate(path)} does not describe a network; train the run again.") from None
+    paths = store.list("networks")
+    found = [_read(store, path) for path in paths if path.count("/") == 2 and path.endswith("/network.json")]
     if len(found) < 2:
         raise UserError(
             f"The run {store.uri} holds {len(found)} trained networks and a comparison needs two; "
             "run `raycv train` first."
         )
-    return sorted(found, key=lambda network: (len(network.spec.name), network.spec.name))
+    return sorted(found, key=_number)
+
+
+def kept_epochs(store: RunStore) -> dict[int, list[StoredNetwork]]:
+    """The networks of a run as they were after earlier epochs, by epoch; their names are NET@EPOCH."""
+    found: dict[int, list[StoredNetwork]] = defaultdict(list)
+    for path in store.list("networks"):
+        match = re.fullmatch(r"networks/[^/]+/epochs/(\d+)/network\.json", path)
+        if match:
+            network, epoch = _read(store, path), int(match[1])
+            named = network.spec.model_copy(update={"name": f"{network.spec.name}@{epoch}"})
+            found[epoch].append(replace(network, spec=named))
+    return {epoch: sorted(found[epoch], key=_number) for epoch in sorted(found)}
+
+
+def _read(store: RunStore, path: str) -> StoredNetwork:
+    content = store.read_json(path)
+    try:
+        return StoredNetwork(NetworkSpec(**content["spec"]), content["weights_sha256"], path.rpartition("/")[0])
+    except (ValidationError, KeyError, TypeError):
+        raise UserError(f"{store.locate(path)} does not describe a network; train the run again.") from None
+
+
+def _number(network: StoredNetwork) -> tuple[int, str]:
+    """Sorts net2 before net10."""
+    return len(network.spec.name), network.spec.name
 
 
 def weights_content(store: RunStore, network: StoredNetwork) -> bytes:
     """The safetensors file of a network's weights. Raises UserError where it is not what was written."""
-    path = f"networks/{network.spec.name}/weights.safetensors"
+    path = f"{network.folder}/weights.safetensors"
     content = store.read(path)
     if hashlib.sha256(content).hexdigest() != network.digest:
         raise UserError(f"{store.locate(path)} is not the file that training wrote; train or import the network again.")

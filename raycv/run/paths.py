@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 STATISTICS = "statistics/statistics.json"  # written last: what the pass has left, and where
 NETS, NULL = "nets", "null"  # the groups of networks that the pass compares: the trained ones, untrained ones
+EPOCH = "epoch"  # and, with its number, the trained ones as they were after an epoch that training kept
 
 
 class Key(NamedTuple):

@@ -303,6 +303,48 @@ ALL = (
         ),
     ),
     Table(
+        "epochs",
+        "align",
+        "how the alignment comes about in training, one row per layer, kept epoch and ordered pair of networks; only "
+        "where training kept epochs (--keep-epochs)",
+        (
+            _layer,
+            Column("epoch", _int, "after which epoch of training; 0: before training; the largest: at the end"),
+            _net_a,
+            _net_b,
+            Column("mean", _float, "average correlation of the units of net_a with their best partners in net_b"),
+            Column("rotated_mean", _float, "the same, absolute, with random mixtures of the units of net_b"),
+            Column("excess", _float, "average absolute correlation of matched units - rotated_mean"),
+            Column(
+                "prerelu_mean",
+                _float,
+                "average absolute correlation of units of net_a matched with units of net_b mixed before the ReLU; NaN "
+                "in a layer that does not end in a ReLU module",
+            ),
+            Column("prerelu_excess", _float, "average absolute correlation of matched units - prerelu_mean"),
+            Column(
+                "effective_dimension", _float, "of the z-scores of net_a's units: participation ratio of their variance"
+            ),
+            Column("same_partner", _float, "fraction of units of net_a that have the partner they have at the end"),
+            Column("settled", _float, "fraction that have it after this and all later kept epochs"),
+        ),
+    ),
+    Table(
+        "partner_epochs",
+        "align",
+        "when a unit's partner was settled, one row per ordered pair of networks and unit; only where training kept "
+        "epochs (--keep-epochs)",
+        (
+            _layer,
+            _net_a,
+            _net_b,
+            Column("unit_a", _int, "unit of net_a"),
+            Column("unit_b", _int, "its best partner in net_b at the end of training"),
+            Column("value", _float, "their correlation then"),
+            Column("epoch", _int, "first kept epoch from which on unit_b is always the best partner"),
+        ),
+    ),
+    Table(
         "measures",
         "align",
         "published measures of similarity of two networks, one row per pair, two for pwcca and regression_r2, which "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ from raycv.run.store import RunStore
 from raycv.stages.align import measured, recurring, rows, units
 from raycv.stages.align.beyond import Untrained
 from raycv.stages.align.chance import Layer
+from raycv.stages.align.epochs import ThroughTraining
 from raycv.stages.align.health import broken_pairs, summary
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.matched import informations, match
@@ -38,6 +40,7 @@ WRITTEN = (
     "recurrence_by_layer",
     "measures",
 )
+WRITTEN_OF_EPOCHS = ("epochs", "partner_epochs")  # where training kept earlier epochs
 
 
 def align(config: AlignConfig, store: RunStore) -> None:
@@ -48,10 +51,11 @@ def align(config: AlignConfig, store: RunStore) -> None:
     began = time.time()
     found = statistics.read(store)
     identity = fingerprint(FORMAT, found.folder)
-    if record.finished(store, "align", identity) and set(WRITTEN) <= set(tables.names(store)):
+    names = (*WRITTEN, *(WRITTEN_OF_EPOCHS if found.epochs else ()))
+    if record.finished(store, "align", identity) and set(names) <= set(tables.names(store)):
         say(f"align: already finished, nothing to do; see {store.locate('tables/alignment')}")
         return
-    written = _write(found)
+    written = _write(found, names)
     output = found.networks[0].output
     broken = broken_pairs(written["matchings"], output)
     facts: dict[str, Any] = {
@@ -60,14 +64,14 @@ def align(config: AlignConfig, store: RunStore) -> None:
     }
     record.finish(store, "align", identity, config.model_dump(mode="json"), facts)
     say(summary(written["alignment"], output, broken))
-    for name in WRITTEN:
+    for name in names:
         say(f"align: {store.locate(f'tables/{name}')}")
 
 
-def _write(found: Statistics) -> dict[str, pd.DataFrame]:
+def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Write all tables, layer by layer; returns those that are small."""
     store, specs = found.store, found.networks
-    small: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN[2:]}
+    small: dict[str, list[pd.DataFrame]] = {name: [] for name in names[2:]}
     informed: dict[str, list[pd.DataFrame]] = {"matchings": [], "alignment": []}  # by mutual information
     with (
         tables.Writer(store, "correlations") as of_correlation,
@@ -82,6 +86,11 @@ def _write(found: Statistics) -> dict[str, pd.DataFrame]:
             with threadpool_limits(1 if nets.group.width <= WIDE else None):
                 recurs, by_chance = (recurring.recurrence_of(of.group) for of in (nets, null))
                 averages = rows.correlation_rows(layer, specs, nets, pairs, recurs, Untrained(null, by_chance))
+                if found.epochs:
+                    progress.note_next(f"{layer} through training")
+                    through = ThroughTraining(found, layer, nets, recurs)
+                    small["epochs"].append(through.rows())
+                    small["partner_epochs"].append(through.unit_rows())
                 progress.advance()
                 progress.note_next(f"measures of {layer}")
                 small["measures"].append(measured.measure_rows(layer, nets.group, null.group))
@@ -103,6 +112,8 @@ def _write(found: Statistics) -> dict[str, pd.DataFrame]:
             for part in rows.pair_rows(specs, information):
                 of_information.add(layer, part)
             progress.advance()
+    for name in set(WRITTEN_OF_EPOCHS).difference(names):  # of an earlier training
+        store.remove(f"tables/{name}")
     whole = {name: _joined(name, frames + informed.get(name, [])) for name, frames in small.items()}
     for name, frame in whole.items():
         tables.write(store, name, frame)

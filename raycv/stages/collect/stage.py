@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from raycv.config import CollectConfig
@@ -15,11 +16,11 @@ from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.stored import stored
+from raycv.networks.stored import kept_epochs, stored
 from raycv.progress import Progress, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
-from raycv.run.paths import NETS, NULL, STATISTICS, Key
+from raycv.run.paths import EPOCH, NETS, NULL, STATISTICS, Key
 from raycv.run.store import RunStore
 from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import untrained
@@ -36,20 +37,29 @@ IDLE_PROCESS = 600 * 2**20  # bytes of a Ray worker with PyTorch loaded
 def collect(config: CollectConfig, store: RunStore) -> None:
     """One pass of the validation images through all networks of a run and some untrained ones; writes ``statistics/``.
 
+    The networks as they were after the epochs that training kept go through it too, as groups of their own.
+
     Does nothing where the run already has these statistics. Reuses the partials that an interrupted pass of the same
     networks, images and shard size has left. Raises UserError for bad settings or images.
     """
     began = time.time()
-    networks = tuple(stored(store))
+    networks, epochs = stored(store), kept_epochs(store)
     specs = tuple(network.spec for network in networks)
     source = open_source(config.data, "validation", image_column=config.image_column, label_column=config.label_column)
     _check(specs, source)
+    for epoch, at_epoch in epochs.items():
+        if len(at_epoch) != len(networks):
+            raise UserError(
+                f"The run holds {len(at_epoch)} of its {len(networks)} networks as they were after epoch {epoch}; "
+                "train it again."
+            )
     identity = fingerprint(
         FORMAT,
         [(n.digest, n.spec.model_dump(mode="json", exclude={"name"})) for n in networks],
         source.identity,
         config.shard_size,
         config.precision,
+        *[[network.digest for network in at_epoch] for at_epoch in epochs.values()],
     )
     if record.finished(store, "collect", identity):
         say(f"collect: already finished, nothing to do; the statistics are in {store.locate('statistics')}")
@@ -58,7 +68,9 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     ray_cluster.connect(store.uri)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     groups = {NETS: specs, NULL: untrained(specs)}
-    task = Pass(store, f"statistics/{identity}", source, networks, groups, use_gpu, config.precision)
+    groups |= {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
+    all_stored = (*networks, *chain(*epochs.values()))
+    task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, config.precision)
     actors = min(_actors(config, task), len(work))
     part = ray_cluster.Share(cpus=1, gpus=int(use_gpu))
     create = ShardActor.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
@@ -152,7 +164,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> Counter[Key]:
     """
     keys = [Key(group, layer) for group, specs in task.groups.items() for layer in specs[0].layers]
     reductions = [one for key in keys for one in reductions_of(key, work, _width(task, key, work[0]))]
-    layers, networks = task.groups[NETS][0].layers, range(len(task.networks))
+    layers, networks = task.groups[NETS][0].layers, range(len(task.groups[NETS]))
     members = {key: range(len(task.groups[key.group])) for key in keys}
     numbers = tuple(shard.number for shard in work)
     patches = [Patches(layer, numbers) for layer in layers]

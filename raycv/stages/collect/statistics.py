@@ -14,6 +14,7 @@ from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
 from raycv.run import record
 from raycv.run.paths import (
+    EPOCH,
     NETS,
     STATISTICS,
     Key,
@@ -30,7 +31,7 @@ FORMAT = 4  # of partials and statistics; part of their identity
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of a run. ``groups``: the networks compared with one another, trained and untrained."""
+    """The statistics of a run. ``groups``: the networks compared with one another: trained, untrained, of epochs."""
 
     store: RunStore
     groups: dict[str, tuple[NetworkSpec, ...]]
@@ -54,6 +55,12 @@ class Statistics:
     def networks(self) -> tuple[NetworkSpec, ...]:
         """The trained networks."""
         return self.groups[NETS]
+
+    @property
+    def epochs(self) -> dict[int, str]:
+        """The groups of the trained networks as they were after earlier epochs, by epoch."""
+        found = {int(group.removeprefix(EPOCH)): group for group in self.groups if group.startswith(EPOCH)}
+        return dict(sorted(found.items()))
 
     @property
     def names(self) -> list[str]:

@@ -18,7 +18,7 @@ class Pass:
     store: RunStore
     folder: str  # of all results, named by the identity of the pass
     source: Source
-    networks: tuple[StoredNetwork, ...]
+    networks: tuple[StoredNetwork, ...]  # all that are stored: of every group but the untrained one
     groups: Groups
     use_gpu: bool
     precision: Precision

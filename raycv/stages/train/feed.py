@@ -30,16 +30,17 @@ class Feed:
             self.held = {split: tuple(ray.get(list(refs))) for split, refs in job.images.items()}
 
     def training(self, epoch: int) -> Iterator[Batch]:
-        """This replica's part of one epoch: full batches in an order drawn from the network's seed."""
+        """This replica's part of one epoch: full batches in an order drawn from the network's seed for it."""
+        seed = self.job.seed(self.spec, epoch)
         if self.held:
-            order = epoch_order(len(self.job.training), seed=self.spec.seed, epoch=epoch).numpy()
+            order = epoch_order(len(self.job.training), seed=seed, epoch=epoch).numpy()
             batches = self._from_memory("train", order[self.replica :: self.job.workers])
         else:
             blocks = -(-len(self.job.training) // NEIGHBOURS)
-            shuffled = epoch_order(blocks, seed=self.spec.seed, epoch=epoch).numpy()
+            shuffled = epoch_order(blocks, seed=seed, epoch=epoch).numpy()
             order = (shuffled[:, None] * NEIGHBOURS + np.arange(NEIGHBOURS)).ravel()
             order = order[order < len(self.job.training)][self.replica :: self.job.workers]
-            batches = self._streamed(self.job.training, order, shuffle_seed=self.spec.seed * 1000 + epoch)
+            batches = self._streamed(self.job.training, order, shuffle_seed=seed * 1000 + epoch)
         for step, batch in enumerate(batches):
             if step == self.steps:
                 return

@@ -73,6 +73,9 @@ def fit(
         images=_placed(specs, training, validation) if held else None,
         store=store,
         board=board,
+        kept=f"{FOLDER}/kept-{result_of}",
+        keep_epochs=tuple(sorted(set(config.keep_epochs))),
+        fork_epoch=config.fork_epoch or 0,
     )
     seen_per_epoch = sum(steps_of(job, recipe) * batch_of(job, recipe) * config.workers for recipe in recipes)
     record.begin(store)
@@ -89,7 +92,7 @@ def fit(
     if state["mistake"]:
         _forget_without_epochs(store)
         raise UserError(state["mistake"])
-    _keep(result.checkpoint, specs, store)
+    _keep(result.checkpoint, job)
     store.remove(FOLDER)
     top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
     return {"validation_top1": top1, "seconds": _seconds(began, state["first_step"], state["last_report"])}
@@ -97,7 +100,7 @@ def fit(
 
 def _forget_without_epochs(store: RunStore) -> None:
     """Leave nothing of a training without a checkpoint; finished epochs, of this driver or an earlier one, stay."""
-    if not any(path.endswith(".safetensors") for path in store.list(FOLDER)):
+    if not any(path.endswith(".safetensors") and "/kept-" not in path for path in store.list(FOLDER)):
         store.remove(FOLDER)
         record.forget(store)
 
@@ -167,11 +170,16 @@ def _trainer(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.tor
     )
 
 
-def _keep(checkpoint: ray.train.Checkpoint | None, specs: list[NetworkSpec], store: RunStore) -> None:
-    """Store the networks of the last checkpoint where later stages look for them."""
+def _keep(checkpoint: ray.train.Checkpoint | None, job: TrainJob) -> None:
+    """Store the networks of the last checkpoint, and of the epochs that are kept, where later stages look for them."""
     if checkpoint is None:
         raise RuntimeError("Ray Train finished without a checkpoint")
-    history = []
+    history, store, specs = [], job.store, job.specs
+    for spec in specs:
+        store.remove(f"networks/{spec.name}/epochs")
+        for epoch in job.keep_epochs:
+            weights = safetensors.torch.load(store.read(job.kept_path(spec, epoch)))
+            checkpoints.save(store, spec, weights, epoch=epoch)
     with checkpoint.as_directory() as folder:
         for spec in specs:
             checkpoints.save(store, spec, safetensors.torch.load_file(f"{folder}/{spec.name}.safetensors"))

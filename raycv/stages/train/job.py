@@ -25,6 +25,17 @@ class TrainJob:
     images: Mapping[str, tuple[Any, Any]] | None  # split -> object references of (images, labels), unless streamed
     store: RunStore
     board: Any  # handle of the Board actor
+    kept: str  # folder of the networks after the epochs that are kept, until the training has ended
+    keep_epochs: tuple[int, ...]
+    fork_epoch: int  # up to which all networks are the first one
+
+    def kept_path(self, spec: NetworkSpec, epoch: int) -> str:
+        """Where a network after one of the epochs that are kept waits for the end of the training."""
+        return f"{self.kept}/{epoch}/{spec.name}.safetensors"
+
+    def seed(self, spec: NetworkSpec, epoch: int) -> int:
+        """The seed from which the randomness of an epoch follows, counted from 0; of epoch 0 also the first weights."""
+        return (self.specs[0] if epoch < self.fork_epoch else spec).seed
 
 
 def batch_of(job: TrainJob, recipe: Recipe) -> int:

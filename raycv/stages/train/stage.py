@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from raycv.config import TrainConfig
@@ -38,13 +39,16 @@ def train(config: TrainConfig, store: RunStore) -> None:
     specs = specs_of(config, training.classes)
     recipes = [recipe_of(spec.model, config) for spec in specs]
     # All networks report together at the end of each epoch, so all train for the same number of epochs.
-    recipes = [replace(recipe, epochs=max(r.epochs for r in recipes)) for recipe in recipes]
+    epochs = max(recipe.epochs for recipe in recipes)
+    recipes = [replace(recipe, epochs=epochs) for recipe in recipes]
+    _check_epochs(config, epochs)
     result_of = fingerprint(
         [spec.model_dump(mode="json") for spec in specs],
         [vars(recipe) for recipe in recipes] if not config.checkpoints else list(config.checkpoints),
         training.identity,
         validation.identity,
         config.workers,
+        *([config.keep_epochs, config.fork_epoch] if config.keep_epochs or config.fork_epoch else []),
     )
     if record.finished(store, "train", result_of):
         say(f"train: already finished, nothing to do; the networks are in {store.locate('networks')}")
@@ -55,3 +59,20 @@ def train(config: TrainConfig, store: RunStore) -> None:
         facts = fit(config, specs, recipes, training, validation, result_of, store)
     record.finish(store, "train", result_of, config.model_dump(mode="json"), facts)
     say(f"train: {len(specs)} networks in {store.locate('networks')}")
+    if config.keep_epochs:
+        say(f"train: as they were after {_listed(config.keep_epochs)} in {store.locate('networks/NET/epochs')}")
+
+
+def _check_epochs(config: TrainConfig, epochs: int) -> None:
+    """Raise UserError where an epoch that the settings name is not before the end of the training."""
+    for flag, given in (("--keep-epochs", config.keep_epochs), ("--fork-epoch", (config.fork_epoch or 0,))):
+        late = [epoch for epoch in given if epoch >= epochs]
+        if late:
+            raise UserError(
+                f"{flag} names epoch {late[0]}, and training ends after epoch {epochs}, which is always kept; allowed "
+                f"are epochs before it."
+            )
+
+
+def _listed(epochs: Sequence[int]) -> str:
+    return ("epoch " if len(epochs) == 1 else "epochs ") + ", ".join(map(str, epochs))

@@ -49,12 +49,14 @@ def _train(job: TrainJob) -> None:
     spec, recipe = job.specs[number], job.recipes[number]
     device = ray.train.torch.get_device()
     group = _process_group(job, number)
-    net = build(spec).to(device)
+    net = build(spec.model_copy(update={"seed": job.seed(spec, 0)})).to(device)
     set_dropout(net, recipe.dropout)
     optimizer = make_optimizer(net, recipe)
     history = _resume(spec, net, optimizer)
     model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
     feed = Feed(job, spec, recipe, replica)
+    if not history and replica == 0:
+        _keep(job, spec, net, 0)
     for epoch in range(len(history), recipe.epochs):
         began = time.time()
         counter = Counter(job.board, rank, epoch * feed.steps * feed.batch)
@@ -66,11 +68,13 @@ def _train(job: TrainJob) -> None:
             spec.preprocessing,
             epoch=epoch,
             steps=feed.steps,
-            seed=spec.seed * job.workers + replica,
+            seed=job.seed(spec, epoch) * job.workers + replica,
             device=device,
             report=counter,
         )
         counter.send()
+        if epoch + 1 == job.fork_epoch:
+            _copy_first(net, optimizer)
         sums, count = evaluate(net, feed.validation(), spec.preprocessing, device)
         totals = torch.tensor([*sums.tolist(), count, loss * 1.0], dtype=torch.float64, device=device)
         if group is not None:
@@ -99,6 +103,23 @@ def _process_group(job: TrainJob, number: int) -> Any:
     return groups[number]
 
 
+def _keep(job: TrainJob, spec: NetworkSpec, net: nn.Module, epoch: int) -> None:
+    """Store the network after ``epoch``, if it is one that is kept."""
+    if epoch in job.keep_epochs:
+        job.store.write(job.kept_path(spec, epoch), safetensors.torch.save(_contiguous(net.state_dict())))
+
+
+def _copy_first(net: nn.Module, optimizer: torch.optim.SGD) -> None:
+    """Give all workers the first one's network: on GPUs the same training can end in different last bits."""
+    momentum = [
+        optimizer.state[p]["momentum_buffer"] for p in net.parameters() if "momentum_buffer" in optimizer.state[p]
+    ]
+    for tensor in [*net.state_dict().values(), *momentum]:
+        sent = tensor.detach().contiguous()
+        dist.broadcast(sent, src=0)
+        tensor.copy_(sent)
+
+
 def _report(
     job: TrainJob,
     spec: NetworkSpec,
@@ -112,6 +133,7 @@ def _report(
     if replica != 0:
         ray.train.report(row)
         return
+    _keep(job, spec, net, row["epoch"])
     with tempfile.TemporaryDirectory() as folder:
         safetensors.torch.save_file(_contiguous(net.state_dict()), f"{folder}/{spec.name}.safetensors")
         safetensors.torch.save_file(_momentum(net, optimizer), f"{folder}/{spec.name}.momentum.safetensors")
