@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -16,7 +16,7 @@ from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.stored import kept_epochs, stored
+from raycv.networks.stored import StoredNetwork, kept_epochs, stored
 from raycv.progress import Progress, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
@@ -31,6 +31,7 @@ from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patche
 FOLDS = 8
 FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
 WIDE = 1024
+Epochs = Mapping[int, Sequence[StoredNetwork]]  # networks as they were after an earlier epoch, by epoch
 IDLE_PROCESS = 600 * 2**20  # bytes of a Ray worker with PyTorch loaded
 
 
@@ -47,20 +48,8 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     specs = tuple(network.spec for network in networks)
     source = open_source(config.data, "validation", image_column=config.image_column, label_column=config.label_column)
     _check(specs, source)
-    for epoch, at_epoch in epochs.items():
-        if len(at_epoch) != len(networks):
-            raise UserError(
-                f"The run holds {len(at_epoch)} of its {len(networks)} networks as they were after epoch {epoch}; "
-                "train it again."
-            )
-    identity = fingerprint(
-        FORMAT,
-        [(n.digest, n.spec.model_dump(mode="json", exclude={"name"})) for n in networks],
-        source.identity,
-        config.shard_size,
-        config.precision,
-        *[[network.digest for network in at_epoch] for at_epoch in epochs.values()],
-    )
+    _check_epochs(epochs, networks)
+    identity = _identity(networks, epochs, source, config)
     if record.finished(store, "collect", identity):
         say(f"collect: already finished, nothing to do; the statistics are in {store.locate('statistics')}")
         return
@@ -90,6 +79,28 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     }
     record.finish(store, "collect", identity, config.model_dump(mode="json"), facts)
     say(f"collect: {len(specs[0].layers)} layers of {len(source):,} images in {store.locate(task.folder)}")
+
+
+def _identity(networks: Sequence[StoredNetwork], epochs: Epochs, source: Source, config: CollectConfig) -> str:
+    """The name of this pass: the same networks, images and settings give the same statistics."""
+    return fingerprint(
+        FORMAT,
+        [(n.digest, n.spec.model_dump(mode="json", exclude={"name"})) for n in networks],
+        source.identity,
+        config.shard_size,
+        config.precision,
+        *[[network.digest for network in at_epoch] for at_epoch in epochs.values()],
+    )
+
+
+def _check_epochs(epochs: Epochs, networks: Sequence[StoredNetwork]) -> None:
+    """Raise UserError where a network is missing among those of an epoch that training kept."""
+    for epoch, at_epoch in epochs.items():
+        if len(at_epoch) != len(networks):
+            raise UserError(
+                f"The run holds {len(at_epoch)} of its {len(networks)} networks as they were after epoch {epoch}; "
+                "train it again."
+            )
 
 
 def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:

@@ -77,10 +77,8 @@ def fit(
         keep_epochs=tuple(sorted(set(config.keep_epochs))),
         fork_epoch=config.fork_epoch or 0,
     )
-    seen_per_epoch = sum(steps_of(job, recipe) * batch_of(job, recipe) * config.workers for recipe in recipes)
     record.begin(store)
-    watch = Watch(board, len(specs), recipes[0].epochs, seen_per_epoch, ray_cluster.supply(str(part)))
-    watch.start()
+    watch = _watch(job, part)
     interrupt = signal.getsignal(signal.SIGINT)
     try:
         result = _fit(job, part, f"run-{result_of}")
@@ -96,6 +94,14 @@ def fit(
     store.remove(FOLDER)
     top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
     return {"validation_top1": top1, "seconds": _seconds(began, state["first_step"], state["last_report"])}
+
+
+def _watch(job: TrainJob, part: ray_cluster.Share) -> Watch:
+    """Show the progress of the training from now on."""
+    images = sum(steps_of(job, recipe) * batch_of(job, recipe) * job.workers for recipe in job.recipes)
+    watch = Watch(job.board, len(job.specs), job.recipes[0].epochs, images, ray_cluster.supply(str(part)))
+    watch.start()
+    return watch
 
 
 def _forget_without_epochs(store: RunStore) -> None:

@@ -80,17 +80,20 @@ def _train(job: TrainJob) -> None:
         if group is not None:
             dist.all_reduce(totals, group=group)
         history.append(
-            {
-                "net": spec.name,
-                "seed": spec.seed,
-                "epoch": epoch + 1,
-                "train_loss": float(totals[3]) / job.workers,
-                "validation_loss": float(totals[0] / totals[2]),
-                "validation_top1": float(totals[1] / totals[2]),
-                "seconds": time.time() - began,
-            }
+            {"net": spec.name, "seed": spec.seed, "epoch": epoch + 1, **_metrics(totals, job.workers, began)}
         )
         _report(job, spec, replica, net, optimizer, history)
+
+
+def _metrics(totals: Tensor, workers: int, began: float) -> dict[str, float]:
+    """From the sums over all replicas of validation loss, correct answers, validation images and training loss."""
+    loss, correct, images, train_loss = totals.tolist()
+    return {
+        "train_loss": train_loss / workers,
+        "validation_loss": loss / images,
+        "validation_top1": correct / images,
+        "seconds": time.time() - began,
+    }
 
 
 def _process_group(job: TrainJob, number: int) -> Any:

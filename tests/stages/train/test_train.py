@@ -22,14 +22,16 @@ import safetensors.torch
 import torch
 
 from raycv.cli import main
+from raycv.data.sources import open_source
 from raycv.networks import checkpoints
-from raycv.networks.models import build
-from raycv.networks.stored import stored
+from raycv.networks.models import build, load_weights, preprocessing_of
+from raycv.networks.stored import kept_epochs, stored
+from raycv.reading import open_run
 from raycv.run import record
 from raycv.run.store import RunStore
 from tests.support.processes import processes
 
-SETTINGS = ("--seeds", "1,2", "--width", "6", "--epochs", "3", "--learning-rate", "0.02")
+SETTINGS = ("--seeds", "1,2", "--width", "6", "--epochs", "3", "--learning-rate", "0.02", "--keep-epochs", "0,1")
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +45,11 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    """All weights of all networks."""
+    """All weights of all networks, after all epochs that were kept."""
     found = {}
-    for file in sorted(run.glob("networks/net*/weights.safetensors")):
+    for file in sorted(run.glob("networks/net*/**/weights.safetensors")):
         for name, value in safetensors.torch.load_file(file).items():
-            found[f"{file.parent.name}.{name}"] = value
+            found[f"{file.parent.relative_to(run / 'networks')}.{name}"] = value
     assert found
     return found
 
@@ -93,6 +95,66 @@ def test_networks_of_different_seeds_differ(finished: Path) -> None:
 def test_a_finished_training_is_not_repeated(finished: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--run", str(finished)]) == 0  # the run remembers its settings
     assert "already finished, nothing to do" in capsys.readouterr().out
+
+
+# -- through training ----------------------------------------------------------------------------------------------
+
+
+def at_epoch(run: Path, epoch: int) -> list[torch.nn.Module]:
+    """The networks as they were after one of the epochs that were kept."""
+    store = RunStore(str(run))
+    found = kept_epochs(store)[epoch]
+    return [load_weights(network.spec, checkpoints.weights_of(store, network)) for network in found]
+
+
+def test_networks_are_kept_as_they_were(finished: Path) -> None:
+    of_run = open_run(str(finished)).networks
+    before, after = at_epoch(finished, 0), at_epoch(finished, 1)
+    for spec, first, second in zip(of_run.values(), before, after, strict=True):
+        assert same(first.state_dict(), build(spec).state_dict())
+        assert not same(first.state_dict(), second.state_dict())
+    assert list(of_run) == ["net1", "net2"]  # those kept of earlier epochs are not networks of the run
+
+
+def test_the_alignment_after_an_epoch_is_that_of_the_networks_then(finished: Path, images: Path) -> None:
+    epochs = pd.read_parquet(finished / "tables/epochs")
+    assert sorted(epochs["epoch"].unique()) == [0, 1, 3]
+    first, second = at_epoch(finished, 1)
+    source = open_source(str(images), "validation")
+    pixels, _ = source.decode(np.arange(len(source)), 32)
+    inputs = preprocessing_of("small-alexnet").evaluation(torch.from_numpy(pixels))
+    with torch.inference_mode():
+        a, b = (net.get_submodule("conv1")(inputs).movedim(1, -1).reshape(-1, 6).double() for net in (first, second))
+    expected = np.corrcoef(a.numpy().T, b.numpy().T)[:6, 6:]
+    row = epochs.query("layer == 'conv1' and epoch == 1 and net_a == 'net1'").iloc[0]
+    assert row["mean"] == pytest.approx(expected.max(1).mean(), abs=1e-5)
+    last = pd.read_parquet(finished / "tables/matchings").query(
+        "layer == 'conv1' and net_a == 'net1' and similarity == 'correlation' and method == 'semi'"
+    )
+    assert row["same_partner"] == pytest.approx((expected.argmax(1) == last["unit_b"]).mean())
+
+
+def test_epochs_agree_with_what_is_known_of_the_ends(finished: Path) -> None:
+    """Before training the networks are the untrained ones; after it they are those of the other tables."""
+    epochs = pd.read_parquet(finished / "tables/epochs").set_index(["layer", "net_a", "net_b"])
+    alignment = pd.read_parquet(finished / "tables/alignment").query("similarity == 'correlation' and method == 'semi'")
+    alignment = alignment.set_index(["layer", "net_a", "net_b"])
+    for column in ("mean", "rotated_mean", "excess", "prerelu_mean", "prerelu_excess"):
+        pd.testing.assert_series_equal(epochs.query("epoch == 3")[column], alignment[column], check_index=True)
+    before = epochs.query("epoch == 0").groupby("layer")[["mean", "excess", "prerelu_excess"]].mean()
+    untrained = alignment.groupby("layer")[["untrained_mean", "untrained_excess", "untrained_prerelu_excess"]].mean()
+    np.testing.assert_allclose(before, untrained, rtol=1e-9)
+    assert (epochs.query("epoch == 3")[["same_partner", "settled"]] == 1).all(axis=None)
+
+
+def test_networks_that_share_their_first_epoch(images: Path, tmp_path: Path, ray_cluster: None) -> None:
+    flags = ("--seeds", "1,2", "--width", "6", "--epochs", "2", "--fork-epoch", "1", "--keep-epochs", "0,1")
+    assert main(["train", "--run", str(tmp_path / "run"), "--data", str(images), *flags]) == 0
+    for epoch in (0, 1):
+        first, second = at_epoch(tmp_path / "run", epoch)
+        assert same(first.state_dict(), second.state_dict())
+    found = weights(tmp_path / "run")
+    assert not torch.equal(found["net1.conv1.0.weight"], found["net2.conv1.0.weight"])
 
 
 def wait_for(what: Callable[[], bool]) -> None:
@@ -273,6 +335,11 @@ def test_settings_that_cannot_be_used(images: Path, tmp_path: Path, capsys: pyte
     assert "has no layer 'conv6'" in refused(capsys, *common, "--layers", "conv6")
     assert "is not there; name a folder" in refused(capsys, "--run", str(tmp_path / "run"), "--data", "/no/such")
     assert "width has 2 values for 3 networks" in refused(capsys, *common, "--seeds", "1,2,3", "--width", "6,9")
+    late = refused(capsys, *common, "--epochs", "3", "--keep-epochs", "0,3")
+    assert "--keep-epochs names epoch 3, and training ends after epoch 3" in late
+    assert "--fork-epoch names epoch 4" in refused(capsys, *common, "--epochs", "3", "--fork-epoch", "4")
+    assert "one model and width" in refused(capsys, *common, "--width", "6,6,6,9", "--fork-epoch", "1")
+    assert "not for checkpoints" in refused(capsys, *common, "--checkpoints", "a,b", "--keep-epochs", "1")
     assert not (tmp_path / "run").exists()
 
 

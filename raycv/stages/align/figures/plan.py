@@ -9,6 +9,7 @@ from raycv.drawing.filters import first_layer_filters
 from raycv.drawing.subject import Plan, Subject
 from raycv.stages.align.figures.activity import mean_activations
 from raycv.stages.align.figures.correlations import correlation_matrices
+from raycv.stages.align.figures.epochs import through_training
 from raycv.stages.align.figures.joint import joint_activations
 from raycv.stages.align.figures.layers import layer_averages
 from raycv.stages.align.figures.matchings import matching_curves
@@ -29,6 +30,8 @@ def plan(run: Subject) -> Plan:
         drawn["figure-10-matchings"] = lambda: matching_curves(matchings, run.layers[1:], *nets)
     if run.has("recurrence_by_layer"):
         drawn["recurrence"] = lambda: recurring_units(run.read("recurrence_by_layer"))
+    if run.has("epochs"):
+        drawn["epochs"] = lambda: through_training(run.read("epochs"), run.read("training"))
     if run.has("measures"):
         drawn["measures"] = lambda: measures_by_layer(run.read("measures"))
     if run.has("joint_activations"):

@@ -1,0 +1,71 @@
+"""How the alignment of the networks comes about in training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from raycv.drawing.style import QUIET, TICKS, ends, label, open_frame, page
+from raycv.drawing.undrawable import Undrawable
+
+_SHADES = colormaps["viridis_r"]  # layers from light to dark; yellow is left out
+_PANELS = (
+    ("excess", "(a) excess, mixed after the ReLU", "excess correlation"),
+    ("prerelu_excess", "(b) excess, mixed before the ReLU", ""),
+    ("settled", "(c) units whose partner is settled", "fraction of units"),
+    ("effective_dimension", "(d) effective dimensions", "dimensions"),
+)
+
+
+def through_training(epochs: pd.DataFrame, training: pd.DataFrame) -> Figure:
+    """What matched units have beyond chance after each epoch that was kept, how settled they are, and the accuracy.
+
+    One line per layer, the mean over ordered pairs of networks. ``epochs`` and ``training`` are the tables of those
+    names. Raises Undrawable where no epoch was kept.
+    """
+    if epochs["epoch"].nunique() < 2:
+        raise Undrawable("Training kept no earlier epochs.")
+    layers = [str(layer) for layer in dict.fromkeys(epochs["layer"])]
+    means = epochs.groupby(["layer", "epoch"], sort=False).mean(numeric_only=True)
+    kept = sorted(epochs["epoch"].unique())
+    figure = page(5.6, "Alignment through training", _caption(means, layers, kept, training))
+    panels = figure.subplots(2, 2, sharex=True).ravel()
+    for axes, (column, title, unit) in zip(panels, _PANELS, strict=True):
+        for number, layer in enumerate(layers):
+            curve = means.loc[layer][column]
+            shade = _SHADES(0.12 + 0.88 * number / max(len(layers) - 1, 1))
+            axes.plot(curve.index, curve, marker="o", markersize=3, linewidth=1.2, color=shade, label=layer)
+        label(axes, title, "", unit)
+        _scale(axes, kept)
+    panels[0].axhline(0, color=QUIET, linewidth=0.6)
+    panels[1].axhline(0, color=QUIET, linewidth=0.6)
+    for axes in panels[2:]:
+        axes.set_xlabel("epoch", fontsize=panels[2].yaxis.label.get_fontsize())
+        axes.set_ylim(bottom=0)
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=TICKS, frameon=False, loc="outside right center")
+    return figure
+
+
+def _scale(axes: Axes, kept: list[int]) -> None:
+    """Early epochs far enough apart to be told apart; only kept epochs have ticks."""
+    axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+    axes.set_xticks(kept, [str(epoch) for epoch in kept])
+    axes.minorticks_off()
+    axes.grid(axis="y", linewidth=0.4, color="#dddddd")
+    axes.set_axisbelow(True)
+    open_frame(axes)
+
+
+def _caption(means: pd.DataFrame, layers: list[str], kept: list[int], training: pd.DataFrame) -> str:
+    top1 = training.groupby("epoch")["validation_top1"].mean()
+    accuracy = ", ".join(f"{top1[epoch]:.1%} after {epoch}" for epoch in kept if np.isfinite(top1.get(epoch, np.nan)))
+    settled = means["settled"].unstack()[kept[-2]]
+    before = {layer: float(settled[layer]) for layer in layers}
+    return (
+        f"Lines: means over ordered pairs of networks. Mean top-1 accuracy: {accuracy}. A partner is settled where it "
+        f"is the best one from that epoch on; after epoch {kept[-2]} it is for {ends(before, '.0%')} of the units. "
+        "Epoch 0: before training."
+    )
