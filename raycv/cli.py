@@ -100,6 +100,7 @@ class Command:
     do: Callable[[Any, RunStore], None]
     meaning: str
     example: str = "--run runs/first"
+    checks_health: bool = False
 
 
 # PyTorch and Ray are imported when a stage runs, so that --help and a wrong flag answer at once.
@@ -116,7 +117,7 @@ STAGES = {
         "pass the validation images through all networks, once",
         "--run runs/first --actors 2",
     ),
-    "align": Command(AlignConfig, _align, "correlate and match the units of the networks"),
+    "align": Command(AlignConfig, _align, "correlate and match the units of the networks", checks_health=True),
     "sweep mapping": Command(
         MappingSweepConfig,
         _sweep_mapping,
@@ -160,7 +161,7 @@ def _run(config: RunConfig, store: RunStore) -> None:
     say(f"report: {store.locate('report.html')}")
 
 
-COMMANDS = {"run": Command(RunConfig, _run, "run all stages in order"), **STAGES}
+COMMANDS = {"run": Command(RunConfig, _run, "run all stages in order", checks_health=True), **STAGES}
 
 
 GROUPS = {"sweep": "try out many settings, on Ray Tune"}
@@ -260,7 +261,17 @@ def _do(command: Command, typed: Mapping[str, Given], verbose: bool, quiet: bool
     store = RunStore(load(StageConfig, typed).run)
     config = load(command.settings, typed, record.read(store)["config"])
     command.do(config, store)
-    return 0
+    return _health(store) if command.checks_health else 0
+
+
+def _health(store: RunStore) -> int:
+    """The exit code that follows from the health check of a run."""
+    from raycv.stages.align.health import verdict
+
+    found = record.read(store)["stages"]["align"]["health"]
+    if not found["broken_pairs"]:
+        return 0
+    return _refused(verdict(found["layer"], found["broken_pairs"]), 3)
 
 
 if __name__ == "__main__":
