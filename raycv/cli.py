@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
+
+import click
+from click.shell_completion import ShellComplete, get_completion_class
 
 import raycv
+from raycv import flags
 from raycv.config import (
     AlignConfig,
     ClusterSweepConfig,
@@ -20,12 +25,15 @@ from raycv.config import (
     RunConfig,
     StageConfig,
     TrainConfig,
-    load,
 )
 from raycv.errors import StageFailed, UserError
-from raycv.progress import say
+from raycv.flags import Group
+from raycv.progress import answer, say
 from raycv.run import record, schema, tables
 from raycv.run.store import RunStore
+from raycv.settings import Given, load
+
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": flags.WIDTH}
 
 
 def _train(config: TrainConfig, store: RunStore) -> None:
@@ -86,20 +94,42 @@ def _report(config: ReportConfig, store: RunStore) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its settings, what it does, and the help text that says so."""
+    """One command: its settings, what it does, the help text that says so, and flags as one might give them."""
 
     settings: type[StageConfig]
     do: Callable[[Any, RunStore], None]
     meaning: str
+    example: str = "--run runs/first"
+    checks_health: bool = False
 
 
 # PyTorch and Ray are imported when a stage runs, so that --help and a wrong flag answer at once.
 STAGES = {
-    "train": Command(TrainConfig, _train, "train the networks, or import trained ones"),
-    "collect": Command(CollectConfig, _collect, "pass the validation images through all networks, once"),
-    "align": Command(AlignConfig, _align, "correlate and match the units of the networks"),
-    "sweep mapping": Command(MappingSweepConfig, _sweep_mapping, "predict units from a few units of another network"),
-    "sweep clusters": Command(ClusterSweepConfig, _sweep_clusters, "cluster the units of two networks, for several k"),
+    "train": Command(
+        TrainConfig,
+        _train,
+        "train the networks, or import trained ones",
+        "--run runs/wide --seeds 1,2 --width 24 --epochs 20",
+    ),
+    "collect": Command(
+        CollectConfig,
+        _collect,
+        "pass the validation images through all networks, once",
+        "--run runs/first --actors 2",
+    ),
+    "align": Command(AlignConfig, _align, "correlate and match the units of the networks", checks_health=True),
+    "sweep mapping": Command(
+        MappingSweepConfig,
+        _sweep_mapping,
+        "predict units from a few units of another network",
+        "--run runs/first --solvers exact,sgd --units-used 4.7",
+    ),
+    "sweep clusters": Command(
+        ClusterSweepConfig,
+        _sweep_clusters,
+        "cluster the units of two networks, for several k",
+        "--run runs/first --k 10,20 --thresholds 0.2,0.3",
+    ),
     "patches": Command(PatchesConfig, _patches, "show what each unit responds to most, and why"),
     "figures": Command(FiguresConfig, _figures, "draw the paper's figures"),
     "report": Command(ReportConfig, _report, "write the report, one HTML file"),
@@ -131,73 +161,117 @@ def _run(config: RunConfig, store: RunStore) -> None:
     say(f"report: {store.locate('report.html')}")
 
 
-COMMANDS = {"run": Command(RunConfig, _run, "run all stages in order"), **STAGES}
+COMMANDS = {"run": Command(RunConfig, _run, "run all stages in order", checks_health=True), **STAGES}
 
 
-def _usage() -> str:
-    lines = ["usage: raycv COMMAND [--run RUN] [flags]", "", "commands:"]
-    lines += [f"  {name:<16}{command.meaning}" for name, command in COMMANDS.items()]
-    lines += [f"  {'tables':<16}print what every table and column means", ""]
-    lines += [
-        "`raycv COMMAND --help` lists the flags, `raycv --version` prints the version. Every flag is also a key of a"
-    ]
-    lines += ["YAML file (--config FILE) and an environment variable (RAYCV_...)."]
-    return "\n".join(lines)
+GROUPS = {"sweep": "try out many settings, on Ray Tune"}
+ABOUT = "Which units of independently trained networks learned the same thing?"
+MORE = """Every flag is also a key of a YAML file (--config FILE) and an environment variable (RAYCV_SHARD_SIZE=512). A
+run remembers its settings. Start with: raycv run --run runs/first"""
+
+
+def _commands() -> Group:
+    """The command line: every command with its flags, what explains them, and completion for shells."""
+    root = Group("raycv", help=ABOUT, epilog=MORE, context_settings=CONTEXT)
+    click.version_option(raycv.__version__, message="raycv %(version)s")(root)
+    for name, command in COMMANDS.items():
+        *above, last = name.split()
+        group: click.Group = root
+        for word in above:
+            group.add_command(group.commands.get(word) or Group(word, help=GROUPS.get(word)))
+            group = cast(click.Group, group.commands[word])
+        group.add_command(
+            flags.Command(
+                last,
+                params=flags.flags_of(command.settings),
+                help=command.meaning,
+                epilog=f"Example: raycv {name} {command.example}",
+                callback=partial(_prepared, command),
+            )
+        )
+    for explain in (_tables, _help, _completion):
+        root.add_command(explain)
+    return root
+
+
+def _prepared(command: Command, **typed: Any) -> Callable[[], int]:
+    """What a command line asks for, to be done when click has read it."""
+    return partial(_do, command, flags.given(command.settings, typed), typed["verbose"], typed["quiet"])
+
+
+@click.command("tables", help="print what every table and column means")
+def _tables() -> None:
+    answer(schema.describe())
+
+
+@click.command("help", help="explain a command: raycv help train")
+@click.argument("words", nargs=-1, metavar="[COMMAND]")
+@click.pass_context
+def _help(context: click.Context, words: tuple[str, ...]) -> None:
+    above, command = context.find_root(), context.find_root().command
+    for place, word in enumerate(words):
+        if not isinstance(command, Group):
+            raise UserError(f"`{above.command_path}` has no commands below it, found {word!r}.")
+        _, found, _ = command.resolve_command(above, list(words[place:]))
+        command = cast(click.Command, found)
+        above = click.Context(command, above, command.name, **CONTEXT)
+    answer(command.get_help(above))
+
+
+@click.command("completion", help="make a shell complete commands and flags: source <(raycv completion bash)")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def _completion(context: click.Context, shell: str) -> None:
+    made = cast(type[ShellComplete], get_completion_class(shell))
+    answer(made(context.find_root().command, {}, "raycv", "_RAYCV_COMPLETE").source())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0: done; 1: a stage failed, and the same command continues it; 2: a mistake that the user can correct; 130:
-    stopped.
+    0: done; 1: a stage failed, and the same command continues it; 2: a mistake that the user can correct; 3: done,
+    but the health check failed; 130: stopped.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    words = 2 if given[:1] == ["sweep"] else 1
-    command, rest = " ".join(given[:words]), given[words:]
-    if command in ("", "-h", "--help"):
-        say(_usage())
-        return 0 if command else 2
-    if command == "--version":
-        say(f"raycv {raycv.__version__}")
-        return 0
-    if command == "tables":
-        say(schema.describe())
-        return 0
     try:
-        _do(command, rest)
-    except UserError as error:
-        print(f"raycv: {error}", file=sys.stderr, flush=True)
+        asked = _commands().main(arguments, prog_name="raycv", standalone_mode=False)
+        return int(asked()) if callable(asked) else asked or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        answer(error.format_message())
         return 2
+    except click.UsageError as error:
+        return _refused(flags.sentence(error), 2)
+    except UserError as error:
+        return _refused(str(error), 2)
     except StageFailed as error:
-        print(f"raycv: {error}", file=sys.stderr, flush=True)
-        return 1
-    except KeyboardInterrupt:
-        print("raycv: stopped; run the same command again to continue", file=sys.stderr, flush=True)
-        return 130
-    return 0
+        return _refused(str(error), 1)
+    except (KeyboardInterrupt, click.Abort):
+        return _refused("stopped; the same command goes on from here", 130)
 
 
-def _do(command: str, flags: Sequence[str]) -> None:
-    """Run ``command`` with the settings given by ``flags`` and those stored in the run."""
-    if command not in COMMANDS:
-        raise UserError(f"There is no command {command!r}; choose one of {', '.join(COMMANDS)}, tables.")
+def _refused(reason: str, code: int) -> int:
+    print("raycv: " + reason.replace("\n", " "), file=sys.stderr, flush=True)
+    return code
+
+
+def _do(command: Command, typed: Mapping[str, Given], verbose: bool, quiet: bool) -> int:
+    """Run ``command`` with the settings ``typed`` as flags, those given elsewhere and those stored in the run."""
+    if verbose and quiet:
+        raise UserError("--verbose and --quiet contradict each other; give one of them.")
     # Settings stored in the run replace flags that are not given, so find the run first.
-    named = load(StageConfig, _only(flags, "--run", "--config"), command=f"raycv {command}")
-    store = RunStore(named.run)
-    chosen = COMMANDS[command]
-    config = load(chosen.settings, flags, record.read(store)["config"], command=f"raycv {command}")
-    chosen.do(config, store)
+    store = RunStore(load(StageConfig, typed).run)
+    config = load(command.settings, typed, record.read(store)["config"])
+    command.do(config, store)
+    return _health(store) if command.checks_health else 0
 
 
-def _only(arguments: Sequence[str], *flags: str) -> list[str]:
-    """The given flags and their values, without the others."""
-    kept: list[str] = []
-    for place, argument in enumerate(arguments):
-        if argument in flags:
-            kept += arguments[place : place + 2]
-        elif argument.startswith(tuple(f"{flag}=" for flag in flags)):
-            kept.append(argument)
-    return kept
+def _health(store: RunStore) -> int:
+    """The exit code that follows from the health check of a run."""
+    from raycv.stages.align.health import verdict
+
+    found = record.read(store)["stages"]["align"]["health"]
+    if not found["broken_pairs"]:
+        return 0
+    return _refused(verdict(found["layer"], found["broken_pairs"]), 3)
 
 
 if __name__ == "__main__":

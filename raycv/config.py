@@ -1,31 +1,16 @@
 """The settings: one model per stage, and RunConfig for all stages.
 
 Each field is a flag (``--shard-size 512``), an environment variable (``RAYCV_SHARD_SIZE=512``) and a key of the YAML
-file given by ``--config``. In order of precedence: flags, environment, YAML file, the settings that the run was last
-given (run.json), defaults.
+file given by ``--config``; `raycv.settings` reads them. The class in which a field stands names its group in the help.
 """
 
 from __future__ import annotations
 
-import argparse
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    CliSettingsSource,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from raycv.errors import UserError
 from raycv.networks.spec import WIDTHS
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, NODES_FIRST, THRESHOLD, UNITS_USED
 
@@ -46,52 +31,39 @@ SMALL = Hyperparameters(epochs=12, batch_size=64, learning_rate=0.05, schedule="
 PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule="step")  # Caffe's reference network
 
 
-class StageConfig(BaseSettings):
+class StageConfig(BaseModel):
     """Settings of every stage."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix="RAYCV_",
-        cli_kebab_case=True,
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-        cli_exit_on_error=False,
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    group: ClassVar[str] = "run"
 
     run: str = Field("runs/default", min_length=1, description="folder of the run: a local path or s3://bucket/prefix")
-    config: str | None = Field(None, description="YAML file with any of these settings")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *others: PydanticBaseSettingsSource,
-        **more: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` has gathered: a model made directly uses its defaults and ignores the environment."""
-        return (init_settings,)
+    config: str | None = Field(None, min_length=1, description="YAML file with any of these settings")
 
 
 class DataConfig(StageConfig):
     """Which images."""
 
+    group: ClassVar[str] = "images"
+
     data: str = Field(
         "cifar10-subset",
+        min_length=1,
         description="images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
         "Parquet, an ImageFolder tree, or torchvision's CIFAR10 root",
     )
     image_column: str | None = Field(
-        None, description="image column of the Parquet files; found automatically if not given"
+        None, min_length=1, description="image column of the Parquet files; found automatically if not given"
     )
     label_column: str | None = Field(
-        None, description="label column of the Parquet files; found automatically if not given"
+        None, min_length=1, description="label column of the Parquet files; found automatically if not given"
     )
 
 
 class ComputeConfig(StageConfig):
     """On which processors."""
+
+    group: ClassVar[str] = "processors"
 
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
@@ -100,10 +72,14 @@ class ComputeConfig(StageConfig):
     )
 
 
-class TrainConfig(DataConfig, ComputeConfig):
-    """`raycv train`: several networks that differ only in their seeds."""
+class NetworksConfig(StageConfig):
+    """Which networks."""
 
-    seeds: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="seeds; one network is trained per seed")
+    group: ClassVar[str] = "networks"
+
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(
+        (1, 2, 3, 4), min_length=1, description="seeds; one network is trained per seed"
+    )
     model: tuple[str, ...] = Field(
         ("small-alexnet",),
         min_length=1,
@@ -111,16 +87,32 @@ class TrainConfig(DataConfig, ComputeConfig):
     )
     width: tuple[Positive, ...] | None = Field(
         None,
+        min_length=1,
         description="units in conv1 of an AlexNet; one number for all networks or one per network "
         f"(default {WIDTHS['small-alexnet']}; alexnet: {WIDTHS['alexnet']})",
     )
     layers: tuple[str, ...] | None = Field(
-        None, description="layers to compare, as module paths (default for the AlexNets: conv1 to fc8)"
+        None, min_length=1, description="layers to compare, as module paths (default for the AlexNets: conv1 to fc8)"
     )
     checkpoints: tuple[str, ...] = Field(
         (),
         description="import these trained networks (.safetensors or PyTorch state dicts) instead of training",
     )
+
+    @field_validator("seeds", "layers")
+    @classmethod
+    def _differ(cls, given: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        twice = [value for value in given or () if (given or ()).count(value) > 1]
+        if twice:
+            raise ValueError(f"all must differ, and {twice[0]} is there twice")
+        return given
+
+
+class TrainConfig(NetworksConfig, DataConfig, ComputeConfig):
+    """`raycv train`: several networks that differ only in their seeds."""
+
+    group: ClassVar[str] = "training"
+
     epochs: Positive | None = Field(
         None, description=f"passes over the training images (default {SMALL.epochs}; alexnet: {PAPERS.epochs})"
     )
@@ -151,8 +143,6 @@ class TrainConfig(DataConfig, ComputeConfig):
 
     @model_validator(mode="after")
     def _one_or_each(self) -> Self:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"the seeds must differ, found {', '.join(map(str, self.seeds))}")
         if self.checkpoints and "seeds" not in self.model_fields_set:
             object.__setattr__(self, "seeds", tuple(range(1, len(self.checkpoints) + 1)))
         for what, given in (("model", self.model), ("width", self.width or (1,))):
@@ -171,6 +161,8 @@ class TrainConfig(DataConfig, ComputeConfig):
 
 class CollectConfig(DataConfig, ComputeConfig):
     """`raycv collect`: one pass of the validation images through all networks at once."""
+
+    group: ClassVar[str] = "pass"
 
     shard_size: Positive = Field(
         256, description="images per shard; a shard is the unit of work and is counted once or not at all"
@@ -202,6 +194,8 @@ class ReportConfig(StageConfig):
 class ClusterSweepConfig(StageConfig):
     """`raycv sweep clusters`: spectral clusters of the units of two networks, for several k and thresholds."""
 
+    group: ClassVar[str] = "clusters"
+
     k: tuple[Positive | Literal["paper"], ...] = Field(
         (),
         description="numbers of clusters, in addition to the default and the one with the largest modularity; "
@@ -217,6 +211,8 @@ class ClusterSweepConfig(StageConfig):
 
 class MappingSweepConfig(StageConfig):
     """`raycv sweep mapping`: units of one network predicted from a few units of another, for several L1 penalties."""
+
+    group: ClassVar[str] = "mapping layers"
 
     decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         DECAYS,
@@ -250,75 +246,3 @@ class RunConfig(
     ReportConfig,
 ):
     """`raycv run`: all stages in order."""
-
-
-Config = TypeVar("Config", bound=StageConfig)
-
-
-class _Flags(CliSettingsSource[Any]):
-    """Flags whose help shows how to write several values: int,... instead of tuple[int,...]."""
-
-    def _metavar_format(self, obj: Any) -> str:
-        return re.sub(r"tuple\[(.+),\.\.\.\]", r"\1,...", super()._metavar_format(obj))
-
-
-def load(
-    model: type[Config],
-    arguments: Sequence[str],
-    stored: Mapping[str, Any] | None = None,
-    *,
-    command: str = "raycv",
-) -> Config:
-    """The settings of ``model`` from flags, environment, YAML file and ``stored`` (what the run was given before).
-
-    Raises UserError, which names the setting, what was given and what is allowed; SystemExit for ``--help``.
-    """
-    # pydantic-settings knows one-letter flags with one dash only; accept two dashes as well.
-    arguments = [a[1:] if a.startswith("--") and len(a.split("=")[0]) == 3 else a for a in arguments]
-    file = _yaml_settings(model, arguments)
-    kept = {key: value for key, value in (stored or {}).items() if key in model.model_fields}
-    try:
-        flags = _Flags(model, cli_parse_args=list(arguments), cli_prog_name=command)()
-        return model(**{**kept, **file, **EnvSettingsSource(model)(), **flags})
-    except ValidationError as error:
-        raise UserError(_sentence(error, model)) from None
-    except SettingsError as error:
-        reason = str(error).removeprefix("error parsing CLI: ")
-        raise UserError(f"{command}: {reason}; `{command} --help` lists the flags.") from None
-
-
-def _yaml_settings(model: type[StageConfig], arguments: Sequence[str]) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--config", nargs="?")
-    path = parser.parse_known_args(list(arguments))[0].config
-    if path is None:
-        return {}
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise UserError(f"Could not read the settings file {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise UserError(f"The settings file {path} is not YAML.") from None
-    if not isinstance(content, dict):
-        raise UserError(f"The settings file {path} has no settings: expected lines such as `epochs: 12`.")
-    # One file may serve all stages, so a key of any stage is allowed.
-    known = RunConfig.model_fields
-    unknown = [key for key in content if key not in known]
-    if unknown:
-        raise UserError(
-            f"The settings file {path} has an unknown key {unknown[0]!r}; "
-            f"allowed are {', '.join(name for name in known if name != 'config')}."
-        )
-    return {key: value for key, value in content.items() if key in model.model_fields}
-
-
-def _sentence(error: ValidationError, model: type[StageConfig]) -> str:
-    first = error.errors(include_url=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return f"The settings contradict each other: {message}."
-    name = str(first["loc"][0])
-    field = model.model_fields.get(name)
-    meaning = f" ({field.description})" if field is not None and field.description else ""
-    found = first["input"]
-    return f"--{name.replace('_', '-')} was given {found!r}: {message[0].lower()}{message[1:]}{meaning}."

@@ -17,6 +17,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def answer(text: str) -> None:
+    """Print a result."""
+    print(text, flush=True)
+
+
 class Progress:
     """Shows how many of ``total`` units are done, the rate and the time left.
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from raycv.config import RunConfig, load
+from raycv.config import RunConfig
+from tests.support.commands import typed
 
 ROOT = Path(__file__).parent.parent
 
@@ -111,4 +112,4 @@ def test_the_job_commands_use_flags_that_exist(file: str) -> None:
     for script, arguments in jobs:
         assert (ROOT / script).exists()
         given = shlex.split(arguments.replace("\\\n", " ").split("`")[0])
-        assert load(RunConfig, given).device == "gpu"
+        assert typed(RunConfig, *given).device == "gpu"

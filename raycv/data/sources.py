@@ -96,6 +96,9 @@ def open_source(uri: str, split: Split, *, image_column: str | None = None, labe
     # Absolute, because the source is sent to processes that run in other folders.
     root = uri.rstrip("/") if uri == EMBEDDED or "://" in uri else filesystem(uri)[1]
     sizes = listing(root)
+    for flag, column in (("--image-column", image_column), ("--label-column", label_column)):
+        if column and not any(path.endswith(".parquet") for path in sizes):
+            raise UserError(f"{flag} was given {column!r}, but {uri} holds no Parquet files; leave {flag} out.")
     reader = _reader(root, sizes, split, image_column, label_column)
     if not len(reader):
         raise UserError(f"The {split} images of {uri} are empty; name a set that has some.")

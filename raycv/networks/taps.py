@@ -54,7 +54,7 @@ class Taps:
                 )
             taken, given = self._rectified or (None, None)
             before = taken if given is out else None
-            self._seen[layer] = Tapped(_units_second(out), None if before is None else _units_second(before))
+            self._seen[layer] = Tapped(units_second(out), None if before is None else units_second(before))
 
         return record
 
@@ -95,10 +95,10 @@ def activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tenso
         found: Tensor = reached.args[0]
     finally:
         handle.remove()
-    return _units_second(found)
+    return units_second(found)
 
 
-def _units_second(out: Tensor) -> Tensor:
+def units_second(out: Tensor) -> Tensor:
     """A transformer's (B, tokens, S) as (B, S, tokens), all else as it is."""
     return out.transpose(1, 2) if out.ndim == 3 else out
 

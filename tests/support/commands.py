@@ -1,10 +1,23 @@
-"""Running commands that must fail."""
+"""Running commands that must fail, and reading flags."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pytest
 
+from raycv import flags
 from raycv.cli import main
+from raycv.config import StageConfig
+from raycv.settings import load
+
+Config = TypeVar("Config", bound=StageConfig)
+
+
+def typed(model: type[Config], *arguments: str) -> Config:
+    """The settings that flags give a command, in this environment."""
+    command = flags.Command("raycv", params=flags.flags_of(model))
+    return load(model, flags.given(model, command.make_context("raycv", list(arguments)).params))
 
 
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

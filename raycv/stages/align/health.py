@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 
@@ -17,8 +19,17 @@ def broken_pairs(matchings: pd.DataFrame, output: str) -> list[tuple[str, str]]:
     return [(a, b) for a, b in pairs.itertuples(index=False) if a < b]
 
 
+def verdict(layer: str, broken: Sequence[Sequence[str]]) -> str:
+    """What it means that the logits of some pairs do not match."""
+    named = ", ".join("-".join(pair) for pair in broken)
+    return (
+        f"the health check failed: the logits ({layer}) of {named} do not match class by class, so either the networks "
+        "are barely trained, or the images or the preprocessing of one were mixed up; do not trust these results"
+    )
+
+
 def summary(alignment: pd.DataFrame, output: str, broken: list[tuple[str, str]]) -> str:
-    """The averages per layer over all pairs, and the verdict of the health check, for a person."""
+    """The averages per layer over all pairs, and whether the health check passed, for a person."""
     semi = alignment[alignment["method"] == "semi"].groupby(["similarity", "layer"], sort=False).mean(numeric_only=True)
     lines = [
         "correlation of units with their best partner in another network, and its excess over random mixtures of that",
@@ -38,13 +49,7 @@ def summary(alignment: pd.DataFrame, output: str, broken: list[tuple[str, str]])
         "beyond chance: units with a partner at a false discovery rate of 5%; one to one, by MI: units with the same",
         f"partner when matched one to one, and by mutual information; units of {output} are classes by construction",
     ]
-    if broken:
-        named = ", ".join(f"{a}-{b}" for a, b in broken)
-        lines.append(
-            f"HEALTH CHECK FAILED: the logits ({output}) of {named} do not match class by class. Either the networks "
-            "are barely trained, or the images or the preprocessing of one were mixed up; do not trust these results."
-        )
-    else:
+    if not broken:  # `verdict` says what else it means
         lines.append(f"health check: the logits ({output}) of all pairs match class by class")
     return "\n".join(lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from raycv.config import TrainConfig
 from raycv.errors import UserError
+from raycv.networks.layers import layers_of, outline
 from raycv.networks.models import build, preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec
 
@@ -15,9 +16,7 @@ def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
         model = config.model[number % len(config.model)]
         ours = model in WIDTHS
         if config.layers is None and not ours:
-            raise UserError(
-                f"For the torchvision model {model!r} name the layers to compare, as module paths, with --layers."
-            )
+            raise UserError(_which_layers(model, classes))
         width = config.width[number % len(config.width)] if config.width else None
         spec = NetworkSpec(
             name=f"net{number + 1}",
@@ -33,3 +32,18 @@ def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
         build(spec)
         specs.append(spec)
     return specs
+
+
+def _which_layers(model: str, classes: int) -> str:
+    """What to say to a user who names a torchvision model and no layers."""
+    bare = NetworkSpec(
+        name=model, model=model, classes=classes, seed=0, layers=(), preprocessing=preprocessing_of(model)
+    )
+    layers = layers_of(bare)
+    shown = outline(layers)
+    deeper = f", and {len(layers) - len(shown)} below these" if len(layers) > len(shown) else ""
+    named = ", ".join(f"{name} ({units})" for name, units in shown.items())
+    return (
+        f"For the torchvision model {model!r} name the layers to compare, as module paths, with --layers; it has (in "
+        f"brackets, their units) {named}{deeper}."
+    )

@@ -27,16 +27,16 @@ def train(config: TrainConfig, store: RunStore) -> None:
     record.check_folder(store)
     for model in config.model:
         check_model(model)
-    training = open_source(config.data, "train", image_column=config.image_column, label_column=config.label_column)
-    validation = open_source(
-        config.data, "validation", image_column=config.image_column, label_column=config.label_column
-    )
-    if training.classes != validation.classes:
+    columns = {"image_column": config.image_column, "label_column": config.label_column}
+    # Networks that are imported have been trained on images which need not be here.
+    training = None if config.checkpoints else open_source(config.data, "train", **columns)
+    validation = open_source(config.data, "validation", **columns)
+    if training is not None and training.classes != validation.classes:
         raise UserError(
             f"The training images of {config.data} have {training.classes} classes and the validation images "
             f"{validation.classes}; both need the same classes."
         )
-    specs = specs_of(config, training.classes)
+    specs = specs_of(config, validation.classes)
     recipes = [recipe_of(spec.model, config) for spec in specs]
     # All networks report together at the end of each epoch, so all train for the same number of epochs.
     epochs = max(recipe.epochs for recipe in recipes)
@@ -45,7 +45,7 @@ def train(config: TrainConfig, store: RunStore) -> None:
     result_of = fingerprint(
         [spec.model_dump(mode="json") for spec in specs],
         [vars(recipe) for recipe in recipes] if not config.checkpoints else list(config.checkpoints),
-        training.identity,
+        training.identity if training is not None else None,
         validation.identity,
         config.workers,
         *([config.keep_epochs, config.fork_epoch] if config.keep_epochs or config.fork_epoch else []),
@@ -53,7 +53,7 @@ def train(config: TrainConfig, store: RunStore) -> None:
     if record.finished(store, "train", result_of):
         say(f"train: already finished, nothing to do; the networks are in {store.locate('networks')}")
         return
-    if config.checkpoints:
+    if training is None:
         facts = import_networks(config, specs, store)
     else:
         facts = fit(config, specs, recipes, training, validation, result_of, store)

@@ -19,10 +19,11 @@ from raycv.analysis.folds import correlations
 from raycv.analysis.graphs import combined_correlation
 from raycv.analysis.spectral import K_RANGE, allowed_k, default_k, spectral_clusters, sweep_clusters
 from raycv.cli import main
-from raycv.config import ClusterSweepConfig, load
+from raycv.config import ClusterSweepConfig
 from raycv.run import record
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
+from tests.support.commands import typed
 from tests.support.processes import processes
 from tests.support.runs import LAYERS, WIDTHS, make_run
 
@@ -173,8 +174,8 @@ def test_settings_out_of_range_are_refused(
 
 def test_one_letter_flags_have_one_dash_or_two() -> None:
     for arguments in (["--k", "3,4"], ["-k", "3,4"], ["--k=3,4"]):
-        assert load(ClusterSweepConfig, arguments).k == (3, 4)
-    assert load(ClusterSweepConfig, ["--k", "3,paper"]).k == (3, "paper")
+        assert typed(ClusterSweepConfig, *arguments).k == (3, 4)
+    assert typed(ClusterSweepConfig, "--k", "3,paper").k == (3, "paper")
 
 
 @pytest.mark.slow

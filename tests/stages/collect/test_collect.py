@@ -95,7 +95,7 @@ def undisturbed(template: Path, tmp_path_factory: pytest.TempPathFactory, ray_cl
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     subprocess.run(["cp", "-r", str(template), str(folder)], check=True)
     assert collect(folder, "--actors", "1", "--shard-size", "50") == 0
-    assert main(["align", "--run", str(folder)]) == 0
+    assert main(["align", "--run", str(folder)]) == 3  # untrained networks
     return folder
 
 
@@ -278,7 +278,11 @@ def test_averages_have_intervals_and_a_null(undisturbed: Path) -> None:
     assert same_width["untrained_mean"].iloc[0] == pytest.approx(same_width["mean"].iloc[0], abs=0.05)
 
 
-def test_the_health_check_sees_untrained_networks(undisturbed: Path) -> None:
+def test_the_health_check_sees_untrained_networks(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["align", "--run", str(undisturbed)]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("raycv: the health check failed: the logits (fc8) of net1-net2, ")
+    assert said.count("\n") == 1
     assert record.read(RunStore(str(undisturbed)))["stages"]["align"]["health"]["broken_pairs"]
 
 
@@ -321,7 +325,7 @@ def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
     shipped = pq.read_table(Path(raycv.__file__).parent / "data" / "cifar10" / "validation-00000-of-00001.parquet")
     pq.write_table(shipped.slice(0, 8), images / "validation.parquet")
     assert collect(run, "--data", str(images)) == 0
-    assert main(["align", "--run", str(run)]) == 0
+    assert main(["align", "--run", str(run)]) == 3
     source = open_source(str(images), "validation")
     pixels, _ = source.decode(np.arange(8), 32)
     store, logits = RunStore(str(run)), []
@@ -387,10 +391,10 @@ def test_aligning_again_does_nothing_or_makes_the_same_rows(
     undisturbed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {name: table(undisturbed, name) for name in WRITTEN}
-    assert main(["align", "--run", str(undisturbed)]) == 0
+    assert main(["align", "--run", str(undisturbed)]) == 3
     assert "already finished, nothing to do" in capsys.readouterr().out
     shutil.rmtree(undisturbed / "tables/units")
-    assert main(["align", "--run", str(undisturbed)]) == 0
+    assert main(["align", "--run", str(undisturbed)]) == 3
     for name, frame in before.items():
         pd.testing.assert_frame_equal(table(undisturbed, name), frame)
 

@@ -13,7 +13,7 @@ from raycv.analysis.folds import correlations
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import sgd_path
 from raycv.cli import main
-from raycv.config import MappingSweepConfig, load
+from raycv.config import MappingSweepConfig
 from raycv.run import record
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
@@ -173,7 +173,7 @@ def test_solvers_may_be_added_and_are_not_taken_away(
     tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path / "run", ("conv1",))
-    store, config = RunStore(str(run)), load(MappingSweepConfig, ["--run", str(run), "--decays", "0,0.001"])
+    store, config = RunStore(str(run)), MappingSweepConfig(run=str(run), decays=(0, 0.001))
     sweep_mapping(config, store, solvers=("exact",))  # as `raycv run` does
     assert set(table(run, "mappings")["solver"]) == {"exact"}
     assert sweep(run) == 0

@@ -40,7 +40,7 @@ def run(images: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: Non
         )
         checkpoints.save(RunStore(str(folder)), spec, build(spec).state_dict())
     for stage in (["collect", "--data", str(images), "--shard-size", "30"], ["align"], ["patches"]):
-        assert main([stage[0], "--run", str(folder), *stage[1:]]) == 0
+        assert main([stage[0], "--run", str(folder), *stage[1:]]) == (3 if stage == ["align"] else 0)  # untrained
     return folder
 
 

@@ -24,7 +24,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from raycv.analysis.matching import bipartite_matching, semi_matching
 from raycv.cli import main
-from raycv.config import ReportConfig, load
+from raycv.config import ReportConfig
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
@@ -282,7 +282,7 @@ def write_figures(store: RunStore) -> None:
 
 
 def written(store: RunStore) -> None:
-    report(load(ReportConfig, []), store)
+    report(ReportConfig(), store)
 
 
 def write_run(store: RunStore, optional: bool = True) -> RunStore:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raycv.config import TrainConfig, load
+from raycv.config import TrainConfig
 from raycv.errors import UserError
 from raycv.networks.models import build, preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
@@ -39,7 +39,7 @@ def batches(seed: int = 0, size: int = 16, count: int = 8) -> list[Batch]:
 
 
 def learn(epochs: int, *, start: int = 0, rate: float = 0.05) -> tuple[dict[str, torch.Tensor], list[float]]:
-    recipe = replace(recipe_of("small-alexnet", load(TrainConfig, [])), epochs=epochs, learning_rate=rate)
+    recipe = replace(recipe_of("small-alexnet", TrainConfig()), epochs=epochs, learning_rate=rate)
     net = build(SPEC)
     optimizer = make_optimizer(net, recipe)
     losses = [
@@ -67,7 +67,7 @@ def test_a_diverging_loss_is_reported() -> None:
     def broken() -> Iterator[Batch]:
         yield torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
 
-    recipe = replace(recipe_of("small-alexnet", load(TrainConfig, [])), learning_rate=7.0)
+    recipe = replace(recipe_of("small-alexnet", TrainConfig()), learning_rate=7.0)
     net = build(SPEC)
     with torch.no_grad():
         net.get_parameter("fc8.bias").fill_(math.nan)
@@ -86,11 +86,11 @@ def test_a_diverging_loss_is_reported() -> None:
 
 
 def test_schedules() -> None:
-    paper = recipe_of("alexnet", load(TrainConfig, []))
+    paper = recipe_of("alexnet", TrainConfig())
     assert (paper.epochs, paper.batch_size, paper.momentum, paper.weight_decay) == (90, 256, 0.9, 5e-4)
     for epoch, rate in ((0, 1e-2), (19, 1e-2), (20, 1e-3), (40, 1e-4), (89, 1e-6)):
         assert paper.rate(epoch / 90) == pytest.approx(rate)
-    quick = recipe_of("small-alexnet", load(TrainConfig, []))
+    quick = recipe_of("small-alexnet", TrainConfig())
     rates = [quick.rate(step / 1000) for step in range(1000)]
     assert max(rates) == pytest.approx(quick.learning_rate, rel=1e-3)
     assert rates[0] < 0.05 * quick.learning_rate
@@ -98,7 +98,7 @@ def test_schedules() -> None:
 
 
 def test_biases_are_not_decayed() -> None:
-    recipe = recipe_of("alexnet", load(TrainConfig, []))
+    recipe = recipe_of("alexnet", TrainConfig())
     groups = make_optimizer(build(SPEC), recipe).param_groups
     assert [group["weight_decay"] for group in groups] == [5e-4, 0.0]
     assert all(p.ndim == 1 for p in groups[1]["params"])

@@ -30,6 +30,7 @@ from raycv.reading import open_run
 from raycv.run import record
 from raycv.run.store import RunStore
 from tests.support.processes import processes
+from tests.support.runs import spec
 
 SETTINGS = ("--seeds", "1,2", "--width", "6", "--epochs", "3", "--learning-rate", "0.02", "--keep-epochs", "0,1")
 
@@ -328,10 +329,31 @@ def test_checkpoints_that_cannot_be_used(images: Path, tmp_path: Path, capsys: p
     assert not run.exists()  # nothing half-written
 
 
+def test_imported_networks_need_no_training_images(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    (data / "validation.parquet").write_bytes((images / "validation.parquet").read_bytes())
+    names = []
+    for number in (1, 2):
+        names.append(f"{tmp_path}/{number}.safetensors")
+        safetensors.torch.save_file(build(spec(number, 6)).state_dict(), names[-1])
+    command = ["train", "--run", str(run), "--data", str(data), "--checkpoints", ",".join(names), "--width", "6"]
+    assert main(command) == 0
+    assert sorted(network.spec.name for network in stored(RunStore(str(run)))) == ["net1", "net2"]
+    assert main(command) == 0
+    assert "already finished, nothing to do" in capsys.readouterr().out
+    assert "no train images" in refused(capsys, "--run", str(tmp_path / "other"), "--data", str(data))
+
+
 def test_settings_that_cannot_be_used(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ("--run", str(tmp_path / "run"), "--data", str(images))
     assert "no model 'resnet1'; choose small-alexnet" in refused(capsys, *common, "--model", "resnet1")
-    assert "name the layers to compare" in refused(capsys, *common, "--model", "resnet18")
+    assert "layer4.1 (512), " in refused(capsys, *common, "--model", "resnet18")
+    said = refused(capsys, *common, "--model", "vit_b_16")
+    assert "name the layers to compare" in said
+    assert "encoder.layers.encoder_layer_11 (768)" in said
     assert "has no layer 'conv6'" in refused(capsys, *common, "--layers", "conv6")
     assert "is not there; name a folder" in refused(capsys, "--run", str(tmp_path / "run"), "--data", "/no/such")
     assert "width has 2 values for 3 networks" in refused(capsys, *common, "--seeds", "1,2,3", "--width", "6,9")
