@@ -609,6 +609,18 @@ ALL = (
             Column("heldout_r2", _float, "1 - 2 heldout_loss: fraction of variance predicted on those images"),
             Column("units_used", _float, "number of source units with a weight above 0.001, mean over target units"),
             Column(
+                "rotated_loss",
+                _float,
+                "null: the loss with the source units randomly rotated, as z-scores, where units_used is the same; one "
+                "rotation; exact only",
+            ),
+            Column(
+                "prerelu_loss",
+                _float,
+                "null: the same with the source units mixed before the ReLU; NaN if the layer does not end in a ReLU "
+                "module; exact only",
+            ),
+            Column(
                 "unpredicted", _int, "number of target units with less than 0.1 of their held-out variance predicted"
             ),
             Column(

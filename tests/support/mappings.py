@@ -38,6 +38,8 @@ def mappings() -> pd.DataFrame:
                     "heldout_loss_low": held - width,
                     "heldout_loss_high": held + width,
                     "units_used": units,
+                    "rotated_loss": loss + higher + 0.05 if solver == "exact" else np.nan,
+                    "prerelu_loss": loss + higher + 0.03 if solver == "exact" and layer != "fc6" else np.nan,
                 }
             )
     sought = rows[1] | {"decay": 0.0017, "sought": "units_used=4.7", "units_used": 4.7}

@@ -12,9 +12,12 @@ from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.moments import Moments
 from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
-from raycv.run.paths import NETS, STATISTICS, Key, moments_path
+from raycv.run.paths import NETS, STATISTICS, Key, chance_path, moments_path
 from raycv.run.store import RunStore
+from raycv.stages.collect.chance import by_chance
+from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.statistics import FORMAT
+from raycv.stages.collect.task import Chance
 
 LAYERS = ("conv1", "conv2")
 WIDTHS = (14, 16, 14)
@@ -22,17 +25,21 @@ WIDTHS = (14, 16, 14)
 
 def make_run(folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
     """Three networks whose units follow four hidden causes; unit 0 of net1 is dead and unit 1 rare."""
+    store = RunStore(str(folder))
     folds: dict[str, list[Moments]] = {layer: [] for layer in layers}
     for seed, layer in enumerate(layers):
         rng = np.random.default_rng(seed)
         causes = rng.standard_normal((4, 800))
+        before: list[list[np.ndarray]] = []
         for fold in range(2):
             part = causes[:, 400 * fold : 400 * (fold + 1)].T
             nets = [part[:, np.arange(width) % 4] + 0.9 * rng.standard_normal((400, width)) for width in WIDTHS]
             nets[0][:, 0] = 0.0
             nets[0][:, 1] *= 0.1 if fold else 1.0
             folds[layer].append(moments_of([np.maximum(net, 0) for net in nets]))
-    write_statistics(RunStore(str(folder)), specs(WIDTHS, layers), folds)
+            before.append(nets)
+        write_chance(store, layer, [np.concatenate(parts) for parts in zip(*before, strict=True)])
+    write_statistics(store, specs(WIDTHS, layers), folds)
     return folder
 
 
@@ -80,6 +87,15 @@ def write_statistics(store: RunStore, nets: Sequence[NetworkSpec], folds: Mappin
             "images": 800,
         },
     )
+
+
+def write_chance(store: RunStore, layer: str, before_relu: Sequence[np.ndarray]) -> None:
+    """Write what chance gives in the place of each network, from activations (samples, S_n) before the ReLU."""
+    key, networks = Key(NETS, layer), len(before_relu)
+    drawn = [Gathered(net.astype(np.float32), True, np.zeros(len(net), np.int64)) for net in before_relu]
+    for network in range(networks):
+        arrays = by_chance(Chance(key, network, networks), drawn.__getitem__, None, torch.device("cpu"))
+        store.write_arrays(chance_path("statistics/made", key, network), arrays)
 
 
 def write_networks(store: RunStore, nets: Sequence[NetworkSpec]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from raycv.analysis.moments import offsets
 from raycv.stages.align.groups import Group
-from raycv.stages.collect.statistics import Statistics
+from raycv.stages.collect.statistics import Statistics, mixtures_left_out
 
 Similarities = dict[tuple[int, int], np.ndarray]  # two networks a, b -> (S_a, S_b)
 KINDS = ("prerelu", "shuffled", "shuffled_within")
@@ -58,7 +58,4 @@ class Layer:
 
     def _mixed_left_out(self, network: int) -> np.ndarray:
         """(S,): the least active mixtures of a network's units, as many as it has units that are left out."""
-        active = self._chance[network]["prerelu/active"]
-        left_out = np.zeros(len(active), dtype=bool)
-        left_out[np.argsort(active, kind="stable")[: self.left_out[network].sum()]] = True
-        return np.asarray(left_out | (active == 0))
+        return mixtures_left_out(self._chance[network]["prerelu/active"], int(self.left_out[network].sum()))

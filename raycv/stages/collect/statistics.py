@@ -30,6 +30,18 @@ FORMAT = 4  # of partials and statistics; part of their identity
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """Correlations of a network's units mixed before the ReLU, see `raycv.stages.collect.chance`.
+
+    ``own`` (S, S): among the mixtures. ``units``: by each other network, (S_other, S), those of its units with the
+    mixtures. NaN for units that take no part and for ``mixtures_left_out``.
+    """
+
+    own: np.ndarray
+    units: dict[int, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Statistics:
     """The statistics of a run. ``groups``: the networks compared with one another: trained, untrained, of epochs."""
 
@@ -98,6 +110,33 @@ class Statistics:
     def chance(self, layer: str, network: int, group: str = NETS) -> dict[str, np.ndarray]:
         """What others have in common with chance in the place of one network; see `raycv.stages.collect.chance`."""
         return self.store.read_arrays(chance_path(self.folder, Key(group, layer), network))
+
+    def mixed(self, layer: str, of_layer: LayerStatistics) -> dict[int, Mixed]:
+        """Each trained network's units mixed before the ReLU; none where the layer does not end in a ReLU module."""
+        left_out = np.split(of_layer.left_out(), np.cumsum(of_layer.folds[0].widths)[:-1])
+        found: dict[int, Mixed] = {}
+        for network, of_network in enumerate(left_out):
+            with self.store.open_arrays(chance_path(self.folder, Key(NETS, layer), network)) as arrays:
+                if "prerelu/own" not in arrays:
+                    continue
+                mixtures = mixtures_left_out(arrays["prerelu/active"], int(of_network.sum()))
+                own = np.where(mixtures[:, None] | mixtures, np.nan, arrays["prerelu/own"])
+                found[network] = Mixed(
+                    own,
+                    {
+                        other: np.where(of_other[:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
+                        for other, of_other in enumerate(left_out)
+                        if other != network
+                    },
+                )
+        return found
+
+
+def mixtures_left_out(active: np.ndarray, units: int) -> np.ndarray:
+    """(S,): the least ``active`` mixtures, as many as ``units`` are left out of a network, and those never active."""
+    left_out = active == 0
+    left_out[np.argsort(active, kind="stable")[:units]] = True
+    return np.asarray(left_out)
 
 
 def read(store: RunStore) -> Statistics:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,14 @@ from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path, quartiles
 from raycv.analysis.moments import Moments, covariance, mean, variance
 from raycv.analysis.sgd import sgd_path
+from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
 from raycv.run.schema import BY_NAME
 from raycv.run.trial_results import Frames
+from raycv.stages.collect.statistics import Mixed
 from raycv.stages.mapping.streamed import Stream, streamed_paths
 
 SOLVERS: dict[str, Callable[..., list[MappingLayer]]] = {"exact": lasso_path, "sgd": sgd_path}
+NULLS = ("rotated_loss", "prerelu_loss")
 WRITTEN = ("mappings", "mapping_weights", "mapping_units", "agglomerations")
 
 
@@ -38,6 +41,14 @@ class Sought:
     def given(self) -> dict[str, float]:
         """Those that a user asked for."""
         return {what: value for what, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class OfLayer:
+    """One layer of all networks: their moments, fold by fold, and each one's units ``mixed`` before the ReLU."""
+
+    folds: Sequence[Moments]
+    mixed: Mapping[int, Mixed]
 
 
 @dataclass(frozen=True)
@@ -64,11 +75,12 @@ class LayerMapping:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """One mapping layer, how it does on held-out images, and what its decay was searched for, if it was."""
+    """One mapping layer, how it does on held-out images, what its decay was searched for, if it was, and its nulls."""
 
     mapping: MappingLayer
     heldout: HeldOut | None
     sought: str = ""
+    nulls: dict[str, float] = field(default_factory=lambda: dict.fromkeys(NULLS, np.nan))
 
 
 @dataclass(frozen=True)
@@ -90,18 +102,20 @@ class _Pair:
         return cls(found[0, 0], found[1, 1], found[0, 1], fits, [_pair_moments(fold, left_out) for fold in pair.folds])
 
 
-def mappings_of_pair(folds: Sequence[Moments], given: PairMapping) -> Frames:
-    """The rows of one layer and of the mapping layers that predict network b from network a, from moments alone.
+def mappings_of_pair(of_layer: OfLayer, given: PairMapping) -> Frames:
+    """The rows of one layer and of the mapping layers that predict network b from network a, from statistics alone.
 
-    ``folds``: the moments of all networks, fold by fold. Where no decay reaches what is sought, there is no row for it.
+    Where no decay reaches what is sought, there is no row for it.
     """
-    pair = _Pair.of(folds, given.a, given.b)
+    pair = _Pair.of(of_layer.folds, given.a, given.b)
     about = {"layer": given.layer, "source_net": given.names[0], "target_net": given.names[1]}
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN}
     for solver in given.solvers:
         began = time.perf_counter()
         fitted = _fit(pair, given, solver)
         seconds = (time.perf_counter() - began) / len(fitted)
+        if solver == "exact":
+            fitted = _with_nulls(fitted, pair, of_layer.mixed.get(given.a), given)
         for one in fitted:
             is_new = not one.sought or one.mapping.decay not in given.decays
             _add_rows(frames, {**about, "solver": solver}, one, seconds, with_weights=is_new)
@@ -145,6 +159,18 @@ def _fit(pair: _Pair, given: PairMapping, solver: str) -> list[_Fitted]:
     decays = [mapping.decay for mapping, _ in found]
     heldout = cross_validate(pair.fits[used], pair.folds[used], decays, solve)
     return [_Fitted(mapping, beside, sought) for (mapping, sought), beside in zip(found, heldout, strict=True)]
+
+
+def _with_nulls(fitted: list[_Fitted], pair: _Pair, mixed: Mixed | None, given: PairMapping) -> list[_Fitted]:
+    """The same with what mixtures of the source units give; ``mixed``: those before the ReLU, if there are any."""
+    rotation = np.random.default_rng([given.a, given.b])
+    mixtures = {"rotated_loss": rotated_sources(pair.source, pair.cross, seed=rotation)}
+    if mixed is not None:
+        mixtures["prerelu_loss"] = mixed.own, mixed.units[given.b].T
+    layers = [one.mapping for one in fitted]
+    losses = {name: loss_with_as_many(*of, layers, device=given.device) for name, of in mixtures.items()}
+    nulls = [one.nulls | {name: float(of_all[d]) for name, of_all in losses.items()} for d, one in enumerate(fitted)]
+    return [replace(one, nulls=of_one) for one, of_one in zip(fitted, nulls, strict=True)]
 
 
 def _find(pair: _Pair, device: str, what: str, value: float) -> MappingLayer | None:
@@ -195,6 +221,7 @@ def _summary(key: dict[str, Any], one: _Fitted, seconds: float) -> pd.DataFrame:
         "heldout_loss_upper_quartile": upper,
         "heldout_r2": heldout.r2 if heldout else np.nan,
         "units_used": mapping.units_used(),
+        **one.nulls,
         "unpredicted": int(heldout.unpredicted().sum()) if heldout else None,
         "duality_gap": mapping.duality_gap,
         "seconds": seconds,

@@ -21,14 +21,22 @@ from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
-from raycv.stages.mapping.rows import WRITTEN, LayerMapping, PairMapping, Sought, mappings_of_layer, mappings_of_pair
+from raycv.stages.mapping.rows import (
+    WRITTEN,
+    LayerMapping,
+    OfLayer,
+    PairMapping,
+    Sought,
+    mappings_of_layer,
+    mappings_of_pair,
+)
 from raycv.stages.mapping.streamed import Stream
 
 STAGE = "sweep mapping"
 # Units of a layer above which a GPU solves for all targets at once. One core would need a day for a pair of 4,096 units
 # to be trained as the paper did: 4,500 iterations, seven decays.
 WIDE = 1024
-FORMAT = 2  # of the trials' results; part of their identity
+FORMAT = 3  # of the trials' results; part of their identity
 
 SOLVERS = ("exact", "sgd")  # where the settings do not say
 
@@ -114,7 +122,12 @@ def _run(
     stream: Stream | None,
 ) -> tuple[list[str], int]:
     """Run all trials that have no result; returns the names of all and how many were run."""
-    computed = run_trials(results, STAGE, mappings_of_pair, pairs, lambda layer: found.layer(layer).folds)
+
+    def shared(layer: str) -> OfLayer:
+        of_layer = found.layer(layer)
+        return OfLayer(of_layer.folds, found.mixed(layer, of_layer))
+
+    computed = run_trials(results, STAGE, mappings_of_pair, pairs, shared)
     names = [trial.name for trial in pairs]
     if stream is not None:
         streamed = [Trial(f"{of}/streamed", of, LayerMapping(of, plan.decays), plan.gpus) for of in plan.trained]

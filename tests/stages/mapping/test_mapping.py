@@ -12,6 +12,7 @@ from raycv.analysis.agglomeration import Agglomeration, agglomerate
 from raycv.analysis.folds import correlations
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import sgd_path
+from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
 from raycv.cli import main
 from raycv.config import MappingSweepConfig
 from raycv.run import record
@@ -70,6 +71,33 @@ def test_the_rows_are_those_of_direct_calls(swept: Path) -> None:
                 stored[found["target_unit"], found["source_unit"]] = found["weight"]
                 np.testing.assert_allclose(stored, mapping.weights, atol=1.1e-3 if solver == "sgd" else 1e-6)
                 assert (found["weight"] != 0).all()
+
+
+def test_mixtures_of_the_source_units_are_the_null_of_the_optimum(swept: Path) -> None:
+    rows = table(swept, "mappings")
+    exact = rows[rows["solver"] == "exact"]
+    dense = exact[exact["decay"] == 0]
+    np.testing.assert_allclose(dense["rotated_loss"], dense["loss"], atol=1e-6)  # all mixtures span what all units do
+    found = statistics.read(RunStore(str(swept)))
+    for layer, a, b in (("conv1", 0, 1), ("conv2", 2, 1)):
+        layers = lasso_path(*pair(swept, layer, a, b), DECAYS)
+        of_pair = of(exact[exact["sought"] == ""], layer, a, b).sort_values("decay")
+        mixed = found.mixed(layer, found.layer(layer))[a]
+        expected = loss_with_as_many(mixed.own, mixed.units[b].T, layers)
+        np.testing.assert_allclose(of_pair["prerelu_loss"], expected, atol=1e-6)
+        rotated = rotated_sources(*pair(swept, layer, a, b), seed=np.random.default_rng([a, b]))
+        np.testing.assert_allclose(of_pair["rotated_loss"], loss_with_as_many(*rotated, layers), atol=1e-6)
+    assert rows.loc[rows["solver"] == "sgd", ["rotated_loss", "prerelu_loss"]].isna().all(axis=None)
+
+
+def test_as_many_mixtures_take_no_part_as_units(swept: Path) -> None:
+    found = statistics.read(RunStore(str(swept)))
+    mixed = found.mixed("conv1", found.layer("conv1"))
+    assert [int(np.isnan(np.diagonal(of.own)).sum()) for of in mixed.values()] == [2, 0, 0]
+    active = found.chance("conv1", 0)["prerelu/active"]
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(np.diagonal(mixed[0].own))), np.sort(np.argsort(active)[:2]))
+    assert np.isnan(mixed[1].units[0][:2]).all()  # the dead and the rare unit of net1
+    assert not np.isnan(mixed[1].units[0][2:]).any()
 
 
 def test_training_of_wide_layers_is_left_to_gpus(

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from raycv.drawing.style import NETS, QUIET, TICKS, counted, ends, label, open_frame, page
+from raycv.drawing.style import NETS, QUIET, SIGNAL, TICKS, counted, ends, label, open_frame, page
 from raycv.drawing.undrawable import Undrawable
 from raycv.paper import SPARSE_DECAY
 
@@ -19,7 +19,8 @@ COLOURS = {"exact": NETS[0], "sgd": NETS[1]}
 NEAR = 0.02  # a loss so little above the least counts as equal to it
 HIGHEST = 0.58  # top of a scale of losses: a little above 0.5, which predicts nothing
 _LINES = (("exact", "exact", "loss"), ("exact, held out", "exact", "heldout_loss"), ("sgd", "sgd", "loss"))
-_VALUES = ["loss", "heldout_loss", "heldout_loss_low", "heldout_loss_high", "units_used"]
+NULLS = {"rotated_loss": ("units rotated, fitted", SIGNAL), "prerelu_loss": ("mixed before the ReLU, fitted", NETS[3])}
+_VALUES = ["loss", "heldout_loss", "heldout_loss_low", "heldout_loss_high", "units_used", *NULLS]
 _COLUMNS = 3
 
 
@@ -41,8 +42,8 @@ def losses(mappings: pd.DataFrame) -> pd.DataFrame:
     """One row per layer, solver and decay: the means over all ordered pairs of networks.
 
     Columns loss, heldout_loss with the mean of its intervals (the pairs share the images, so it does not shrink with
-    their number), and units_used. Layers stand in the order of their first row, decays rise. Decays found by a search
-    are left out. ``mappings`` is the table of that name; raises Undrawable where it is empty.
+    their number), units_used, rotated_loss and prerelu_loss. Layers stand in the order of their first row, decays rise.
+    Decays found by a search are left out. ``mappings`` is the table of that name; raises Undrawable where it is empty.
     """
     means = _given(mappings).groupby(["layer", "solver", "decay"], sort=False)[_VALUES].mean().reset_index()
     place = means["layer"].map({layer: place for place, layer in enumerate(means["layer"].unique())})
@@ -81,7 +82,8 @@ def loss_curves(mappings: pd.DataFrame) -> Figure:
     """Held-out and fitted loss against source units used per target unit, one panel per layer, solver by solver.
 
     A point is a decay, the mean over all ordered pairs of networks; the band is the 95% interval of the optimum's
-    held-out loss over folds of the images. Losses far above 0.5 are off the scale; the panel then says how high.
+    held-out loss over folds of the images. Beside it stands the loss of as many mixtures of the source units. Losses
+    far above 0.5 are off the scale; the panel then says how high.
     """
     means = losses(mappings)
     layers = _layers(means)
@@ -250,7 +252,8 @@ def _caption_of_curves(means: pd.DataFrame, sparse: float) -> str:
     trained = "; SGD is held out on the last fold only" if "sgd" in _solvers(means) else ""
     return (
         f"Points: decays, growing from right to left.{seen} Band: 95% interval of the optimum's held-out "
-        f"loss{trained}. Dotted: 0.5, nothing predicted. Horizontal scale logarithmic from 1 up."
+        f"loss{trained}. Rotated, mixed: as many mixtures of the source units in their place, made after the ReLU or "
+        f"before it. Dotted: 0.5, nothing predicted. Horizontal scale logarithmic from 1 up."
     )
 
 
@@ -267,6 +270,9 @@ def _draw_curve(axes: Axes, of_solver: pd.DataFrame, solver: str, sparse: float)
     if solver == "exact":
         low, high = of_solver["heldout_loss_low"].to_numpy(), of_solver["heldout_loss_high"].to_numpy()
         axes.fill_between(units, low, high, color=colour, alpha=0.2, linewidth=0)
+        for column, (null, shade) in NULLS.items():
+            if of_solver[column].notna().any():
+                axes.plot(units, of_solver[column], "--", color=shade, linewidth=0.9, label=null)
     at = of_solver.index.to_numpy() == sparse
     axes.plot(units[at], held[at], "o", color=colour, markersize=6, markerfacecolor="none", markeredgewidth=0.9)
 
