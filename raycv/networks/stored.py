@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import safetensors.numpy
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
@@ -23,6 +23,11 @@ class StoredNetwork:
     digest: str
 
 
+class _Stored(BaseModel):
+    spec: NetworkSpec
+    weights_sha256: str
+
+
 def stored(store: RunStore) -> list[StoredNetwork]:
     """The networks of a run, in the order of their numbers. Raises UserError where there are fewer than two."""
     found = []
@@ -30,9 +35,15 @@ def stored(store: RunStore) -> list[StoredNetwork]:
         if path.count("/") == 2 and path.endswith("/network.json"):
             content = store.read_json(path)
             try:
-                found.append(StoredNetwork(NetworkSpec(**content["spec"]), content["weights_sha256"]))
-            except (ValidationError, KeyError, TypeError):
-                raise UserError(f"{store.locate(path)} does not describe a network; train the run again.") from None
+                network = _Stored.model_validate(content)
+            except ValidationError:
+                network = None
+            if network is None or network.spec.name != path.split("/")[1]:
+                raise UserError(
+                    f"{store.locate(path)} does not describe a network of this run; remove it and run `raycv train` "
+                    "again."
+                )
+            found.append(StoredNetwork(network.spec, network.weights_sha256))
     if len(found) < 2:
         raise UserError(
             f"The run {store.uri} holds {len(found)} trained networks and a comparison needs two; "
@@ -46,7 +57,9 @@ def weights_content(store: RunStore, network: StoredNetwork) -> bytes:
     path = f"networks/{network.spec.name}/weights.safetensors"
     content = store.read(path)
     if hashlib.sha256(content).hexdigest() != network.digest:
-        raise UserError(f"{store.locate(path)} is not the file that training wrote; train or import the network again.")
+        raise UserError(
+            f"{store.locate(path)} is not the file that training wrote; remove it and run `raycv train` again."
+        )
     return content
 
 

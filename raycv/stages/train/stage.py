@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from raycv.config import TrainConfig
 from raycv.data.sources import open_source
 from raycv.errors import UserError
 from raycv.networks.models import check_model
+from raycv.networks.spec import NetworkSpec
 from raycv.progress import say
-from raycv.run import record
+from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.train.fit import fit
@@ -46,7 +48,7 @@ def train(config: TrainConfig, store: RunStore) -> None:
         validation.identity,
         config.workers,
     )
-    if record.finished(store, "train", result_of):
+    if record.finished(store, "train", result_of) and _is_there(config, specs, store):
         say(f"train: already finished, nothing to do; the networks are in {store.locate('networks')}")
         return
     if config.checkpoints:
@@ -55,3 +57,11 @@ def train(config: TrainConfig, store: RunStore) -> None:
         facts = fit(config, specs, recipes, training, validation, result_of, store)
     record.finish(store, "train", result_of, config.model_dump(mode="json"), facts)
     say(f"train: {len(specs)} networks in {store.locate('networks')}")
+
+
+def _is_there(config: TrainConfig, specs: Sequence[NetworkSpec], store: RunStore) -> bool:
+    """Whether the files that a finished stage has written are still there."""
+    there = set(store.list("networks"))
+    files = ("network.json", "weights.safetensors")
+    whole = all(f"networks/{spec.name}/{file}" in there for spec in specs for file in files)
+    return whole and (bool(config.checkpoints) or tables.exists(store, "training"))
