@@ -115,6 +115,6 @@ def _size_of(path: str) -> int:
         facts = os.stat(path)
     if not stat.S_ISREG(facts.st_mode):
         raise UserError(f"{path} is no file but a pipe or device; remove it from the images.")
-    if not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise UserError(f"Could not read {path}: permission was denied.")
     return facts.st_size

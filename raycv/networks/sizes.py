@@ -47,8 +47,8 @@ def check_sizes(specs: Sequence[NetworkSpec]) -> None:
         if 3 * 4 * weights > memory:
             of_width = f" of width {spec.width:,}" if spec.width else ""
             raise UserError(
-                f"{spec.name} ({spec.model}{of_width}, {spec.classes:,} classes) has {weights / 1e9:.1f} billion weights; "
-                f"with gradients and momentum they take {12 * weights / 1e9:,.0f} GB and this machine has "
+                f"{spec.name} ({spec.model}{of_width}, {spec.classes:,} classes) has {weights / 1e9:.1f} billion "
+                f"weights; with gradients and momentum they take {12 * weights / 1e9:,.0f} GB and this machine has "
                 f"{memory / 1e9:.0f} GB of memory; choose a smaller network."
             )
     first = sizes_of(specs[0]).layers

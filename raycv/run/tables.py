@@ -207,17 +207,21 @@ def _read_file(
 ) -> pa.Table:
     """The rows of the file ``uri`` of table ``name`` that meet one of the alternatives."""
     with refusing_damage(f"{uri} is not a readable table; remove it and run its stage again."):
-        found = {field.name: field.type for field in pq.read_schema(file)}
-        for expected in BY_NAME[name].schema:
-            if found.get(expected.name) != expected.type:
-                what = f"of {expected.type}" if expected.name in found else ""
-                raise UserError(
-                    f"{uri} has no column {expected.name!r}{what and ' ' + what}: another version of raycv or another "
-                    f"program wrote it; remove it and run `raycv {BY_NAME[name].stage}` again."
-                )
+        found = pq.read_schema(file).names
+        missing = [column for column in BY_NAME[name].schema.names if found.count(column) != 1]
+        if missing:
+            raise UserError(
+                f"{uri} has no column {missing[0]!r}: another version of raycv wrote it; "
+                f"run `raycv {BY_NAME[name].stage}` again."
+            )
         file.seek(0)
         conditions = None if [] in alternatives else alternatives
-        return pq.read_table(file, columns=columns, filters=conditions, page_checksum_verification=True)
+        rows = pq.read_table(file, columns=columns, filters=conditions, page_checksum_verification=True)
+        schema = BY_NAME[name].schema
+        expected = [schema.field(column) for column in (schema.names if columns is None else columns)]
+        rows = rows.select([field.name for field in expected])
+        rows.validate(full=True)
+        return rows.cast(pa.schema(expected, rows.schema.metadata))
 
 
 def _check_columns(name: str, columns: Sequence[str]) -> None:
