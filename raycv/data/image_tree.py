@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,10 +48,15 @@ def open_folder(root: str, sizes: Mapping[str, int], split: str) -> FolderReader
     """The reader of one split of an image tree, given as all its paths below ``root`` with their sizes in bytes.
 
     Where there are no training images, the classes are those of the split. Raises UserError for a class that the
-    training images do not have.
+    training images do not have, a class without images and an image without bytes.
     """
     chosen = folder_of_split(sizes, split)
-    classes = sorted({path.split("/")[1] for path in folder_of_split(sizes, "train") or chosen})
+    of_classes = folder_of_split(sizes, "train") or chosen
+    classes = sorted({path.split("/")[1] for path in of_classes})
+    _check_folders(root, {path.split("/")[0] for path in of_classes}, classes)
+    for path in chosen:
+        if not sizes[path]:
+            raise UserError(f"The image {root}/{path} is empty: it has no bytes; mend or remove it.")
     number = {name: n for n, name in enumerate(classes)}
     for path in chosen:
         if path.split("/")[1] not in number:
@@ -60,3 +66,13 @@ def open_folder(root: str, sizes: Mapping[str, int], split: str) -> FolderReader
             )
     labels = tuple(number[path.split("/")[1]] for path in chosen)
     return FolderReader(root, tuple(chosen), tuple(sizes[path] for path in chosen), labels, tuple(classes))
+
+
+def _check_folders(root: str, splits: Iterable[str], classes: Sequence[str]) -> None:
+    """Raise UserError for a class's folder without images: with it, the other classes would have other numbers."""
+    for split in splits:
+        entries = reach(f"{root}/{split}", "list", lambda fs, path: fs.ls(path, detail=True))
+        folders = {posixpath.basename(entry["name"]) for entry in entries if entry["type"] == "directory"}
+        for name in sorted(folders.difference(classes)):
+            if not name.startswith("."):
+                raise UserError(f"The class folder {root}/{split}/{name} holds no images; add some or remove it.")

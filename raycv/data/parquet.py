@@ -22,6 +22,10 @@ T = TypeVar("T")
 IMAGE_NAMES = ("image", "img", "images")
 LABEL_NAMES = ("label", "labels", "fine_label")
 ROW_GROUPS_KEPT = 4
+NEEDED = {  # of a column
+    "image": "images are encoded files as bytes, plain or in a struct {bytes, path}",
+    "label": "labels are integers from 0, text is not supported",
+}
 
 
 @dataclass
@@ -139,23 +143,34 @@ def open_parquet(
 
 def _is_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return bool(kind.get_field_index("bytes") >= 0)
+        place = kind.get_field_index("bytes")
+        return place >= 0 and _is_binary(kind.field(place).type)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _column(schema: pa.Schema, uri: str, what: str, named: str | None, usual: Sequence[str], fits: Any) -> str:
     """The column the user named, or the one of a usual name, or the only one of a fitting type."""
-    fitting = [f.name for f in schema if fits(f.type)]
+    kinds = {f.name: f.type for f in schema}
+    fitting = [name for name, kind in kinds.items() if fits(kind) and schema.names.count(name) == 1]
+    if named is None:
+        choice = [name for name in usual if name in fitting] or fitting
+        if len(choice) >= 1 and (choice[0] in usual or len(fitting) == 1):
+            return choice[0]
+        named = next((name for name in usual if name in kinds), None)
     if named is not None:
         if named in fitting:
             return named
-        found = f"has type {schema.field(named).type}" if named in schema.names else "is not there"
+        found = f"has type {kinds[named]}" if named in kinds else "is not there"
+        if schema.names.count(named) > 1:
+            found = f"is there {schema.names.count(named)} times"
         raise UserError(
-            f"The {what} column {named!r} of {uri} {found}; columns that can serve: {', '.join(fitting) or 'none'}."
+            f"The {what} column {named!r} of {uri} {found}; {NEEDED[what]}; columns that can serve: "
+            f"{', '.join(fitting) or 'none'}."
         )
-    choice = [name for name in usual if name in fitting] or fitting
-    if len(choice) >= 1 and (choice[0] in usual or len(fitting) == 1):
-        return choice[0]
     raise UserError(
         f"{uri} has no {what} column that can be recognised: its columns are {', '.join(schema.names)}; "
         f"name it with --{what}-column."
@@ -163,9 +178,9 @@ def _column(schema: pa.Schema, uri: str, what: str, named: str | None, usual: Se
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
-    """The names of a ClassLabel feature in the Hugging Face metadata."""
+    """The names of a ClassLabel feature in the Hugging Face metadata; None where it has none."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features[label]["names"])
-    except (KeyError, TypeError, ValueError):
+        return tuple(str(name) for name in features[label]["names"]) or None
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:  # reading a run needs the description alone, and importing PyTorch takes seconds
     import torch
@@ -24,11 +24,11 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    resize: int
-    crop: int
+    resize: Annotated[int, Field(ge=1)]
+    crop: Annotated[int, Field(ge=1)]
     mean: Channels
     std: Channels
-    pad: int = 0
+    pad: Annotated[int, Field(ge=0)] = 0
     mirror: bool = True
 
     def evaluation(self, images: Tensor) -> Tensor:

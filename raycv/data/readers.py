@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import fsspec
 import numpy as np
 
 from raycv.errors import UserError
-from raycv.run.filesystem import patiently
+from raycv.run.filesystem import fault_of, patiently, reaching
 
 T = TypeVar("T")
 EMBEDDED = "cifar10-subset"
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev", "test")}
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif")
+READ = (*SUFFIXES, ".parquet", "batches.meta")  # ends of the names of files that are read
 
 
 class Item(NamedTuple):
@@ -78,7 +81,40 @@ def listing(root: str) -> dict[str, int]:
                 f"The images {root} {what}; name a folder or s3:// prefix of Parquet files, an ImageFolder tree, "
                 "torchvision's CIFAR10 root, or cifar10-subset."
             )
+        if "://" not in root:
+            return _on_disk(path)
         return {posixpath.relpath(name, path): int(file["size"]) for name, file in fs.find(path, detail=True).items()}
 
     found = reach(root, "list", find)
     return {name: found[name] for name in sorted(found) if not posixpath.basename(name).startswith(".")}
+
+
+def _on_disk(root: str) -> dict[str, int]:
+    """All files below the folder ``root``, links followed, with the sizes of those that may hold images.
+
+    Raises UserError for a folder or a file of images that cannot be read, rather than leave a class out.
+    """
+    found: dict[str, int] = {}
+
+    def refuse(error: OSError) -> NoReturn:
+        raise UserError(f"Could not list {error.filename}: {fault_of(error).sentence}") from error
+
+    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+        for name in folders:
+            link = os.path.join(folder, name)
+            if os.path.islink(link) and f"{os.path.realpath(folder)}/".startswith(f"{os.path.realpath(link)}/"):
+                raise UserError(f"The link {link} leads back to a folder that it is in; remove it.")
+        for name in files:
+            path = os.path.join(folder, name)
+            found[os.path.relpath(path, root)] = _size_of(path) if name.lower().endswith(READ) else 0
+    return found
+
+
+def _size_of(path: str) -> int:
+    with reaching(path, "read"):
+        facts = os.stat(path)
+    if not stat.S_ISREG(facts.st_mode):
+        raise UserError(f"{path} is no file but a pipe or device; remove it from the images.")
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise UserError(f"Could not read {path}: permission was denied.")
+    return facts.st_size

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from raycv.data.cifar_pickles import CIFAR10_FOLDER, open_cifar10
 from raycv.data.image_tree import folder_of_split, open_folder
@@ -21,6 +22,7 @@ from raycv.run.filesystem import filesystem, remember
 from raycv.run.fingerprint import fingerprint
 
 Split = Literal["train", "validation"]
+MOST_CLASSES = 100_000  # without names; a label beyond is no class's number
 
 
 @dataclass
@@ -81,8 +83,14 @@ def _pixels(item: Item, resize: int) -> np.ndarray:
         if image.mode.startswith("I;16"):  # convert would clip these to white instead of scaling them
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded.") from None
+    except Image.DecompressionBombError as error:  # its text has both numbers
+        found, most = (f"{int(number):,}" for number in re.findall(r"\d+", str(error))[:2])
+        raise UserError(
+            f"The image in {item.origin} is too large: it has {found} pixels and at most {most} are decoded; "
+            "make it smaller."
+        ) from None
+    except Exception:  # damaged images raise all kinds of errors
+        raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded; mend or remove it.") from None
     if image.size != (resize, resize):
         image = image.resize((resize, resize), Image.Resampling.BILINEAR)
     return np.asarray(image)
@@ -110,6 +118,11 @@ def open_source(uri: str, split: Split, *, image_column: str | None = None, labe
         largest = max(largest, _reader(root, sizes, other, image_column, label_column).largest_label())
     if largest < 0:
         raise UserError(f"None of the images of {uri} has a label; name images that have labels.")
+    if largest >= MOST_CLASSES:
+        raise UserError(
+            f"The labels of {uri} go up to {largest:,} and at most {MOST_CLASSES:,} classes are supported; number the "
+            "classes from 0, or name another column with --label-column."
+        )
     return Source(uri, reader, largest + 1)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
+import fsspec
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -16,6 +18,10 @@ from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork, folder_of, weights_content
 from raycv.run.filesystem import patiently
 from raycv.run.store import RunStore
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "checkpoint")
+DEEPEST = 5  # wrappers in one another
+PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
 def save(
@@ -39,9 +45,9 @@ def weights_of(store: RunStore, network: StoredNetwork) -> dict[str, Tensor]:
 def import_weights(uri: str) -> dict[str, Tensor]:
     """A state dict from a ``.safetensors`` file or a PyTorch checkpoint, local or on S3. Never unpickles code.
 
-    A wrapper such as {"state_dict": ...} and the prefix "module." of DataParallel are taken off.
+    Wrappers such as {"state_dict": ...} and the prefixes of DataParallel and torch.compile are taken off.
     """
-    content: bytes = patiently(uri, "read the checkpoint", lambda fs, path: fs.cat_file(path))
+    content = _content(uri)
     try:
         if uri.endswith(".safetensors"):
             loaded: Any = safetensors.torch.load(content)
@@ -52,9 +58,39 @@ def import_weights(uri: str) -> dict[str, Tensor]:
             f"The checkpoint {uri} is neither safetensors nor a PyTorch state dict; save it with "
             "torch.save(model.state_dict(), path) or safetensors."
         ) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise UserError(f"The checkpoint {uri} holds no state dict (a mapping of names to tensors).")
-    return {name.removeprefix("module."): value for name, value in loaded.items()}
+    for _ in range(DEEPEST):
+        inner = [loaded[name] for name in WRAPPERS if isinstance(loaded, dict) and isinstance(loaded.get(name), dict)]
+        loaded = inner[0] if inner else loaded
+    if not isinstance(loaded, dict) or not loaded or not all(map(_is_entry, loaded.items())):
+        raise UserError(
+            f"The checkpoint {uri} holds no state dict (a mapping of names to tensors); save one with "
+            "torch.save(model.state_dict(), path) or safetensors."
+        )
+    named = {PREFIXES.sub("", name): value for name, value in loaded.items()}
+    if len(named) < len(loaded):
+        raise UserError(
+            f"The checkpoint {uri} holds weights twice, with and without the prefix module. or _orig_mod.; "
+            "save one of the two."
+        )
+    return named
+
+
+def _is_entry(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+def _content(uri: str) -> bytes:
+    """The bytes of a user's file. Raises UserError for what is no file: a device never ends and a pipe may wait."""
+
+    def read(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
+        kind = fs.info(path)["type"]
+        if kind != "file":
+            what = "a folder" if kind == "directory" else "a pipe or device"
+            raise UserError(f"The checkpoint {uri} is {what}; name a .safetensors file or a PyTorch state dict.")
+        content: bytes = fs.cat_file(path)
+        return content
+
+    content = patiently(uri, "read the checkpoint", read)
+    if not content:
+        raise UserError(f"The checkpoint {uri} is empty; name a .safetensors file or a PyTorch state dict.")
+    return content

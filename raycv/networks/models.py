@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,10 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
 from raycv.networks.alexnet import AlexNet, initialise_like_caffe, initialise_like_he
 from raycv.networks.spec import WIDTHS, NetworkSpec
+
+# In torchvision's Inception family a classifier for training alone changes what forward returns: networks have none.
+AUXILIARY = re.compile(r"(aux1|aux2|AuxLogits)\.")
+INCEPTIONS = ("googlenet", "inception_v3")
 
 
 def build(spec: NetworkSpec) -> nn.Module:
@@ -41,8 +47,7 @@ def _construct(spec: NetworkSpec) -> nn.Module:
     import torchvision  # takes seconds to import, and most runs need none of its models
 
     check_model(spec.model)
-    # The auxiliary classifiers of the Inception family change what forward returns.
-    auxiliary = {"aux_logits": False, "init_weights": True} if spec.model in ("googlenet", "inception_v3") else {}
+    auxiliary = {"aux_logits": False, "init_weights": True} if spec.model in INCEPTIONS else {}
     model: nn.Module = torchvision.models.get_model(spec.model, weights=None, num_classes=spec.classes, **auxiliary)
     return model
 
@@ -70,18 +75,23 @@ def preprocessing_of(model: str) -> Preprocessing:
     import torchvision
 
     published = torchvision.models.get_model_weights(model).DEFAULT.transforms()
+    mean, std = published.mean, published.std
+    if model in INCEPTIONS:  # their published weights take these: torchvision's transform_input makes them of its own
+        mean = std = (0.5, 0.5, 0.5)
     return Preprocessing(
         resize=max(published.resize_size[0], published.crop_size[0]),
         crop=published.crop_size[0],
-        mean=tuple(255 * m for m in published.mean),
-        std=tuple(255 * s for s in published.std),
+        mean=tuple(255 * m for m in mean),
+        std=tuple(255 * s for s in std),
     )
 
 
 def load_weights(spec: NetworkSpec, weights: dict[str, Tensor]) -> nn.Module:
     """The network of ``spec`` with ``weights`` (a state dict). Raises UserError where they do not fit."""
-    net = build(spec)
-    expected = net.state_dict()
+    with torch.device("meta"):  # weights that do not fit are refused before a network takes memory
+        expected = build(spec).state_dict()
+    if spec.model in INCEPTIONS:
+        weights = {name: value for name, value in weights.items() if not AUXILIARY.match(name)}
     missing = sorted(expected.keys() - weights.keys())
     surplus = sorted(weights.keys() - expected.keys())
     if missing or surplus:
@@ -91,11 +101,29 @@ def load_weights(spec: NetworkSpec, weights: dict[str, Tensor]) -> nn.Module:
             "Name the model it was trained as with --model."
         )
     for key, value in expected.items():
+        _check_numbers(spec, key, weights[key], value)
         if weights[key].shape != value.shape:
             raise UserError(
                 f"The weights of {spec.name} do not fit the model {spec.model}: {key} has shape "
                 f"{tuple(weights[key].shape)}, expected {tuple(value.shape)}. Name its width with --width, or a data "
                 "set with as many classes as it was trained on."
             )
+    net = build(spec)
     net.load_state_dict(weights)
     return net
+
+
+def _check_numbers(spec: NetworkSpec, key: str, given: Tensor, expected: Tensor) -> None:
+    """Raise UserError unless ``given`` holds finite numbers of the kind that the model has."""
+    found = ""
+    if given.layout is not torch.strided or given.is_quantized or given.is_meta:
+        found = "is sparse, quantised or without values"
+    elif given.is_complex() or (expected.is_floating_point() and not given.is_floating_point()):
+        found = f"holds {str(given.dtype).removeprefix('torch.')}"
+    elif not torch.isfinite(given.float()).all():
+        found = "holds NaN or infinite numbers"
+    if found:
+        raise UserError(
+            f"The weights of {spec.name} cannot be used: {key} {found}, and weights are finite floating-point numbers; "
+            "import another checkpoint."
+        )

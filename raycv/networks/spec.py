@@ -8,12 +8,18 @@ logits are tapped under the name ``logits``.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from raycv.data.preprocessing import Preprocessing
+from raycv.errors import UserError
 
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 WIDTHS = {"small-alexnet": 18, "alexnet": 96}  # conv1 units of the AlexNets where the user names no width
+
+LARGEST_SEED = 2**32 - 1  # what follows from a seed, an epoch and a worker still fits 64 bits
 
 
 class NetworkSpec(BaseModel):
@@ -23,13 +29,30 @@ class NetworkSpec(BaseModel):
 
     name: str
     model: str
-    classes: int
-    seed: int
-    layers: tuple[str, ...]
+    classes: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
+    layers: Annotated[tuple[str, ...], Field(min_length=1)]
     preprocessing: Preprocessing
-    width: int | None = None
+    width: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def output(self) -> str:
         """The name under which the logits are tapped."""
         return ALEXNET_LAYERS[-1] if self.model in WIDTHS else "logits"
+
+
+def check_alike(specs: Sequence[NetworkSpec]) -> None:
+    """Raise UserError unless the networks have the same layers and prepare images alike."""
+    first = specs[0]
+    for spec in specs[1:]:
+        if spec.layers != first.layers:
+            raise UserError(
+                f"The networks differ: {spec.name} has the layers {', '.join(spec.layers)} and {first.name} "
+                f"has {', '.join(first.layers)}; compare networks with the same layers."
+            )
+        if spec.preprocessing != first.preprocessing:
+            raise UserError(
+                f"The networks differ: {spec.name} ({spec.model}) and {first.name} ({first.model}) prepare images "
+                "differently, so the same position would not show the same pixels; compare networks that prepare them "
+                "alike."
+            )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import safetensors.numpy
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
@@ -32,6 +32,11 @@ class StoredNetwork:
 def folder_of(name: str, epoch: int | None = None) -> str:
     """The folder of a network as it is at the end, or as it was after an earlier epoch."""
     return f"networks/{name}" if epoch is None else f"networks/{name}/epochs/{epoch}"
+
+
+class _Stored(BaseModel):
+    spec: NetworkSpec
+    weights_sha256: str
 
 
 def stored(store: RunStore) -> list[StoredNetwork]:
@@ -59,11 +64,15 @@ def kept_epochs(store: RunStore) -> dict[int, list[StoredNetwork]]:
 
 
 def _read(store: RunStore, path: str) -> StoredNetwork:
-    content = store.read_json(path)
     try:
-        return StoredNetwork(NetworkSpec(**content["spec"]), content["weights_sha256"], path.rpartition("/")[0])
-    except (ValidationError, KeyError, TypeError):
-        raise UserError(f"{store.locate(path)} does not describe a network; train the run again.") from None
+        found = _Stored.model_validate(store.read_json(path))
+    except ValidationError:
+        found = None
+    if found is None or found.spec.name != path.split("/")[1]:
+        raise UserError(
+            f"{store.locate(path)} does not describe a network of this run; remove it and run `raycv train` again."
+        )
+    return StoredNetwork(found.spec, found.weights_sha256, path.rpartition("/")[0])
 
 
 def _number(network: StoredNetwork) -> tuple[int, str]:
@@ -76,7 +85,9 @@ def weights_content(store: RunStore, network: StoredNetwork) -> bytes:
     path = f"{network.folder}/weights.safetensors"
     content = store.read(path)
     if hashlib.sha256(content).hexdigest() != network.digest:
-        raise UserError(f"{store.locate(path)} is not the file that training wrote; train or import the network again.")
+        raise UserError(
+            f"{store.locate(path)} is not the file that training wrote; remove it and run `raycv train` again."
+        )
     return content
 
 

@@ -1,13 +1,30 @@
-"""Telling a damaged Parquet file from a store that fails."""
+"""Telling a damaged file from a store that fails."""
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
 
 from raycv.errors import UserError
+
+# What NumPy and zipfile raise of bytes that are no file of arrays, or no longer one.
+OF_ARRAYS = (
+    zipfile.BadZipFile,
+    ValueError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 
 
 @contextmanager
@@ -18,7 +35,7 @@ def refusing_damage(sentence: str) -> Iterator[None]:
     """
     try:
         yield
-    except pa.ArrowException:
+    except (pa.ArrowException, UnicodeDecodeError):
         raise UserError(sentence) from None
     except OSError as error:
         if type(error) is not OSError or error.errno is not None:

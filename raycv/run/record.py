@@ -6,7 +6,9 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import raycv
 from raycv.errors import UserError
@@ -16,9 +18,52 @@ PATH = "run.json"
 LIBRARIES = ("ray", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow")
 
 
+class _Health(BaseModel):
+    layer: str
+    broken_pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+
+
+class _Stage(BaseModel):
+    """What a finished stage notes and others read; it may note more."""
+
+    model_config = ConfigDict(strict=True)
+
+    fingerprint: str
+    seconds: dict[str, float] = {}
+    validation_top1: dict[str, float] = {}
+    images: int | None = None
+    health: _Health | None = None
+    solvers: list[str] = []
+    figures: list[str] = []
+
+
+class _Config(BaseModel):
+    """The settings that are read without `raycv.config`, which checks all others."""
+
+    data: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+
+
+class _Record(BaseModel):
+    config: _Config
+    stages: dict[str, _Stage]
+
+
 def read(store: RunStore) -> dict[str, Any]:
-    """The record of a run; empty for a new one."""
-    return store.read_json(PATH) if store.exists(PATH) else {"config": {}, "stages": {}}
+    """The record of a run; empty for a new one. Raises UserError where the file is not what a stage has written."""
+    if not store.exists(PATH):
+        return {"config": {}, "stages": {}}
+    remedy = "put a copy of it back, or name another run with --run"
+    content = store.read_json(PATH, remedy)
+    try:
+        _Record.model_validate(content)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+        raise UserError(
+            f"{store.locate(PATH)} is damaged: what it says of {where} is missing or of the wrong kind; {remedy}."
+        ) from None
+    return content
 
 
 def check_folder(store: RunStore) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 import tempfile
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ import fsspec
 import numpy as np
 
 from raycv.errors import UserError
+from raycv.run.damage import OF_ARRAYS
 from raycv.run.filesystem import filesystem, has_answered, patiently, reaching, remember
 
 T = TypeVar("T")
@@ -34,6 +34,8 @@ class RunStore:
     def __init__(self, uri: str) -> None:
         filesystem(uri)
         self.uri = uri.rstrip("/") if "://" in uri else os.path.abspath(os.path.expanduser(uri))
+        if os.path.lexists(self.uri) and not os.path.isdir(self.uri):
+            raise UserError(f"{self.uri} is not a folder, and a run is one; name another place with --run.")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"uri": self.uri, "answered": has_answered(self.uri)}
@@ -154,9 +156,14 @@ class RunStore:
 
     # -- JSON and arrays -----------------------------------------------------------------------------------------
 
-    def read_json(self, path: str) -> dict[str, Any]:
-        """One JSON object."""
-        content: dict[str, Any] = json.loads(self.read(path))
+    def read_json(self, path: str, remedy: str = "remove it and run its stage again") -> dict[str, Any]:
+        """One JSON object. Raises UserError, which ends in ``remedy``, for a file that holds something else."""
+        try:
+            content: Any = json.loads(self.read(path))
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            raise UserError(f"{self.locate(path)} is damaged: it does not hold a JSON object; {remedy}.")
         return content
 
     def write_json(self, path: str, content: Mapping[str, Any]) -> str:
@@ -164,9 +171,10 @@ class RunStore:
         return self.write(path, json.dumps(content, indent=2, sort_keys=False).encode() + b"\n")
 
     def read_arrays(self, path: str) -> dict[str, np.ndarray]:
-        """Named arrays written by ``write_arrays``."""
-        with np.load(io.BytesIO(self.read(path)), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        """Named arrays written by ``write_arrays``. Raises UserError for a file that holds something else."""
+        content = io.BytesIO(self.read(path))
+        with _refusing_damage(self.locate(path)), _arrays_in(content) as file:
+            return {name: _array(file, name) for name in file.files}
 
     def open_arrays(self, path: str) -> StoredArrays:
         """Named arrays of a file, each read when it is asked for; to be used in a ``with`` block."""
@@ -177,6 +185,31 @@ class RunStore:
         with self.create(path) as file:
             np.savez(file, **dict(arrays))  # type: ignore[arg-type]
         return self.locate(path)
+
+
+@contextlib.contextmanager
+def _refusing_damage(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except OF_ARRAYS:
+        raise UserError(
+            f"{uri} is damaged: it does not hold named arrays; remove it and run its stage again."
+        ) from None
+
+
+def _arrays_in(file: IO[bytes]) -> Any:
+    """The arrays of an ``.npz`` file, open. Raises one of OF_ARRAYS for a file that is none."""
+    loaded = np.load(file, allow_pickle=False)
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        raise ValueError("one array, not named ones")
+    return loaded
+
+
+def _array(arrays: Any, name: str) -> np.ndarray:
+    found = arrays[name]
+    if not isinstance(found, np.ndarray):  # a file of another kind in the archive
+        raise ValueError(f"{name} is not an array")
+    return found
 
 
 class StoredArrays(Mapping[str, np.ndarray]):
@@ -203,23 +236,20 @@ class StoredArrays(Mapping[str, np.ndarray]):
                 if self._opened is None:
                     with contextlib.ExitStack() as stack:
                         file = stack.enter_context(fs.open(path, "rb"))
-                        self._arrays = stack.enter_context(np.load(file, allow_pickle=False))
+                        self._arrays = stack.enter_context(_arrays_in(file))
                         self._opened = stack.pop_all()
                 return use(self._arrays)
             except OSError:
                 self.__exit__(None, None, None)
                 raise
 
-        try:
+        with _refusing_damage(self.uri):
             return patiently(self.uri, "read", action)
-        except (zipfile.BadZipFile, ValueError, EOFError):
-            raise UserError(f"{self.uri} is damaged; remove it and run its stage again.") from None
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self:
             raise KeyError(name)
-        array: np.ndarray = self._using(lambda arrays: arrays[name])
-        return array
+        return self._using(lambda arrays: _array(arrays, name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._using(lambda arrays: list(arrays.files)))

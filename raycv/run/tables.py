@@ -71,7 +71,9 @@ class Writer:
         if file != self._file:
             self._open.close()
             out = self._open.enter_context(self.store.create(f"{self._staging}/{file}"))
-            self._writer = self._open.enter_context(pq.ParquetWriter(out, self._schema, compression=COMPRESSION))
+            self._writer = self._open.enter_context(
+                pq.ParquetWriter(out, self._schema, compression=COMPRESSION, write_page_checksum=True)
+            )
             self._file = file
             self._staged.append(file)
         table = rows if isinstance(rows, pa.Table) else typed(self.name, rows)
@@ -105,7 +107,7 @@ def write(store: RunStore, name: str, frame: pd.DataFrame) -> str:
 def parquet(rows: pa.Table) -> bytes:
     """The bytes of a Parquet file."""
     buffer = io.BytesIO()
-    pq.write_table(rows, buffer, compression=COMPRESSION)
+    pq.write_table(rows, buffer, compression=COMPRESSION, write_page_checksum=True)
     return buffer.getvalue()
 
 
@@ -117,7 +119,7 @@ def write_part(store: RunStore, path: str, name: str, frame: pd.DataFrame) -> No
 def read_part(store: RunStore, path: str) -> pa.Table:
     """Rows kept by ``write_part``."""
     with refusing_damage(f"{store.locate(path)} is not a readable file; remove it and run its stage again."):
-        return pq.read_table(io.BytesIO(store.read(path)))
+        return pq.read_table(io.BytesIO(store.read(path)), page_checksum_verification=True)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -206,14 +208,20 @@ def _read_file(
     """The rows of the file ``uri`` of table ``name`` that meet one of the alternatives."""
     with refusing_damage(f"{uri} is not a readable table; remove it and run its stage again."):
         found = pq.read_schema(file).names
-        missing = [column for column in BY_NAME[name].schema.names if column not in found]
+        missing = [column for column in BY_NAME[name].schema.names if found.count(column) != 1]
         if missing:
             raise UserError(
                 f"{uri} has no column {missing[0]!r}: another version of raycv wrote it; "
                 f"run `raycv {BY_NAME[name].stage}` again."
             )
         file.seek(0)
-        return pq.read_table(file, columns=columns, filters=None if [] in alternatives else alternatives)
+        conditions = None if [] in alternatives else alternatives
+        rows = pq.read_table(file, columns=columns, filters=conditions, page_checksum_verification=True)
+        schema = BY_NAME[name].schema
+        expected = [schema.field(column) for column in (schema.names if columns is None else columns)]
+        rows = rows.select([field.name for field in expected])
+        rows.validate(full=True)
+        return rows.cast(pa.schema(expected, rows.schema.metadata))
 
 
 def _check_columns(name: str, columns: Sequence[str]) -> None:
@@ -237,6 +245,21 @@ def _of_layer(conditions: list[Filter], layer: str | None) -> list[Filter] | Non
     own = [condition for condition in conditions if condition[0] == PARTITION]
     met = all(layer == value if operator in ("=", "==") else layer in value for _, operator, value in own)
     return [condition for condition in conditions if condition[0] != PARTITION] if met else None
+
+
+def units_and_matchings(store: RunStore) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """These two tables. Raises UserError unless every pair of networks is matched in every layer, unit by unit."""
+    units, matchings = read(store, "units"), read(store, "matchings")
+    widths: dict[Any, int] = units.groupby(["layer", "net"])["unit"].max().to_dict()
+    matched = matchings.groupby(["layer", "net_a", "net_b"])["unit_a"].max().to_dict()
+    nets = dict.fromkeys(units["net"])
+    expected = {(layer, a, b): last for (layer, a), last in widths.items() for b in nets if a != b}
+    if not expected or matched != expected:
+        raise UserError(
+            f"The tables 'units' and 'matchings' of {store.uri} do not belong together; remove both and run "
+            "`raycv align` again."
+        )
+    return units, matchings
 
 
 def last_epochs(store: RunStore) -> Rows:

@@ -21,7 +21,8 @@ class Layer:
     """
 
     def __init__(self, found: Statistics, layer: str, group: str) -> None:
-        self.group = Group(found.groups[group], found.layer(layer, group))
+        moments = found.layer(layer, group)
+        self.group = Group(found.groups[group], moments)
         bounds = offsets(self.group.moments.widths)
         self.networks = range(len(self.group.specs))
         self.left_out = [self.group.left_out[first:last] for first, last in pairwise(bounds)]

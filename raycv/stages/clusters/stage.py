@@ -15,7 +15,7 @@ from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST
 from raycv.progress import say
-from raycv.run import record
+from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
@@ -38,7 +38,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     began = time.time()
     found = statistics.read(store)
     identity = fingerprint(FORMAT, found.folder, sorted(set(config.k), key=str), sorted(set(config.thresholds)))
-    if record.finished(store, STAGE, identity):
+    if record.finished(store, STAGE, identity) and set(WRITTEN) <= set(tables.names(store)):
         say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/clusterings')}")
         return
     results = TrialResults(store, f"sweeps/clusters-{identity}")

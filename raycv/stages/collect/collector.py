@@ -140,7 +140,6 @@ class Collector:
             for layer in self.layers:
                 tapped = [found[spec.name][layer] for spec in specs]
                 values = [as_samples(one.values) for one in tapped]
-                _check_positions(layer, specs, values, len(images))
                 before = [as_samples(one.before) for one in tapped if one.before is not None]
                 result[Key(group, layer)] = Activations(values, before if len(before) == len(specs) else [])
         return result
@@ -207,17 +206,6 @@ def _within(chosen: Chosen, start: int, images: int, positions: int) -> Tensor:
     """The rows of the chosen samples among a batch's (images x positions) samples, in the order of ``chosen``."""
     first, last = np.searchsorted(chosen.image, [start, start + images])  # chosen are sorted by image
     return torch.from_numpy((chosen.image[first:last] - start) * positions + chosen.position[first:last])
-
-
-def _check_positions(layer: str, specs: Sequence[NetworkSpec], values: Sequence[Tensor], images: int) -> None:
-    """Raise UserError where the networks have different numbers of positions in a layer."""
-    for spec, found in zip(specs, values, strict=True):
-        if len(found) != len(values[0]):
-            raise UserError(
-                f"Layer {layer} has {len(found) // images} positions in {spec.name} ({spec.model}) and "
-                f"{len(values[0]) // images} in {specs[0].name} ({specs[0].model}); networks can be compared "
-                "only in layers of the same spatial extent. Name such layers with --layers."
-            )
 
 
 def untrained(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
-
 from raycv.analysis.accumulator import ROWS_PER_PRODUCT
 from raycv.data.sampling import WANTED
-from raycv.networks.models import build
-from raycv.networks.taps import Taps
+from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
 from raycv.run.paths import NETS
 from raycv.stages.collect.collector import BATCH, Groups
 from raycv.stages.collect.reducer import ROWS_AT_ONCE
-
-Shapes = dict[str, dict[str, tuple[int, int]]]  # network -> layer -> (units, positions)
 
 
 def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
@@ -39,36 +32,22 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
 
     None of this grows with the number of shards.
     """
-    shapes, weights = _shapes(groups)
+    sizes = {spec.name: sizes_of(spec) for specs in groups.values() for spec in specs}
+    weights = 4 * sum(of_net.weights for of_net in sizes.values())
     partial = reducing = highest = 0
     for group, specs in groups.items():
         for layer in specs[0].layers:
-            widths = [shapes[spec.name][layer][0] for spec in specs]
-            positions = shapes[specs[0].name][layer][1]
+            widths = [sizes[spec.name].layers[layer][0] for spec in specs]
+            positions = sizes[specs[0].name].layers[layer][1]
             partial += _partial_bytes(group == NETS, widths, positions, shard_size, images)
             drawn = 20 * max(widths) * min(WANTED, images * positions) + 32 * max(widths) ** 2
             reducing = max(reducing, _reducing_bytes(widths, shard_size), drawn)
             highest += 8 * sum(widths) * shard_size if group == NETS else 0
-    values = [units * positions for layers in shapes.values() for units, positions in layers.values()]
+    values = [units * positions for of_net in sizes.values() for units, positions in of_net.layers.values()]
     preprocessing = next(spec.preprocessing for group in groups.values() for spec in group)
     forward = 8 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)
     decoded = (1 + 4 * 4) * 3 * preprocessing.resize**2 * max(shard_size, BATCH)
     return weights + max(forward + decoded + highest + 3 * partial, reducing)
-
-
-def _shapes(groups: Groups) -> tuple[Shapes, int]:
-    """Units and positions of every network's layers, and the bytes of all weights; allocates no weights."""
-    shapes: Shapes = {}
-    weights = 0
-    with torch.device("meta"):
-        for spec in {spec.name: spec for group in groups.values() for spec in group}.values():
-            net, crop = build(spec), spec.preprocessing.crop
-            found = Taps(net, spec.layers, spec.output)(torch.empty(1, 3, crop, crop))
-            shapes[spec.name] = {
-                layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()
-            }
-            weights += 4 * sum(int(value.numel()) for value in net.state_dict().values())
-    return shapes, weights
 
 
 def _gram_bytes(widths: list[int]) -> int:

@@ -15,13 +15,15 @@ from raycv.data.sources import Source, open_source
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.sizes import check_sizes
+from raycv.networks.spec import NetworkSpec, check_alike
 from raycv.networks.stored import StoredNetwork, kept_epochs, stored
 from raycv.progress import Progress, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
 from raycv.run.paths import EPOCH, NETS, NULL, STATISTICS, Key
 from raycv.run.store import RunStore
+from raycv.stages.collect import statistics
 from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import untrained
 from raycv.stages.collect.memory import actor_bytes
@@ -50,7 +52,11 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     _check(specs, source)
     _check_epochs(epochs, networks)
     identity = _identity(networks, epochs, source, config)
-    if record.finished(store, "collect", identity):
+    if (
+        record.finished(store, "collect", identity)
+        and store.exists(STATISTICS)
+        and statistics.read(store).is_complete()
+    ):
         say(f"collect: already finished, nothing to do; the statistics are in {store.locate('statistics')}")
         return
     work = shards(len(source), folds=FOLDS, shard_size=config.shard_size)
@@ -105,18 +111,9 @@ def _check_epochs(epochs: Epochs, networks: Sequence[StoredNetwork]) -> None:
 
 def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
     """Raise UserError unless the networks have the same layers, prepare images alike and suit the classes."""
+    check_alike(specs)
+    check_sizes(specs)
     first = specs[0]
-    for spec in specs[1:]:
-        if spec.layers != first.layers:
-            raise UserError(
-                f"The networks differ: {spec.name} has the layers {', '.join(spec.layers)} and {first.name} "
-                f"has {', '.join(first.layers)}; compare networks with the same layers."
-            )
-        if spec.preprocessing != first.preprocessing:
-            raise UserError(
-                f"The networks differ: {spec.name} ({spec.model}) and {first.name} ({first.model}) prepare images "
-                "differently, so the same position would not show the same pixels."
-            )
     if source.classes != first.classes:
         raise UserError(
             f"The images of {source.name} have {source.classes} classes and the networks {first.classes}; "

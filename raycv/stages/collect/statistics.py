@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import Moments
@@ -12,6 +15,7 @@ from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
+from raycv.paper import SHOWN_LAYERS, TOP_PATCHES
 from raycv.run import record
 from raycv.run.paths import (
     EPOCH,
@@ -27,6 +31,8 @@ from raycv.run.paths import (
 from raycv.run.store import RunStore
 
 FORMAT = 4  # of partials and statistics; part of their identity
+
+Shapes = dict[str, tuple[int | None, ...]]  # of named arrays; None where any length will do
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Statistics:
     folds: dict[Key, int]
     folder: str
     images: int
+    _widths: dict[Key, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def source(self) -> Source:
         """The validation images of the pass. Raises UserError where they have changed since."""
@@ -85,31 +92,118 @@ class Statistics:
         return self.networks[0].layers
 
     def layer(self, layer: str, group: str = NETS) -> LayerStatistics:
-        """The moments of one layer of one group of networks."""
+        """The moments of one layer of one group of networks. Raises UserError where a file is damaged."""
         key = Key(group, layer)
-        paths = (moments_path(self.folder, key, fold) for fold in range(self.folds[key]))
-        return LayerStatistics(tuple(Moments.from_arrays(self.store.read_arrays(path), "moments") for path in paths))
+        if key not in self.folds:
+            raise self._damaged(STATISTICS, f"it says nothing of {key}")
+        widths = self.widths(layer, group)
+        units = sum(widths)
+        shapes: Shapes = {f"moments/{name}": (units,) for name in ("pilot", "total", "minimum", "maximum", "active")}
+        shapes |= {"moments/widths": (len(widths),), "moments/count": ()}
+        shapes |= {f"moments/gram{n}": (width, sum(widths[n:])) for n, width in enumerate(widths)}
+        folds: list[Moments] = []
+        for fold in range(self.folds[key]):
+            path = moments_path(self.folder, key, fold)
+            folds.append(Moments.from_arrays(self._arrays(path, shapes), "moments"))
+            for name in ("widths", "pilot"):
+                if not np.array_equal(getattr(folds[0], name), getattr(folds[-1], name)):
+                    raise self._damaged(path, f"its {name} are not those of the first fold")
+        return LayerStatistics(tuple(folds))
+
+    def widths(self, layer: str, group: str = NETS) -> tuple[int, ...]:
+        """Units of each network of a group in one layer."""
+        key = Key(group, layer)
+        if key not in self._widths:
+            path = moments_path(self.folder, key, 0)
+            with self.store.open_arrays(path) as arrays:
+                found = arrays.get("moments/widths", np.zeros(0))
+            if found.shape != (len(self.groups[group]),) or found.dtype.kind not in "iu" or found.min() < 1:
+                raise self._damaged(path, "it does not say how many units each network has")
+            self._widths[key] = tuple(found.tolist())
+        return self._widths[key]
 
     def width(self, layer: str) -> int:
         """Units of the widest network in one layer."""
-        with self.store.open_arrays(moments_path(self.folder, Key(NETS, layer), 0)) as arrays:
-            return int(arrays["moments/widths"].max())
+        return max(self.widths(layer))
 
     def patches(self, layer: str) -> dict[str, np.ndarray]:
         """The top patches of one layer as arrays named NETWORK/..., see `raycv.analysis.top_patches`."""
-        return self.store.read_arrays(patches_path(self.folder, layer))
+        shapes: Shapes = {
+            f"{network}/{name}": (width, TOP_PATCHES)
+            for network, width in enumerate(self.widths(layer))
+            for name in ("value", "image", "position")
+        }
+        return self._arrays(patches_path(self.folder, layer), shapes)
 
     def samples(self, layer: str, network: int) -> np.ndarray:
         """Activations (5,000, S) of one of the first two networks in one of the first two layers."""
-        return self.store.read_arrays(samples_path(self.folder, layer, network))["samples"]
+        shapes: Shapes = {"samples": (None, self.widths(layer)[network])}
+        return self._arrays(samples_path(self.folder, layer, network), shapes)["samples"]
 
     def information(self, layer: str, a: int, b: int) -> dict[str, np.ndarray]:
         """Mutual information of networks a <= b, nats: value and corrected, both (S_a, S_b)."""
-        return self.store.read_arrays(information_path(self.folder, layer, a, b))
+        shape = self.widths(layer)[a], self.widths(layer)[b]
+        shapes: Shapes = {"value": shape, "corrected": shape}
+        return self._arrays(information_path(self.folder, layer, a, b), shapes)
 
     def chance(self, layer: str, network: int, group: str = NETS) -> dict[str, np.ndarray]:
         """What others have in common with chance in the place of one network; see `raycv.stages.collect.chance`."""
-        return self.store.read_arrays(chance_path(self.folder, Key(group, layer), network))
+        widths, path = self.widths(layer, group), chance_path(self.folder, Key(group, layer), network)
+        own = widths[network]
+        shapes: Shapes = {}
+        for kind in ("shuffled", "shuffled_within", "prerelu"):
+            for other in range(len(widths)) if kind == "prerelu" else range(network):
+                if other != network:
+                    shapes |= {f"{kind}/{other}": (widths[other], own)}
+        if group == NETS:
+            shapes |= {f"information/{name}": shape for name, shape in shapes.items()}
+        shapes |= {"prerelu/own": (own, own), "prerelu/active": (own,)}
+        arrays = self.store.read_arrays(path)
+        if not any("prerelu" in name for name in arrays):  # the layer does not end in a ReLU
+            shapes = {name: shape for name, shape in shapes.items() if "prerelu" not in name}
+        return self._checked(path, arrays, shapes)
+
+    def _arrays(self, path: str, shapes: Shapes) -> dict[str, np.ndarray]:
+        return self._checked(path, self.store.read_arrays(path), shapes)
+
+    def _checked(self, path: str, arrays: dict[str, np.ndarray], shapes: Shapes) -> dict[str, np.ndarray]:
+        """``arrays`` of a file. Raises UserError unless numbers of these ``shapes`` are among them."""
+        for name, shape in shapes.items():
+            found = arrays.get(name)
+            if found is None or found.dtype.kind not in "biuf" or not _fits(found.shape, shape):
+                raise self._damaged(path, f"it has no numbers {name!r} of the right shape")
+        return arrays
+
+    def _damaged(self, path: str, why: str) -> UserError:
+        return UserError(f"{self.store.locate(path)} is damaged: {why}; remove it and run `raycv collect` again.")
+
+    def is_complete(self) -> bool:
+        """Whether every file of the statistics is there."""
+        there = set(self.store.list(self.folder))
+        return all(path in there for path in self._paths())
+
+    def _paths(self) -> Iterator[str]:
+        for key, folds in self.folds.items():
+            yield from (moments_path(self.folder, key, fold) for fold in range(folds))
+            yield from (chance_path(self.folder, key, network) for network in range(len(self.groups[key.group])))
+        networks = range(len(self.networks))
+        for place, layer in enumerate(self.layers):
+            yield patches_path(self.folder, layer)
+            yield from (information_path(self.folder, layer, a, b) for a in networks for b in networks if a <= b)
+            yield from (samples_path(self.folder, layer, n) for n in networks if place < SHOWN_LAYERS and n < 2)
+
+
+def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    return len(found) == len(shape) and all(size in (None, of) for of, size in zip(found, shape, strict=True))
+
+
+class _Index(BaseModel):
+    """What the file STATISTICS holds, for readers."""
+
+    groups: dict[str, Annotated[tuple[NetworkSpec, ...], Field(min_length=2)]]
+    folds: dict[str, Annotated[int, Field(ge=1)]]
+    folder: str
+    images: int
 
     def mixed(self, layer: str, of_layer: LayerStatistics) -> dict[int, Mixed]:
         """Each trained network's units mixed before the ReLU; none where the layer does not end in a ReLU module."""
@@ -140,7 +234,7 @@ def mixtures_left_out(active: np.ndarray, units: int) -> np.ndarray:
 
 
 def read(store: RunStore) -> Statistics:
-    """The statistics of a run. Raises UserError where it has none yet, or those of another version."""
+    """The statistics of a run. Raises UserError where it has none yet, damaged ones, or those of another version."""
     if not store.exists(STATISTICS):
         raise UserError(f"The run {store.uri} has no statistics yet; run `raycv collect` first.")
     index = store.read_json(STATISTICS)
@@ -148,6 +242,15 @@ def read(store: RunStore) -> Statistics:
         raise UserError(
             f"The statistics of {store.uri} were collected by another version of raycv; run `raycv collect` again."
         )
-    groups = {group: tuple(NetworkSpec(**spec) for spec in specs) for group, specs in index["groups"].items()}
-    folds = {Key(*key.split("/", 1)): count for key, count in index["folds"].items()}
-    return Statistics(store, groups, folds, index["folder"], index["images"])
+    try:
+        held = _Index.model_validate(index)
+    except ValidationError:
+        held = None
+    folds = {Key(*name.partition("/")[::2]): count for name, count in held.folds.items()} if held else {}
+    if held is None or {Key(group, layer) for group in held.groups for layer in held.groups[group][0].layers} ^ set(
+        folds
+    ):
+        raise UserError(
+            f"{store.locate(STATISTICS)} does not describe statistics; remove it and run `raycv collect` again."
+        )
+    return Statistics(store, held.groups, folds, held.folder, held.images)

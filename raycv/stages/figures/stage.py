@@ -31,7 +31,8 @@ def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Su
     began = time.time()
     finished = {name: done for name, done in record.read(store)["stages"].items() if name not in NOT_DRAWN}
     identity = fingerprint(FORMAT, finished)
-    if record.finished(store, "figures", identity) and store.list("figures"):
+    noted = record.read(store)["stages"].get("figures", {}).get("figures", ())
+    if record.finished(store, "figures", identity) and noted and set(noted) <= set(store.list("figures")):
         say(f"figures: already finished, nothing to do; they are in {store.locate('figures')}")
         return
     subject = subject_of(store)
@@ -44,12 +45,13 @@ def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Su
     for path in store.list("figures"):
         if path not in written:
             store.remove(path)
-    record.finish(store, "figures", identity, {}, {"seconds": {"figures": round(time.time() - began, 1)}})
+    facts = {"seconds": {"figures": round(time.time() - began, 1)}, "figures": sorted(written)}
+    record.finish(store, "figures", identity, {}, facts)
 
 
 def subject_of(store: RunStore) -> Subject:
     """What the figures of a run are drawn from. Raises UserError where `raycv align` has not run yet."""
-    matchings, units = tables.read(store, "matchings"), tables.read(store, "units")
+    units, matchings = tables.units_and_matchings(store)
     layers = list(dict.fromkeys(matchings["layer"]))
     networks = stored(store)
     widths = units.loc[units["layer"] == layers[0], "net"].value_counts().to_dict()

@@ -83,7 +83,8 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     sought = Sought(config.units_used, config.loss)
     identity = fingerprint(FORMAT, found.folder, decays, vars(sought))
     noted = record.read(store)["stages"].get(STAGE, {})
-    if record.finished(store, STAGE, identity) and set(solvers) <= set(noted["solvers"]):
+    whole = set(WRITTEN) <= set(tables.names(store))
+    if record.finished(store, STAGE, identity) and set(solvers) <= set(noted.get("solvers", ())) and whole:
         say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/mappings')}")
         return
     stream = Stream(store, tuple(stored(store)), found.source()) if "streamed" in solvers else None

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from raycv.errors import UserError
+
 FIGURE_WIDTH = 1200  # pixels, of 7 inches
 QUALITY = 60
 METHODS = {"semi": "best partner", "bipartite": "one to one"}
@@ -121,11 +123,15 @@ def _table(caption: str, head: Sequence[str], rows: Iterable[str]) -> str:
 def figure(number: int, path: str, content: bytes) -> tuple[str, str]:
     """(entry of the table of contents, figure) of the picture ``path``, a PNG of `raycv figures`.
 
-    Its title and caption are read from the PNG's texts Title and Description; without them its name must do.
+    Its title and caption are read from the PNG's texts Title and Description; without them its name must do. Raises
+    UserError for what is no picture.
     """
-    with Image.open(io.BytesIO(content)) as picture:
-        texts: Mapping[str, str] = getattr(picture, "text", {})
-        small = picture.convert("RGB")
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            texts: Mapping[str, str] = getattr(picture, "text", {})
+            small = picture.convert("RGB")
+    except Exception:  # damaged pictures raise all kinds of errors
+        raise UserError(f"{path} is not a readable picture; remove it and run `raycv figures` again.") from None
     small.thumbnail((FIGURE_WIDTH, 10 * FIGURE_WIDTH))
     title = _title(path, texts.get("Title", ""))
     caption = " ".join(texts.get("Description", "").split())

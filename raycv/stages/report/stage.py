@@ -54,7 +54,7 @@ def report(config: ReportConfig, store: RunStore) -> None:
 
 def html(store: RunStore, stages: Mapping[str, Any], page: Mapping[str, str]) -> bytes:
     """The page, from the run's tables and what run.json says of its ``stages``; ``page`` holds the files PAGE."""
-    units, matchings = tables.read(store, "units"), tables.read(store, "matchings")
+    units, matchings = tables.units_and_matchings(store)
     nets, layers = ([str(name) for name in dict.fromkeys(units[column])] for column in ("net", "layer"))
     has = {name: tables.exists(store, name) for name in OPTIONAL}
     numbers: dict[str, dict[str, Any]] = {}
@@ -127,7 +127,7 @@ def _still(
 ) -> dict[str, str]:
     """What stands in the page's places but the data of the layers."""
     paths = [path for path in _ordered(store.list("figures")) if path.endswith(".png")]
-    figures = [sections.figure(number, path, store.read(path)) for number, path in enumerate(paths)]
+    figures = [sections.figure(number, store.locate(path), store.read(path)) for number, path in enumerate(paths)]
     missing = {what: _command(BY_NAME[name].stage) for name, what in OPTIONAL.items() if not has[name]}
     if not figures:
         missing["the figures"] = _command("figures")

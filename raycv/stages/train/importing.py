@@ -13,9 +13,9 @@ from raycv.run.store import RunStore
 
 
 def import_networks(config: TrainConfig, specs: list[NetworkSpec], store: RunStore) -> dict[str, Any]:
-    loaded = [checkpoints.import_weights(uri) for uri in config.checkpoints]
-    for spec, weights in zip(specs, loaded, strict=True):
-        load_weights(spec, weights)
+    imported = [checkpoints.import_weights(uri) for uri in config.checkpoints]
+    # Stored as the network has them: in its precision, and without what it has no use for.
+    loaded = [load_weights(spec, weights).state_dict() for spec, weights in zip(specs, imported, strict=True)]
     record.begin(store)
     store.remove("networks")
     for spec, weights in zip(specs, loaded, strict=True):

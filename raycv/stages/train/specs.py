@@ -5,12 +5,19 @@ from __future__ import annotations
 from raycv.config import TrainConfig
 from raycv.errors import UserError
 from raycv.networks.layers import layers_of, outline
-from raycv.networks.models import build, preprocessing_of
-from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec
+from raycv.networks.models import preprocessing_of
+from raycv.networks.sizes import check_sizes
+from raycv.networks.spec import ALEXNET_LAYERS, LARGEST_SEED, WIDTHS, NetworkSpec, check_alike
 
 
 def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
-    """One description per seed. Raises UserError for a torchvision model without layers."""
+    """One description per seed. Raises UserError for networks that cannot be built or compared with one another."""
+    given = "checkpoints" if config.checkpoints else "seeds"
+    if len(config.seeds) < 2:
+        raise UserError(f"A comparison needs two networks and --{given} names one; name two or more.")
+    for seed in config.seeds:
+        if not 0 <= seed <= LARGEST_SEED:
+            raise UserError(f"--seeds was given {seed}; a seed is a whole number from 0 to {LARGEST_SEED:,}.")
     specs = []
     for number, seed in enumerate(config.seeds):
         model = config.model[number % len(config.model)]
@@ -29,15 +36,16 @@ def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
         )
         if spec.output not in spec.layers:  # the logits are always tapped: their matching is the health check
             spec = spec.model_copy(update={"layers": (*spec.layers, spec.output)})
-        build(spec)
         specs.append(spec)
+    check_alike(specs)
+    check_sizes(specs)
     return specs
 
 
 def _which_layers(model: str, classes: int) -> str:
     """What to say to a user who names a torchvision model and no layers."""
     bare = NetworkSpec(
-        name=model, model=model, classes=classes, seed=0, layers=(), preprocessing=preprocessing_of(model)
+        name=model, model=model, classes=classes, seed=0, layers=("logits",), preprocessing=preprocessing_of(model)
     )
     layers = layers_of(bare)
     shown = outline(layers)

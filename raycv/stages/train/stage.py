@@ -9,8 +9,9 @@ from raycv.config import TrainConfig
 from raycv.data.sources import open_source
 from raycv.errors import UserError
 from raycv.networks.models import check_model
+from raycv.networks.spec import NetworkSpec
 from raycv.progress import say
-from raycv.run import record
+from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.train.fit import fit
@@ -50,7 +51,7 @@ def train(config: TrainConfig, store: RunStore) -> None:
         config.workers,
         *([config.keep_epochs, config.fork_epoch] if config.keep_epochs or config.fork_epoch else []),
     )
-    if record.finished(store, "train", result_of):
+    if record.finished(store, "train", result_of) and _is_there(config, specs, store):
         say(f"train: already finished, nothing to do; the networks are in {store.locate('networks')}")
         return
     if training is None:
@@ -76,3 +77,11 @@ def _check_epochs(config: TrainConfig, epochs: int) -> None:
 
 def _listed(epochs: Sequence[int]) -> str:
     return ("epoch " if len(epochs) == 1 else "epochs ") + ", ".join(map(str, epochs))
+
+
+def _is_there(config: TrainConfig, specs: Sequence[NetworkSpec], store: RunStore) -> bool:
+    """Whether the files that a finished stage has written are still there."""
+    there = set(store.list("networks"))
+    files = ("network.json", "weights.safetensors")
+    whole = all(f"networks/{spec.name}/{file}" in there for spec in specs for file in files)
+    return whole and (bool(config.checkpoints) or tables.exists(store, "training"))

@@ -111,8 +111,8 @@ def at_epoch(run: Path, epoch: int) -> list[torch.nn.Module]:
 def test_networks_are_kept_as_they_were(finished: Path) -> None:
     of_run = open_run(str(finished)).networks
     before, after = at_epoch(finished, 0), at_epoch(finished, 1)
-    for spec, first, second in zip(of_run.values(), before, after, strict=True):
-        assert same(first.state_dict(), build(spec).state_dict())
+    for described, first, second in zip(of_run.values(), before, after, strict=True):
+        assert same(first.state_dict(), build(described).state_dict())
         assert not same(first.state_dict(), second.state_dict())
     assert list(of_run) == ["net1", "net2"]  # those kept of earlier epochs are not networks of the run
 

@@ -1,0 +1,62 @@
+"""How large a network is, found before its weights take any memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from raycv.errors import UserError
+from raycv.networks.models import build
+from raycv.networks.spec import NetworkSpec
+from raycv.networks.taps import Taps
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """layers: layer -> (units, positions); weights: their number, buffers included."""
+
+    layers: dict[str, tuple[int, int]]
+    weights: int
+
+
+def sizes_of(spec: NetworkSpec) -> Sizes:
+    """The sizes of the network of ``spec``. Raises UserError where it cannot be built or a layer cannot be tapped."""
+    return _sizes_of(spec.model_copy(update={"seed": 0}))
+
+
+@lru_cache
+def _sizes_of(spec: NetworkSpec) -> Sizes:
+    crop = spec.preprocessing.crop
+    with torch.device("meta"):
+        net = build(spec)
+        found = Taps(net, spec.layers, spec.output)(torch.empty(1, 3, crop, crop))
+    layers = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
+    return Sizes(layers, sum(int(value.numel()) for value in net.state_dict().values()))
+
+
+def check_sizes(specs: Sequence[NetworkSpec]) -> None:
+    """Raise UserError for a network that this machine cannot hold, or layers that cannot be compared."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for spec in specs:
+        weights = sizes_of(spec).weights
+        if 3 * 4 * weights > memory:
+            of_width = f" of width {spec.width:,}" if spec.width else ""
+            raise UserError(
+                f"{spec.name} ({spec.model}{of_width}, {spec.classes:,} classes) has {weights / 1e9:.1f} billion "
+                f"weights; with gradients and momentum they take {12 * weights / 1e9:,.0f} GB and this machine has "
+                f"{memory / 1e9:.0f} GB of memory; choose a smaller network."
+            )
+    first = sizes_of(specs[0]).layers
+    for spec in specs[1:]:
+        for layer, (_, positions) in sizes_of(spec).layers.items():
+            if positions != first[layer][1]:
+                raise UserError(
+                    f"Layer {layer} has {positions} positions in {spec.name} ({spec.model}) and {first[layer][1]} in "
+                    f"{specs[0].name} ({specs[0].model}); networks can be compared only in layers of the same spatial "
+                    "extent. Name such layers with --layers."
+                )

@@ -1,0 +1,85 @@
+"""Networks that later stages could not compare are refused before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from raycv.cli import main
+from raycv.config import TrainConfig
+from raycv.distributed import ray_cluster
+from raycv.errors import UserError
+from raycv.networks.models import build
+from raycv.networks.spec import LARGEST_SEED, check_alike
+from raycv.stages.train.specs import specs_of
+from tests.support.commands import failing
+from tests.support.runs import spec
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"seeds": (7,)}, "A comparison needs two networks and --seeds names one"),
+        ({"checkpoints": ("net.pt",)}, "A comparison needs two networks and --checkpoints names one"),
+        ({"seeds": (1, -1)}, "--seeds was given -1; a seed is a whole number from 0 to 4,294,967,295"),
+        ({"seeds": (1, 2**64)}, "--seeds was given 18446744073709551616; a seed is"),
+        ({"width": (20_000,)}, r"net1 \(small-alexnet of width 20,000, 10 classes\) has .* billion weights.*memory"),
+        ({"model": ("alexnet", "small-alexnet"), "seeds": (1, 2)}, "prepare images differently"),
+        (
+            {"model": ("resnet18", "alexnet"), "layers": ("conv1",), "seeds": (1, 2)},
+            "net2 has the layers conv1, fc8 and net1 has conv1, logits",
+        ),
+        (
+            {"model": ("resnet18", "squeezenet1_1"), "layers": ("layer1", "features"), "seeds": (1, 2)},
+            "has no layer 'features'",
+        ),
+        (
+            {"model": ("vgg11", "squeezenet1_1"), "layers": ("features",), "seeds": (1, 2)},
+            r"Layer features has 169 positions in net2 \(squeezenet1_1\) and 49 in net1 .* same spatial extent",
+        ),
+    ],
+    ids=["one seed", "one checkpoint", "below 0", "2^64", "width", "alexnets", "layers", "no layer", "positions"],
+)
+def test_networks_that_cannot_be_compared(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        specs_of(TrainConfig(**settings), 10)
+
+
+def test_the_largest_seed_will_do() -> None:
+    specs = specs_of(TrainConfig(seeds=(0, LARGEST_SEED), width=(3,)), 10)
+    build(specs[1])
+    assert [spec.seed for spec in specs] == [0, LARGEST_SEED]
+
+
+def test_train_and_collect_refuse_with_the_same_words() -> None:
+    pair = [spec(1, 96, model="alexnet"), spec(2, 18)]
+    with pytest.raises(UserError) as refused:
+        check_alike(pair)
+    with pytest.raises(UserError) as early:
+        specs_of(TrainConfig(model=("alexnet", "small-alexnet"), seeds=(1, 2)), 10)
+    assert str(early.value).split(" prepare ")[1] == str(refused.value).split(" prepare ")[1]
+
+
+def test_networks_that_were_lost_are_imported_again(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster, "connect", lambda _run: pytest.fail("no cluster is needed"))
+    run = tmp_path / "run"
+    files = [tmp_path / f"{number}.pt" for number in (1, 2)]
+    for number, file in enumerate(files, 1):
+        torch.save(build(spec(number, 3)).state_dict(), file)
+    given = ("--run", str(run), "--data", str(images), "--width", "3")
+    command = ["train", *given, "--checkpoints", ",".join(map(str, files))]
+    assert main(command) == 0
+    before = (run / "networks/net2/weights.safetensors").read_bytes()
+    (run / "networks/net2/weights.safetensors").unlink()
+    assert main(command) == 0
+    assert (run / "networks/net2/weights.safetensors").read_bytes() == before
+    assert main(command) == 0
+    assert "already finished" in capsys.readouterr().out
+    one = ("--run", str(tmp_path / "other"), "--data", str(images), "--checkpoints", str(files[0]))
+    assert "names one; name two or more" in failing(capsys, "train", *one)
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,416 @@
+"""What a person gets who damages a run's files, or names the wrong ones: one sentence, exit code 2, nothing changed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import raycv
+from raycv.cli import main
+from raycv.distributed import ray_cluster
+from raycv.errors import UserError
+from raycv.networks.models import build
+from raycv.networks.stored import stored
+from raycv.run import record, tables
+from raycv.run.store import RunStore
+from raycv.stages.collect import statistics
+from tests.support.commands import failing
+from tests.support.here import work_here
+from tests.support.runs import spec
+
+FIGURE = "figures/filters.png"
+
+
+@pytest.fixture(scope="module")
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run of two untrained networks with all that the stages without Ray Tune write."""
+    folder = tmp_path_factory.mktemp("whole")
+    files = [folder / f"{number}.pt" for number in (1, 2)]
+    for number, file in enumerate(files, 1):
+        torch.save(build(spec(number, 4)).state_dict(), file)
+    chosen = (
+        "--data",
+        str(images),
+        "--checkpoints",
+        ",".join(map(str, files)),
+        "--width",
+        "4",
+        "--layers",
+        "conv1,fc8",
+    )
+    run = folder / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        work_here(patch)
+        assert main(["train", "--run", str(run), *chosen]) == 0
+        for stage in ("collect", "align", "patches"):
+            assert main([stage, "--run", str(run)]) == 0
+    (run / "figures").mkdir()
+    Image.new("RGB", (8, 8)).save(run / FIGURE)
+    return run
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to be damaged; what is refused is refused before a cluster is started."""
+    monkeypatch.setattr(ray_cluster, "connect", lambda _run: pytest.fail("Ray was started first"))
+    return Path(shutil.copytree(whole, tmp_path / "run"))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(capsys: pytest.CaptureFixture[str], run: Path, command: str, *flags: str) -> str:
+    """The sentence with which ``command`` refuses the run, which stays as it was."""
+    before = contents(run)
+    said = failing(capsys, *command.split(), "--run", str(run), *flags)
+    assert "Traceback" not in said
+    assert contents(run) == before
+    return said
+
+
+# -- JSON ------------------------------------------------------------------------------------------------------------
+
+STAGES = ("train", "collect", "align", "sweep mapping", "sweep clusters", "patches", "figures", "report")
+READERS = {
+    "run.json": STAGES,
+    "statistics/statistics.json": ("collect", "align", "sweep mapping", "sweep clusters", "patches"),
+    "networks/net1/network.json": ("collect", "figures"),
+}
+NEEDED = {"run.json": "stages", "statistics/statistics.json": "groups", "networks/net1/network.json": "spec"}
+
+
+def without(path: Path, key: str) -> bytes:
+    content = json.loads(path.read_text())
+    del content[key]
+    return json.dumps(content).encode()
+
+
+def replaced(path: Path, key: str) -> bytes:
+    return json.dumps(json.loads(path.read_text()) | {key: [3]}).encode()
+
+
+FORMS: dict[str, Callable[[Path, str], bytes]] = {
+    "empty": lambda path, key: b"",
+    "not JSON": lambda path, key: b"{'stages': }",
+    "not UTF-8": lambda path, key: b'{"\xff\xfe": 1}',
+    "a list": lambda path, key: b"[1, 2]",
+    "a number": lambda path, key: b"3",
+    "null": lambda path, key: b"null",
+    "nested": lambda path, key: b'{"a": ' * 100_000,
+    "a key missing": without,
+    "a value of another type": replaced,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("path", "command"), [(path, command) for path in READERS for command in READERS[path]])
+def test_json(run: Path, capsys: pytest.CaptureFixture[str], path: str, command: str, form: str) -> None:
+    (run / path).write_bytes(FORMS[form](run / path, NEEDED[path]))
+    assert str(run / path) in refused(capsys, run, command)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("path", READERS)
+def test_json_read_from_python(run: Path, path: str, form: str) -> None:
+    (run / path).write_bytes(FORMS[form](run / path, NEEDED[path]))
+    opened = raycv.open_run(str(run))
+    ask = {"networks/net1/network.json": lambda: opened.networks, "run.json": lambda: record.read(RunStore(str(run)))}
+    with pytest.raises(UserError, match=path):
+        ask.get(path, lambda: opened.layers)()
+
+
+@pytest.mark.parametrize(
+    ("stage", "facts"),
+    [
+        ("train", {"validation_top1": {"net1": "high"}}),
+        ("train", {"seconds": [1, 2]}),
+        ("collect", {"images": "many"}),
+        ("align", {"health": {"layer": "fc8"}}),
+        ("align", {"health": {"layer": "fc8", "broken_pairs": [["net1"]]}}),
+        ("align", {"fingerprint": None}),
+    ],
+)
+def test_facts_of_another_kind(
+    run: Path, capsys: pytest.CaptureFixture[str], stage: str, facts: dict[str, Any]
+) -> None:
+    noted = json.loads((run / "run.json").read_text())
+    noted["stages"][stage] |= facts
+    (run / "run.json").write_text(json.dumps(noted))
+    assert f"stages.{stage}.{next(iter(facts))}" in refused(capsys, run, "report")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "../net1"},
+        {"name": "net2"},
+        {"classes": 0},
+        {"width": -4},
+        {"seed": 2**70},
+        {"layers": []},
+        {"layers": "conv1"},
+        {"preprocessing": {"resize": 0, "crop": 0, "mean": [0, 0, 0], "std": [1, 1, 1]}},
+    ],
+    ids=str,
+)
+def test_descriptions_of_no_network(run: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any]) -> None:
+    path = run / "networks/net1/network.json"
+    content = json.loads(path.read_text())
+    content["spec"] |= changes
+    path.write_text(json.dumps(content))
+    assert "does not describe a network of this run; remove it" in refused(capsys, run, "collect")
+
+
+def test_networks_that_differ(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "networks/net1/network.json"
+    content = json.loads(path.read_text())
+    content["spec"]["layers"] = ["conv2", "fc8"]
+    path.write_text(json.dumps(content))
+    assert "compare networks with the same layers" in refused(capsys, run, "collect")
+
+
+# -- tables and pictures ---------------------------------------------------------------------------------------------
+
+
+def of_other_columns() -> bytes:
+    buffer = io.BytesIO()
+    pd.DataFrame({"a": [1]}).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def rewritten(change: Callable[[pa.Table], pa.Table]) -> Callable[[bytes], bytes]:
+    def write(content: bytes) -> bytes:
+        buffer = io.BytesIO()
+        pq.write_table(change(pq.read_table(io.BytesIO(content))), buffer)
+        return buffer.getvalue()
+
+    return write
+
+
+def as_text(table: pa.Table) -> pa.Table:
+    return table.set_column(table.schema.get_field_index("net"), "net", pa.nulls(len(table), pa.list_(pa.int64())))
+
+
+def of_another_network(table: pa.Table) -> pa.Table:
+    return table.set_column(table.schema.get_field_index("net"), "net", pa.array(["net9"] * len(table)))
+
+
+TABLES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "its beginning missing": lambda content: content[len(content) // 2 :],
+    "text": lambda content: b"net,layer\nnet1,conv1\n",
+    "other columns": lambda content: of_other_columns(),
+    "a column of another type": rewritten(as_text),
+    "a column twice": rewritten(lambda table: table.append_column("net", table["net"])),
+    "a column missing": rewritten(lambda table: table.drop_columns(["mean"])),
+    "no rows": rewritten(lambda table: table.slice(0, 0)),
+    "rows missing": rewritten(lambda table: table.slice(0, 5)),
+    "another network": rewritten(of_another_network),
+}
+
+
+@pytest.mark.parametrize("command", ["figures", "report"])
+@pytest.mark.parametrize("form", TABLES)
+def test_tables(run: Path, capsys: pytest.CaptureFixture[str], form: str, command: str) -> None:
+    path = run / "tables/units/units.parquet"
+    path.write_bytes(TABLES[form](path.read_bytes()))
+    said = refused(capsys, run, command)
+    assert "units" in said
+    assert "raycv align" in said or "remove it and run its stage again" in said
+
+
+@pytest.mark.parametrize("name", ["units", "matchings", "alignment"])
+def test_tables_that_are_not_there(run: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    shutil.rmtree(run / "tables" / name)
+    assert f"has no table {name!r} yet" in refused(capsys, run, "report")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"text", b"GIF89a\x00"], ids=repr)
+def test_pictures(run: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
+    (run / FIGURE).write_bytes(content)
+    assert "filters.png is not a readable picture; remove it and run `raycv figures`" in refused(capsys, run, "report")
+
+
+# -- statistics ------------------------------------------------------------------------------------------------------
+
+
+def npz(arrays: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("moments/widths.npy", "text")
+        file.writestr("word/document.xml", "text")
+    return buffer.getvalue()
+
+
+def changed(change: Callable[[np.ndarray], Any]) -> Callable[[bytes], bytes]:
+    def write(content: bytes) -> bytes:
+        with np.load(io.BytesIO(content)) as file:
+            return npz({name: change(file[name]) for name in file.files})
+
+    return write
+
+
+ARRAYS: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "its end damaged": lambda content: content[:-30] + bytes(30),
+    "text": lambda content: b"text",
+    "one array": lambda content: npy(),
+    "another archive": lambda content: archive(),
+    "no arrays": lambda content: npz({}),
+    "other arrays": lambda content: npz({"a": np.zeros(3)}),
+    "arrays of text": changed(lambda array: array.astype(str)),
+    "pickled objects": changed(lambda array: np.array([{}], dtype=object)),
+    "another shape": changed(lambda array: array[None]),
+    "shorter": changed(lambda array: array[:-1] if array.ndim else array),
+}
+OF_LAYER = ("fold0", "fold7", "chance1", "information0-1", "samples0", "patches")
+
+
+@pytest.mark.parametrize("form", ARRAYS)
+@pytest.mark.parametrize("name", OF_LAYER)
+def test_statistics(run: Path, capsys: pytest.CaptureFixture[str], name: str, form: str) -> None:
+    (path,) = run.glob(f"statistics/*/nets/conv1/{name}.npz")
+    path.write_bytes(ARRAYS[form](path.read_bytes()))
+    shutil.rmtree(run / "tables")  # so that the stages have something to do
+    said = refused(capsys, run, "patches" if name == "patches" else "align")
+    assert said.startswith(f"raycv: {path} is damaged")
+    assert "remove it and run" in said
+
+
+def test_statistics_that_were_lost_are_collected_again(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the sentence says must help."""
+    before = contents(run / "statistics")
+    (path,) = run.glob("statistics/*/nets/conv1/fold3.npz")
+    path.unlink()
+    assert "there is no such file" in refused_or_done(capsys, run)
+    work_here(monkeypatch)
+    assert main(["collect", "--run", str(run)]) == 0
+    assert contents(run / "statistics") == before
+    assert main(["collect", "--run", str(run)]) == 0
+    assert "already finished" in capsys.readouterr().out
+
+
+def refused_or_done(capsys: pytest.CaptureFixture[str], run: Path) -> str:
+    shutil.rmtree(run / "tables")
+    return refused(capsys, run, "align")
+
+
+# -- what a run is not -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["run", *STAGES])
+def test_a_run_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    (tmp_path / "file").write_text("text")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    for name in ("file", "pipe", "link"):
+        said = failing(capsys, *command.split(), "--run", str(tmp_path / name))
+        assert f"{tmp_path / name} is not a folder, and a run is one; name another place with --run" in said
+    assert (tmp_path / "file").read_text() == "text"
+    with pytest.raises(UserError, match="is not a folder"):
+        raycv.open_run(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--checkpoints", "/dev/zero,/dev/zero"), "/dev/zero is a pipe or device"),
+        (("--checkpoints", "{run},{run}"), "is a folder; name a .safetensors file"),
+        (("--checkpoints", "{run}/run.json,{run}/run.json"), "neither safetensors nor a PyTorch state dict"),
+        (("--seeds", "5"), "--seeds names one; name two or more"),
+        (("--seeds", "1,99999999999999999999"), "a seed is a whole number from 0 to 4,294,967,295"),
+        (("--width", "20000"), "billion weights; with gradients and momentum they take"),
+        (("--model", "alexnet,small-alexnet"), "prepare images differently"),
+        (("--data", "{run}/run.json"), "is a file; name a folder"),
+        (("--data", "{run}/statistics"), "holds no images"),
+        (("--data", "{run}/tables"), "has no train images"),
+    ],
+)
+def test_what_is_named_to_train(
+    run: Path, images: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, str], said: str
+) -> None:
+    (run / "run.json").write_text(json.dumps({"config": {"data": str(images)}, "stages": {}}))
+    assert said in refused(capsys, run, "train", flags[0], flags[1].format(run=run))
+
+
+# -- any damage ------------------------------------------------------------------------------------------------------
+
+
+def spoilt(content: bytes, draw: st.DataObject) -> bytes:
+    """``content`` with a few bytes replaced, left out or put in."""
+    for _ in range(draw.draw(st.integers(1, 3))):
+        first = draw.draw(st.integers(0, len(content)))
+        last = min(len(content), first + draw.draw(st.integers(0, 8)))
+        content = content[:first] + draw.draw(st.binary(max_size=8)) + content[last:]
+    return content
+
+
+def read_all(store: RunStore) -> None:
+    record.read(store)
+    stored(store)
+    found = statistics.read(store)
+    for layer in found.layers:
+        found.layer(layer)
+
+
+@pytest.mark.parametrize("path", READERS)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(draw=st.data())
+def test_spoilt_json_is_read_or_refused(whole: Path, path: str, draw: st.DataObject) -> None:
+    file = whole / path
+    kept = file.read_bytes()
+    try:
+        file.write_bytes(spoilt(kept, draw))
+        read_all(RunStore(str(whole)))
+    except UserError as error:
+        assert "\n" not in str(error)
+    finally:
+        file.write_bytes(kept)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(draw=st.data())
+def test_a_spoilt_table_is_read_as_it_was_or_refused(whole: Path, draw: st.DataObject) -> None:
+    store = RunStore(str(whole))
+    file = whole / "tables/units/units.parquet"
+    kept, frame = file.read_bytes(), tables.read(store, "units")
+    try:
+        file.write_bytes(spoilt(kept, draw))
+        assert list(tables.read(store, "units").columns) == list(frame.columns)
+    except UserError as error:
+        assert "\n" not in str(error)
+    finally:
+        file.write_bytes(kept)
