@@ -19,6 +19,7 @@ from raycv.config import (
     ReportConfig,
     RunConfig,
     StageConfig,
+    StudyConfig,
     TrainConfig,
     load,
 )
@@ -131,7 +132,17 @@ def _run(config: RunConfig, store: RunStore) -> None:
     say(f"report: {store.locate('report.html')}")
 
 
-COMMANDS = {"run": Command(RunConfig, _run, "run all stages in order"), **STAGES}
+def _study(config: StudyConfig, store: RunStore) -> None:
+    from raycv.stages.study.stage import study
+
+    study(config, store, [(STAGES[name].settings, STAGES[name].do) for name in ("train", "collect", "align")])
+
+
+COMMANDS = {
+    "run": Command(RunConfig, _run, "run all stages in order"),
+    "study": Command(StudyConfig, _study, "compare networks of several widths and numbers of training images"),
+    **STAGES,
+}
 
 
 def _usage() -> str:

@@ -121,6 +121,11 @@ class TrainConfig(DataConfig, ComputeConfig):
         (),
         description="import these trained networks (.safetensors or PyTorch state dicts) instead of training",
     )
+    train_images: Positive | None = Field(
+        None,
+        description="train on this many of the training images, a fixed random choice; a smaller one is part of a "
+        "larger one (default: all)",
+    )
     epochs: Positive | None = Field(
         None, description=f"passes over the training images (default {SMALL.epochs}; alexnet: {PAPERS.epochs})"
     )
@@ -238,6 +243,32 @@ class RunConfig(
     """`raycv run`: all stages in order."""
 
 
+class StudyConfig(TrainConfig, CollectConfig, AlignConfig):
+    """`raycv study`: an ordinary run for every width and number of training images, and what grows with them."""
+
+    widths: tuple[Positive, ...] = Field((6, 12, 18, 24), min_length=1, description="units in conv1, one run for each")
+    images: tuple[Positive, ...] | None = Field(
+        None, min_length=1, description="numbers of training images, one run for each and width (default: all)"
+    )
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        if self.width is not None or self.train_images is not None or self.checkpoints:
+            raise ValueError("a study takes widths and images, not width, train-images or checkpoints")
+        if len(set(self.model)) > 1 or self.model[0] not in WIDTHS:
+            raise ValueError(
+                f"a study varies the width of one model, {' or '.join(WIDTHS)}; found {', '.join(self.model)}"
+            )
+        if len(self.seeds) < 2:
+            raise ValueError("a study compares networks; give two or more seeds, for intervals three")
+        for what, given in (("widths", self.widths), ("images", self.images or (1,))):
+            if len(set(given)) < len(given):
+                raise ValueError(f"the {what} must differ, found {', '.join(map(str, given))}")
+        if len(self.widths) * len(self.images or (1,)) < 2:
+            raise ValueError("a study needs several widths or several numbers of images")
+        return self
+
+
 Config = TypeVar("Config", bound=StageConfig)
 
 
@@ -288,7 +319,7 @@ def _yaml_settings(model: type[StageConfig], arguments: Sequence[str]) -> dict[s
     if not isinstance(content, dict):
         raise UserError(f"The settings file {path} has no settings: expected lines such as `epochs: 12`.")
     # One file may serve all stages, so a key of any stage is allowed.
-    known = RunConfig.model_fields
+    known = RunConfig.model_fields | StudyConfig.model_fields
     unknown = [key for key in content if key not in known]
     if unknown:
         raise UserError(
