@@ -35,8 +35,8 @@ def stratified_jackknife(
 
     ``without_each`` holds for sample c (K_c,) replicates: its value without each of its K_c members. With θ_ci the
     statistic where replicate i stands for value c, the variance is Σ_c v_c with
-    v_c = (K_c-1)/K_c · Σ_i (θ_ci - mean_i θ_ci)² (the stratified jackknife, Rust & Rao, 1996). The interval uses Student's t with Satterthwaite's (1946) degrees of
-    freedom, (Σ v_c)² / Σ v_c²/(K_c-1). For one sample it is
+    v_c = (K_c-1)/K_c · Σ_i (θ_ci - mean_i θ_ci)² (the stratified jackknife; Rust & Rao, 1996). The interval uses
+    Student's t with Satterthwaite's (1946) degrees of freedom, (Σ v_c)² / Σ v_c²/(K_c-1). For one sample it is
     `raycv.analysis.similarity.jackknife`. NaN where a sample has fewer than three members, or a value is NaN.
     """
     found = np.asarray(values, dtype=np.float64)
