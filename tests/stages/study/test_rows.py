@@ -23,17 +23,17 @@ from raycv.stages.study.summary import summary
 from tests.support.copies import orthonormal
 from tests.support.runs import moments_of, specs
 
-UNITS = 40
+UNITS = 24
 AVERAGED = ["excess", "rotated_mean", "prerelu_excess", "untrained_excess", "untrained_prerelu_excess"]
 
 
 def group_of(networks: int, seed: int) -> Group:
-    """Networks of 40 units, of which the first half are noisy copies; unit 0 of the first is dead."""
+    """Networks of 24 units, of which the first half are noisy copies; unit 0 of the first is dead."""
     rng = np.random.default_rng(seed)
     signals, nets = rng.standard_normal((2000, UNITS)), []
     for number in range(networks):
         net = signals + (0.5 + number) * rng.standard_normal(signals.shape)
-        net[:, 20:] = net[:, 20:] @ orthonormal(20, rng)
+        net[:, 12:] = net[:, 12:] @ orthonormal(12, rng)
         nets.append(net)
     nets[0][:, 0] = 0
     folds = tuple(moments_of(part) for part in zip(*(np.split(net, 4) for net in nets), strict=True))
@@ -89,7 +89,7 @@ def test_averages_are_over_ordered_pairs(tmp_path: Path) -> None:
     (row,) = found.rows.to_dict("records")
     values = alignment.assign(correlation=alignment["excess"] + alignment["rotated_mean"])
     for name in ("correlation", "excess", "prerelu_excess"):
-        without = [values[(values[["net_a", "net_b"]] != net).all(1)][name].mean() for net in ("net1", "net2", "net3")]
+        without = [values[(values[["net_a", "net_b"]] != net).all(axis=1)][name].mean() for net in ("net1", "net2", "net3")]
         interval = jackknife(values[name].mean(), without)
         assert row[name] == pytest.approx(values[name].mean())
         assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((interval.low, interval.high))
