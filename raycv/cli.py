@@ -24,6 +24,7 @@ from raycv.config import (
     ReportConfig,
     RunConfig,
     StageConfig,
+    StudyConfig,
     TrainConfig,
 )
 from raycv.errors import StageFailed, UserError
@@ -161,7 +162,22 @@ def _run(config: RunConfig, store: RunStore) -> None:
     say(f"report: {store.locate('report.html')}")
 
 
-COMMANDS = {"run": Command(RunConfig, _run, "run all stages in order", checks_health=True), **STAGES}
+def _study(config: StudyConfig, store: RunStore) -> None:
+    from raycv.stages.study.stage import study
+
+    study(config, store, [(STAGES[name].settings, STAGES[name].do) for name in ("train", "collect", "align")])
+
+
+COMMANDS = {
+    "run": Command(RunConfig, _run, "run all stages in order", checks_health=True),
+    "study": Command(
+        StudyConfig,
+        _study,
+        "compare networks of several widths and numbers of training images",
+        "--run runs/study --widths 6,12,24",
+    ),
+    **STAGES,
+}
 
 
 GROUPS = {"sweep": "try out many settings, on Ray Tune"}

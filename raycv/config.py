@@ -113,6 +113,11 @@ class TrainConfig(NetworksConfig, DataConfig, ComputeConfig):
 
     group: ClassVar[str] = "training"
 
+    train_images: Positive | None = Field(
+        None,
+        description="train on this many of the training images, a fixed random choice; a smaller one is part of a "
+        "larger one (default: all)",
+    )
     epochs: Positive | None = Field(
         None, description=f"passes over the training images (default {SMALL.epochs}; alexnet: {PAPERS.epochs})"
     )
@@ -246,3 +251,29 @@ class RunConfig(
     ReportConfig,
 ):
     """`raycv run`: all stages in order."""
+
+
+class StudyConfig(TrainConfig, CollectConfig, AlignConfig):
+    """`raycv study`: an ordinary run for every width and number of training images, and what grows with them."""
+
+    widths: tuple[Positive, ...] = Field((6, 12, 18, 24), min_length=1, description="units in conv1, one run for each")
+    images: tuple[Positive, ...] | None = Field(
+        None, min_length=1, description="numbers of training images, one run for each and width (default: all)"
+    )
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        if self.width is not None or self.train_images is not None or self.checkpoints:
+            raise ValueError("a study takes widths and images, not width, train-images or checkpoints")
+        if len(set(self.model)) > 1 or self.model[0] not in WIDTHS:
+            raise ValueError(
+                f"a study varies the width of one model, {' or '.join(WIDTHS)}; found {', '.join(self.model)}"
+            )
+        if len(self.seeds) < 2:
+            raise ValueError("a study compares networks; give two or more seeds, for intervals three")
+        for what, given in (("widths", self.widths), ("images", self.images or (1,))):
+            if len(set(given)) < len(given):
+                raise ValueError(f"the {what} must differ, found {', '.join(map(str, given))}")
+        if len(self.widths) * len(self.images or (1,)) < 2:
+            raise ValueError("a study needs several widths or several numbers of images")
+        return self

@@ -17,6 +17,7 @@ from raycv.data.cifar_pickles import CIFAR10_FOLDER, open_cifar10
 from raycv.data.image_tree import folder_of_split, open_folder
 from raycv.data.parquet import open_parquet
 from raycv.data.readers import EMBEDDED, SPLITS, SUFFIXES, Item, Reader, listing, of_split
+from raycv.data.selection import Selection
 from raycv.errors import UserError
 from raycv.run.filesystem import filesystem, remember
 from raycv.run.fingerprint import fingerprint
@@ -44,6 +45,18 @@ class Source:
     def identity(self) -> str:
         """A short name for what the images are, the same wherever they are kept."""
         return fingerprint(self.reader.facts, self.classes)
+
+    def first(self, count: int) -> Source:
+        """``count`` of the images, chosen as `raycv.data.selection.Selection` says; all of them are this source itself.
+
+        Raises UserError where there are fewer.
+        """
+        if count > len(self):
+            raise UserError(
+                f"{self.name} has {len(self):,} training images, fewer than the {count:,} asked for; "
+                f"name a number of at most {len(self):,}."
+            )
+        return self if count == len(self) else Source(self.name, Selection(self.reader, count), self.classes)
 
     def decode(self, numbers: Sequence[int] | np.ndarray, resize: int) -> tuple[np.ndarray, np.ndarray]:
         """Images (n, resize, resize, 3) uint8, red green blue, and labels (n,) int64, in the order of ``numbers``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Mapping
 
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 WIDTH = 7.0  # inches: the text width of a printed page
 TITLE, TEXT, TICKS = 10, 8, 7  # points
+DOTS_PER_INCH = 200
 
 # The two methods differ in lightness, as in the paper, so they stay apart in grey too.
 METHODS = {"semi": "semi-matching", "bipartite": "matching"}
@@ -53,3 +55,12 @@ def ends(values: Mapping[str, float], form: str) -> str:
     least, most = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
     text = f"{values[least]:{form}} ({least})"
     return text if least == most else f"{text} to {values[most]:{form}} ({most})"
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file, with title and caption as its texts."""
+    texts = {"Title": figure.get_suptitle(), "Description": figure.get_supxlabel()}
+    buffer = io.BytesIO()
+    metadata = {name: " ".join(text.split()) for name, text in texts.items()}
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata=metadata)
+    return buffer.getvalue()

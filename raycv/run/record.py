@@ -15,6 +15,7 @@ from raycv.errors import UserError
 from raycv.run.store import RunStore
 
 PATH = "run.json"
+RUNS = "runs"  # folder of the runs that a study is made of
 LIBRARIES = ("ray", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow")
 
 
@@ -66,8 +67,8 @@ def read(store: RunStore) -> dict[str, Any]:
     return content
 
 
-def check_folder(store: RunStore) -> None:
-    """Raise UserError for a folder that has content and is no run.
+def check_folder(store: RunStore, *, study: bool = False) -> None:
+    """Raise UserError for a folder that has content and is no run, or is a study; with ``study`` the reverse.
 
     A stage removes what it replaces, which in such a folder could be the user's own files.
     """
@@ -75,12 +76,19 @@ def check_folder(store: RunStore) -> None:
         raise UserError(
             f"{store.uri} is not empty and no run: it has no {PATH}. Name a new folder or an existing run with --run."
         )
+    if store.exists(PATH) and bool(read(store).get("study")) != study:
+        raise UserError(
+            f"{store.uri} is an ordinary run, not a study; name another folder with --run."
+            if study
+            else f"{store.uri} is a study, not a run; name one of its runs, in {store.locate(RUNS)}, or another folder."
+        )
 
 
-def begin(store: RunStore) -> None:
-    """Make ``store``, which `check_folder` allows, a run if it is not one yet."""
+def begin(store: RunStore, *, study: bool = False) -> None:
+    """Make ``store``, which `check_folder` allows, a run or a study if it is not one yet."""
     if not store.exists(PATH):
-        store.write_json(PATH, {"raycv": raycv.__version__, "config": {}, "stages": {}})
+        kind = {"study": True} if study else {}
+        store.write_json(PATH, {"raycv": raycv.__version__, **kind, "config": {}, "stages": {}})
 
 
 def forget(store: RunStore) -> None:
@@ -107,6 +115,7 @@ def finish(store: RunStore, stage: str, result_of: str, config: Mapping[str, Any
     store.write_json(
         PATH,
         {
+            **record,
             "raycv": raycv.__version__,
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},

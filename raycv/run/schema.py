@@ -73,6 +73,15 @@ _tree = (
     Column("reverse", _bool, "the mapping layer back, target to source, is used for the other corner of B"),
 )
 _unit = Column("unit", _int, "channel or neuron, from 0")
+_GROWING = {
+    "correlation": "largest absolute correlation of a unit with a unit of another network, mean over units and ordered "
+    "pairs of networks",
+    "excess": "correlation less the same with random mixtures of that network's units (alignment.excess)",
+    "prerelu_excess": "correlation less the same with its units mixed before the ReLU (alignment.prerelu_excess)",
+    "partner_share": "fraction of units with a partner in another network, mean over ordered pairs",
+    "recurring_share": "fraction of units with partners in all other networks",
+}
+GROWING = tuple(_GROWING)  # the quantities that a study follows
 _rank = Column("rank", _int, f"from 1, the sample with the highest activation, to {TOP_PATCHES}")
 
 ALL = (
@@ -676,6 +685,55 @@ ALL = (
             Column("right", _int, "the other merged cluster"),
             Column("weight", _float, "average weight between the two clusters"),
             Column("size", _int, "number of leaves in the new cluster"),
+        ),
+    ),
+    Table(
+        "study",
+        "study",
+        "how much networks converge, one row per width, number of training images and layer; semi-matching",
+        (
+            Column("width", _int, "units in conv1 of every network"),
+            Column("images", _int, "training images of every network"),
+            _layer,
+            Column("units", _int, "units of the layer in every network"),
+            *(
+                column
+                for name, meaning in _GROWING.items()
+                for column in (
+                    Column(name, _float, meaning),
+                    Column(
+                        f"{name}_low",
+                        _float,
+                        "lower end of its 95% jackknife interval over networks; NaN for fewer than three networks",
+                    ),
+                    Column(f"{name}_high", _float, "upper end of that interval"),
+                )
+            ),
+            Column("untrained_excess", _float, "excess between untrained networks of this width"),
+            Column("untrained_prerelu_excess", _float, "prerelu_excess between untrained networks of this width"),
+            Column("validation_top1", _float, "fraction of validation images classified correctly, mean over networks"),
+        ),
+    ),
+    Table(
+        "study_slopes",
+        "study",
+        "what a doubling of the width or of the training images adds, one row per layer, quantity and setting",
+        (
+            _layer,
+            Column("quantity", _text, f"column of the table study: {', '.join(GROWING)}"),
+            Column("against", _text, "width or images; a setting that the study does not vary has no rows"),
+            Column(
+                "slope",
+                _float,
+                "least-squares slope against log2 of this setting, with the other in the fit where both vary",
+            ),
+            Column(
+                "low",
+                _float,
+                "lower end of its 95% interval over the choice of networks, a jackknife that leaves out one network of "
+                "one combination at a time; NaN for fewer than three networks",
+            ),
+            Column("high", _float, "upper end of that interval; it does not cover a bend of the curve"),
         ),
     ),
 )

@@ -177,7 +177,7 @@ def _read_files(
             f"The run {store.uri} has no table {name!r} yet; run the stage that writes it (`raycv tables` lists which)."
         )
     _check_columns(name, [*(columns or ()), *(column for one in alternatives for column, _, _ in one)])
-    wanted = None if columns is None else [column for column in columns if column != PARTITION]
+    wanted = None if columns is None else [column for column in columns if column != BY_NAME[name].partition]
     writings, parts = set(), []
     for path in paths:
         layer = path.split(f"/{PARTITION}=")[1].split("/")[0] if f"/{PARTITION}=" in path else None

@@ -440,3 +440,36 @@ def test_the_order_is_fixed_and_mixed() -> None:
 def test_fewer_images_than_folds() -> None:
     with pytest.raises(UserError, match="is 5 and statistics need at least 8"):
         shards(5, folds=8, shard_size=10)
+
+
+# -- some of the images --------------------------------------------------------------------------------------------
+
+
+def test_a_smaller_choice_of_images_is_part_of_a_larger_one(hub: Path) -> None:
+    source = open_source(str(hub), "train")
+    every, labels = source.decode(np.arange(20), 8)
+    by_picture = {every[n].tobytes(): n for n in range(20)}
+    chosen: set[int] = set()
+    for count in range(1, 20):
+        some = source.first(count)
+        assert len(some) == count
+        images, of_images = some.decode(np.arange(count), 8)
+        numbers = [by_picture[image.tobytes()] for image in images]
+        assert numbers == sorted(set(numbers))  # each once, in the order of the files
+        assert chosen <= set(numbers)
+        np.testing.assert_array_equal(of_images, labels[numbers])
+        backwards = pickle.loads(pickle.dumps(some)).decode(np.arange(count)[::-1], 8)[0]
+        np.testing.assert_array_equal(backwards, images[::-1])
+        chosen = set(numbers)
+    assert sorted(chosen) != list(range(19))  # not simply the first of the files
+
+
+def test_a_choice_of_images_is_identified_by_its_number() -> None:
+    source = open_source(EMBEDDED, "train")
+    assert len({source.identity, source.first(4000).identity, source.first(2000).identity}) == 3
+    assert source.first(8000) is source
+    classes = Counter(source.first(2000).decode(np.arange(2000), 8)[1].tolist())
+    assert set(classes) == set(range(10))
+    assert all(140 <= count <= 260 for count in classes.values())  # each 200 give or take 12
+    with pytest.raises(UserError, match="has 8,000 training images, fewer than the 8,001 asked for"):
+        source.first(8001)

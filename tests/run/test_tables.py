@@ -18,6 +18,7 @@ import pytest
 
 from raycv.errors import UserError
 from raycv.run import tables
+from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from tests.support.s3_server import BUCKET
 from tests.support.tables import write_layers
@@ -62,6 +63,13 @@ def test_reading_is_what_pandas_reads(store: RunStore) -> None:
         found = tables.read(store, NAME, **options)
         assert all(type(layer) is str for layer in found["layer"])
         pd.testing.assert_frame_equal(found, expected.astype({"layer": found["layer"].dtype}))
+
+
+def test_the_layer_of_an_unpartitioned_table_is_a_column_like_others(tmp_path: Path) -> None:
+    store, frame = RunStore(str(tmp_path)), pd.DataFrame({"layer": LAYERS, "net": "net1", "unit": [0, 1, 2]})
+    tables.write(store, "units", frame.reindex(columns=BY_NAME["units"].schema.names))
+    found = tables.read(store, "units", columns=["layer", "unit"], filters=[("layer", "!=", "conv2")])
+    assert found.to_dict("list") == {"layer": ["conv1", "fc6"], "unit": [0, 2]}
 
 
 def test_what_cannot_be_read_is_said(store: RunStore) -> None:
@@ -125,6 +133,7 @@ def test_plain_pandas_sees_a_layer_of_one_writing(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from raycv.run import tables
+from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from tests.run.test_tables import NAME, rows
 with tables.Writer(RunStore(sys.argv[1]), NAME) as writer:

@@ -163,6 +163,26 @@ class Statistics:
             shapes = {name: shape for name, shape in shapes.items() if "prerelu" not in name}
         return self._checked(path, arrays, shapes)
 
+    def mixed(self, layer: str, of_layer: LayerStatistics) -> dict[int, Mixed]:
+        """Each trained network's units mixed before the ReLU; none where the layer does not end in a ReLU module."""
+        left_out = np.split(of_layer.left_out(), np.cumsum(of_layer.folds[0].widths)[:-1])
+        found: dict[int, Mixed] = {}
+        for network, of_network in enumerate(left_out):
+            with self.store.open_arrays(chance_path(self.folder, Key(NETS, layer), network)) as arrays:
+                if "prerelu/own" not in arrays:
+                    continue
+                mixtures = mixtures_left_out(arrays["prerelu/active"], int(of_network.sum()))
+                own = np.where(mixtures[:, None] | mixtures, np.nan, arrays["prerelu/own"])
+                found[network] = Mixed(
+                    own,
+                    {
+                        other: np.where(of_other[:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
+                        for other, of_other in enumerate(left_out)
+                        if other != network
+                    },
+                )
+        return found
+
     def _arrays(self, path: str, shapes: Shapes) -> dict[str, np.ndarray]:
         return self._checked(path, self.store.read_arrays(path), shapes)
 
@@ -204,26 +224,6 @@ class _Index(BaseModel):
     folds: dict[str, Annotated[int, Field(ge=1)]]
     folder: str
     images: int
-
-    def mixed(self, layer: str, of_layer: LayerStatistics) -> dict[int, Mixed]:
-        """Each trained network's units mixed before the ReLU; none where the layer does not end in a ReLU module."""
-        left_out = np.split(of_layer.left_out(), np.cumsum(of_layer.folds[0].widths)[:-1])
-        found: dict[int, Mixed] = {}
-        for network, of_network in enumerate(left_out):
-            with self.store.open_arrays(chance_path(self.folder, Key(NETS, layer), network)) as arrays:
-                if "prerelu/own" not in arrays:
-                    continue
-                mixtures = mixtures_left_out(arrays["prerelu/active"], int(of_network.sum()))
-                own = np.where(mixtures[:, None] | mixtures, np.nan, arrays["prerelu/own"])
-                found[network] = Mixed(
-                    own,
-                    {
-                        other: np.where(of_other[:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
-                        for other, of_other in enumerate(left_out)
-                        if other != network
-                    },
-                )
-        return found
 
 
 def mixtures_left_out(active: np.ndarray, units: int) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
 
 from raycv.config import FiguresConfig
+from raycv.drawing.style import png
 from raycv.drawing.subject import Plan, Subject
 from raycv.drawing.undrawable import Undrawable
 from raycv.errors import UserError
@@ -19,7 +19,6 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 
 FORMAT = 2  # of the figures; part of their identity
-DOTS_PER_INCH = 200
 NOT_DRAWN = ("figures", "report")  # stages that make nothing to draw
 
 
@@ -61,14 +60,6 @@ def subject_of(store: RunStore) -> Subject:
 
 def _drawn(name: str, draw: Callable[[], Figure]) -> bytes:
     try:
-        return _png(draw())
+        return png(draw())
     except Undrawable as reason:
         raise UserError(f"The figure {name} cannot be drawn: {reason} Run the stages of the run again.") from None
-
-
-def _png(figure: Figure) -> bytes:
-    texts = {"Title": figure.get_suptitle(), "Description": figure.get_supxlabel()}
-    buffer = io.BytesIO()
-    metadata = {name: " ".join(text.split()) for name, text in texts.items()}
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata=metadata)
-    return buffer.getvalue()

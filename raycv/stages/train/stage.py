@@ -37,6 +37,8 @@ def train(config: TrainConfig, store: RunStore) -> None:
             f"The training images of {config.data} have {training.classes} classes and the validation images "
             f"{validation.classes}; both need the same classes."
         )
+    if training is not None and config.train_images is not None:
+        training = training.first(config.train_images)
     specs = specs_of(config, validation.classes)
     recipes = [recipe_of(spec.model, config) for spec in specs]
     # All networks report together at the end of each epoch, so all train for the same number of epochs.

@@ -356,6 +356,7 @@ def test_settings_that_cannot_be_used(images: Path, tmp_path: Path, capsys: pyte
     assert "encoder.layers.encoder_layer_11 (768)" in said
     assert "has no layer 'conv6'" in refused(capsys, *common, "--layers", "conv6")
     assert "is not there; name a folder" in refused(capsys, "--run", str(tmp_path / "run"), "--data", "/no/such")
+    assert "has 640 training images, fewer than the 641 asked for" in refused(capsys, *common, "--train-images", "641")
     assert "width has 2 values for 3 networks" in refused(capsys, *common, "--seeds", "1,2,3", "--width", "6,9")
     late = refused(capsys, *common, "--epochs", "3", "--keep-epochs", "0,3")
     assert "--keep-epochs names epoch 3, and training ends after epoch 3" in late

@@ -1,0 +1,71 @@
+"""`raycv study`: how much convergence grows with the networks' width and with the number of training images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from raycv.config import StageConfig, StudyConfig
+from raycv.data.sources import open_source
+from raycv.drawing.style import png
+from raycv.errors import UserError
+from raycv.progress import say
+from raycv.run import record, tables
+from raycv.run.fingerprint import fingerprint
+from raycv.run.store import RunStore
+from raycv.stages.study.figures.growth import growth
+from raycv.stages.study.rows import Combination, combination, slope_rows
+from raycv.stages.study.summary import summary
+
+FORMAT = 1  # of the tables; part of their identity
+Stages = Sequence[tuple[type[StageConfig], Callable[[Any, RunStore], None]]]
+
+
+def study(config: StudyConfig, store: RunStore, stages: Stages) -> None:
+    """Run ``stages`` for every combination, each an ordinary run below ``runs/``; write tables and figures.
+
+    What a run has finished with the same settings is not repeated; tables and figures are, as they take seconds.
+    Raises UserError, before anything starts, for bad settings and for more images than there are.
+    """
+    began = time.time()
+    record.check_folder(store, study=True)
+    training = open_source(config.data, "train", image_column=config.image_column, label_column=config.label_column)
+    numbers = [len(training.first(images)) for images in config.images or (len(training),)]
+    record.begin(store, study=True)
+    try:
+        found = _run_all(config, store, stages, [(width, images) for images in numbers for width in config.widths])
+    except UserError:
+        if not store.list(record.RUNS):
+            record.forget(store)
+        raise
+    rows, slopes = pd.concat([one.rows for one in found]), slope_rows(found)
+    written = [tables.write(store, "study", rows), tables.write(store, "study_slopes", slopes)]
+    written += [
+        store.write(f"figures/study-{against}.png", png(growth(rows, against)))
+        for against in slopes["against"].unique()
+    ]
+    identity = fingerprint(FORMAT, config.widths, numbers)
+    facts = {"seconds": {"study": round(time.time() - began, 1)}}
+    record.finish(store, "study", identity, config.model_dump(mode="json"), facts)
+    say(summary(slopes))
+    for uri in [*written, store.locate(record.RUNS)]:
+        say(f"study: {uri}")
+
+
+def _run_all(
+    config: StudyConfig, store: RunStore, stages: Stages, combinations: Sequence[tuple[int, int]]
+) -> list[Combination]:
+    """The runs of all combinations, one after the other on the same Ray cluster."""
+    found = []
+    for number, (width, images) in enumerate(combinations, 1):
+        say(f"study: combination {number} of {len(combinations)}: width {width}, {images:,} training images")
+        run = RunStore(store.locate(f"{record.RUNS}/width-{width}-images-{images}"))
+        own = {"run": run.uri, "width": (width,), "train_images": images}
+        for settings, do in stages:
+            shared = {name: value for name, value in config if name in settings.model_fields}
+            do(settings(**shared | {name: value for name, value in own.items() if name in shared}), run)
+        found.append(combination(run, width, images))
+    return found
