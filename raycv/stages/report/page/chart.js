@@ -6,7 +6,7 @@ const SERIES = [
   { name: "before_untrained", label: "before, untrained", untrained: true },
   { name: "after_untrained", label: "after, untrained", untrained: true },
 ];
-const FRAME = { width: 760, height: 340, left: 46, right: 12, top: 14, bottom: 34 };
+const FRAME = { width: matchMedia("(min-width: 60rem)").matches ? 920 : 620, height: 330, left: 46, right: 8, top: 12, bottom: 34 };
 
 function scales() {
   const values = averages.flatMap((row) => [
@@ -14,15 +14,15 @@ function scales() {
   ]).filter((value) => value != null);
   const [low, high] = [Math.min(0, ...values), Math.max(0.05, ...values)];
   const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5].find((size) => (high - low) / size <= 6) ?? 0.5;
-  const [from, to] = [Math.floor(low / step - 0.2) * step, Math.ceil(high / step) * step];
+  const [from, to] = [low < -step / 5 ? Math.floor(low / step) * step : low, Math.ceil(high / step) * step];
   const across = (FRAME.width - FRAME.left - FRAME.right) / averages.length;
   const down = FRAME.height - FRAME.top - FRAME.bottom;
   return {
     across,
     x: (n) => FRAME.left + (n + 0.5) * across,
     y: (value) => FRAME.top + ((to - value) / (to - from)) * down,
-    ticks: Array.from({ length: Math.round((to - from) / step) + 1 }, (_, n) => from + n * step),
-    digits: step < 0.05 ? 2 : step < 0.1 ? 2 : 1,
+    ticks: Array.from({ length: Math.floor((to - from) / step + 1e-9) + 1 }, (_, n) => to - n * step),
+    digits: step < 0.1 ? 2 : 1,
   };
 }
 

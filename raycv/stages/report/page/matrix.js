@@ -1,5 +1,6 @@
 // Matrices as heat maps: every unit of one network with every unit of another.
 
+const PAIRS = 18; // shown beside the map
 const MARGIN = 34; // pixels for the numbers of the units
 let map = null; // {key, a, b, scale, values, rows, columns, zoom, left, top}: what is drawn
 
@@ -86,7 +87,7 @@ function whole({ rows, columns, scale, value }, down, along) {
   for (let y = 0; y < rows; y += 1) {
     for (let x = 0; x < columns; x += 1) {
       const found = value(down[y], along[x]);
-      const part = Number.isNaN(found) ? 0 : Math.sqrt(Math.min(1, Math.abs(found) / scale));
+      const part = Number.isNaN(found) ? 0 : Math.min(1, Math.abs(found) / scale);
       const end = found < 0 ? low : high;
       const place = 4 * (y * columns + x);
       for (let c = 0; c < 3; c += 1) image.data[place + c] = none[c] + part * (end[c] - none[c]);
@@ -234,12 +235,25 @@ function listen(canvas) {
   });
 }
 
+/** The cells of the largest values, as pairs of portraits. */
+function showStrongest({ rows, columns, value }) {
+  const { layer, a, b, options } = view;
+  const cells = Array.from({ length: rows }, (_, i) => Array.from({ length: columns }, (_, j) => [i, j, value(i, j)])).flat();
+  const first = cells.filter((cell) => !Number.isNaN(cell[2])).sort((x, y) => Math.abs(y[2]) - Math.abs(x[2])).slice(0, PAIRS);
+  const pair = ([i, j, found]) => element("li", {}, element("a", { class: "pair", href: address({ cell: [i, j] }), "aria-label": sentence(i, j, { value }) },
+    portrait(layer, a, i, 22), portrait(layer, b, j, 22), element("span", { class: "under" }, element("b", {}, `${shortName(layer, i)} – ${shortName(layer, j)}`), element("span", {}, signed(found, 2)))));
+  replace(at("strongest"), element("h3", { id: "strongest-title" }, options.of === "weights" ? "Largest weights" : "Strongest correlations"),
+    element("p", { class: "quiet" }, `Unit of ${nets[a]} on the left, of ${nets[b]} on the right.`), element("ul", {}, ...first.map(pair)));
+}
+
 /** The two units of the chosen cell. */
 function showCell(data, matrix) {
   const { layer, a, b, cell } = view;
   const open = Boolean(matrix && cell?.length);
   document.body.classList.toggle("chosen", open);
   at("cell").hidden = !open;
+  at("strongest").hidden = open || !matrix;
+  if (!open && matrix) showStrongest(matrix);
   if (!open) return;
   const units = [[a, b, cell[0]], [b, a, cell[1]]];
   const best = (net, other, unit) => data.partners[net][other]["correlation semi"]?.unit[unit];

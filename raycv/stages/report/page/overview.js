@@ -13,7 +13,7 @@ function showOverview() {
     element("div", { class: "first" },
       element("figure", { class: "card" },
         element("figcaption", {}, element("h3", {}, "Agreement beyond chance"),
-          element("p", { class: "quiet" }, "Excess correlation of units with their best partner in another network over mixtures of that network’s units. Choose a layer to see its units.")),
+          element("p", { class: "quiet" }, "Excess correlation of units with their best partner in another network over mixtures of that network’s units; thin lines reach from the pair of networks with the least to that with the most. Choose a layer to see its units.")),
         key(), element("div", { class: "plot" }, chart), readout),
       element("div", { class: "aside" }, health(), accuracies(), next())),
     table(), missing());

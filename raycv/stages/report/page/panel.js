@@ -10,7 +10,7 @@ function showPanel() {
   const data = dataOf(layer);
   replace(panel,
     heading(`In ${nets[a]}, ${layers[layer]}`, unitName(layer, unit), { place: "units", a: browsed(), unit: null, options: { wall: "" } }),
-    strip(layer, a, unit, 52), classes(data, a, unit), summary(data, a, unit), partners(data), predictors(data), cluster(data),
+    strip(layer, a, unit, 56), classes(data, a, unit), summary(data, a, unit), partners(data), predictors(data), cluster(data),
     element("p", { class: "quiet" }, aboutPictures(layer)));
   panel.scrollTop = 0;
   if (!wide()) panel.querySelector("h2").focus();

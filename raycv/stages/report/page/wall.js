@@ -9,6 +9,7 @@ function showUnits() {
   if (wall.key !== key) {
     wall = { key, units: unitsInView({ ...view, a: browsed() }), shown: 0 };
     at("wall").replaceChildren();
+    at("wall").classList.toggle("all", browsed() < 0);
     more();
     at("wall").scrollTop = 0;
   }
