@@ -559,6 +559,7 @@ ALL = (
             _net,
             _unit,
             _rank,
+            Column("label", _int, "class of the image, from 0"),
             Column("method", _text, "how drive was made: deconvnet, guided backpropagation or gradient"),
             Column(
                 "patch", pa.binary(), f"WebP picture of the receptive field, at most {LARGEST_PICTURE} pixels a side"

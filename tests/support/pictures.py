@@ -35,9 +35,9 @@ def patch_tables(
             patch, drive = (
                 png(np.full((size, size, 3), colour(net, unit, rank, drive=d), dtype=np.uint8)) for d in (False, True)
             )
-            pictures.append((net, unit, rank, "deconvnet", patch, drive, layer))
+            pictures.append((net, unit, rank, unit % 10, "deconvnet", patch, drive, layer))
     columns = ["net", "layer", "unit", "rank", "image", "row", "column", "value", "top", "left", "bottom", "right"]
-    names = ["net", "unit", "rank", "method", "patch", "drive", "layer"]
+    names = ["net", "unit", "rank", "label", "method", "patch", "drive", "layer"]
     return pd.DataFrame(boxes, columns=columns), pd.DataFrame(pictures, columns=names)
 
 

@@ -89,7 +89,7 @@ class Artist:
         """The rows of some units of ``layer``; ``rows`` of top_patches, the nine of a unit together."""
         preprocessing = self.drawing.networks[0].spec.preprocessing
         numbers, place = np.unique(rows["image"], return_inverse=True)
-        pixels, _ = self.drawing.source.decode(numbers, preprocessing.resize)
+        pixels, labels = self.drawing.source.decode(numbers, preprocessing.resize)
         inputs = preprocessing.evaluation(torch.from_numpy(pixels).to(self.device))
         start = (preprocessing.resize - preprocessing.crop) // 2
         pixels = pixels[:, start : start + preprocessing.crop, start : start + preprocessing.crop]
@@ -106,6 +106,7 @@ class Artist:
                 "net": rows["net"],
                 "unit": rows["unit"],
                 "rank": rows["rank"],
+                "label": labels[place],
                 "method": deconvnet.method,
                 "patch": [encoded(picture) for picture in seen],
                 "drive": [

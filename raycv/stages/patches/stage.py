@@ -19,7 +19,7 @@ from raycv.stages.collect.statistics import Statistics
 from raycv.stages.patches.artist import Artist, Chunk, Drawing
 from raycv.stages.patches.rows import top_patches
 
-FORMAT = 2  # of the tables; part of their identity
+FORMAT = 3  # of the tables; part of their identity
 UNITS = 64  # drawn by an actor at once
 
 
@@ -47,7 +47,11 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
         for chunk in chunks:
             writer.add(chunk.layer, tables.read_part(store, chunk.path(drawing.folder)))
     units = int(sum(chunk.units for chunk in chunks))
-    facts = {"seconds": {"patches": round(time.time() - began, 1)}, "units": units}
+    facts = {
+        "seconds": {"patches": round(time.time() - began, 1)},
+        "units": units,
+        "class_names": source.reader.class_names,
+    }
     record.finish(store, "patches", identity, config.model_dump(mode="json"), facts)
     store.remove(drawing.folder)
     say(f"patches: {where}")

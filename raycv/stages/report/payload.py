@@ -12,21 +12,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raycv.paper import SPARSE_DECAY
+from raycv.paper import SPARSE_DECAY, TOP_PATCHES
 from raycv.stages.report.sprites import Pictures, Sheets
 
 PREDICTORS = 5  # shown of a unit, at most
+MOST_CELLS = 2_000_000  # of a layer's matrices; those of wider layers are left out
 MOST_MAPPING_BYTES = 1e6  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
 
-PARTNER = {"unit": "unit_b", "value": "value", "excess": "excess"}  # columns of the table matchings
+PARTNER = {"unit": "unit_b", "value": "value", "excess": "excess", "q": "q_value"}  # columns of the table matchings
 
 Pair = Callable[[str, str], Any]
 
 
 def packed(values: Any) -> str:
-    """An array as KIND:BASE64 of its bytes, little-endian; KIND is f4 (float32), or i2 or i4 (int16, int32)."""
+    """An array as KIND:BASE64 of its bytes, little-endian; KIND is f4 (float32), or i1, i2 or i4 (integers)."""
     array = np.asarray(values)
-    kind = "f4" if array.dtype.kind == "f" else "i2" if not array.size or array.max() < 2**15 else "i4"
+    kind = (
+        "i1"
+        if array.dtype == np.int8
+        else "f4"
+        if array.dtype.kind == "f"
+        else "i2"
+        if not array.size or array.max() < 2**15
+        else "i4"
+    )
     return f"{kind}:{base64.b64encode(array.astype(f'<{kind}').tobytes()).decode()}"
 
 
@@ -41,15 +50,73 @@ def unit_columns(units: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any
     for net in nets:
         rows = units[units["net"] == net].sort_values("unit")
         numbers = {name: packed(rows[name]) for name in ("mean", "std", "active_fraction")}
-        result.append({"width": len(rows), **numbers, "dead": packed(rows["is_dead"] | rows["is_rare"])})
+        state = np.where(rows["is_dead"], 1, np.where(rows["is_rare"], 2, 0))
+        result.append({"width": len(rows), **numbers, "state": packed(state)})
     return result
 
 
 def recurrence_columns(recurrence: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any]]:
     """For every network in how many others each unit has a partner beyond chance. ``recurrence``: rows of one layer."""
-    return [
-        {"partners": packed(recurrence.loc[recurrence["net"] == net].sort_values("unit")["partners"])} for net in nets
-    ]
+    of_net = {str(net): rows.sort_values("unit") for net, rows in recurrence.groupby("net")}
+    columns = {"partners": "partners", "mutual": "mutual", "excess": "excess", "q": "q_value", "group": "group"}
+    return [{name: packed(of_net[net][column]) for name, column in columns.items()} for net in nets]
+
+
+def label_columns(labels: pd.DataFrame, nets: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """For every network the class of each unit's top patches, (S, TOP_PATCHES), -1 where there is none."""
+    result = []
+    for net, width in zip(nets, widths, strict=True):
+        rows = labels[labels["net"] == net]
+        found = np.full((width, TOP_PATCHES), -1)
+        found[rows["unit"], rows["rank"] - 1] = rows["label"]
+        result.append(packed(found))
+    return result
+
+
+def fits(widths: Sequence[int]) -> bool:
+    """Whether the matrices of a layer, one per ordered pair of networks, are small enough to be shown."""
+    return sum(widths) ** 2 - sum(width**2 for width in widths) <= MOST_CELLS
+
+
+def correlation_matrices(correlations: pd.DataFrame, nets: Sequence[str], widths: Sequence[int]) -> list[list[Any]]:
+    """For every pair the correlations (S_a, S_b) in 254 steps; None for the later network of a pair."""
+    groups = {(str(a), str(b)): rows for (a, b), rows in correlations.groupby(["net_a", "net_b"], observed=True)}
+
+    def fact(a: str, b: str) -> Any:
+        shape = widths[nets.index(a)], widths[nets.index(b)]
+        rows = groups.get((a, b))
+        return None if rows is None else _stepped(shape, rows["unit_a"], rows["unit_b"], rows["value"], np.nan)
+
+    return of_pairs(nets, fact)
+
+
+def weight_matrices(weights: pd.DataFrame, nets: Sequence[str], widths: Sequence[int]) -> list[list[Any]]:
+    """For every pair the weights (S_a, S_b) that predict net a's units from net b's, at the decay nearest the paper's."""
+    weights = _nearest_decay(weights[weights["solver"] == _solver(weights)])
+    groups = {(str(a), str(b)): rows for (a, b), rows in weights.groupby(["target_net", "source_net"])}
+
+    def fact(a: str, b: str) -> Any:
+        shape = widths[nets.index(a)], widths[nets.index(b)]
+        rows = groups.get((a, b), weights.iloc[:0])
+        return _stepped(shape, rows["target_unit"], rows["source_unit"], rows["weight"], 0.0)
+
+    return of_pairs(nets, fact)
+
+
+def _stepped(
+    shape: tuple[int, int], row: pd.Series, column: pd.Series, value: pd.Series, rest: float
+) -> dict[str, Any]:
+    """A matrix in 254 steps of the largest absolute value, -128 for NaN; ``rest``: of cells that are not given."""
+    matrix = np.full(shape, rest)
+    matrix[row, column] = value
+    finite = np.abs(matrix[np.isfinite(matrix)])
+    scale = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+    steps = np.where(np.isfinite(matrix), np.round(matrix / scale * 127), -128).astype(np.int8)
+    return {"scale": scale, "values": packed(steps)}
+
+
+def _solver(rows: pd.DataFrame) -> str:
+    return "exact" if (rows["solver"] == "exact").any() else "sgd"
 
 
 def partner_columns(matchings: pd.DataFrame, nets: Sequence[str]) -> list[list[Any]]:
@@ -61,7 +128,9 @@ def partner_columns(matchings: pd.DataFrame, nets: Sequence[str]) -> list[list[A
 
     def fact(a: str, b: str) -> dict[str, Any]:
         return {
-            f"{similarity} {method}": {name: packed(rows[column]) for name, column in PARTNER.items()}
+            f"{similarity} {method}": {
+                name: packed(rows[column]) for name, column in PARTNER.items() if rows[column].notna().any()
+            }
             for (similarity, method), rows in groups[a, b].groupby(["similarity", "method"])
         }
 
@@ -74,7 +143,7 @@ def predictor_columns(weights: pd.DataFrame, units: pd.DataFrame, nets: Sequence
     ``weights`` and ``units`` are rows of one layer in the tables mapping_weights and mapping_units. The exact solver's
     are taken where there are any. Of every unit the PREDICTORS largest weights are kept.
     """
-    solver = "exact" if (units["solver"] == "exact").any() else "sgd"
+    solver = _solver(units)
     weights, units = weights[weights["solver"] == solver], units[units["solver"] == solver]
     if len(units) * (6 * PREDICTORS + 6) > MOST_MAPPING_BYTES:
         weights, units = _nearest_decay(weights), _nearest_decay(units)
@@ -123,25 +192,30 @@ def _predictors(weights: pd.DataFrame, units: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def cluster_columns(clusters: pd.DataFrame, members: pd.DataFrame, nets: Sequence[str]) -> list[list[Any]]:
-    """For every pair and k the cluster of every unit of both networks, and each cluster's similarities.
+def cluster_columns(
+    clusterings: pd.DataFrame, clusters: pd.DataFrame, members: pd.DataFrame, nets: Sequence[str]
+) -> list[list[Any]]:
+    """For every pair and k, the default k first, the cluster of every unit of both networks, and each one's similarities.
 
-    ``clusters`` and ``members`` are rows of one layer in the tables clusters and cluster_members. Of several thresholds
-    the lowest is taken. Both orders of a pair have the same clusters, net a's units first. Clusters are those left
-    after splitting the large ones.
+    The frames are rows of one layer in the tables clusterings, clusters and cluster_members. Of several thresholds the
+    lowest is taken. Both orders of a pair have the same clusters, net a's units first. Clusters are those left after
+    splitting the large ones.
     """
     lowest = members["threshold"].min()
     keys = ["net_a", "net_b", "k"]
     clusters_of = dict(list(clusters[clusters["threshold"] == lowest].groupby(keys)))
     members_of = dict(list(members[members["threshold"] == lowest].sort_values("unit").groupby(keys)))
+    default = set(clusterings[clusterings["is_default"]][keys].itertuples(index=False, name=None))
 
     def fact(a: str, b: str) -> list[dict[str, Any]]:
         result = []
-        for key in sorted((key for key in members_of if set(key[:2]) == {a, b}), key=lambda key: -key[2]):
+        of_pair = (key for key in members_of if set(key[:2]) == {a, b})
+        for key in sorted(of_pair, key=lambda key: (key not in default, -key[2])):
             rows, nodes = members_of[key], clusters_of[key].sort_values("cluster")
             result.append(
                 {
                     "k": int(key[2]),
+                    "is_default": key in default,
                     "a": packed(rows.loc[rows["net"] == a, "leaf"]),
                     "b": packed(rows.loc[rows["net"] == b, "leaf"]),
                     "between": packed(nodes["between_net_similarity"]),

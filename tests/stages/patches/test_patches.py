@@ -81,11 +81,14 @@ def test_pictures_are_cut_and_drawn_where_the_tables_say(run: Path, images: Path
     assert len(both) == len(top) == len(drawn)
     assert set(both["method"]) == {"deconvnet"}
     source, store = open_source(str(images), "validation"), RunStore(str(run))
+    names = store.read_json("run.json")["stages"]["patches"]["class_names"]
+    assert names == (None if source.reader.class_names is None else list(source.reader.class_names))
     (network, *_) = stored(store)
     deconvnet = Deconvnet(load_weights(network.spec, checkpoints.weights_of(store, network)), "fc8")
     for layer in LAYERS:
         rows = both[(both["layer"] == layer) & (both["net"] == "net1") & (both["unit"] == 1)].sort_values("rank")
-        pixels, _ = source.decode(rows["image"].to_numpy(), 32)
+        pixels, labels = source.decode(rows["image"].to_numpy(), 32)
+        np.testing.assert_array_equal(rows["label"], labels)
         inputs = network.spec.preprocessing.evaluation(torch.from_numpy(pixels))
         at = [torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "column")]
         signals = deconvnet(layer, inputs, *at).permute(0, 2, 3, 1).numpy() * network.spec.preprocessing.std

@@ -190,7 +190,7 @@ def test_examples_show_patches_or_filters(tmp_path: Path) -> None:
     keys = pd.DataFrame(rows, columns=["net", "unit", "rank"]).assign(layer="conv1")
     patches = keys.assign(top=0, left=0, bottom=5, right=5)
     drives = [png((0, 0, 40 * unit), 5, 5) for unit in keys["unit"]]
-    pictures = keys.assign(method="deconvnet", patch=png((255, 0, 0), 5, 5), drive=drives)
+    pictures = keys.assign(label=0, method="deconvnet", patch=png((255, 0, 0), 5, 5), drive=drives)
     filters = {"net1": np.random.default_rng(0).random((SOURCES, 3, 2, 2))}
     shown = Portraits(patches, pictures, filters).of("conv1", [("net1", 3), ("net2", 1)])
     assert {unit: picture[len(picture) // 2 + 10, 5].tolist() for unit, picture in shown.items()} == {

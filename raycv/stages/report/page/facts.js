@@ -1,0 +1,46 @@
+// What can be said, searched, filtered and sorted of the units of a layer. A unit is {net, unit}.
+
+const SORTS = {
+  excess: { label: "excess", of: excessOf, text: (value) => signed(value, 2) },
+  mean: { label: "mean activation", of: (data, net, unit) => data.units[net].mean[unit], text: (value) => fixed(value, 2) },
+  partners: {
+    label: "partners", of: (data, net, unit) => data.recurrence?.[net].partners[unit] ?? NaN,
+    text: (value) => `in ${fixed(value, 0)}`,
+  },
+  number: { label: "unit number", of: (_, net, unit) => -unit, text: () => "" },
+};
+const FILTERS = {
+  all: { label: "all units", keep: () => true },
+  recurring: { label: "recurs in all networks", keep: (data, net, unit) => data.recurrence?.[net].partners[unit] === nets.length - 1 },
+  alone: { label: "without a partner", keep: (data, net, unit) => !data.units[net].state[unit] && data.recurrence?.[net].partners[unit] === 0 },
+  dead: { label: "rare or dead", keep: (data, net, unit) => data.units[net].state[unit] > 0 },
+};
+
+const sortOf = ({ options }) => SORTS[options.sort] ?? SORTS.excess;
+const filterOf = ({ options }) => FILTERS[options.show] ?? FILTERS.all;
+
+/** Whether a search finds a unit: by its number, or by the class of most of its top patches. */
+function found(text, data, layer, net, unit) {
+  const wanted = text.trim().toLowerCase();
+  if (!wanted) return true;
+  if (/^\d+$/.test(wanted)) return unit === Number(wanted);
+  if (unitName(layer, unit).toLowerCase() === wanted) return true;
+  const [first] = classesOf(data, net, unit);
+  return first !== undefined && className(first[0]).toLowerCase().startsWith(wanted);
+}
+
+/** The units in view in their order; those without a value come last. */
+function unitsInView({ layer, a, options }) {
+  const data = dataOf(layer);
+  const sort = sortOf({ options });
+  const filter = filterOf({ options });
+  const units = (a < 0 ? nets.map((_, n) => n) : [a]).flatMap((net) =>
+    Array.from({ length: data.units[net].width }, (_, unit) => ({ net, unit, value: sort.of(data, net, unit) })),
+  );
+  return units
+    .filter(({ net, unit }) => filter.keep(data, net, unit) && found(options.q ?? "", data, layer, net, unit))
+    .sort((x, y) => {
+      const [left, right] = [Number.isNaN(x.value), Number.isNaN(y.value)];
+      return left - right || (left ? 0 : y.value - x.value) || x.unit - y.unit || x.net - y.net;
+    });
+}

@@ -1,0 +1,266 @@
+// Matrices as heat maps: every unit of one network with every unit of another.
+
+const PAIRS = 18; // shown beside the map
+const MARGIN = 34; // pixels for the numbers of the units
+let map = null; // {key, a, b, scale, values, rows, columns, zoom, left, top}: what is drawn
+
+function showMatrix() {
+  const { layer, a, b, options } = view;
+  const data = dataOf(layer);
+  matrixTools(data);
+  const matrix = matrixOf(data, a, b, options.of);
+  if (!matrix) {
+    map = null;
+    at("map").replaceChildren(element("p", { class: "nothing" }, "This layer has no such matrix here: it is too wide for this file, or the run lacks the table."));
+  } else {
+    const key = JSON.stringify([layer, a, b, options.of]);
+    if (map?.key !== key) begin(key, data, matrix);
+    drawMap();
+  }
+  showCell(data, matrix);
+}
+
+/** {scale, value(i, j), rows, columns}; rows are units of ``a``. */
+function matrixOf(data, a, b, of) {
+  const [rows, columns] = [data.units[a].width, data.units[b].width];
+  const read = (found, at) => found && { scale: found.scale, rows, columns, value: (i, j) => {
+    const step = found.values[at(i, j)];
+    return step === -128 ? NaN : (step / 127) * found.scale;
+  } };
+  if (of === "weights") return read(data.weights?.[a][b], (i, j) => i * columns + j);
+  return read(data.correlations?.[a][b], (i, j) => i * columns + j) ?? read(data.correlations?.[b][a], (i, j) => j * rows + i);
+}
+
+function matrixTools(data) {
+  const { layer, a, b, options } = view;
+  const choose = (changes) => go({ cell: [], ...changes });
+  const orders = [["partner", "partners on the diagonal"], ["number", "unit number"]];
+  replace(at("matrix-tools"),
+    choice("Layer", layers.map((name, n) => [n, name]), layer, (value) => choose({ layer: Number(value) })),
+    choice("Rows", nets.map((name, n) => [n, name]), a, (value) => choose({ a: Number(value), b: Number(value) === b ? a : b })),
+    choice("Columns", nets.map((name, n) => [n, name]).filter(([n]) => n !== a), b, (value) => choose({ b: Number(value) })),
+    data.weights && choice("Matrix", [["", "correlations"], ["weights", "mapping layer"]], options.of ?? "", (of) => choose({ options: { of } })),
+    choice("Order", orders, order, (value) => {
+      order = value;
+      map = null;
+      showMatrix();
+    }),
+    element("div", { class: "zoom" },
+      element("button", { type: "button", "aria-label": "Zoom out", onclick: () => zoomed(1 / 1.6) }, "−"),
+      element("button", { type: "button", "aria-label": "Zoom in", onclick: () => zoomed(1.6) }, "+"),
+      element("button", { type: "button", onclick: () => zoomed(0) }, "Whole")));
+}
+
+let order = "partner"; // of rows and columns
+
+/** Rows by falling correlation with their one-to-one partner, and each column with its row; the rest after them. */
+function ordered(data, a, b, rows, columns) {
+  const [down, along] = [rows, columns].map((count) => Array.from({ length: count }, (_, n) => n));
+  const match = data.partners[a][b]["correlation bipartite"];
+  if (order === "number" || !match) return [down, along];
+  const known = (i) => match.unit[i] >= 0;
+  const first = down.filter(known).sort((x, y) => match.value[y] - match.value[x]);
+  const taken = first.map((i) => match.unit[i]);
+  const free = new Set(taken);
+  return [[...first, ...down.filter((i) => !known(i))], [...taken, ...along.filter((j) => !free.has(j))]];
+}
+
+function begin(key, data, matrix) {
+  const [down, along] = ordered(data, view.a, view.b, matrix.rows, matrix.columns);
+  const canvas = element("canvas", {
+    tabindex: 0, role: "img", "aria-describedby": "map-said",
+    "aria-label": `${view.options.of === "weights" ? "Weights that predict" : "Correlations of"} ${nets[view.a]} (rows) ${view.options.of === "weights" ? "from" : "with"} ${nets[view.b]} (columns) in ${layers[view.layer]}. Arrow keys move, Enter opens the two units.`,
+  });
+  const text = element("p", { id: "map-said", role: "status" }, hint());
+  at("map").replaceChildren(element("div", { class: "axes" },
+    element("span", { class: "along" }, `units of ${nets[view.b]}`), element("span", { class: "down" }, `units of ${nets[view.a]}`), canvas), legend(matrix), text);
+  map = { key, matrix, down, along, canvas, zoom: 1, left: 0, top: 0, over: null, whole: whole(matrix, down, along) };
+  listen(canvas);
+}
+
+const hint = () => "Point at a cell to see its two units, click to open them. Scroll to zoom, drag to move.";
+
+/** The matrix with one pixel per cell, in the colours of the page. */
+function whole({ rows, columns, scale, value }, down, along) {
+  const image = new ImageData(columns, rows);
+  const { low, none, high } = colours();
+  for (let y = 0; y < rows; y += 1) {
+    for (let x = 0; x < columns; x += 1) {
+      const found = value(down[y], along[x]);
+      const part = Number.isNaN(found) ? 0 : Math.min(1, Math.abs(found) / scale);
+      const end = found < 0 ? low : high;
+      const place = 4 * (y * columns + x);
+      for (let c = 0; c < 3; c += 1) image.data[place + c] = none[c] + part * (end[c] - none[c]);
+      image.data[place + 3] = Number.isNaN(found) ? 90 : 255;
+    }
+  }
+  const canvas = element("canvas", { width: columns, height: rows });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(name).match(/[0-9a-f]{2}/gi).map((pair) => parseInt(pair, 16));
+  return { low: of("--low"), none: of("--none"), high: of("--high") };
+}
+
+function legend({ scale }) {
+  return element("p", { class: "legend" }, fixed(-scale, 2), element("i", {}), fixed(scale, 2));
+}
+
+// -- drawing and moving ------------------------------------------------------------------------------------------
+
+/** Where the cells stand on the canvas: pixels per cell, and the corner of the first. */
+function placed() {
+  const { canvas, matrix, zoom } = map;
+  const room = canvas.clientWidth - MARGIN;
+  const size = (room / Math.max(matrix.columns, matrix.rows)) * zoom;
+  const most = (count) => Math.max(0, count * size - room);
+  map.left = Math.max(0, Math.min(most(matrix.columns), map.left));
+  map.top = Math.max(0, Math.min(most(matrix.rows), map.top));
+  return { size, left: MARGIN - map.left, top: MARGIN - map.top, room };
+}
+
+function drawMap() {
+  if (!map) return;
+  const { canvas, matrix, down, along, whole: image, over } = map;
+  const side = canvas.clientWidth;
+  canvas.width = canvas.height = side * SHARP;
+  const drawing = canvas.getContext("2d");
+  drawing.scale(SHARP, SHARP);
+  drawing.imageSmoothingEnabled = false;
+  const { size, left, top } = placed();
+  drawing.save();
+  drawing.beginPath();
+  drawing.rect(MARGIN, MARGIN, side, side);
+  drawing.clip();
+  drawing.drawImage(image, left, top, matrix.columns * size, matrix.rows * size);
+  const chosen = view.cell?.length ? [down.indexOf(view.cell[0]), along.indexOf(view.cell[1])] : null;
+  const style = getComputedStyle(canvas);
+  for (const cell of [over, chosen].filter(Boolean)) {
+    drawing.strokeStyle = style.color;
+    drawing.lineWidth = 2;
+    drawing.strokeRect(left + cell[1] * size - 1, top + cell[0] * size - 1, Math.max(size, 3) + 2, Math.max(size, 3) + 2);
+  }
+  drawing.restore();
+  numbers(drawing, style, { size, left, top, side });
+}
+
+/** Unit names along the edges, as many as there is room for. */
+function numbers(drawing, style, { size, left, top, side }) {
+  drawing.fillStyle = style.color;
+  drawing.font = `11px ${style.fontFamily}`;
+  const each = Math.max(1, Math.ceil(24 / size));
+  const short = (unit) => (isOutput(view.layer) ? shortName(view.layer, unit).slice(0, Math.max(3, Math.floor(size / 7))) : String(unit));
+  for (let x = 0; x < map.along.length; x += each) {
+    const place = left + (x + 0.5) * size;
+    if (place > MARGIN && place < side - 6) drawing.textAlign = "center", drawing.fillText(short(map.along[x]), place, MARGIN - 6);
+  }
+  for (let y = 0; y < map.down.length; y += each) {
+    const place = top + (y + 0.5) * size;
+    if (place > MARGIN && place < side - 4) drawing.textAlign = "right", drawing.fillText(short(map.down[y]).slice(0, 5), MARGIN - 6, place + 4);
+  }
+}
+
+/** Zoom by ``factor`` around a point of the canvas, its middle where none is given; 0 shows the whole. */
+function zoomed(factor, at_ = null) {
+  if (!map) return;
+  const { room, size } = placed();
+  const [x, y] = at_ ?? [room / 2, room / 2];
+  const most = Math.max(1, (48 * Math.max(map.matrix.rows, map.matrix.columns)) / room);
+  const next = factor ? Math.max(1, Math.min(most, map.zoom * factor)) : 1;
+  const ratio = next / map.zoom;
+  map.left = (map.left + x) * ratio - x;
+  map.top = (map.top + y) * ratio - y;
+  map.zoom = next;
+  drawMap();
+  return size;
+}
+
+/** [row, column] of the cell under a pointer, as they stand on the map. */
+function cellAt({ offsetX, offsetY }) {
+  const { size, left, top } = placed();
+  const [row, column] = [Math.floor((offsetY - top) / size), Math.floor((offsetX - left) / size)];
+  const inside = offsetX >= MARGIN && offsetY >= MARGIN && row >= 0 && column >= 0 && row < map.down.length && column < map.along.length;
+  return inside ? [row, column] : null;
+}
+
+function point(cell) {
+  map.over = cell;
+  at("map-said").textContent = cell ? sentence(map.down[cell[0]], map.along[cell[1]], map.matrix) : hint();
+  drawMap();
+}
+
+function sentence(i, j, matrix) {
+  const { layer, a, b, options } = view;
+  const what = options.of === "weights" ? "weight" : "correlation";
+  return `${fullName(layer, a, i)} and ${fullName(layer, b, j)}: ${what} ${fixed(matrix.value(i, j), 2)}`;
+}
+
+const openCell = ([row, column]) => go({ cell: [map.down[row], map.along[column]] });
+
+function listen(canvas) {
+  let from = null; // where a drag began
+  canvas.addEventListener("pointerdown", (event) => {
+    from = { x: event.clientX, y: event.clientY, left: map.left, top: map.top, moved: false };
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!from) return point(cellAt(event));
+    const [x, y] = [event.clientX - from.x, event.clientY - from.y];
+    from.moved ||= Math.abs(x) + Math.abs(y) > 4;
+    Object.assign(map, { left: from.left - x, top: from.top - y });
+    return drawMap();
+  });
+  canvas.addEventListener("pointerup", (event) => {
+    const cell = from && !from.moved ? cellAt(event) : null;
+    from = null;
+    if (cell) openCell(cell);
+  });
+  canvas.addEventListener("pointercancel", () => { from = null; });
+  canvas.addEventListener("pointerleave", () => { if (!from) point(null); });
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    zoomed(event.deltaY < 0 ? 1.25 : 0.8, [event.offsetX - MARGIN, event.offsetY - MARGIN]);
+  }, { passive: false });
+  canvas.addEventListener("keydown", (event) => {
+    const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (event.key === "Enter" && map.over) openCell(map.over);
+    if (!by) return;
+    event.preventDefault();
+    const [row, column] = map.over ?? [0, 0].map((n, place) => n - by[place]);
+    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
+    point([within(row + by[0], map.down.length), within(column + by[1], map.along.length)]);
+  });
+}
+
+/** The cells of the largest values, as pairs of portraits. */
+function showStrongest({ rows, columns, value }) {
+  const { layer, a, b, options } = view;
+  const cells = Array.from({ length: rows }, (_, i) => Array.from({ length: columns }, (_, j) => [i, j, value(i, j)])).flat();
+  const first = cells.filter((cell) => !Number.isNaN(cell[2])).sort((x, y) => Math.abs(y[2]) - Math.abs(x[2])).slice(0, PAIRS);
+  const pair = ([i, j, found]) => element("li", {}, element("a", { class: "pair", href: address({ cell: [i, j] }), "aria-label": sentence(i, j, { value }) },
+    portrait(layer, a, i, 22), portrait(layer, b, j, 22), element("span", { class: "under" }, element("b", {}, `${shortName(layer, i)} – ${shortName(layer, j)}`), element("span", {}, signed(found, 2)))));
+  replace(at("strongest"), element("h3", { id: "strongest-title" }, options.of === "weights" ? "Largest weights" : "Strongest correlations"),
+    element("p", { class: "quiet" }, `Unit of ${nets[a]} on the left, of ${nets[b]} on the right.`), element("ul", {}, ...first.map(pair)));
+}
+
+/** The two units of the chosen cell. */
+function showCell(data, matrix) {
+  const { layer, a, b, cell } = view;
+  const open = Boolean(matrix && cell?.length);
+  document.body.classList.toggle("chosen", open);
+  at("cell").hidden = !open;
+  at("strongest").hidden = open || !matrix;
+  if (!open && matrix) showStrongest(matrix);
+  if (!open) return;
+  const units = [[a, b, cell[0]], [b, a, cell[1]]];
+  const best = (net, other, unit) => data.partners[net][other]["correlation semi"]?.unit[unit];
+  replace(at("cell"), heading(`In ${layers[layer]}`, "Two units", { cell: [] }),
+    element("p", { class: "lead" }, sentence(...cell, matrix)),
+    ...units.map(([net, other, unit]) => element("article", { class: "partner", "data-net": nets[net], "data-unit": unit },
+      element("div", { class: "row" }, element("h4", {}, element("a", { href: address({ place: "units", a: net, b: other, unit, options: {} }) }, `${nets[net]} · ${unitName(layer, unit)}`)),
+        element("dl", {}, element("div", {}, element("dt", {}, "best partner"), element("dd", {}, best(net, other, unit) >= 0 ? `${nets[other]} · ${unitName(layer, best(net, other, unit))}` : "none")))),
+      strip(layer, net, unit, 52), classes(data, net, unit))));
+}

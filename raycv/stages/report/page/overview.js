@@ -1,0 +1,112 @@
+// The first screen: the answer, the chart of the layers, whether the run can be trusted, and where to go on.
+
+function showOverview() {
+  if (at("overview").childElementCount) return;
+  const best = mostTelling();
+  const readout = element("div", { class: "readout" });
+  const pointed = (n) => readout.replaceChildren(...said(averages[n]));
+  const chart = excessChart(pointed);
+  pointed(Math.max(0, averages.findIndex((row) => row.layer === layers[best])));
+  at("overview").append(
+    element("h2", { id: "answer" }, run.answer),
+    element("p", { class: "lead" }, compared()),
+    element("div", { class: "first" },
+      element("figure", { class: "card" },
+        element("figcaption", {}, element("h3", {}, "Agreement beyond chance"),
+          element("p", { class: "quiet" }, "Excess correlation of units with their best partner in another network over mixtures of that network’s units; thin lines reach from the pair of networks with the least to that with the most. Choose a layer to see its units.")),
+        key(), element("div", { class: "plot" }, chart), readout),
+      element("div", { class: "aside" }, health(), accuracies(), next())),
+    table(), missing());
+}
+
+function compared() {
+  const images = run.images ? `; ${run.images.toLocaleString("en")} validation images passed through all of them at once` : "";
+  return `${counted(nets.length, "network")} that differ in random start and order of images, with ${counted(run.units, "unit")} in ${counted(layers.length, "layer")}${images}.`;
+}
+
+function key() {
+  const entry = (name, text) => element("li", {}, element("i", { class: `swatch ${name}` }), text);
+  const shown = (name) => averages.some((row) => row[name] != null);
+  return element("ul", { class: "key" },
+    shown("before") && entry("before", "over units mixed before the ReLU"),
+    shown("after") && entry("after", "over units mixed after the ReLU"),
+    entry("untrained", "the same between untrained networks"));
+}
+
+/** What stands below the chart of one layer. */
+function said(row) {
+  const facts = [
+    ["beyond chance", percent(row.beyond_chance), "of units have a partner"],
+    ["correlation", fixed(row.correlation), row.correlation_untrained == null ? "with the best partner" : `untrained ${fixed(row.correlation_untrained)}`],
+    ["one to one", percent(row.one_to_one), "keep that partner"],
+    ["by mutual information", percent(row.by_mi), "keep that partner"],
+  ];
+  return [
+    element("strong", {}, row.layer),
+    element("dl", {}, ...facts.map(([name, value, more]) => element("div", {}, element("dt", {}, name), element("dd", {}, value, element("small", {}, more))))),
+  ];
+}
+
+function health() {
+  if (!run.health) return null;
+  const broken = run.health.broken_pairs;
+  const pairs = broken.map(([a, b]) => `${a}–${b}`).join(", ");
+  const text = broken.length
+    ? `The logits (${run.health.layer}) of ${pairs} do not match class by class. Either the networks are barely trained, or their images or preprocessing were mixed up: do not trust these results.`
+    : `The logits (${run.health.layer}) of all pairs match class by class, as they must if all networks saw the same images.`;
+  return element("section", { class: `card health ${broken.length ? "bad" : "good"}` },
+    element("h3", {}, broken.length ? "Health check failed" : "Health check passed"), element("p", {}, text));
+}
+
+function accuracies() {
+  const bar = (net) => {
+    const value = run.accuracies[net];
+    const length = element("i", {});
+    length.style.width = `${100 * (value ?? 0)}%`;
+    return element("tr", {}, element("th", { scope: "row" }, net),
+      element("td", { class: "bar" }, length), element("td", {}, value == null ? "not known" : percent(value, 2)));
+  };
+  return element("section", { class: "card" }, element("h3", { id: "accuracies" }, "Validation images classified right"),
+    element("table", { class: "accuracies", "aria-labelledby": "accuracies" }, element("tbody", {}, ...nets.map(bar))));
+}
+
+/** Where to look next, from what the run has. */
+function next() {
+  const best = mostTelling();
+  const hidden = layers.map((_, n) => n).filter((n) => !isOutput(n));
+  const recurring = hidden.filter((n) => run.recurring[layers[n]]);
+  const most = recurring.sort((x, y) => run.recurring[layers[y]] - run.recurring[layers[x]])[0];
+  const links = [
+    [{ place: "units", layer: best, a: 0, unit: null, options: { sort: "excess" } }, `Units of ${layers[best]} by excess`, "the layer with the most agreement"],
+    most !== undefined && [{ place: "units", layer: most, a: -1, unit: null, options: { show: "recurring" } },
+      `${counted(run.recurring[layers[most]], "unit")} of ${layers[most]} recur in all networks`, "the most of any layer"],
+    json(`layer-${best}`).correlations && [{ place: "matrix", layer: best, a: 0, b: 1 }, `Correlations of ${layers[best]}`, `every unit of ${nets[0]} with every one of ${nets[1]}`],
+    json(`layer-${best}`).clusters && [{ place: "clusters", layer: best, a: 0, b: 1, options: {} }, `Clusters of ${layers[best]}`, "groups of units that both networks have"],
+  ];
+  const items = links.filter(Boolean).map(([to, text, why]) =>
+    element("li", {}, element("a", { href: address({ options: {}, ...to }) }, text), element("small", {}, why)));
+  return element("section", { class: "card" }, element("h3", {}, "Look next"), element("ul", { class: "next" }, ...items));
+}
+
+function table() {
+  const columns = [
+    ["correlation", "correlation", fixed], ["untrained", "correlation_untrained", fixed],
+    ["excess, mixed before", "before", signed], ["untrained", "before_untrained", signed],
+    ["excess, mixed after", "after", signed], ["untrained", "after_untrained", signed],
+    ["beyond chance", "beyond_chance", percent], ["one to one", "one_to_one", percent], ["by mutual information", "by_mi", percent],
+  ];
+  const head = element("tr", {}, element("th", { scope: "col" }, "layer"), ...columns.map(([name]) => element("th", { scope: "col" }, name)));
+  const rows = averages.map((row) => element("tr", {}, element("th", { scope: "row" }, row.layer),
+    ...columns.map(([, name, text]) => element("td", {}, row[name] == null ? "–" : text(row[name])))));
+  const frame = { class: "scroll", role: "region", tabindex: 0, "aria-label": "Averages by layer" };
+  return element("details", { class: "card" }, element("summary", {}, "All averages in numbers"),
+    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units with a partner at a false discovery rate of 5%. One to one, by mutual information: units with the same partner in that matching."),
+    element("div", frame, element("table", { class: "numbers" }, element("thead", {}, head), element("tbody", {}, ...rows))));
+}
+
+function missing() {
+  const items = Object.entries(run.missing).map(([what, command]) => element("li", {}, `${what}: `, element("code", {}, command)));
+  if (!items.length) return "";
+  return element("section", { class: "card" }, element("h3", {}, "Left out, as the run does not have it yet"),
+    element("p", {}, "These commands make it; report again then."), element("ul", {}, ...items));
+}

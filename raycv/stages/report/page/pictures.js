@@ -1,0 +1,80 @@
+// Top patches and what drives the unit in them, drawn from the sheets in which the page holds them.
+
+const GAP = 2; // pixels between patches
+const SHARP = Math.min(2, Math.ceil(devicePixelRatio || 1));
+
+/** Pictures are drawn when they come into sight. */
+const sight = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    sight.unobserve(target);
+    target.draw();
+  }
+}, { rootMargin: "300px" });
+
+/** A sheet of pictures, decoded when the first of them is drawn. */
+function sheet(kind, layer, number) {
+  const id = `${kind}-${layer}-${number}`;
+  if (!held.sheets.has(id)) {
+    held.sheets.set(id, createImageBitmap(new Blob([bytesOf(at(id).textContent)], { type: "image/webp" })));
+  }
+  return held.sheets.get(id);
+}
+
+/** A canvas of ``rows`` lists of [kind, rank] with cells of ``size`` pixels; null where the layer has no pictures. */
+function pictures(layer, net, unit, rows, size, label) {
+  const found = dataOf(layer).pictures;
+  if (!found) return null;
+  const [across, down] = [Math.max(...rows.map((row) => row.length)), rows.length];
+  const [width, height] = [across * (size + GAP) - GAP, down * (size + GAP) - GAP];
+  const canvas = element("canvas", { role: "img", "aria-label": label, width: width * SHARP, height: height * SHARP });
+  canvas.style.aspectRatio = `${width} / ${height}`;
+  canvas.style.width = `${width}px`;
+  canvas.draw = () => paint(canvas, layer, found, net, unit, rows, size);
+  sight.observe(canvas);
+  return canvas;
+}
+
+async function paint(canvas, layer, found, net, unit, rows, size) {
+  const drawing = canvas.getContext("2d");
+  drawing.imageSmoothingEnabled = false;
+  drawing.scale(SHARP, SHARP);
+  let count = 0;
+  for (const [row, cells] of rows.entries()) {
+    for (const [column, [kind, rank]] of cells.entries()) {
+      const { columns, per_sheet: perSheet, index } = found[kind];
+      const tile = rank < found.ranks ? index[net][unit * found.ranks + rank] : -1;
+      if (tile < 0) continue;
+      const place = tile % perSheet;
+      const source = await sheet(kind, layer, Math.floor(tile / perSheet));
+      const [left, top] = [(place % columns) * found.tile, Math.floor(place / columns) * found.tile];
+      drawing.drawImage(source, left, top, found.tile, found.tile, column * (size + GAP), row * (size + GAP), size, size);
+      count += 1;
+    }
+  }
+  canvas.dataset.drawn = count;
+}
+
+const ranked = (kind, first, last) => Array.from({ length: last - first }, (_, n) => [kind, first + n]);
+
+/** The portrait of a unit: its nine patches, three by three. */
+function portrait(layer, net, unit, size) {
+  const ranks = dataOf(layer).pictures?.ranks ?? 0;
+  if (ranks < 9) return pictures(layer, net, unit, [ranked("patches", 0, Math.min(1, ranks))], 3 * size + 2 * GAP, `The patch that drives ${fullName(layer, net, unit)} most`);
+  return pictures(layer, net, unit, [0, 3, 6].map((n) => ranked("patches", n, n + 3)), size, `The nine patches that drive ${fullName(layer, net, unit)} most`);
+}
+
+/** The patches in a row, the strongest first, and below each what in it drives the unit. */
+function strip(layer, net, unit, size) {
+  const ranks = dataOf(layer).pictures?.ranks ?? 0;
+  const label = `The ${ranks} patches that drive ${fullName(layer, net, unit)} most, and what in them drives it`;
+  return pictures(layer, net, unit, [ranked("patches", 0, ranks), ranked("drives", 0, ranks)], size, label);
+}
+
+function aboutPictures(layer) {
+  const found = dataOf(layer).pictures;
+  if (!found && run.pictured) return "To keep this file small, the patches of this wide layer are left out.";
+  if (!found) return "This run has no pictures of patches yet; the overview says what makes them.";
+  const fewer = found.ranks < 9 ? ` To keep this file small, ${found.ranks} of the nine are shown in this layer.` : "";
+  return `Above, the patches that drive the unit most, the strongest first; below, what in them drives it (${found.method}).${fewer}`;
+}

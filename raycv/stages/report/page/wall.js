@@ -1,0 +1,117 @@
+// The wall of units: portraits to browse, with search, filter and sort.
+
+const CHUNK = 240; // portraits shown at once
+let wall = { key: "", units: [], shown: 0 };
+
+function showUnits() {
+  unitTools();
+  const key = JSON.stringify([view.layer, browsed(), view.options.q, view.options.show, view.options.sort]);
+  if (wall.key !== key) {
+    wall = { key, units: unitsInView({ ...view, a: browsed() }), shown: 0 };
+    at("wall").replaceChildren();
+    at("wall").classList.toggle("all", browsed() < 0);
+    more();
+    at("wall").scrollTop = 0;
+  }
+  at("wall-count").textContent = `${counted(wall.units.length, "unit")} of ${browsed() < 0 ? "all networks" : nets[browsed()]} in ${layers[view.layer]}, ${filterOf(view).label === "all units" ? "" : `${filterOf(view).label}, `}by ${sortOf(view).label}`;
+  mark();
+  showPanel();
+}
+
+/** The network whose units are on the wall: all of them (-1) stay while one unit is looked at. */
+const browsed = () => (view.options.wall === "all" ? -1 : view.a);
+
+function unitTools() {
+  const { layer, options } = view;
+  const all = nets.length > 1 ? [[-1, "all networks"]] : [];
+  const data = dataOf(layer);
+  const filters = Object.entries(FILTERS).filter(([name]) => data.recurrence || !["recurring", "alone"].includes(name));
+  const sorts = Object.entries(SORTS).filter(([name]) => data.recurrence || name !== "partners");
+  const search = element("input", {
+    type: "search", name: "search", id: "search", value: options.q ?? "", placeholder: data.labels ? "number or class" : "number",
+    autocomplete: "off", oninput: (event) => go({ unit: null, a: browsed(), options: { q: event.target.value, wall: "" } }, true),
+  });
+  const tools = [
+    choice("Layer", layers.map((name, n) => [n, name]), layer, (value) => go({ layer: Number(value), a: browsed(), unit: null, options: { q: "", wall: "" } })),
+    choice("Network", [...nets.map((name, n) => [n, name]), ...all], browsed(), (value) => go({ a: Number(value), unit: null, options: { wall: "" } })),
+    choice("Show", filters.map(([name, { label }]) => [name, label]), options.show ?? "all", (value) => go({ unit: null, a: browsed(), options: { show: value === "all" ? "" : value, wall: "" } })),
+    choice("Sort by", sorts.map(([name, { label }]) => [name, label]), options.sort ?? "excess", (value) => go({ options: { sort: value === "excess" ? "" : value } })),
+    element("label", {}, element("span", {}, "Search"), search),
+  ];
+  const typing = document.activeElement?.id === "search" && document.activeElement.selectionStart;
+  replace(at("unit-tools"), tools);
+  if (typing !== false && document.activeElement?.id === "search") search.setSelectionRange(typing, typing);
+}
+
+/** Show the next portraits. */
+function more() {
+  at("wall").querySelector(".more")?.remove();
+  const next = wall.units.slice(wall.shown, wall.shown + CHUNK);
+  at("wall").append(...next.map(tile));
+  wall.shown += next.length;
+  const rest = wall.units.length - wall.shown;
+  if (rest > 0) at("wall").append(element("button", { type: "button", class: "more", onclick: more }, `Show ${Math.min(rest, CHUNK)} more of ${rest}`));
+  if (!wall.units.length) at("wall").append(element("p", { class: "nothing" }, "No unit is like this. Change the filter or the search."));
+}
+
+function tile({ net, unit, value }) {
+  const { layer } = view;
+  const data = dataOf(layer);
+  const state = stateName[data.units[net].state[unit]];
+  const partners = data.recurrence?.[net].partners[unit];
+  const name = fullName(layer, net, unit);
+  const text = state || (Number.isNaN(value) ? "–" : sortOf(view).text(value));
+  const everywhere = partners === nets.length - 1;
+  const where = partners === undefined ? "" : `, recurs in ${partners} of ${nets.length - 1}`;
+  const called = browsed() < 0 ? `${nets[net]} ${shortName(layer, unit)}` : shortName(layer, unit);
+  return element("a", {
+    class: `tile${state ? " still" : ""}`, href: to(net, unit), "data-net": net, "data-unit": unit, tabindex: -1,
+    "aria-label": `${name}${state ? `, ${state}` : ""}${where}`, title: `${name}${where}`,
+    onclick: (event) => {
+      event.preventDefault();
+      choose(net, unit);
+    },
+  },
+  portrait(layer, net, unit, 26) ?? element("span", { class: "blank" }, called),
+  element("span", { class: "under" }, element("b", {}, called), element("span", {}, everywhere ? element("i", { class: "everywhere", "aria-hidden": "true" }) : "", text)));
+}
+
+const to = (net, unit) => address({ place: "units", a: net, b: view.b === net ? partner(net) : view.b, unit, options: { ...view.options, wall: browsed() < 0 ? "all" : "" } });
+
+function choose(net, unit, quietly = false) {
+  go({ place: "units", a: net, b: view.b === net ? partner(net) : view.b, unit, options: { wall: browsed() < 0 ? "all" : "" } }, quietly);
+}
+
+/** Mark the unit in view; it is the one that Tab stops at. */
+function mark() {
+  let here = null;
+  for (const made of at("wall").querySelectorAll(".tile")) {
+    const same = view.unit !== null && Number(made.dataset.unit) === view.unit && Number(made.dataset.net) === view.a;
+    if (same) made.setAttribute("aria-current", "true");
+    else made.removeAttribute("aria-current");
+    made.tabIndex = same ? 0 : -1;
+    if (same) here = made;
+  }
+  const first = at("wall").querySelector(".tile");
+  if (!here && first) first.tabIndex = 0;
+  if (here && wide()) here.scrollIntoView({ block: "nearest" });
+}
+
+/** Go ``step`` units on in the order of the wall. */
+function step(by) {
+  const here = wall.units.findIndex(({ net, unit }) => net === view.a && unit === view.unit);
+  const next = here < 0 ? 0 : Math.max(0, Math.min(wall.units.length - 1, here + by));
+  if (!wall.units[next] || next === here) return;
+  while (next >= wall.shown) more();
+  const followed = at("wall").contains(document.activeElement);
+  choose(wall.units[next].net, wall.units[next].unit, view.unit !== null);
+  if (followed) at("wall").querySelector("[aria-current]")?.focus({ preventScroll: !wide() });
+}
+
+/** Units in a row of the wall. */
+function across() {
+  const tiles = [...at("wall").querySelectorAll(".tile")];
+  const top = tiles[0]?.offsetTop;
+  const found = tiles.findIndex((made) => made.offsetTop !== top);
+  return found < 0 ? tiles.length : found;
+}
