@@ -18,7 +18,7 @@ def test_stages_out_of_order_say_what_to_run_first(tmp_path: Path, capsys: pytes
     empty = str(tmp_path / "empty")
     assert "run `raycv train` first" in failing(capsys, "collect", "--run", empty)
     assert "run `raycv collect` first" in failing(capsys, "align", "--run", empty)
-    assert "no table 'matchings' yet" in failing(capsys, "figures", "--run", empty)
+    assert "no table 'units' yet" in failing(capsys, "figures", "--run", empty)
     assert not Path(empty).exists()  # nothing half-written
 
 
