@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -178,7 +178,7 @@ def _read_files(
         )
     _check_columns(name, [*(columns or ()), *(column for one in alternatives for column, _, _ in one)])
     wanted = None if columns is None else [column for column in columns if column != BY_NAME[name].partition]
-    writings, parts = set(), []
+    writings, parts, files = set(), [], []
     for path in paths:
         layer = path.split(f"/{PARTITION}=")[1].split("/")[0] if f"/{PARTITION}=" in path else None
         conditions = [rest for one in alternatives if (rest := _of_layer(one, layer)) is not None]
@@ -193,13 +193,28 @@ def _read_files(
                 raise
             writings.add((rows.schema.metadata or {}).get(WRITING))
             parts.append(_with_layer(rows, layer, columns))
+            files.append(path)
     if len(writings) > 1 or store.list(f"tables/{name}") != paths:
+        return None
+    # Two whole writings may have passed since the first listing, and the second may have the files of the one before.
+    if len(files) > 1 and _writing(store, files[0]) not in writings:
         return None
     if not parts:  # no layer meets the filters
         none = BY_NAME[name].schema.empty_table()
         parts.append(_with_layer(none if wanted is None else none.select(wanted), "", columns))
     frame: pd.DataFrame = pa.concat_tables([part.replace_schema_metadata() for part in parts]).to_pandas()
     return frame
+
+
+def _writing(store: RunStore, path: str) -> bytes | None:
+    """The name of the writing that a file is of now; None where it is gone."""
+    try:
+        metadata: Mapping[bytes, bytes] = store.open(path, lambda file: pq.read_schema(file).metadata) or {}
+    except UserError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+    return metadata.get(WRITING)
 
 
 def _read_file(

@@ -119,6 +119,30 @@ def test_a_table_is_never_seen_half_replaced(store: RunStore) -> None:
             seen.add(writing)
 
 
+def test_two_writings_between_two_looks_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow reader reads two files of the first, which has three; the second has two, as the one before both."""
+    store = RunStore(str(tmp_path / "run"))
+    write_layers(store, NAME, [(layer, rows(0)) for layer in LAYERS[:2]])
+    plain, looks = store.list, []
+
+    def look(folder: str) -> list[str]:
+        if folder != f"tables/{NAME}":
+            return plain(folder)
+        looks.append(folder)
+        if len(looks) == 1:
+            before = plain(folder)
+            write_layers(RunStore(store.uri), NAME, [(layer, rows(1)) for layer in LAYERS])
+            return before
+        if len(looks) == 2:
+            write_layers(RunStore(store.uri), NAME, [(layer, rows(2)) for layer in LAYERS[:2]])
+        return plain(folder)
+
+    monkeypatch.setattr(store, "list", look)
+    found = tables.read(store, NAME)
+    assert set(found["r2"]) == {2}
+    assert len(looks) == 4
+
+
 def test_plain_pandas_sees_a_layer_of_one_writing(tmp_path: Path) -> None:
     store = RunStore(str(tmp_path / "run"))
     seen: set[float] = set()
