@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ FIGURE = "figures/filters.png"
 
 
 @pytest.fixture(scope="module")
-def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two untrained networks with all that the stages without Ray Tune write."""
     folder = tmp_path_factory.mktemp("whole")
     files = [folder / f"{number}.pt" for number in (1, 2)]
