@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ FIGURE = "figures/filters.png"
 
 
 @pytest.fixture(scope="module")
-def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two untrained networks with all that the stages without Ray Tune write."""
     folder = tmp_path_factory.mktemp("whole")
     files = [folder / f"{number}.pt" for number in (1, 2)]
@@ -353,7 +354,7 @@ def test_a_run_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], co
         (("--seeds", "5"), "--seeds names one; name two or more"),
         (("--seeds", "1,99999999999999999999"), "a seed is a whole number from 0 to 4,294,967,295"),
         (("--width", "20000"), "billion weights; with gradients and momentum they take"),
-        (("--model", "alexnet,small-alexnet"), "prepare images differently"),
+        (("--model", "alexnet,small-alexnet,alexnet,alexnet"), "prepare images differently"),
         (("--data", "{run}/run.json"), "is a file; name a folder"),
         (("--data", "{run}/statistics"), "holds no images"),
         (("--data", "{run}/tables"), "has no train images"),
@@ -394,9 +395,8 @@ def test_spoilt_json_is_read_or_refused(whole: Path, path: str, draw: st.DataObj
     kept = file.read_bytes()
     try:
         file.write_bytes(spoilt(kept, draw))
-        read_all(RunStore(str(whole)))
-    except UserError as error:
-        assert "\n" not in str(error)
+        with contextlib.suppress(UserError):
+            read_all(RunStore(str(whole)))
     finally:
         file.write_bytes(kept)
 
@@ -409,8 +409,7 @@ def test_a_spoilt_table_is_read_as_it_was_or_refused(whole: Path, draw: st.DataO
     kept, frame = file.read_bytes(), tables.read(store, "units")
     try:
         file.write_bytes(spoilt(kept, draw))
-        assert list(tables.read(store, "units").columns) == list(frame.columns)
-    except UserError as error:
-        assert "\n" not in str(error)
+        with contextlib.suppress(UserError):
+            pd.testing.assert_frame_equal(tables.read(store, "units"), frame)
     finally:
         file.write_bytes(kept)

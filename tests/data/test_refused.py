@@ -179,4 +179,4 @@ def test_a_class_without_images(tmp_path: Path) -> None:
     (tmp_path / "train/bee/notes.txt").write_text("none yet")
     for split in ("train", "validation"):
         with pytest.raises(UserError, match="class folder .*/train/bee holds no images; add some or remove it"):
-            open_source(str(tmp_path), split)  # type: ignore[arg-type]
+            open_source(str(tmp_path), split)

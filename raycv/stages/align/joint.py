@@ -22,7 +22,7 @@ def joint_activations(found: Statistics, place: int, matching: Matching) -> pd.D
     ranked = ranked[np.argsort(-matching.values[ranked], kind="stable")]
     chosen = ranked[np.unique(np.linspace(0, len(ranked) - 1, PAIRS_SHOWN).round().astype(int))]
     layer = found.layers[place]
-    a, b = (found.samples(layer, network) for network in (0, 1))
+    a, b = found.samples(layer)
     first, second = found.names[:2]
     return pd.concat(
         pd.DataFrame(

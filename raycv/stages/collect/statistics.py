@@ -135,10 +135,12 @@ class Statistics:
         }
         return self._arrays(patches_path(self.folder, layer), shapes)
 
-    def samples(self, layer: str, network: int) -> np.ndarray:
-        """Activations (5,000, S) of one of the first two networks in one of the first two layers."""
-        shapes: Shapes = {"samples": (None, self.widths(layer)[network])}
-        return self._arrays(samples_path(self.folder, layer, network), shapes)["samples"]
+    def samples(self, layer: str) -> tuple[np.ndarray, np.ndarray]:
+        """Activations (5,000, S) of the first two networks in the same samples of one of the first two layers."""
+        first, second = (samples_path(self.folder, layer, network) for network in (0, 1))
+        widths = self.widths(layer)
+        a = self._arrays(first, {"samples": (None, widths[0])})["samples"]
+        return a, self._arrays(second, {"samples": (len(a), widths[1])})["samples"]
 
     def information(self, layer: str, a: int, b: int) -> dict[str, np.ndarray]:
         """Mutual information of networks a <= b, nats: value and corrected, both (S_a, S_b)."""

@@ -45,11 +45,11 @@ from tests.support.runs import spec
 )
 def test_networks_that_cannot_be_compared(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        specs_of(TrainConfig(**settings), 10)
+        specs_of(TrainConfig.model_validate(settings), 10)
 
 
 def test_the_largest_seed_will_do() -> None:
-    specs = specs_of(TrainConfig(seeds=(0, LARGEST_SEED), width=(3,)), 10)
+    specs = specs_of(TrainConfig.model_validate({"seeds": (0, LARGEST_SEED), "width": (3,)}), 10)
     build(specs[1])
     assert [spec.seed for spec in specs] == [0, LARGEST_SEED]
 
@@ -59,7 +59,7 @@ def test_train_and_collect_refuse_with_the_same_words() -> None:
     with pytest.raises(UserError) as refused:
         check_alike(pair)
     with pytest.raises(UserError) as early:
-        specs_of(TrainConfig(model=("alexnet", "small-alexnet"), seeds=(1, 2)), 10)
+        specs_of(TrainConfig.model_validate({"model": ("alexnet", "small-alexnet"), "seeds": (1, 2)}), 10)
     assert str(early.value).split(" prepare ")[1] == str(refused.value).split(" prepare ")[1]
 
 
