@@ -33,6 +33,7 @@ from raycv.progress import answer, say
 from raycv.run import record, schema, tables
 from raycv.run.store import RunStore
 from raycv.settings import Given, load
+from raycv.stopping import stoppable
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": flags.WIDTH}
 
@@ -248,6 +249,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: a stage failed, and the same command continues it; 2: a mistake that the user can correct; 3: done,
     but the health check failed; 130: stopped.
     """
+    with stoppable():
+        return _answered(arguments)
+
+
+def _answered(arguments: Sequence[str] | None) -> int:
     try:
         asked = _commands().main(arguments, prog_name="raycv", standalone_mode=False)
         return int(asked()) if callable(asked) else asked or 0
@@ -260,8 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refused(str(error), 2)
     except StageFailed as error:
         return _refused(str(error), 1)
-    except (KeyboardInterrupt, click.Abort):
-        return _refused("stopped; the same command goes on from here", 130)
+    except click.Abort:  # as click calls it
+        raise KeyboardInterrupt from None
 
 
 def _refused(reason: str, code: int) -> int:
@@ -276,8 +282,17 @@ def _do(command: Command, typed: Mapping[str, Given], verbose: bool, quiet: bool
     # Settings stored in the run replace flags that are not given, so find the run first.
     store = RunStore(load(StageConfig, typed).run)
     config = load(command.settings, typed, record.read(store)["config"])
-    command.do(config, store)
+    joined = _in_a_cluster()
+    try:
+        command.do(config, store)
+    finally:
+        if _in_a_cluster() and not joined:
+            sys.modules["ray"].shutdown()  # here, where Ctrl-C is waited for, and not when the interpreter ends
     return _health(store) if command.checks_health else 0
+
+
+def _in_a_cluster() -> bool:
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def _health(store: RunStore) -> int:

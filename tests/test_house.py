@@ -26,10 +26,11 @@ BELOW = {
     "flags": {"config", "settings"},
     "stages": {"networks", "data", "distributed", "drawing", "run", "analysis", "config"},
     "reading": {"stages", "networks", "run", "analysis"},
-    "cli": {"stages", "run", "config", "settings", "flags"},
+    "cli": {"stages", "run", "config", "settings", "flags", "stopping"},
     "errors": set(),
     "paper": set(),
     "progress": set(),
+    "stopping": set(),
 }
 BASE = {"errors", "paper", "progress"}
 EVERY_STAGE_MAY_READ = "raycv.stages.collect.statistics"

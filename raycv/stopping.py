@@ -1,0 +1,61 @@
+"""Ctrl-C: the command ends within a few seconds, and nothing that it started goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+from collections.abc import Iterator
+
+import psutil
+
+GRACE = 3.0  # seconds in which the command may end by itself
+CODE = 130
+SENTENCE = b"raycv: stopped; the same command goes on from here\n"
+
+_ending = threading.Lock()
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside, Ctrl-C ends this process with `CODE`, whatever it waits for and whoever handles the signal.
+
+    The interpreter itself tells a thread of every signal: the main thread may be in a call that no exception ends, and
+    Ray Train puts its own handler in place. Does nothing outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    before = signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(receiver,), daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        _end()
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(sender)  # which ends the thread
+
+
+def _watch(receiver: int) -> None:
+    while received := os.read(receiver, 1):
+        if received[0] == signal.SIGINT:
+            again, _, _ = select.select([receiver], [], [], GRACE)  # the second Ctrl-C waits for nothing
+            if again and not os.read(receiver, 1):
+                break  # it has ended in time
+            _end()
+    os.close(receiver)
+
+
+def _end() -> None:
+    """End this process and all below it, such as those of a Ray cluster of its own, at once."""
+    _ending.acquire()  # for good: one thread does this
+    os.write(2, SENTENCE)
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    os._exit(CODE)
