@@ -22,7 +22,7 @@ from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.align.matched import match
-from raycv.stages.clusters.rows import Clustering, clusterings_of_pair
+from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
 from raycv.stages.mapping.figures.table1 import optimiser_shares
 from raycv.stages.mapping.rows import OfLayer, PairMapping, mappings_of_pair
 from tests.support.runs import moments_of, specs, write_networks, write_statistics
@@ -75,7 +75,7 @@ def tables_of(layer: str, moments: LayerStatistics) -> dict[str, pd.DataFrame]:
         found = mappings_of_pair(OfLayer(moments.folds, {}), asked)
         for name, frame in found.items():
             frames.setdefault(name, []).append(frame)
-    clustered = clusterings_of_pair(values, Clustering(layer, 0, 1, NETS, 0.2, None, (5, 7)))
+    clustered = clusterings_of_pair(Layer(values, {}), Clustering(layer, 0, 1, NETS, 0.2, None, (5, 7)))
     whole = {name: pd.concat(parts) for name, parts in (frames | {n: [f] for n, f in clustered.items()}).items()}
     return {name: frame.assign(layer=layer) for name, frame in whole.items()}
 

@@ -459,6 +459,14 @@ ALL = (
                 "of random edges between units of the same degrees",
             ),
             Column(
+                "mixed_modularity",
+                _float,
+                "null: the modularity with one network's units mixed before the ReLU, or randomly rotated if the layer "
+                "does not end in a ReLU module; mean over both networks; of the default k only, NaN if that graph does "
+                "not allow it",
+            ),
+            Column("mixed_units_two_net", _float, "null: units_two_net of the same clusterings"),
+            Column(
                 "isolated_a",
                 _int,
                 "number of units of net_a without an edge, dead and rare ones included; they are in no cluster",

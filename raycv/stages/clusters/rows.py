@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,35 @@ import pandas as pd
 from raycv.analysis.clusters import cluster_metrics
 from raycv.analysis.graphs import combined_correlation
 from raycv.analysis.hierarchy import ClusterTree, split_clusters
-from raycv.analysis.spectral import K_RANGE, SpectralClusters, allowed_k, default_k, sweep_clusters
+from raycv.analysis.infeasible import Infeasible
+from raycv.analysis.sparsity import rotated_sources
+from raycv.analysis.spectral import (
+    K_RANGE,
+    SpectralClusters,
+    allowed_k,
+    default_k,
+    spectral_clusters,
+    sweep_clusters,
+)
 from raycv.run.trial_results import Frames
+from raycv.stages.collect.statistics import Mixed
 
 ALPHA = 0.025  # paper, S.3.4
 SMALLEST_LIMIT = 4.8  # units: the paper's 2 ALPHA S for its narrowest layer, conv1 with S = 96
+
+
+MIXED = ("mixed_modularity", "mixed_units_two_net")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of all networks, NaN where a unit takes no part.
+
+    ``correlations``: (S_a, S_b) of every pair a <= b. ``mixed``: each network's units mixed before the ReLU.
+    """
+
+    correlations: Mapping[tuple[int, int], np.ndarray]
+    mixed: Mapping[int, Mixed]
 
 
 @dataclass(frozen=True)
@@ -35,15 +60,15 @@ class Clustering:
     k_given: tuple[int, ...]
 
 
-def clusterings_of_pair(of_layer: dict[tuple[int, int], np.ndarray], given: Clustering) -> Frames:
+def clusterings_of_pair(layer: Layer, given: Clustering) -> Frames:
     """The rows of one layer, pair of networks and threshold, from one eigendecomposition.
 
-    ``of_layer``: correlations (S_a, S_b) of every pair of networks a <= b. The k are the default, the one with the
-    largest modularity and those given, as far as the graph allows them. Raises Infeasible for a threshold that leaves
-    no edge.
+    The k are the default, the one with the largest modularity and those given, as far as the graph allows them. Raises
+    Infeasible for a threshold that leaves no edge.
     """
     began = time.perf_counter()
     a, b, names = given.a, given.b, given.names
+    of_layer = layer.correlations
     correlation = combined_correlation(of_layer[a, a], of_layer[a, b], of_layer[b, b])
     n_source = len(of_layer[a, a])
     lowest, highest = allowed_k(correlation, given.threshold)
@@ -65,7 +90,8 @@ def clusterings_of_pair(of_layer: dict[tuple[int, int], np.ndarray], given: Clus
         nodes.append(pd.DataFrame(about | {"k": k} | _nodes(correlation, n_source, tree)))
         members.append(pd.DataFrame(about | {"k": k} | _members(result, tree, n_source, names)))
         seconds = shared_seconds + time.perf_counter() - began
-        row = _clustering(result, tree, limit, n_source)
+        by_chance = _by_chance(layer, given, k) if k == default else dict.fromkeys(MIXED, np.nan)
+        row = _clustering(result, tree, limit, n_source) | by_chance
         rows.append(about | {"k": k, "is_default": k == default, "chosen": k == chosen.k} | row | {"seconds": seconds})
     number = np.arange(1, len(chosen.eigenvalues) + 1)
     modularity = [chosen.tried.get(k, np.nan) for k in number.tolist()]
@@ -98,6 +124,38 @@ def _clustering(result: SpectralClusters, tree: ClusterTree, limit: float, n_sou
         "restart_stability": result.restart_stability,
         "inertia": max(result.inertia, 0.0),  # rounding can leave it just below 0
     }
+
+
+def _by_chance(layer: Layer, given: Clustering, k: int) -> dict[str, float]:
+    """What mixtures give in the place of one network's units: means over both networks; NaN where no k clusters."""
+    found = []
+    for kept, replaced in ((given.a, given.b), (given.b, given.a)):
+        own, between = _mixtures(layer, kept, replaced)
+        within = layer.correlations[kept, kept]
+        combined = combined_correlation(within, between, own)
+        try:
+            found.append(spectral_clusters(combined, len(within), k, threshold=given.threshold))
+        except Infeasible:  # the graph of the mixtures does not allow this k
+            return dict.fromkeys(MIXED, np.nan)
+    modularity, units = zip(*((one.modularity, one.metrics.units_two_net) for one in found), strict=True)
+    return dict(zip(MIXED, (float(np.mean(modularity)), float(np.mean(units))), strict=True))
+
+
+def _mixtures(layer: Layer, kept: int, replaced: int) -> tuple[np.ndarray, np.ndarray]:
+    """Correlations among the mixtures of one network's units and (S_kept, S) of another's units with them.
+
+    Mixed before the ReLU, or where there is none rotated; a rotated unit has the sign that makes its largest
+    correlation positive.
+    """
+    if replaced in layer.mixed:
+        return layer.mixed[replaced].own, layer.mixed[replaced].units[kept]
+    of_layer, seed = layer.correlations, np.random.default_rng([kept, replaced])
+    cross = of_layer[kept, replaced].T if kept < replaced else of_layer[replaced, kept]
+    own, between = rotated_sources(of_layer[replaced, replaced], cross, seed=seed)
+    known = np.nan_to_num(between)
+    largest = known[np.arange(len(known)), np.abs(known).argmax(1)]
+    sign = np.where(largest < 0, -1.0, 1.0)
+    return own * np.outer(sign, sign), between.T * sign
 
 
 def _nodes(correlation: np.ndarray, n_source: int, tree: ClusterTree) -> dict[str, np.ndarray]:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-
 from raycv.analysis.folds import correlations
 from raycv.config import ClusterSweepConfig
 from raycv.distributed import ray_cluster
@@ -19,12 +17,12 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
-from raycv.stages.clusters.rows import Clustering, clusterings_of_pair
+from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
 STAGE = "sweep clusters"
-FORMAT = 2  # of the trials' results; part of their identity
+FORMAT = 3  # of the trials' results; part of their identity
 WRITTEN = ("clusterings", "clusters", "cluster_members", "eigenvalues")
 
 
@@ -44,9 +42,9 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     results = TrialResults(store, f"sweeps/clusters-{identity}")
     trials = _trials(config, found)
 
-    def shared(layer: str) -> dict[tuple[int, int], np.ndarray]:
+    def shared(layer: str) -> Layer:
         of_layer = found.layer(layer)
-        return correlations(of_layer.all, of_layer.left_out())
+        return Layer(correlations(of_layer.all, of_layer.left_out()), found.mixed(layer, of_layer))
 
     ray_cluster.connect(store.uri)
     computed = run_trials(results, STAGE, clusterings_of_pair, trials, shared)

@@ -176,7 +176,7 @@ class Statistics:
                 mixtures = mixtures_left_out(arrays["prerelu/active"], int(of_network.sum()))
                 own = np.where(mixtures[:, None] | mixtures, np.nan, arrays["prerelu/own"])
                 found[network] = Mixed(
-                    own,
+                    (own + own.T) / 2,  # products in float32 are not quite symmetric
                     {
                         other: np.where(of_other[:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
                         for other, of_other in enumerate(left_out)

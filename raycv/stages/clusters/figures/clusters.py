@@ -140,7 +140,8 @@ def modularity_curves(
     _check(eigenvalues)
     caption = (
         "Modularity: the fraction of the edges' weight within clusters, less that of random edges between units of the "
-        "same degrees. Dashed: the k of the largest modularity. Dotted: the default k, which the other figures have."
+        "same degrees. Dashed: the k of the largest modularity. Dotted: the default k, which the other figures have; "
+        "cross: there, with one network's units mixed."
     )
     title = f"Modularity of the clusters of {net_a}'s and {net_b}'s units"
     figure, panels = _grid(len(layers), 1.9, title, caption)
@@ -149,6 +150,8 @@ def modularity_curves(
         axes.plot(rows["number"], rows["modularity"], color=NETS[0], linewidth=0.8)
         of_layer = clusterings[clusterings["layer"] == layer]
         chosen, default = (of_layer.loc[of_layer[column], "k"].iloc[0] for column in ("chosen", "is_default"))
+        mixed = of_layer.loc[of_layer["is_default"], "mixed_modularity"].iloc[0]
+        axes.plot(default, mixed, "x", color=SIGNAL, markersize=5)
         axes.axvline(default, color=QUIET, linewidth=0.8, linestyle=(0, (1, 2)))
         axes.axvline(chosen, color=SIGNAL, linewidth=0.8, linestyle=(0, (4, 3)))
         label(axes, f"{layer}: k = {chosen}, default {default}", "k", "modularity")

@@ -80,8 +80,10 @@ def test_curves_show_the_final_clusters_by_falling_similarity() -> None:
 def test_modularity_is_drawn_where_it_was_tried_and_two_k_are_marked() -> None:
     values = pd.DataFrame({"layer": "conv1", "number": [1, 2, 3, 4], "modularity": [np.nan, 0.3, 0.4, np.nan]})
     rows = pd.DataFrame({"layer": "conv1", "k": [2, 3], "chosen": [False, True], "is_default": [True, False]})
+    rows["mixed_modularity"] = [0.2, np.nan]
     axes = modularity_curves(values, rows, ["conv1"], "net1", "net2").axes[0]
-    curve, default, chosen = (np.asarray(line.get_xdata()).tolist() for line in axes.lines)
+    curve, cross, default, chosen = (np.asarray(line.get_xdata()).tolist() for line in axes.lines)
+    assert (cross, np.asarray(axes.lines[1].get_ydata()).tolist()) == ([2], [0.2])
     assert (curve, default, chosen) == ([2, 3], [2, 2], [3, 3])
     assert np.asarray(axes.lines[0].get_ydata()).tolist() == [0.3, 0.4]
 

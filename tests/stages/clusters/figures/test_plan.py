@@ -21,7 +21,9 @@ def run(folder: Path, *, pictures: bool = True) -> Subject:
     """A run whose second layer has one clustering."""
     every = [(net, unit) for net in NETS for unit in range(14)]
     boxes, shown = patch_tables(every, "conv2", size=33)
-    clusterings = pd.DataFrame([PAIR | {"layer": "conv2", "k": 4, "chosen": True, "is_default": True}])
+    clusterings = pd.DataFrame(
+        [PAIR | {"layer": "conv2", "k": 4, "chosen": True, "is_default": True, "mixed_modularity": 0.1}]
+    )
     frames = {
         "clusterings": clusterings,
         "clusters": NODES.assign(**PAIR),
