@@ -89,7 +89,9 @@ def test_averages_are_over_ordered_pairs(tmp_path: Path) -> None:
     (row,) = found.rows.to_dict("records")
     values = alignment.assign(correlation=alignment["excess"] + alignment["rotated_mean"])
     for name in ("correlation", "excess", "prerelu_excess"):
-        without = [values[(values[["net_a", "net_b"]] != net).all(axis=1)][name].mean() for net in ("net1", "net2", "net3")]
+        without = [
+            values[(values[["net_a", "net_b"]] != net).all(axis=1)][name].mean() for net in ("net1", "net2", "net3")
+        ]
         interval = jackknife(values[name].mean(), without)
         assert row[name] == pytest.approx(values[name].mean())
         assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((interval.low, interval.high))
