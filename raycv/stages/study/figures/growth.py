@@ -19,7 +19,7 @@ _PANELS = {
     "recurring_share": "(d) units with partners in all other networks",
 }
 _AXES = {"width": "units in conv1", "images": "training images"}
-_SPREAD = 0.03  # the layers of one setting stand side by side over this much of a doubling, each way
+_SPREAD = 0.012  # of a doubling, for each layer: the layers of one setting stand side by side
 
 
 def growth(study: pd.DataFrame, against: str) -> Figure:
@@ -54,13 +54,7 @@ def growth(study: pd.DataFrame, against: str) -> Figure:
         open_frame(axes)
     for axes in panels[2:]:
         axes.set_xlabel(_AXES[against])
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        fontsize=TICKS,
-        frameon=False,
-        ncols=min(len(layers), 8),
-        loc="outside upper right",
-    )
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=TICKS, frameon=False, loc="outside right upper")
     return figure
 
 
