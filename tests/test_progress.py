@@ -68,7 +68,9 @@ def test_a_log_has_lines_while_nothing_is_finished(
 
 
 def test_a_terminal_has_a_bar() -> None:
-    code = "from raycv.progress import Progress\nwith Progress('collect', 10, 'images') as p:\n    p.advance(10, 'shards')"
+    code = (
+        "from raycv.progress import Progress\nwith Progress('collect', 10, 'images') as p:\n    p.advance(10, 'shards')"
+    )
     here, there = pty.openpty()
     with subprocess.Popen([sys.executable, "-c", code], stdout=there, stderr=there) as process:
         os.close(there)
