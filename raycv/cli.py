@@ -29,7 +29,7 @@ from raycv.config import (
 )
 from raycv.errors import StageFailed, UserError
 from raycv.flags import Group
-from raycv.progress import answer, say
+from raycv.progress import NORMAL, QUIET, VERBOSE, answer, detail, doing, say, speak
 from raycv.run import record, schema, tables
 from raycv.run.store import RunStore
 from raycv.settings import Given, load
@@ -39,31 +39,36 @@ CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_w
 
 
 def _train(config: TrainConfig, store: RunStore) -> None:
-    from raycv.stages.train.stage import train
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.train.stage import train
 
     train(config, store)
 
 
 def _collect(config: CollectConfig, store: RunStore) -> None:
-    from raycv.stages.collect.stage import collect
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.collect.stage import collect
 
     collect(config, store)
 
 
 def _align(config: AlignConfig, store: RunStore) -> None:
-    from raycv.stages.align.stage import align
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.align.stage import align
 
     align(config, store)
 
 
 def _sweep_clusters(config: ClusterSweepConfig, store: RunStore) -> None:
-    from raycv.stages.clusters.stage import sweep
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.clusters.stage import sweep
 
     sweep(config, store)
 
 
 def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
-    from raycv.stages.mapping.stage import sweep
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.mapping.stage import sweep
 
     if isinstance(config, RunConfig):  # sgd takes as long as all other stages together
         sweep(config, store, solvers=("exact",))
@@ -72,7 +77,8 @@ def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
 
 
 def _patches(config: PatchesConfig, store: RunStore) -> None:
-    from raycv.stages.patches.stage import patches
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.patches.stage import patches
 
     patches(config, store)
 
@@ -154,13 +160,25 @@ def _run(config: RunConfig, store: RunStore) -> None:
     if top1:
         say("validation top-1: " + ", ".join(f"{net} {100 * value:.2f}%" for net, value in top1.items()))
     say(f"share of the time: {shares}")
-    say(f"run: finished in {time.time() - began:.0f} s; tables in {store.locate('tables')}:")
+    say(f"run: finished in {time.time() - began:.0f} s")
     for name in tables.names(store):
-        say(f"    pandas.read_parquet({store.locate(f'tables/{name}')!r})")
-    say("figures:")
+        detail(f"    pandas.read_parquet({store.locate(f'tables/{name}')!r})")
     for path in store.list("figures"):
-        say(f"    {store.locate(path)}")
-    say(f"report: {store.locate('report.html')}")
+        detail(f"    {store.locate(path)}")
+
+
+def _answer(store: RunStore) -> None:
+    """The numbers in which a run ends, and where to look further."""
+    from raycv.stages.align.health import summary
+
+    health = record.read(store)["stages"]["align"]["health"]
+    pairs = [(a, b) for a, b in health["broken_pairs"]]
+    answer(summary(tables.read(store, "alignment"), health["layer"], pairs))
+    if store.exists("report.html"):
+        answer(f"report: {store.locate('report.html')}")
+    answer(f"tables: pandas.read_parquet({store.locate('tables/alignment')!r}), and others beside it")
+    if store.exists("figures"):
+        answer(f"figures: {store.locate('figures')}")
 
 
 def _study(config: StudyConfig, store: RunStore) -> None:
@@ -279,6 +297,7 @@ def _do(command: Command, typed: Mapping[str, Given], verbose: bool, quiet: bool
     """Run ``command`` with the settings ``typed`` as flags, those given elsewhere and those stored in the run."""
     if verbose and quiet:
         raise UserError("--verbose and --quiet contradict each other; give one of them.")
+    speak(VERBOSE if verbose else QUIET if quiet else NORMAL)
     # Settings stored in the run replace flags that are not given, so find the run first.
     store = RunStore(load(StageConfig, typed).run)
     config = load(command.settings, typed, record.read(store)["config"])
@@ -288,7 +307,10 @@ def _do(command: Command, typed: Mapping[str, Given], verbose: bool, quiet: bool
     finally:
         if _in_a_cluster() and not joined:
             sys.modules["ray"].shutdown()  # here, where Ctrl-C is waited for, and not when the interpreter ends
-    return _health(store) if command.checks_health else 0
+    if not command.checks_health:
+        return 0
+    _answer(store)
+    return _health(store)
 
 
 def _in_a_cluster() -> bool:

@@ -1,20 +1,30 @@
-"""Progress of long work: a bar in a terminal, plain lines in a log."""
+"""What a person sees of long work: a bar in a terminal, plain lines in a log, and never a long silence."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
-LINE_EVERY = 10.0  # seconds between lines where there is no terminal
+LINE_EVERY = 4.0  # seconds between lines where there is no terminal
+AT_ONCE = 0.5  # seconds that nobody needs to be told of
+
+QUIET, NORMAL, VERBOSE = range(3)
+_level = NORMAL
 
 
-def say(text: str) -> None:
-    """Print one line for the user."""
-    print(text, flush=True)
+def speak(level: int) -> None:
+    """Say only results (`QUIET`), what a person needs (`NORMAL`), or everything (`VERBOSE`)."""
+    global _level
+    _level = level
 
 
 def answer(text: str) -> None:
@@ -22,8 +32,59 @@ def answer(text: str) -> None:
     print(text, flush=True)
 
 
+def say(text: str) -> None:
+    """Print one line for the user."""
+    if _level > QUIET:
+        print(text, flush=True)
+
+
+def detail(text: str) -> None:
+    """Print one line for the user who wants to know everything."""
+    if _level == VERBOSE:
+        print(text, flush=True)
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Name what is waited for, until it is over, as soon as it takes longer than a moment."""
+    began = time.monotonic()
+    if _terminal():
+        with Console(stderr=True).status(what):
+            yield
+        return
+    with (
+        _reminded(AT_ONCE, lambda: say(what)),
+        _reminded(LINE_EVERY, lambda: say(f"{what}: {time.monotonic() - began:.0f} s so far"), again=True),
+    ):
+        yield
+
+
+@contextmanager
+def _reminded(seconds: float, remind: Callable[[], None], *, again: bool = False) -> Iterator[None]:
+    """Call ``remind`` once the block has taken ``seconds``, and, if ``again``, every so often."""
+    ended = threading.Event()
+
+    def wait() -> None:
+        while not ended.wait(seconds):
+            remind()
+            if not again:
+                return
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _terminal() -> bool:
+    return sys.stderr.isatty() and _level > QUIET
+
+
 class Progress:
-    """Shows how many of ``total`` units are done, the rate and the time left.
+    """Shows how many of ``total`` units are done, the rate and the time left; to be used in a ``with`` block.
 
     ``update`` takes the number done so far, so the count can go back when work is repeated.
     """
@@ -31,24 +92,27 @@ class Progress:
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.first = 0, 0
-        self.next = ""
+        self.next = self.last = ""
         self.told = -1  # done when the last line was printed
-        self.start = self.last_line = time.monotonic()
-        self.bar = (
-            tqdm(total=total, desc=title, unit=f" {unit}", unit_scale=True, dynamic_ncols=True)
-            if sys.stderr.isatty()
-            else None
-        )
+        self.start = time.monotonic()
+        self._open = ExitStack()
+        self.bar: Bar | None = None
 
     def __enter__(self) -> Self:
+        if _terminal():
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self.unit)
+            times = TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
+            self.bar = self._open.enter_context(Bar(*columns, *times, console=Console(stderr=True)))
+            self.task = self.bar.add_task(self.title, total=self.total, note="")
+        else:
+            self._open.enter_context(_reminded(LINE_EVERY, lambda: self._line(self.last), again=True))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.bar is not None:
-            self.bar.close()
-        elif kind is None and self.told != self.done:
+        self._open.close()
+        if self.bar is None and kind is None and self.told != self.done:
             self._line("")
 
     def resume_at(self, done: int) -> None:
@@ -56,19 +120,13 @@ class Progress:
         self.first = self.done = done
         self.start = time.monotonic()
         if self.bar is not None:
-            self.bar.initial = done
-            self.bar.reset()
-            self.bar.update(done)
+            self.bar.reset(self.task, completed=done)
 
     def update(self, done: int, note: str = "") -> None:
         """Report that ``done`` units are done; ``note`` adds a few words."""
-        self.done = done
+        self.done, self.last = done, note
         if self.bar is not None:
-            self.bar.set_postfix_str(note, refresh=False)
-            self.bar.n = done
-            self.bar.refresh()
-        elif time.monotonic() - self.last_line >= LINE_EVERY:
-            self._line(note)
+            self.bar.update(self.task, completed=done, note=note)
 
     def advance(self, units: int = 1, note: str = "") -> None:
         """Report that ``units`` more are done."""
@@ -82,14 +140,13 @@ class Progress:
     def note(self, text: str) -> None:
         """Print a separate line above the bar."""
         if self.bar is not None:
-            self.bar.write(text)
+            self.bar.console.print(text, markup=False, highlight=False)
         else:
             say(text)
 
     def _line(self, note: str) -> None:
         self.told = self.done
-        self.last_line = time.monotonic()
-        elapsed = max(self.last_line - self.start, 1e-9)
+        elapsed = max(time.monotonic() - self.start, 1e-9)
         rate = (self.done - self.first) / elapsed
         speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "time left unknown"

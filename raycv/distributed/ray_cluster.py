@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayTaskError
 
 from raycv.errors import UserError
-from raycv.progress import say
+from raycv.progress import doing, say
 
 
 def connect(run: str) -> None:
@@ -24,7 +24,8 @@ def connect(run: str) -> None:
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        with doing("joining the Ray cluster" if "RAY_ADDRESS" in os.environ else "starting Ray"):
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         address = os.environ.get("RAY_ADDRESS")
         where = f"the Ray cluster at {address}" if address else "a Ray cluster"

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from raycv.analysis.nulls import WIDE
 from raycv.config import AlignConfig
-from raycv.progress import Progress, say
+from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.paths import NETS, NULL
@@ -21,7 +21,7 @@ from raycv.stages.align import measured, recurring, rows, units
 from raycv.stages.align.beyond import Untrained
 from raycv.stages.align.chance import Layer
 from raycv.stages.align.epochs import ThroughTraining
-from raycv.stages.align.health import broken_pairs, summary
+from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.matched import informations, match
 from raycv.stages.collect import statistics
@@ -63,9 +63,8 @@ def align(config: AlignConfig, store: RunStore) -> None:
         "health": {"layer": output, "broken_pairs": [list(pair) for pair in broken]},
     }
     record.finish(store, "align", identity, config.model_dump(mode="json"), facts)
-    say(summary(written["alignment"], output, broken))
     for name in names:
-        say(f"align: {store.locate(f'tables/{name}')}")
+        detail(f"align: {store.locate(f'tables/{name}')}")
 
 
 def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:

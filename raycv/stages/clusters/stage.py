@@ -12,7 +12,7 @@ from raycv.config import ClusterSweepConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST
-from raycv.progress import say
+from raycv.progress import detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
@@ -64,7 +64,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
     store.remove("sweeps")
     for uri in where:
-        say(f"{STAGE}: {uri}")
+        detail(f"{STAGE}: {uri}")
 
 
 def _trials(config: ClusterSweepConfig, found: Statistics) -> list[Trial[Clustering]]:

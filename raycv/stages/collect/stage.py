@@ -18,7 +18,7 @@ from raycv.errors import UserError
 from raycv.networks.sizes import check_sizes
 from raycv.networks.spec import NetworkSpec, check_alike
 from raycv.networks.stored import StoredNetwork, kept_epochs, stored
-from raycv.progress import Progress, say
+from raycv.progress import Progress, doing, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
 from raycv.run.paths import EPOCH, NETS, NULL, STATISTICS, Key
@@ -137,7 +137,8 @@ def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
     if done:
         say(f"collect: {len(work) - len(missing)} of {len(work)} shards are already done")
     if task.pilot_path not in there:
-        pool.run([0], lambda actor, first: actor.make_pilot.remote(work[first]), lambda _item, _result: None)
+        with doing("collect: starting the actors"):
+            pool.run([0], lambda actor, first: actor.make_pilot.remote(work[first]), lambda _item, _result: None)
     began = time.time()
     rates: list[float] = []
     with Progress("collect", total, "images") as progress:

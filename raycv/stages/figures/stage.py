@@ -13,7 +13,7 @@ from raycv.drawing.subject import Plan, Subject
 from raycv.drawing.undrawable import Undrawable
 from raycv.errors import UserError
 from raycv.networks.stored import first_filters, stored
-from raycv.progress import Progress, say
+from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
@@ -38,7 +38,7 @@ def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Su
     drawn = {name: draw for plan in plans for name, draw in plan(subject).items()}
     with Progress("figures", len(drawn), "figures") as progress:
         for name, draw in sorted(drawn.items()):
-            say(f"figures: {store.write(f'figures/{name}.png', _drawn(name, draw))}")
+            detail(f"figures: {store.write(f'figures/{name}.png', _drawn(name, draw))}")
             progress.advance()
     written = {f"figures/{name}.png" for name in drawn}
     for path in store.list("figures"):

@@ -14,7 +14,7 @@ from raycv.config import MappingSweepConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
 from raycv.networks.stored import stored
-from raycv.progress import say
+from raycv.progress import detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
@@ -112,7 +112,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     for sentence in _found(rows, sought, len(pairs), found.layers):
         say(f"{STAGE}: {sentence}")
     for uri in where:
-        say(f"{STAGE}: {uri}")
+        detail(f"{STAGE}: {uri}")
 
 
 def _run(

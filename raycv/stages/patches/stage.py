@@ -10,7 +10,7 @@ from raycv.config import PatchesConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.networks.stored import stored
-from raycv.progress import Progress, say
+from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
@@ -54,8 +54,8 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     }
     record.finish(store, "patches", identity, config.model_dump(mode="json"), facts)
     store.remove(drawing.folder)
-    say(f"patches: {where}")
-    say(f"patches: {writer.uri}")
+    detail(f"patches: {where}")
+    detail(f"patches: {writer.uri}")
 
 
 def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import ray
 
-from raycv.progress import Progress, say
+from raycv.progress import Progress, doing, say
 
 PATIENCE = 60.0  # seconds without a first step before a message says what the workers wait for
 
@@ -71,7 +72,11 @@ class Watch(threading.Thread):
         self.join(timeout=5)
 
     def run(self) -> None:
-        say(f"train: starting {self.networks} networks")
+        with ExitStack() as shown_while, ExitStack() as starting:
+            starting.enter_context(doing(f"train: starting {self.networks} networks"))
+            self._show(shown_while, starting)
+
+    def _show(self, shown_while: ExitStack, starting: ExitStack) -> None:
         shown: set[int] = set()
         progress: Progress | None = None
         waiting_since = time.monotonic()
@@ -84,7 +89,8 @@ class Watch(threading.Thread):
                 continue
             seen = min(sum(state["images"].values()), self.total)
             if progress is None and seen:
-                progress = Progress("train", self.total, "images")
+                starting.close()
+                progress = shown_while.enter_context(Progress("train", self.total, "images"))
                 progress.resume_at(seen)
             if progress is None:
                 if time.monotonic() - waiting_since > PATIENCE:
@@ -98,5 +104,3 @@ class Watch(threading.Thread):
                     tops = "  ".join(f"{net} {100 * rows[net]:.1f}%" for net in sorted(rows))
                     progress.note(f"epoch {epoch} of {self.epochs}: validation top-1  {tops}")
                     shown.add(epoch)
-        if progress is not None:
-            progress.__exit__(None, None, None)

