@@ -7,6 +7,10 @@ Intervals leave out one fold at a time, and every measure would have to be compu
 long, there is no interval: in layers of more than 1,024 units for all but CKA and the effective dimension, and in
 layers of more than 100 units for those matchings that are linear programs where the numbers of units differ. Rotations:
 10, but 1 in layers of more than 100 units, where the mean over units varies by some .003 between rotations.
+
+Partial matching matches half of the units, by convention. Its score, the mean correlation matched, cannot choose the
+mass: the sum matched is the optimum of a linear program, so it is concave in the mass and 0 without any, and the mean
+never rises with the mass. The smallest mass offered would win, up to what the choice of images adds.
 """
 
 from __future__ import annotations
