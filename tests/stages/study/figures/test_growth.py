@@ -38,7 +38,7 @@ def test_lines_and_bars_are_those_of_the_table(against: str, other: str) -> None
             of_layer = shown[shown["layer"] == line.get_label()]
             np.testing.assert_array_equal(line.get_ydata(), of_layer[name])
             np.testing.assert_allclose(line.get_xdata() / of_layer[against], 1, atol=0.1)
-            ends = np.array([path.vertices[:, 1] for path in bars.get_paths()])
+            ends = np.array([np.asarray(path.vertices)[:, 1] for path in bars.get_paths()])
             np.testing.assert_allclose(ends, of_layer[[f"{name}_low", f"{name}_high"]])
     places = [f"{value:,}" for value in sorted(set(study[against]))]
     assert [tick.get_text() for tick in figure.axes[-1].get_xticklabels()] == places
