@@ -40,6 +40,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     for command in (
         "run",
+        "study",
         "train",
         "collect",
         "align",
