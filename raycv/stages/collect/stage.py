@@ -16,7 +16,7 @@ from raycv.distributed.pool import Pool
 from raycv.errors import UserError
 from raycv.networks.sizes import check_sizes
 from raycv.networks.spec import NetworkSpec, check_alike
-from raycv.networks.stored import stored
+from raycv.networks.stored import stored, weights_content
 from raycv.progress import Progress, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
@@ -53,14 +53,12 @@ def collect(config: CollectConfig, store: RunStore) -> None:
         config.shard_size,
         config.precision,
     )
-    if (
-        record.finished(store, "collect", identity)
-        and store.exists(STATISTICS)
-        and statistics.read(store).is_complete()
-    ):
+    if _is_done(store, identity):
         say(f"collect: already finished, nothing to do; the statistics are in {store.locate('statistics')}")
         return
     work = shards(len(source), folds=FOLDS, shard_size=config.shard_size)
+    for network in networks:  # the actors read them too, but would say so only once they have started
+        weights_content(store, network)
     ray_cluster.connect(store.uri)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     groups = {NETS: specs, NULL: untrained(specs)}
@@ -84,6 +82,12 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     }
     record.finish(store, "collect", identity, config.model_dump(mode="json"), facts)
     say(f"collect: {len(specs[0].layers)} layers of {len(source):,} images in {store.locate(task.folder)}")
+
+
+def _is_done(store: RunStore, identity: str) -> bool:
+    """Whether the run has these statistics, with all their files."""
+    noted = record.finished(store, "collect", identity) and store.exists(STATISTICS)
+    return noted and statistics.read(store).is_complete()
 
 
 def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
