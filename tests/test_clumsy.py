@@ -329,6 +329,17 @@ def refused_or_done(capsys: pytest.CaptureFixture[str], run: Path) -> str:
     return refused(capsys, run, "align")
 
 
+@pytest.mark.parametrize("content", [None, b"", b"text"], ids=["lost", "empty", "other"])
+def test_weights(run: Path, capsys: pytest.CaptureFixture[str], content: bytes | None) -> None:
+    path = run / "networks/net2/weights.safetensors"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    (run / "statistics/statistics.json").unlink()  # so that the stage has something to do
+    said = refused(capsys, run, "collect")
+    assert f"{path} is not the file that training wrote; remove it" in said or f"Could not read {path}" in said
+
+
 # -- what a run is not -----------------------------------------------------------------------------------------------
 
 

@@ -102,7 +102,8 @@ def _on_disk(root: str) -> dict[str, int]:
     for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
         for name in folders:
             link = os.path.join(folder, name)
-            if os.path.islink(link) and f"{os.path.realpath(folder)}/".startswith(f"{os.path.realpath(link)}/"):
+            inside, target = os.path.realpath(folder), os.path.realpath(link)
+            if os.path.islink(link) and os.path.commonpath([inside, target]) == target:
                 raise UserError(f"The link {link} leads back to a folder that it is in; remove it.")
         for name in files:
             path = os.path.join(folder, name)

@@ -17,7 +17,7 @@ from raycv.distributed.pool import Pool
 from raycv.errors import UserError
 from raycv.networks.sizes import check_sizes
 from raycv.networks.spec import NetworkSpec, check_alike
-from raycv.networks.stored import StoredNetwork, kept_epochs, stored
+from raycv.networks.stored import StoredNetwork, kept_epochs, stored, weights_content
 from raycv.progress import Progress, doing, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
@@ -52,14 +52,15 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     _check(specs, source)
     _check_epochs(epochs, networks)
     identity = _identity(networks, epochs, source, config)
-    if (
-        record.finished(store, "collect", identity)
-        and store.exists(STATISTICS)
-        and statistics.read(store).is_complete()
-    ):
+    if _is_done(store, identity):
         say(f"collect: already finished, nothing to do; the statistics are in {store.locate('statistics')}")
         return
     work = shards(len(source), folds=FOLDS, shard_size=config.shard_size)
+    for network in (
+        *networks,
+        *chain(*epochs.values()),
+    ):  # the actors read them too, but would say so only once they have started
+        weights_content(store, network)
     ray_cluster.connect(store.uri)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     groups = {NETS: specs, NULL: untrained(specs)}
@@ -107,6 +108,12 @@ def _check_epochs(epochs: Epochs, networks: Sequence[StoredNetwork]) -> None:
                 f"The run holds {len(at_epoch)} of its {len(networks)} networks as they were after epoch {epoch}; "
                 "train it again."
             )
+
+
+def _is_done(store: RunStore, identity: str) -> bool:
+    """Whether the run has these statistics, with all their files."""
+    noted = record.finished(store, "collect", identity) and store.exists(STATISTICS)
+    return noted and statistics.read(store).is_complete()
 
 
 def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:

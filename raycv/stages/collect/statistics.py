@@ -138,9 +138,13 @@ class Statistics:
     def samples(self, layer: str) -> tuple[np.ndarray, np.ndarray]:
         """Activations (5,000, S) of the first two networks in the same samples of one of the first two layers."""
         first, second = (samples_path(self.folder, layer, network) for network in (0, 1))
-        widths = self.widths(layer)
-        a = self._arrays(first, {"samples": (None, widths[0])})["samples"]
-        return a, self._arrays(second, {"samples": (len(a), widths[1])})["samples"]
+        a, b = (
+            self._arrays(path, {"samples": (None, width)})["samples"]
+            for path, width in zip((first, second), self.widths(layer), strict=False)
+        )
+        if len(a) != len(b):
+            raise self._damaged(first if len(a) < len(b) else second, "it has fewer samples than the other network's")
+        return a, b
 
     def information(self, layer: str, a: int, b: int) -> dict[str, np.ndarray]:
         """Mutual information of networks a <= b, nats: value and corrected, both (S_a, S_b)."""
