@@ -11,7 +11,7 @@ from typing import Literal
 import ray
 from ray.exceptions import RayTaskError
 
-from raycv.errors import UserError
+from raycv.errors import StageFailed, UserError
 from raycv.progress import doing, say
 
 
@@ -30,6 +30,10 @@ def connect(run: str) -> None:
         address = os.environ.get("RAY_ADDRESS")
         where = f"the Ray cluster at {address}" if address else "a Ray cluster"
         raise UserError(f"Could not join {where}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # Ray has no class of its own for a node that does not come up in time
+        raise StageFailed(
+            f"Ray did not start, and the same command tries again: {str(error).splitlines()[0]}"
+        ) from error
     cpus, gpus = amount("CPU"), amount("GPU")
     nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
     say(f"Ray {ray.__version__}: {nodes} node{'s' * (nodes != 1)}, {cpus:g} CPUs, {gpus:g} GPUs")
