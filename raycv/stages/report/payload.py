@@ -27,7 +27,15 @@ Pair = Callable[[str, str], Any]
 def packed(values: Any) -> str:
     """An array as KIND:BASE64 of its bytes, little-endian; KIND is f4 (float32), or i1, i2 or i4 (integers)."""
     array = np.asarray(values)
-    kind = "i1" if array.dtype == np.int8 else "f4" if array.dtype.kind == "f" else "i2" if not array.size or array.max() < 2**15 else "i4"
+    kind = (
+        "i1"
+        if array.dtype == np.int8
+        else "f4"
+        if array.dtype.kind == "f"
+        else "i2"
+        if not array.size or array.max() < 2**15
+        else "i4"
+    )
     return f"{kind}:{base64.b64encode(array.astype(f'<{kind}').tobytes()).decode()}"
 
 
@@ -83,7 +91,7 @@ def correlation_matrices(correlations: pd.DataFrame, nets: Sequence[str], widths
 
 
 def weight_matrices(weights: pd.DataFrame, nets: Sequence[str], widths: Sequence[int]) -> list[list[Any]]:
-    """For every pair the weights (S_a, S_b) that predict net a's units from net b's, at the decay nearest the paper's."""
+    """For every pair the weights (S_a, S_b) that predict a's units from b's, at the decay nearest the paper's."""
     weights = _nearest_decay(weights[weights["solver"] == _solver(weights)])
     groups = {(str(a), str(b)): rows for (a, b), rows in weights.groupby(["target_net", "source_net"])}
 
@@ -95,7 +103,9 @@ def weight_matrices(weights: pd.DataFrame, nets: Sequence[str], widths: Sequence
     return of_pairs(nets, fact)
 
 
-def _stepped(shape: tuple[int, int], row: pd.Series, column: pd.Series, value: pd.Series, rest: float) -> dict[str, Any]:
+def _stepped(
+    shape: tuple[int, int], row: pd.Series, column: pd.Series, value: pd.Series, rest: float
+) -> dict[str, Any]:
     """A matrix in 254 steps of the largest absolute value, -128 for NaN; ``rest``: of cells that are not given."""
     matrix = np.full(shape, rest)
     matrix[row, column] = value
@@ -185,7 +195,7 @@ def _predictors(weights: pd.DataFrame, units: pd.DataFrame) -> dict[str, Any]:
 def cluster_columns(
     clusterings: pd.DataFrame, clusters: pd.DataFrame, members: pd.DataFrame, nets: Sequence[str]
 ) -> list[list[Any]]:
-    """For every pair and k, the default k first, the cluster of every unit of both networks, and each one's similarities.
+    """For every pair and k, the default k first: the cluster of every unit of both networks, and its similarities.
 
     The frames are rows of one layer in the tables clusterings, clusters and cluster_members. Of several thresholds the
     lowest is taken. Both orders of a pair have the same clusters, net a's units first. Clusters are those left after
