@@ -56,16 +56,13 @@ def collect(config: CollectConfig, store: RunStore) -> None:
         say(f"collect: already finished, nothing to do; the statistics are in {store.locate('statistics')}")
         return
     work = shards(len(source), folds=FOLDS, shard_size=config.shard_size)
-    for network in (
-        *networks,
-        *chain(*epochs.values()),
-    ):  # the actors read them too, but would say so only once they have started
+    all_stored = (*networks, *chain(*epochs.values()))
+    for network in all_stored:  # the actors read them too, but would say so only once they have started
         weights_content(store, network)
     ray_cluster.connect(store.uri)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     groups = {NETS: specs, NULL: untrained(specs)}
     groups |= {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
-    all_stored = (*networks, *chain(*epochs.values()))
     task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, config.precision)
     actors = min(_actors(config, task), len(work))
     part = ray_cluster.Share(cpus=1, gpus=int(use_gpu))

@@ -56,7 +56,8 @@ def answer(found: Sequence[Averages], output: str | None, broken: Sequence[Any])
         return f"In {most['layer']} units of two networks agree beyond chance, by {most[name]:.3f} in correlation."
     return (
         f"{where}, units of independently trained networks agree beyond chance: by {least[name]:.3f} "
-        f"({least['layer']}) to {most[name]:.3f} ({most['layer']}) in correlation, untrained ones by at most {chance:.3f}."
+        f"({least['layer']}) to {most[name]:.3f} ({most['layer']}) in correlation, untrained ones by at most "
+        f"{chance:.3f}."
     )
 
 

@@ -91,7 +91,7 @@ def correlation_matrices(correlations: pd.DataFrame, nets: Sequence[str], widths
 
 
 def weight_matrices(weights: pd.DataFrame, nets: Sequence[str], widths: Sequence[int]) -> list[list[Any]]:
-    """For every pair the weights (S_a, S_b) that predict net a's units from net b's, at the decay nearest the paper's."""
+    """For every pair the weights (S_a, S_b) that predict a's units from b's, at the decay nearest the paper's."""
     weights = _nearest_decay(weights[weights["solver"] == _solver(weights)])
     groups = {(str(a), str(b)): rows for (a, b), rows in weights.groupby(["target_net", "source_net"])}
 
@@ -195,7 +195,7 @@ def _predictors(weights: pd.DataFrame, units: pd.DataFrame) -> dict[str, Any]:
 def cluster_columns(
     clusterings: pd.DataFrame, clusters: pd.DataFrame, members: pd.DataFrame, nets: Sequence[str]
 ) -> list[list[Any]]:
-    """For every pair and k, the default k first, the cluster of every unit of both networks, and each one's similarities.
+    """For every pair and k, the default k first: the cluster of every unit of both networks, and its similarities.
 
     The frames are rows of one layer in the tables clusterings, clusters and cluster_members. Of several thresholds the
     lowest is taken. Both orders of a pair have the same clusters, net a's units first. Clusters are those left after

@@ -80,8 +80,9 @@ def _data(
         found = pictures.get(layer)
         columns = payload.picture_columns(found) if found else None
         elements.append(page.embedded(f"layer-{place}", {**described, "pictures": columns}))
-        for kind, sheets in (("patches", found.patches), ("drives", found.drives)) if found else ():
-            elements += [page.sheet(f"{kind}-{place}-{n}", content) for n, content in enumerate(sheets.sheets)]
+        if found:
+            for kind, sheets in (("patches", found.patches), ("drives", found.drives)):
+                elements += [page.sheet(f"{kind}-{place}-{n}", content) for n, content in enumerate(sheets.sheets)]
     return elements
 
 

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-import colorsys
-import io
 import re
 import uuid
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, PngImagePlugin
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from raycv.analysis.matching import bipartite_matching, semi_matching
 from raycv.cli import main
-from raycv.config import ReportConfig
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.report.sections import FIGURE_WIDTH
+from raycv.stages.report.appendix import FIGURE_WIDTH
 from raycv.stages.report.sprites import pictures_within
-from raycv.stages.report.stage import report
 from tests.support.browser import MISSING, chromium
+from tests.support.report_run import (
+    CLASSES,
+    CONV,
+    DECAYS,
+    FULL,
+    NETS,
+    PAPERS,
+    WIDTHS,
+    colour,
+    partners,
+    png,
+    write_run,
+    written,
+)
 from tests.support.s3_server import BUCKET, S3Server
 from tests.support.tables import write_layers
 
-NETS = ("net1", "<i>net2</i>", "net3")
-WIDTHS = {"conv1": (5, 6, 5), 'fc"2"<b>': (130, 120, 130)}
-CONV, FULL = WIDTHS
-PAPERS = 10**-2.6
-DECAYS = (0.0, 0.01, PAPERS)
+AXE = Path(__file__).parents[2] / "assets/axe-core/axe.min.js"
+DESK, PHONE = (1440, 900), (390, 844)
+
+
+def place(layer: str, *parts: object, **options: str) -> str:
+    """The part of the address that says what is in view."""
+    query = "&".join(f"{name}={quote(value)}" for name, value in options.items())
+    return (
+        "#/" + "/".join(quote(str(part), safe="") for part in ("layer", layer, *parts)) + (f"?{query}" if query else "")
+    )
 
 
 class Page:
@@ -48,7 +62,11 @@ class Page:
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
-    def open(self, store: RunStore, choice: str = "") -> Page:
+    def open(self, store: RunStore, choice: str = "", size: tuple[int, int] = DESK, scheme: str = "light") -> Page:
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         self.driver.get("about:blank")  # or a change of choice alone would not load the page again
         self.errors()  # those of the test before
         self.driver.get(f"file://{store.locate('report.html')}{choice}")
@@ -60,33 +78,56 @@ class Page:
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def unit(self, unit: int) -> WebElement:
-        return self.one(f"#table tbody tr[data-unit='{unit}'] button")
+    def tile(self, unit: int, net: int = 0) -> WebElement:
+        return self.one(f"#wall .tile[data-unit='{unit}'][data-net='{net}']")
 
     def order(self) -> list[int]:
-        return [int(str(row.get_attribute("data-unit"))) for row in self.all("#table tbody tr")]
+        """Units on the wall, as they stand."""
+        units: list[int] = self.script("return [...document.querySelectorAll('#wall .tile')].map(t => +t.dataset.unit)")
+        return units
+
+    def select(self, name: str, text: str, within: str = "section:not([hidden])") -> None:
+        Select(self.one(f"{within} select[name='{name}']")).select_by_visible_text(text)
 
     def chosen(self) -> str:
-        return self.one("#chosen h5").text
+        """The chosen unit and where it is."""
+        return self.one("#panel .head > div").text.replace("\n", ": ")
 
     def turns_to(self, unit: str) -> None:
         """Wait until ``unit`` is chosen: the browser says later, and not at once, that the address changed."""
-        # While it changes, an element may be gone between being found and being read.
-        waiting = WebDriverWait(self.driver, 10, ignored_exceptions=[StaleElementReferenceException])
-        waiting.until(lambda _: self.chosen() == unit, f"{unit} is not chosen")
-
-    def partners(self) -> dict[int, str]:
-        """What is said of each unit that a matching chose."""
-        cards = self.one("#matches .cards").find_elements(By.CSS_SELECTOR, ".card")
-        return {int(str(card.get_attribute("data-unit"))): card.find_element(By.TAG_NAME, "ul").text for card in cards}
-
-    def picture_widths(self) -> list[int]:
-        """Of every picture in pixels, once it is decoded; a picture that cannot be is an error."""
-        decoded = "await Promise.all(pictures.map(picture => picture.decode()))"
-        widths: list[int] = self.script(
-            f"const pictures = [...document.images]; {decoded}; return pictures.map(picture => picture.naturalWidth)"
+        WebDriverWait(self.driver, 10).until(
+            lambda _: self.script("return document.querySelector('#panel h2')?.textContent === arguments[0]", unit),
+            f"{unit} is not chosen",
         )
-        return widths
+
+    def partners(self) -> dict[str, tuple[int, str]]:
+        """By network the partner of the chosen unit and what is said of it."""
+        cards = self.all("#panel .partner[data-unit]")
+        return {
+            str(card.get_attribute("data-net")): (
+                int(str(card.get_attribute("data-unit"))),
+                " ".join(card.find_element(By.TAG_NAME, "dl").text.split()),
+            )
+            for card in cards
+        }
+
+    def in_sight(self, selector: str) -> bool:
+        """Whether an element stands in the window without scrolling, top to bottom."""
+        found: bool = self.script(
+            "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return box.height > 0 && box.top >= 0 && box.bottom <= innerHeight && box.right <= innerWidth",
+            selector,
+        )
+        return found
+
+    def violations(self) -> list[str]:
+        """What axe finds against the rules of accessibility of WCAG 2.2 AA."""
+        self.script(AXE.read_text())
+        found: list[str] = self.driver.execute_async_script(
+            "const done = arguments[0]; axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})"
+            ".then(r => done(r.violations.flatMap(v => v.nodes.map(n => `${v.id}: ${n.html.slice(0, 120)}`))))"
+        )
+        return found
 
     def errors(self) -> list[Any]:
         """What the browser complained of since it was last asked."""
@@ -102,7 +143,7 @@ def page() -> Iterator[Page]:
     browser, driver = chromium()
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900"):
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1440,900"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = webdriver.Chrome(options=options, service=Service(driver))
@@ -120,187 +161,6 @@ def test_without_a_browser_the_report_is_not_tested_but_in_ci_that_fails(
         chromium()
 
 
-def random_similarity(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    similarity = rng.uniform(-0.2, 1, (rows, columns)).astype(np.float32).astype(float)
-    similarity[0] = np.nan  # unit 0 is dead
-    return similarity
-
-
-def write_matchings(store: RunStore) -> None:
-    rng, frames, alignment = np.random.default_rng(0), [], []
-    for layer, widths in WIDTHS.items():
-        for (n, a), (m, b) in ((x, y) for x in enumerate(NETS) for y in enumerate(NETS) if x != y):
-            for similarity in ("correlation", "mutual_information"):
-                values = random_similarity(rng, widths[n], widths[m])
-                for method, match in (("semi", semi_matching), ("bipartite", bipartite_matching)):
-                    found = match(values)
-                    about = {
-                        "layer": layer,
-                        "net_a": a,
-                        "net_b": b,
-                        "similarity": similarity,
-                        "method": method,
-                    }
-                    units = {
-                        "unit_a": np.arange(len(values)),
-                        "unit_b": found.columns,
-                        "value": found.values,
-                    }
-                    frames.append(pd.DataFrame(about | units))
-                    mean = float(np.nanmean(found.values))
-                    of_pair = {"units": 5, "mean": mean, "mean_low": mean - 0.1, "untrained_mean": 0.1234}
-                    of_pair |= {"excess": 0.0567, "untrained_excess": 0.0123} if method == "semi" else {}
-                    alignment.append(about | of_pair)
-    tables.write(store, "matchings", pd.concat(frames).reindex(columns=BY_NAME["matchings"].schema.names))
-    frame = pd.DataFrame(alignment).reindex(columns=BY_NAME["alignment"].schema.names)
-    tables.write(
-        store,
-        "alignment",
-        frame.assign(mean_high=frame["mean"] + 0.1, best_eight_kept=8).sample(frac=1, random_state=0),
-    )
-
-
-def write_units(store: RunStore) -> None:
-    rng = np.random.default_rng(1)
-    frames = [
-        pd.DataFrame(
-            {
-                "net": net,
-                "layer": layer,
-                "unit": np.arange(width),
-                "mean": rng.uniform(0, 1, width),
-                "std": rng.uniform(0, 2, width),
-                "active_fraction": rng.uniform(0, 1, width),
-                "is_dead": np.arange(width) == 0,
-                "is_rare": False,
-            }
-        )
-        for layer, widths in WIDTHS.items()
-        for net, width in zip(NETS, widths, strict=True)
-    ]
-    tables.write(store, "units", pd.concat(frames))
-
-
-def write_recurrence(store: RunStore) -> None:
-    """Every third unit has a partner in both other networks, the others in one or none."""
-    frames = [
-        pd.DataFrame({"layer": layer, "net": net, "unit": np.arange(width), "partners": np.arange(width) % 3})
-        for layer, widths in WIDTHS.items()
-        for net, width in zip(NETS, widths, strict=True)
-    ]
-    every = pd.concat(frames).reindex(columns=BY_NAME["recurrence"].schema.names)
-    tables.write(store, "recurrence", every.fillna({"mutual": 0, "group": -1}))
-
-
-def write_mappings(store: RunStore) -> None:
-    rng = np.random.default_rng(2)
-    weights: list[tuple[str, pd.DataFrame]] = []
-    units: list[tuple[str, pd.DataFrame]] = []
-    for layer, widths in WIDTHS.items():
-        for (n, source), (m, target) in ((x, y) for x in enumerate(NETS) for y in enumerate(NETS) if x != y):
-            for decay in DECAYS:
-                about = {"source_net": source, "target_net": target, "solver": "exact", "decay": decay}
-                matrix = rng.normal(size=(widths[m], widths[n])) * (rng.uniform(size=(widths[m], widths[n])) < 0.4)
-                targets, sources = matrix.nonzero()
-                found = {"target_unit": targets, "source_unit": sources, "weight": matrix[targets, sources]}
-                weights.append((layer, pd.DataFrame(about | found)))
-                r2 = rng.uniform(0, 1, widths[m])
-                every = {"target_unit": np.arange(widths[m]), "r2": r2 + 0.01, "heldout_r2": r2}
-                used = (np.abs(matrix) > 1e-3).sum(1)
-                units.append((layer, pd.DataFrame(about | every | {"units_used": used})))
-    write_layers(store, "mapping_weights", weights)
-    write_layers(store, "mapping_units", units)
-
-
-def write_clusters(store: RunStore) -> None:
-    rng = np.random.default_rng(3)
-    nodes: list[tuple[str, pd.DataFrame]] = []
-    members: list[tuple[str, pd.DataFrame]] = []
-    for layer, widths in WIDTHS.items():
-        for n, m in ((0, 1), (0, 2), (1, 2)):
-            for k in (2, 3):
-                about = {"net_a": NETS[n], "net_b": NETS[m], "threshold": 0.2, "k": k}
-                names = np.repeat([NETS[n], NETS[m]], [widths[n], widths[m]])
-                unit = np.concatenate([np.arange(widths[n]), np.arange(widths[m])])
-                leaf = np.where(unit == 0, -1, rng.integers(0, k, len(unit)))
-                columns = {"cluster": leaf, "leaf": leaf, "net": names, "unit": unit}
-                members.append((layer, pd.DataFrame(about | columns)))
-                tree = {
-                    "cluster": np.arange(k),
-                    "parent": -1,
-                    "is_leaf": True,
-                    "units_a": 1,
-                    "units_b": 1,
-                    "between_net_similarity": rng.uniform(0, 1, k),
-                    "within_net_similarity": rng.uniform(0, 1, k),
-                }
-                nodes.append((layer, pd.DataFrame(about | tree)))
-    write_layers(store, "clusters", nodes)
-    write_layers(store, "cluster_members", members)
-
-
-def colour(layer: str, net: int, unit: int, rank: int, drive: bool) -> tuple[int, int, int]:
-    """A colour that differs from picture to picture."""
-    number = (hash((len(layer), net, unit, rank, drive)) % 997) / 997
-    red, green, blue = colorsys.hsv_to_rgb(number, 0.6, 0.4 + 0.5 * drive)
-    return int(255 * red), int(255 * green), int(255 * blue)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png")
-    return buffer.getvalue()
-
-
-def write_pictures(store: RunStore) -> None:
-    def rows(layer: str, net: int) -> pd.DataFrame:
-        size = 6 if layer == CONV else 16
-        found = []
-        for unit in range(WIDTHS[layer][net]):
-            for rank in range(1, 10):
-                pictures = [
-                    png(np.full((size, size, 3), colour(layer, net, unit, rank, drive), dtype=np.uint8))
-                    for drive in (False, True)
-                ]
-                found.append((NETS[net], unit, rank, "deconvnet", *pictures))
-        names = [name for name in BY_NAME["patch_pictures"].schema.names if name != "layer"]
-        return pd.DataFrame(found, columns=names)
-
-    parts = ((layer, rows(layer, net)) for layer in WIDTHS for net in range(len(NETS)))
-    write_layers(store, "patch_pictures", parts)
-
-
-def write_figures(store: RunStore) -> None:
-    for name, title in (("training", ""), ("figure-10-matchings", ""), ("figure-04-layers", "Averages & <layers>")):
-        texts = PngImagePlugin.PngInfo()
-        if title:
-            texts.add_text("Title", title)
-            texts.add_text("Description", "Large marks: means.")
-        buffer = io.BytesIO()
-        Image.new("RGB", (1600, 400), "white").save(buffer, "png", pnginfo=texts)
-        store.write(f"figures/{name}.png", buffer.getvalue())
-
-
-def written(store: RunStore) -> None:
-    report(ReportConfig(), store)
-
-
-def write_run(store: RunStore, optional: bool = True) -> RunStore:
-    write_units(store)
-    write_matchings(store)
-    if optional:
-        write_recurrence(store)
-        write_mappings(store)
-        write_clusters(store)
-        write_pictures(store)
-        write_figures(store)
-    accuracies = {net: 0.6065 + n / 100 for n, net in enumerate(NETS)}
-    record.finish(store, "train", "1", {}, {"validation_top1": accuracies})
-    record.finish(store, "collect", "1", {}, {"images": 2000})
-    record.finish(store, "align", "1", {}, {"health": {"layer": FULL, "broken_pairs": []}})
-    return store
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     store = write_run(RunStore(str(tmp_path_factory.mktemp("report") / "a<b>run")))
@@ -308,260 +168,297 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     return store
 
 
-def partners(store: RunStore, layer: str, a: str, b: str, kind: str, method: str) -> list[tuple[int, float]]:
-    """The partner of every unit of ``a`` in ``b`` and the similarity of the two, as the table says."""
-    rows = tables.read(store, "matchings")
-    rows = rows[(rows["layer"] == layer) & (rows["net_a"] == a) & (rows["net_b"] == b)]
-    rows = rows[(rows["similarity"] == kind) & (rows["method"] == method)].sort_values("unit_a")
-    return list(zip(rows["unit_b"].tolist(), rows["value"].tolist(), strict=True))
-
-
 def test_opens_from_disk_without_a_network_or_an_error(page: Page, store: RunStore) -> None:
     page.open(store)
     assert page.errors() == []
     assert page.script("return performance.getEntriesByType('resource').map(e => e.name)") == []
-    assert page.one("h1").text == "a<b>run: which units learned the same?"
-    assert len(page.all("figure img")) == 3
-    assert page.picture_widths() == [FIGURE_WIDTH] * 3
-    assert len(store.read("report.html")) < 15e6
+    assert page.one("h1").text == "raycv a<b>run"
+    assert len(store.read("report.html")) < 19e6
     assert store.read_json("run.json")["stages"]["report"]["bytes"] == len(store.read("report.html"))
 
 
-def test_the_summary_says_what_the_run_found(page: Page, store: RunStore) -> None:
+def test_the_first_screen_says_what_the_run_found(page: Page, store: RunStore) -> None:
     page.open(store)
-    summary = page.one("#summary").text
-    for fact in ("60.65%", "61.65%", "3 networks with 135 units in 2 layers", "2,000", "Health check passed"):
-        assert fact in summary
+    first = page.one("#overview").text
+    for fact in ("3 networks", "396 units in 2 layers", "2,000", "60.65%", "61.65%", "Health check passed"):
+        assert fact in first
+    assert page.one("#answer").text.startswith("In conv1 units of two networks agree beyond chance, by 0.057")
+    for selector in ("#answer", ".chart", ".health", ".accuracies", ".next"):
+        assert page.in_sight(selector), selector
+    page.one("#overview summary").click()
     rows = tables.read(store, "alignment")
-    means = rows[rows["similarity"] == "correlation"].groupby(["layer", "method"])["mean"].mean()
-    lines = {row.text.split()[0]: row.text for row in page.all("#convergence tbody tr")}
-    for layer in WIDTHS:
-        for method in ("semi", "bipartite"):
-            mean = means[layer, method]
-            assert f"{mean:.3f} {mean - 0.1:.3f} to {mean + 0.1:.3f}" in lines[layer]
-        assert "0.123" in lines[layer]
-        assert "+0.057 +0.012 - -" in " ".join(lines[layer].split())
-    titles = [caption.text for caption in page.all("figcaption")]
-    assert titles == ["Figure 4: Averages & <layers>. Large marks: means.", "Figure 10: matchings.", "Training."]
-    assert [entry.text for entry in page.all("nav ul ul a")] == [title.split(".")[0] for title in titles]
+    semi = rows[(rows["similarity"] == "correlation") & (rows["method"] == "semi")]
+    lines = {row.text.split()[0]: row.text for row in page.all(".numbers tbody tr")}
+    for layer, of_layer in semi.groupby("layer"):
+        assert f"{of_layer['mean'].mean():.3f} 0.123 – – +0.057 +0.012 50%" in lines[str(layer)].removeprefix("fc")
 
 
-def test_names_from_the_run_are_never_markup(page: Page, store: RunStore) -> None:
-    page.open(store, f"#layer={FULL}&b=net3".replace('"', "%22"))
-    assert page.script("return document.querySelectorAll('body b, i:not([class]), h1 *').length") == 0
-    assert NETS[1] in page.one("#summary").text
-    assert FULL in page.one("#table caption").text
-
-
-def test_a_click_on_a_unit_shows_its_partners(page: Page, store: RunStore) -> None:
+def test_a_layer_of_the_chart_leads_to_its_units(page: Page, store: RunStore) -> None:
     page.open(store)
-    for unit in (3, 1):
-        page.unit(unit).click()
-        assert page.chosen() == f"unit {unit} of net1"
-        said = page.partners()
-        expected: dict[int, list[str]] = {}
-        for kind, name, suffix in (
-            ("correlation", "correlation", ""),
-            ("mutual_information", "mutual information", " nats"),
-        ):
-            for method, partner in (("semi", "best"), ("bipartite", "one-to-one")):
-                other, value = partners(store, CONV, NETS[0], NETS[1], kind, method)[unit]
-                expected.setdefault(other, []).append(f"{partner} partner by {name}: {value:.3f}{suffix}")
-        assert said == {partner: "\n".join(facts) for partner, facts in expected.items()}
-        assert f"unit={unit}" in page.driver.current_url
+    page.one(f".chart a.layer[data-layer='{CONV}']").send_keys(Keys.ENTER)
+    WebDriverWait(page.driver, 10).until(lambda _: page.all("#wall .tile"))
+    assert len(page.order()) == WIDTHS[CONV][0]
+    assert "/layer/conv1/units/net1" in page.driver.current_url
     assert page.errors() == []
 
 
-def test_the_keyboard_does_what_the_mouse_does(page: Page, store: RunStore) -> None:
+def test_names_from_the_run_are_never_markup(page: Page, store: RunStore) -> None:
+    for view in ("", place(FULL, "units", "all"), place(FULL, "unit", "net1", 4), place(FULL, "clusters", *NETS[:2])):
+        page.open(store, view)
+        assert page.script("return document.querySelectorAll('i b, b b, h1 i, th i, h2 b, p b, option *').length") == 0
+        assert page.errors() == []
     page.open(store)
-    order = page.order()
-    for _ in range(80):
-        page.driver.switch_to.active_element.send_keys(Keys.TAB)
-        if page.script("return document.activeElement.closest('tbody') !== null && !!document.activeElement.type"):
-            break
-    focused = page.driver.switch_to.active_element
-    assert focused.text == str(order[0])
-    assert page.script("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    focused.send_keys(Keys.ARROW_DOWN)
-    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    assert page.chosen() == f"unit {order[1]} of net1"
-    partner, value = partners(store, CONV, NETS[0], NETS[1], "correlation", "semi")[order[1]]
-    assert f"best partner by correlation: {value:.3f}" in page.partners()[partner]
-    assert page.driver.switch_to.active_element.text == str(order[1])
+    assert NETS[1] in page.one("#overview").text
 
 
-def test_column_heads_sort(page: Page, store: RunStore) -> None:
-    page.open(store)
-    units = tables.read(store, "units")
-    means = units[(units["layer"] == CONV) & (units["net"] == "net1")].set_index("unit")["mean"]
-    falling = means.sort_values(ascending=False).index.tolist()
-    head = "#table th[data-key='mean']"
-    page.one(f"{head} button").click()
-    assert (page.order(), page.one(head).get_attribute("aria-sort")) == (falling, "descending")
-    page.one(f"{head} button").send_keys(Keys.ENTER)
-    assert (page.order(), page.one(head).get_attribute("aria-sort")) == (falling[::-1], "ascending")
-    for _ in range(2):  # the dead unit has no correlation and stays last
-        page.one("#table th[data-key='correlation semi value'] button").click()
-        assert page.order()[-1] == 0
+def test_a_click_on_a_unit_shows_it_and_its_partners_in_sight(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "units", "net1"))
+    for unit in (3, 2):
+        page.tile(unit).click()
+        assert page.chosen() == f"In net1, conv1: unit {unit}"
+        assert page.in_sight("#panel h2")
+        assert all(page.in_sight(f"#panel .partner:nth-of-type({n})") for n in (1, 2))
+        for net in NETS[1:]:
+            other, value = partners(store, CONV, NETS[0], net, "correlation", "semi")[unit]
+            back = partners(store, CONV, net, NETS[0], "correlation", "semi")[other][0] == unit
+            excess, q = f"{value - 0.3:+.3f}".replace("-", "−"), "0.010" if unit % 2 else "0.200"
+            facts = f"correlation {value:.3f} excess {excess} q {q} mutual {'yes' if back else 'no'}"
+            assert page.partners()[net] == (other, facts)
+        assert page.driver.current_url.endswith(f"/layer/conv1/unit/net1/{unit}")
+    page.select("matched", "by mutual information", "#panel")
+    other, value = partners(store, CONV, NETS[0], NETS[2], "mutual_information", "semi")[2]
+    assert page.partners()[NETS[2]][0] == other
+    assert f"nats {value:.3f}" in page.partners()[NETS[2]][1]
+    assert page.errors() == []
 
 
-def test_layer_and_networks_are_chosen_and_stay_in_the_address(page: Page, store: RunStore) -> None:
-    page.open(store)
-    Select(page.one("#layer")).select_by_visible_text(FULL)
-    Select(page.one("#net-a")).select_by_visible_text("net3")
-    Select(page.one("#net-b")).select_by_visible_text(NETS[1])
-    assert page.one("#table caption").text == f"Units of net3 in {FULL}, with their partners in {NETS[1]}"
-    page.one("#find").send_keys("117", Keys.ENTER)
-    url = page.driver.current_url
-    partner, value = partners(store, FULL, "net3", NETS[1], "correlation", "semi")[117]
+def test_the_address_keeps_the_choice_and_back_takes_it_back(page: Page, store: RunStore) -> None:
+    page.open(store, place(FULL, "unit", "net3", 117))
+    assert page.chosen() == f"In net3, {FULL}: unit 117"
     said = page.partners()
-    assert f"best partner by correlation: {value:.3f}" in said[partner]
-    page.driver.get("about:blank")
-    page.driver.get(url)
-    assert page.chosen() == "unit 117 of net3"
-    assert page.partners() == said
-    page.one("#matches a").click()  # from the partner's side
-    page.turns_to(f"unit {next(iter(said))} of {NETS[1]}")
-    assert page.script("return document.activeElement === document.querySelector('#chosen h3')")
+    assert said[NETS[1]][0] == partners(store, FULL, "net3", NETS[1], "correlation", "semi")[117][0]
+    page.one("#panel .partner a").click()  # from the partner's side
+    page.turns_to(f"unit {said['net1'][0]}")
     page.driver.back()
-    page.turns_to("unit 117 of net3")
+    page.turns_to("unit 117")
+    assert page.partners() == said
+    page.open(store, "#/layer/nonsense/unit/nobody/99999?show=x&sort=y")
+    assert len(page.order()) == WIDTHS[CONV][0]
+    assert page.errors() == []
 
 
-def test_a_wide_layer_shows_a_hundred_units_at_a_time(page: Page, store: RunStore) -> None:
-    page.open(store, f"#layer={FULL}&unit=5".replace('"', "%22"))
-    values = [value for _, value in partners(store, FULL, NETS[0], NETS[1], "correlation", "semi")]
-    falling = [*sorted(range(1, 130), key=lambda unit: -values[unit]), 0]
-    last = falling[-2]
-    page.one("#find").send_keys(str(last), Keys.ENTER)
-    assert page.order() == falling[100:]
-    assert page.one("#range").text == "rows 101–130 of 130"
-    page.one("#previous").click()
-    assert page.order() == falling[:100]
-    page.one("#find").clear()
-    page.one("#find").send_keys("130", Keys.ENTER)
-    assert page.one("#status").text == f"There is no such unit; net1 has units 0 to 129 in {FULL}."
-    assert page.chosen() == f"unit {last} of net1"
+def test_keys_search_move_and_close(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "units", "net1", sort="number"))
+    assert page.order() == [0, 1, 2, 3, 4]
+    body = page.one("body")
+    body.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+    assert page.chosen() == "In net1, conv1: unit 1"
+    page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not page.one("#panel").is_displayed()
+    page.driver.switch_to.active_element.send_keys("/")
+    assert page.driver.switch_to.active_element.get_attribute("id") == "search"
+    page.driver.switch_to.active_element.send_keys("4")
+    assert page.order() == [4]
+    assert page.driver.switch_to.active_element.get_attribute("id") == "search"
+    page.one("#search").clear()
+    page.one("#search").send_keys(Keys.BACKSPACE, "cat")  # most top patches of units 0 and 3 show class 0
+    assert page.order() == [0, 3]
+
+
+def test_units_are_sorted_and_filtered(page: Page, store: RunStore) -> None:
+    page.open(store, place(FULL, "units", "net1"))
+    assert page.order() == list(range(WIDTHS[FULL][0]))[::-1]  # excess rises with the number
+    units = tables.read(store, "units")
+    means = units[(units["layer"] == FULL) & (units["net"] == "net1")].set_index("unit")["mean"]
+    page.select("Sort by", "mean activation")
+    assert page.order() == means.sort_values(ascending=False).index.tolist()
+    page.select("Show", "recurs in all networks")
+    assert sorted(page.order()) == [unit for unit in range(WIDTHS[FULL][0]) if unit % 3 == 2]
+    page.select("Show", "rare or dead")
+    assert sorted(page.order()) == [0, 1]
+    page.select("Network", "all networks")
+    assert len(page.order()) == 6
+    page.tile(1, 2).click()
+    assert page.chosen() == f"In net3, {FULL}: {CLASSES[1]}"
+    assert "rare" in page.one("#panel .note").text
+    assert len(page.order()) == 6
+    url = page.driver.current_url
+    page.open(store, url[url.index("#") :])
+    assert len(page.order()) == 6
+
+
+def test_logits_are_called_by_their_class(page: Page, store: RunStore) -> None:
+    page.open(store, place(FULL, "unit", "net1", 1))
+    assert page.chosen() == f"In net1, {FULL}: {CLASSES[1]}"
+    assert page.one("#panel .classes").text == f"Top patches 6 {CLASSES[1]}, 3 {CLASSES[2]}"
+
+
+def test_a_click_on_a_cell_of_the_map_opens_its_two_units(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "matrix", "net1", "net3"))
+    page.select("Order", "unit number")
+    rows = tables.read(store, "correlations")
+    rows = rows[(rows["layer"] == CONV) & (rows["net_a"] == "net1") & (rows["net_b"] == "net3")]
+    value = rows[(rows["unit_a"] == 2) & (rows["unit_b"] == 3)]["value"].item()
+    canvas = page.one("#map canvas")
+    side, margin = canvas.size["width"], 34
+    cell = (side - margin) / 5
+    across, down = (margin + (n + 0.5) * cell - side / 2 for n in (3, 2))
+    mouse = ActionChains(page.driver).move_to_element_with_offset(canvas, int(across), int(down))
+    mouse.perform()
+    said = page.one("#map-said").text
+    assert said.startswith("unit 2 of net1 and unit 3 of net3: correlation ")
+    assert abs(float(said.split()[-1].replace("−", "-")) - value) < 0.01
+    mouse.click().perform()
+    shown = [(card.get_attribute("data-net"), card.get_attribute("data-unit")) for card in page.all("#cell .partner")]
+    assert shown == [("net1", "2"), ("net3", "3")]
+    assert page.in_sight("#cell h2")
+    assert page.driver.current_url.endswith("/matrix/net1/net3/2/3")
+    page.one("#map canvas").send_keys(Keys.ARROW_DOWN, Keys.ENTER)
+    assert page.driver.current_url.endswith("/matrix/net1/net3/3/3")
+    page.select("Matrix", "mapping layer")
+    assert page.one("#strongest h3").text == "Largest weights"
+    weights = tables.read(store, "mapping_weights")
+    weights = weights[
+        (weights["layer"] == CONV) & (weights["target_net"] == "net1") & (weights["source_net"] == "net3")
+    ]
+    largest = weights[weights["decay"] == PAPERS].sort_values("weight", key=abs).iloc[-1]
+    assert page.all(".pair")[0].text.split()[:3] == [str(largest["target_unit"]), "–", str(largest["source_unit"])]
+    assert page.errors() == []
+
+
+def test_clusters_of_both_networks_come_first(page: Page, store: RunStore) -> None:
+    members = tables.read(store, "cluster_members")
+    for a, b in (("net1", "net3"), ("net3", "net1")):
+        page.open(store, place(CONV, "clusters", a, b, k="3"))
+        rows = members[(members["layer"] == CONV) & (members["net_a"] == "net1") & (members["net_b"] == "net3")]
+        rows = rows[(rows["k"] == 3) & (rows["leaf"] >= 0)]
+        expected = {
+            str(label): {(str(net), int(unit)) for net, unit in of[["net", "unit"]].itertuples(index=False)}
+            for label, of in rows.groupby("leaf")
+        }
+        found = {
+            str(group.get_attribute("data-cluster")): {
+                (str(one.get_attribute("data-net")), int(str(one.get_attribute("data-unit"))))
+                for one in group.find_elements(By.CSS_SELECTOR, ".members li")
+            }
+            for group in page.all(".group")
+        }
+        assert found == expected
+        both = [len({net for net, _ in of}) == 2 for of in found.values()]
+        assert both == sorted(both, reverse=True)
 
 
 def test_the_mapping_layer_that_predicts_a_unit(page: Page, store: RunStore) -> None:
-    page.open(store, "#layer=conv1&b=net3&unit=2")
-    weights = tables.read(store, "mapping_weights")
-    units = tables.read(store, "mapping_units")
-    assert Select(page.one("#decay")).first_selected_option.text == "0.0025 (the paper's)"
-    for decay, name in ((PAPERS, "0.0025 (the paper's)"), (0.01, "0.01"), (0.0, "0")):
-        Select(page.one("#decay")).select_by_visible_text(name)
-        chosen = [
-            frame[
-                (frame["layer"] == CONV)
-                & (frame["target_net"] == "net1")
-                & (frame["source_net"] == "net3")
-                & (frame["decay"] == decay)
-                & (frame["target_unit"] == 2)
-            ]
-            for frame in (weights, units)
-        ]
-        row = chosen[1].iloc[0]
-        text = page.one("#matches").text
-        assert f"R² {row['heldout_r2']:.3f} on images" in text
-        assert f"with {row['units_used']:.0f} units" in text
-        cards = page.all("#matches .cards")[1].find_elements(By.CSS_SELECTOR, ".card")
-        said = [(int(str(card.get_attribute("data-unit"))), card.text.split()[-1]) for card in cards]
-        strongest = chosen[0].sort_values("weight", key=abs, ascending=False)
-        assert said == [(row.source_unit, f"{row.weight:.3f}") for row in strongest.itertuples()]
-
-
-def test_the_cluster_of_a_unit_from_either_side(page: Page, store: RunStore) -> None:
-    members, nodes = tables.read(store, "cluster_members"), tables.read(store, "clusters")
-    for a, b in (("net1", "net3"), ("net3", "net1")):
-        page.open(store, f"#layer=conv1&a={a}&b={b}&unit=2&k=2")
-        of_pair = (members["layer"] == CONV) & (members["net_a"] == "net1") & (members["net_b"] == "net3")
-        rows = members[of_pair & (members["k"] == 2)]
-        cluster = rows[(rows["net"] == a) & (rows["unit"] == 2)]["leaf"].item()
-        inside = rows[rows["leaf"] == cluster].groupby("net")["unit"].apply(list)
-        node = nodes[(nodes["layer"] == CONV) & (nodes["net_a"] == "net1") & (nodes["net_b"] == "net3")]
-        node = node[(node["k"] == 2) & (node["cluster"] == cluster)]
-        text = page.one("#matches").text
-        assert f"Cluster {cluster} has {len(inside[a])} of {a} and {len(inside.get(b, []))} of {b}" in text
-        assert f"correlation {node['between_net_similarity'].item():.3f} between" in text
-        shown = page.all("#matches .cards")[2].find_elements(By.CSS_SELECTOR, ".card")
-        found = {(card.get_attribute("data-net"), int(str(card.get_attribute("data-unit")))) for card in shown}
-        assert found == {(net, unit) for net, units in inside.items() for unit in units} - {(a, 2)}
+    page.open(store, place(CONV, "unit", "net1", 2, **{"with": "net3"}))
+    every = {name: tables.read(store, name) for name in ("mapping_weights", "mapping_units")}
+    for decay, name in zip(sorted(DECAYS), ("0", "0.0025 (the paper’s)", "0.01"), strict=True):
+        page.select("decay", name, "#panel")
+        weights, units = (
+            rows[(rows["layer"] == CONV) & (rows["target_net"] == "net1") & (rows["source_net"] == "net3")
+                 & (rows["decay"] == decay) & (rows["target_unit"] == 2)]
+            for rows in every.values()
+        )  # fmt: skip
+        row = units.iloc[0]
+        details = page.one("#panel details")
+        assert (
+            f"R² {row['heldout_r2']:.3f} on images not used to find the weights, with {row['units_used']:.0f} unit"
+            in details.text
+        )
+        strongest = weights.sort_values("weight", key=abs, ascending=False)["source_unit"].tolist()[:5]
+        found = details.find_elements(By.CSS_SELECTOR, ".members li")
+        assert [int(str(one.get_attribute("data-unit"))) for one in found] == strongest
 
 
 @pytest.mark.parametrize("layer", [CONV, FULL])
 def test_every_unit_has_its_own_pictures(page: Page, store: RunStore, layer: str) -> None:
-    page.open(store, f"#layer={layer}&b=net3&unit=4".replace('"', "%22"))
+    page.open(store, place(layer, "unit", "net1", 4))
     WebDriverWait(page.driver, 10).until(
-        lambda _: page.script("return [...document.querySelectorAll('canvas')].every(c => c.dataset.drawn === '18')")
+        lambda _: page.script("return document.querySelector('#panel > canvas').dataset.drawn === '18'")
     )
-    for card in page.all(".card"):
-        net, unit = NETS.index(str(card.get_attribute("data-net"))), int(str(card.get_attribute("data-unit")))
-        pixels = page.script(
-            "const c = arguments[0].querySelector('canvas').getContext('2d'); return [0, 1].map(row =>"
-            "[...Array(9).keys()].map(rank => [...c.getImageData(rank * 50 + 24, row * 50 + 24, 1, 1).data]))",
-            card,
-        )
-        expected = [[colour(layer, net, unit, rank, drive) for rank in range(1, 10)] for drive in (False, True)]
-        assert np.abs(np.array(pixels)[..., :3] - np.array(expected)).max() < 12
+    pixels = page.script(
+        "const c = document.querySelector('#panel > canvas'); const d = c.getContext('2d'); return [0, 1].map(row =>"
+        "[...Array(9).keys()].map(rank => [...d.getImageData(rank * 58 + 28, row * 58 + 28, 1, 1).data]))"
+    )
+    expected = [[colour(layer, 0, 4, rank, drive) for rank in range(1, 10)] for drive in (False, True)]
+    assert np.abs(np.array(pixels)[..., :3] - np.array(expected)).max() < 12
+
+
+VIEWS = {
+    "overview": "#/",
+    "units": place(CONV, "units", "all"),
+    "unit": place(FULL, "unit", "net1", 4, **{"with": "net3"}),
+    "matrix": place(CONV, "matrix", "net1", "net3", 2, 3),
+    "clusters": place(CONV, "clusters", "net1", "net3"),
+    "figures": "#/figures",
+    "words": "#/words",
+}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_fits_a_phone_in_light_and_dark(page: Page, store: RunStore, scheme: str) -> None:
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-    for command, settings in (
-        ("Emulation.setEmulatedMedia", {"features": [feature]}),
-        ("Emulation.setDeviceMetricsOverride", size),
-    ):
-        page.driver.execute_cdp_cmd(command, settings)
-    page.open(store)
-    assert page.script("return document.documentElement.scrollWidth") <= 360
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_every_view_fits_and_is_accessible(page: Page, store: RunStore, size: tuple[int, int], scheme: str) -> None:
+    for name, view in VIEWS.items():
+        page.open(store, view, size, scheme)
+        assert page.script("return document.documentElement.scrollWidth") <= size[0], name
+        assert page.violations() == [], name
+        assert page.errors() == [], name
     ground, text = (
         sum(map(int, re.findall(r"\d+", page.script(f"return getComputedStyle(document.body).{what}"))[:3]))
         for what in ("backgroundColor", "color")
     )
     assert (ground > text) == (scheme == "light")
-    for command in ("Emulation.clearDeviceMetricsOverride", "Emulation.setEmulatedMedia"):
-        page.driver.execute_cdp_cmd(command, {})
 
 
-def test_units_that_recur_in_all_networks_can_be_picked(page: Page, store: RunStore) -> None:
-    page.open(store)
-    width = int(page.script("return document.querySelectorAll('#table tbody tr').length"))
-    page.one("#recurring").click()
-    shown = [int(row.get_attribute("data-unit") or -1) for row in page.all("#table tbody tr")]
-    assert sorted(shown) == [unit for unit in range(width) if unit % 3 == 2]
-    page.all("#table tbody tr")[0].click()
-    assert "a partner beyond chance in 2 of 2 other networks" in page.one("#chosen").text
-    page.one("#recurring").click()
-    assert len(page.all("#table tbody tr")) == width
-    assert page.errors() == []
+def test_on_a_phone_the_unit_is_a_sheet_that_can_be_closed(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "units", "net1"), PHONE)
+    assert not page.one("#panel").is_displayed()
+    page.tile(3).click()
+    assert page.in_sight("#panel h2")
+    assert page.script("return getComputedStyle(document.querySelector('#panel')).position") == "fixed"
+    page.one("#panel .close").click()
+    assert not page.one("#panel").is_displayed()
+    page.driver.back()
+    page.turns_to("unit 3")
+
+
+def test_the_appendix_lists_every_figure_of_the_run(page: Page, store: RunStore) -> None:
+    page.open(store, "#/figures")
+    titles = [caption.text for caption in page.all("figcaption")]
+    assert titles == ["Figure 4: Averages & <layers>", "Figure 10: matchings", "Training"]
+    assert [entry.text for entry in page.all("#contents a")] == titles
+    widths = page.script(
+        "const pictures = [...document.querySelectorAll('#figures img')]; pictures.forEach(p => (p.loading = 'eager'));"
+        "await Promise.all(pictures.map(p => p.decode())); return pictures.map(p => p.naturalWidth)"
+    )
+    assert widths == [FIGURE_WIDTH] * 3
+    assert page.one("figure img").get_attribute("alt") == "Figure 4: Averages & <layers>. Large marks: means."
 
 
 def test_what_a_run_lacks_is_named_with_its_command(page: Page, tmp_path: Path) -> None:
     bare = write_run(RunStore(str(tmp_path / "bare")), optional=False)
     written(bare)
     page.open(bare)
-    summary = page.one("#summary").text
     for stage in ("patches", "sweep mapping", "sweep clusters", "figures"):
-        assert f"raycv {stage} --run RUN" in summary
-    assert "no pictures of patches yet" in page.one("#pictures").text
-    page.unit(3).click()
-    partner, value = partners(bare, CONV, NETS[0], NETS[1], "correlation", "semi")[3]
-    assert f"best partner by correlation: {value:.3f}" in page.partners()[partner]
-    assert page.errors() == []
+        assert f"raycv {stage} --run RUN" in page.one("#overview").text
+    for view in VIEWS.values():
+        page.open(bare, view)
+        assert page.errors() == []
+    page.open(bare, place(CONV, "unit", "net1", 3))
+    assert "no pictures of patches yet" in page.one("#panel").text
+    other, _ = partners(bare, CONV, NETS[0], NETS[1], "correlation", "semi")[3]
+    assert page.partners()[NETS[1]][0] == other
 
 
 def test_is_written_again_only_when_another_stage_has_finished(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare = write_run(RunStore(str(tmp_path / "bare")), optional=False)
-    for stage, written in (("", True), ("", False), ("figures", True)):
+    for stage, anew in (("", True), ("", False), ("figures", True)):
         if stage:
             record.finish(bare, stage, "2", {}, {})
         assert main(["report", "--run", bare.uri]) == 0
         last = capsys.readouterr().out.splitlines()[-1]
-        assert ("already finished" not in last) == written
+        assert ("already finished" not in last) == anew
         assert last.endswith(f"open {bare.locate('report.html')}")
 
 
@@ -596,7 +493,7 @@ def test_pictures_never_exceed_their_budget(
 
     def rows(layer: str) -> pd.DataFrame:
         found = [
-            (net, unit, rank, "deconvnet", *(png(rng.integers(0, 256, (24, 24, 3), np.uint8)) for _ in range(2)))
+            (net, unit, rank, 0, "deconvnet", *(png(rng.integers(0, 256, (24, 24, 3), np.uint8)) for _ in range(2)))
             for net, width in zip(NETS[:2], widths[layer], strict=True)
             for unit in range(width)
             for rank in range(1, 10)

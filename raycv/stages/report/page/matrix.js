@@ -262,5 +262,5 @@ function showCell(data, matrix) {
     ...units.map(([net, other, unit]) => element("article", { class: "partner", "data-net": nets[net], "data-unit": unit },
       element("div", { class: "row" }, element("h4", {}, element("a", { href: address({ place: "units", a: net, b: other, unit, options: {} }) }, `${nets[net]} · ${unitName(layer, unit)}`)),
         element("dl", {}, element("div", {}, element("dt", {}, "best partner"), element("dd", {}, best(net, other, unit) >= 0 ? `${nets[other]} · ${unitName(layer, best(net, other, unit))}` : "none")))),
-      strip(layer, net, unit, 52), classes(data, net, unit))));
+      strip(layer, net, unit, 62), classes(data, net, unit))));
 }
