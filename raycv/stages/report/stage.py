@@ -99,7 +99,10 @@ def _numbers(
     def rows(name: str, **choice: Any) -> pd.DataFrame:
         return tables.read(store, name, filters=[("layer", "==", layer)], **choice)
 
-    found = {"units": payload.unit_columns(units, nets), "partners": payload.partner_columns(matchings, nets)}
+    found: dict[str, Any] = {
+        "units": payload.unit_columns(units, nets),
+        "partners": payload.partner_columns(matchings, nets),
+    }
     widths = [column["width"] for column in found["units"]]
     shown = payload.fits(widths)
     if shown and tables.exists(store, "correlations"):
