@@ -32,14 +32,15 @@ def test_lines_are_means_over_pairs() -> None:
     rng = np.random.default_rng(0)
     keys = pd.MultiIndex.from_product([LAYERS, [0, 2, 8], ["net1", "net2"]], names=["layer", "epoch", "net_a"])
     rows = keys.to_frame(index=False)
-    for column in ("excess", "prerelu_excess", "settled", "effective_dimension"):
+    for column in ("mean", "excess", "prerelu_excess", "settled", "effective_dimension"):
         rows[column] = rng.uniform(0, 1, len(rows))
-    training = pd.DataFrame({"epoch": [1, 2, 8], "validation_top1": [0.2, 0.3, 0.5]})
+    training = pd.DataFrame({"net": "net1", "epoch": [1, 2, 8], "validation_top1": [0.2, 0.3, 0.5]})
     figure = through_training(rows, training)
-    excess = {line.get_label(): line for line in figure.axes[0].lines}
+    excess = {line.get_label(): line for line in figure.axes[1].lines}
     for layer in LAYERS:
         expected = rows[rows["layer"] == layer].groupby("epoch")["excess"].mean()
         np.testing.assert_allclose(np.asarray(excess[layer].get_ydata(), dtype=float), expected)
+    np.testing.assert_allclose(np.asarray(figure.axes[5].lines[0].get_ydata(), dtype=float), [20, 30, 50])
     assert "30.0% after 2, 50.0% after 8" in figure.get_supxlabel().replace("\n", " ")
     with pytest.raises(Undrawable, match="kept no earlier epochs"):
         through_training(rows[rows["epoch"] == 8], training)

@@ -13,10 +13,11 @@ from raycv.drawing.undrawable import Undrawable
 
 _SHADES = colormaps["viridis_r"]  # layers from light to dark; yellow is left out
 _PANELS = (
-    ("excess", "(a) excess, mixed after the ReLU", "excess correlation"),
-    ("prerelu_excess", "(b) excess, mixed before the ReLU", ""),
-    ("settled", "(c) units whose partner is settled", "fraction of units"),
-    ("effective_dimension", "(d) effective dimensions", "dimensions"),
+    ("mean", "(a) correlation", "correlation"),
+    ("excess", "(b) excess, mixed after ReLU", "excess correlation"),
+    ("prerelu_excess", "(c) excess, mixed before ReLU", ""),
+    ("settled", "(d) partner settled", "fraction of units"),
+    ("effective_dimension", "(e) effective dimensions", "dimensions"),
 )
 
 
@@ -32,18 +33,21 @@ def through_training(epochs: pd.DataFrame, training: pd.DataFrame) -> Figure:
     means = epochs.groupby(["layer", "epoch"], sort=False).mean(numeric_only=True)
     kept = sorted(epochs["epoch"].unique())
     figure = page(5.6, "Alignment through training", _caption(means, layers, kept, training))
-    panels = figure.subplots(2, 2, sharex=True).ravel()
+    *panels, last = figure.subplots(2, 3, sharex=True).ravel()
     for axes, (column, title, unit) in zip(panels, _PANELS, strict=True):
         for number, layer in enumerate(layers):
             curve = means.loc[layer][column]
             shade = _SHADES(0.12 + 0.88 * number / max(len(layers) - 1, 1))
             axes.plot(curve.index, curve, marker="o", markersize=3, linewidth=1.2, color=shade, label=layer)
-        label(axes, title, "", unit)
+        label(axes, title, "epoch" if column in ("settled", "effective_dimension") else "", unit)
         _scale(axes, kept)
-    panels[0].axhline(0, color=QUIET, linewidth=0.6)
-    panels[1].axhline(0, color=QUIET, linewidth=0.6)
-    for axes in panels[2:]:
-        axes.set_xlabel("epoch", fontsize=panels[2].yaxis.label.get_fontsize())
+    for axes in panels[1:3]:
+        axes.axhline(0, color=QUIET, linewidth=0.6)
+    for _, of_net in training.groupby("net"):
+        last.plot(of_net["epoch"], 100 * of_net["validation_top1"], linewidth=0.9, color=QUIET)
+    label(last, "(f) validation top-1", "epoch", "%")
+    _scale(last, kept)
+    for axes in (panels[0], panels[3], panels[4], last):
         axes.set_ylim(bottom=0)
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=TICKS, frameon=False, loc="outside right center")
     return figure

@@ -1,0 +1,192 @@
+"""Fill docs/findings.md with the numbers of two runs: `python scripts/findings.py RUN RUN_THROUGH_TRAINING`.
+
+Copies the tables that the page rests on to docs/findings/, two figures beside them, and replaces every block of the
+page between ``<!-- NAME -->`` and ``<!-- end -->`` by the table that the function of that name makes of them. Without
+arguments it only does the latter, from the copies.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, COPIES = DOCS / "findings.md", DOCS / "findings"
+OF_RUN = ("training", "alignment", "recurrence_by_layer", "measures", "mappings", "clusterings", "activity", "units")
+OF_EPOCHS = ("epochs", "training")
+PAPERS_DECAY = 10**-2.6
+
+
+class Tables:
+    """The copied tables, each read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, name: str, run: str = "cifar10") -> pd.DataFrame:
+        """Table ``name`` of one of the two runs."""
+        return pd.read_parquet(self.folder / run / f"{name}.parquet")
+
+
+def markdown(rows: pd.DataFrame, first: str) -> str:
+    """A table of strings, whose index is the first column and has the heading ``first``."""
+    lines = [[first, *map(str, rows.columns)], ["---"] * (len(rows.columns) + 1)]
+    filled_in = rows.fillna("–").to_numpy().tolist()
+    lines += [[str(name), *values] for name, values in zip(rows.index, filled_in, strict=True)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def by_layer(values: pd.Series, form: str) -> list[str]:
+    """The values as text; a dash where there is none."""
+    return [format(value, form).replace("-", "−") if pd.notna(value) else "–" for value in values]
+
+
+def in_layers(frame: pd.DataFrame, columns: dict[str, tuple[str, str]], key: str = "layer") -> pd.DataFrame:
+    """Means of ``columns`` (column: its heading and form) over the rows of each layer, layers from left to right."""
+    means = frame.groupby(key, sort=False).mean(numeric_only=True)
+    text = [by_layer(means[column], form) for column, (_, form) in columns.items()]
+    return pd.DataFrame(text, index=[title for title, _ in columns.values()], columns=means.index)
+
+
+def accuracy(tables: Tables) -> str:
+    """Validation accuracy of every network at the end."""
+    last = tables("training").sort_values("epoch").groupby("net").last()
+    return markdown(pd.DataFrame({"top-1": by_layer(last["validation_top1"], ".1%")}, index=last.index).T, "")
+
+
+def alignment(tables: Tables) -> str:
+    """What matched units have beyond chance."""
+    rows = tables("alignment").query("similarity == 'correlation' and method == 'semi'")
+    found = in_layers(
+        rows,
+        {
+            "prerelu_excess": ("excess over units mixed before the ReLU", "+z.3f"),
+            "untrained_prerelu_excess": ("the same, untrained networks", "+z.3f"),
+            "excess": ("excess over units mixed after it", "+z.3f"),
+            "untrained_excess": ("the same, untrained networks", "+z.3f"),
+            "beyond_chance": ("units with a partner beyond chance", ".0%"),
+            "one_unit_share": ("one unit's share of what all predict", ".2f"),
+            "mean": ("correlation with the best partner", ".3f"),
+            "untrained_mean": ("the same, untrained networks", ".3f"),
+            "agreement": ("same partner when matched one to one", ".0%"),
+        },
+    )
+    dimensions = tables("measures").query("measure == 'effective_dimension'")
+    columns = {"value": ("effective dimensions", ".1f"), "null": ("the same before training", ".1f")}
+    return markdown(pd.concat([found, in_layers(dimensions, columns, "layer_a")]), "")
+
+
+def recurrence(tables: Tables) -> str:
+    """How many units come back."""
+    rows = tables("recurrence_by_layer").set_index(["quantity", "layer"])
+    shares = {
+        "partner_share": "units with a partner in another network",
+        "recurring_share": "with partners in all three others",
+        "group_share": "in a group of four, all mutual best",
+    }
+    layers = list(dict.fromkeys(rows.index.get_level_values("layer")))
+    text = {title: by_layer(rows.loc[quantity].loc[layers, "value"], ".0%") for quantity, title in shares.items()}
+    chance = by_layer(rows.loc["partner_share"].loc[layers, "untrained"], ".0%")
+    return markdown(pd.DataFrame(text | {"partner, untrained networks": chance}, index=layers).T, "")
+
+
+def mapping(tables: Tables) -> str:
+    """Loss of the mapping layers, of the optimum and of the paper's training."""
+    rows = tables("mappings")
+    parts = []
+    for decay, name in ((0.0, "decay 0"), (PAPERS_DECAY, "decay 10^−2.6")):
+        at = rows[(rows["decay"] - decay).abs() < 1e-9]
+        exact, sgd = (at[(at["solver"] == solver) & (at["sought"] == "")] for solver in ("exact", "sgd"))
+        parts.append(
+            in_layers(exact, {"loss": (f"{name}: optimum", ".3f"), "heldout_loss": (f"{name}: held out", ".3f")})
+        )
+        if "prerelu_loss" in exact:
+            null = {"prerelu_loss": (f"{name}: from units mixed before the ReLU, as sparse", ".3f")}
+            parts.append(in_layers(exact, null))
+        parts.append(in_layers(sgd, {"loss": (f"{name}: the paper's training", ".3f")}))
+        parts.append(in_layers(exact, {"units_used": (f"{name}: units used", ".1f")}))
+    return markdown(pd.concat(parts), "loss (0.5 predicts nothing)")
+
+
+def clusters(tables: Tables) -> str:
+    """Clusters of two networks' units at the default k."""
+    rows = tables("clusterings").query("is_default").copy()
+    rows["one"] = rows["one_net"] / rows["k"]
+    units = tables("units").groupby(["layer", "net"], sort=False).size().groupby("layer", sort=False).first()
+    rows["two"] = rows["units_two_net"] / (2 * rows["layer"].map(units) - rows["isolated_a"] - rows["isolated_b"])
+    columns = {
+        "k": ("k", ".0f"),
+        "one": ("clusters of one network", ".0%"),
+        "two": ("units in clusters of both", ".0%"),
+        "modularity": ("modularity", ".2f"),
+    }
+    if "prerelu_modularity" in rows:
+        columns["prerelu_modularity"] = ("modularity with one network's units mixed", ".2f")
+    return markdown(in_layers(rows, columns), "")
+
+
+def means(tables: Tables) -> str:
+    """How alike the networks' mean activations are, rank by rank."""
+    columns = {
+        "decades": ("spread within a network, decades", ".2f"),
+        "distance": ("distance between networks, decades", ".2f"),
+        "typical_ratio": ("largest to smallest of four networks, typical rank", ".2f"),
+        "top_ratio": ("the same at the top rank", ".2f"),
+    }
+    return markdown(in_layers(tables("activity"), columns), "")
+
+
+def epochs(tables: Tables) -> str:
+    """How the alignment comes about."""
+    rows = tables("epochs", "epochs")
+    means = rows.groupby(["epoch", "layer"], sort=False).mean(numeric_only=True)
+    parts = []
+    for column, title, form in (("prerelu_excess", "excess", "+z.3f"), ("settled", "settled", ".0%")):
+        wide = means[column].unstack("layer").sort_index()[list(dict.fromkeys(rows["layer"]))]
+        text = wide.apply(lambda of_layer, form=form: by_layer(of_layer, form))
+        text.index = [f"{title}, after epoch {epoch}" for epoch in wide.index]
+        parts.append(text)
+    return markdown(pd.concat(parts), "")
+
+
+BLOCKS: dict[str, Callable[[Tables], str]] = {
+    function.__name__: function for function in (accuracy, alignment, recurrence, mapping, clusters, means, epochs)
+}
+
+
+def filled(page: str, tables: Tables) -> str:
+    """The page with every block made anew."""
+
+    def block(found: re.Match[str]) -> str:
+        return f"<!-- {found[1]} -->\n{BLOCKS[found[1]](tables)}\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+
+
+def copy(run: Path, name: str, tables: Sequence[str], figures: Sequence[str]) -> None:
+    """Copy what the page needs of one run."""
+    folder = COPIES / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        pd.read_parquet(run / "tables" / table).to_parquet(folder / f"{table}.parquet", compression="zstd", index=False)
+    for figure in figures:
+        shutil.copy(run / "figures" / f"{figure}.png", folder)
+
+
+def main() -> None:
+    """Copy, where runs are named, and fill the page."""
+    if len(sys.argv) == 3:
+        copy(Path(sys.argv[1]), "cifar10", OF_RUN, ("figure-04-layers", "recurrence"))
+        copy(Path(sys.argv[2]), "epochs", OF_EPOCHS, ("epochs",))
+    elif len(sys.argv) != 1:
+        raise SystemExit(__doc__)
+    PAGE.write_text(filled(PAGE.read_text(), Tables(COPIES)))
+
+
+if __name__ == "__main__":
+    main()
