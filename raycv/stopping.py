@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -14,8 +15,6 @@ import psutil
 GRACE = 3.0  # seconds in which the command may end by itself
 CODE = 130
 SENTENCE = b"raycv: stopped; the same command goes on from here\n"
-
-_ending = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -35,7 +34,10 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _end()
+        os.write(sender, bytes([signal.SIGINT] * 2))  # all is tidied up: the thread need not wait
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(1)
     finally:
         signal.set_wakeup_fd(before)
         os.close(sender)  # which ends the thread
@@ -44,18 +46,18 @@ def stoppable() -> Iterator[None]:
 def _watch(receiver: int) -> None:
     while received := os.read(receiver, 1):
         if received[0] == signal.SIGINT:
+            below = psutil.Process().children(recursive=True)  # now: when their parents have gone they cannot be found
             again, _, _ = select.select([receiver], [], [], GRACE)  # the second Ctrl-C waits for nothing
             if again and not os.read(receiver, 1):
                 break  # it has ended in time
-            _end()
+            _end(below)
     os.close(receiver)
 
 
-def _end() -> None:
+def _end(below: list[psutil.Process]) -> None:
     """End this process and all below it, such as those of a Ray cluster of its own, at once."""
-    _ending.acquire()  # for good: one thread does this
     os.write(2, SENTENCE)
-    for process in psutil.Process().children(recursive=True):
+    for process in {*below, *psutil.Process().children(recursive=True)}:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     os._exit(CODE)

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.processes import processes
+
 SAID = "raycv: stopped; the same command goes on from here\n"
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -88,8 +90,13 @@ def test_a_run_is_stopped(moment: str, images: Path, tmp_path: Path) -> None:
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=-1, text=True, env=environment)
 
     def started() -> bool:
-        names = [" ".join(process.cmdline()) for process in psutil.Process(driver.pid).children(recursive=True)]
-        return any("gcs_server" in name if moment == "while Ray starts" else "RayTrainWorker" in name for name in names)
+        below = {process.pid for process in psutil.Process(driver.pid).children(recursive=True)}
+        if moment == "while Ray starts":
+            return bool(below)
+        return bool(below.intersection(processes(b"ray::RayTrainWorker")))
 
-    wait_for(started, driver)
-    stop(driver)
+    try:
+        wait_for(started, driver)
+        stop(driver)
+    finally:
+        driver.kill()
