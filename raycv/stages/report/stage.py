@@ -19,7 +19,7 @@ from raycv.stages.report import appendix, overview, page, payload
 from raycv.stages.report.sprites import Pictures, pictures_within
 
 PATH = "report.html"
-LARGEST = 19_000_000  # bytes of the file, where the numbers leave enough for the pictures
+LARGEST = 19_700_000  # bytes of the file, where the numbers leave enough for the pictures
 LEAST_PICTURES = 4e6  # bytes that the pictures may have in any case
 OPTIONAL = {  # tables that a run may lack, by what the report then leaves out
     "patch_pictures": "the patches that drive each unit",
@@ -99,7 +99,10 @@ def _numbers(
     def rows(name: str, **choice: Any) -> pd.DataFrame:
         return tables.read(store, name, filters=[("layer", "==", layer)], **choice)
 
-    found = {"units": payload.unit_columns(units, nets), "partners": payload.partner_columns(matchings, nets)}
+    found: dict[str, Any] = {
+        "units": payload.unit_columns(units, nets),
+        "partners": payload.partner_columns(matchings, nets),
+    }
     widths = [column["width"] for column in found["units"]]
     shown = payload.fits(widths)
     if shown and tables.exists(store, "correlations"):
