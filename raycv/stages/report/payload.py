@@ -17,7 +17,7 @@ from raycv.stages.report.sprites import Pictures, Sheets
 
 PREDICTORS = 5  # shown of a unit, at most
 MOST_CELLS = 2_000_000  # of a layer's matrices; those of wider layers are left out
-MOST_MAPPING_BYTES = 1e6  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
+MOST_MAPPING_BYTES = 5e5  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
 
 PARTNER = {"unit": "unit_b", "value": "value", "excess": "excess", "q": "q_value"}  # columns of the table matchings
 

@@ -16,8 +16,8 @@ from raycv.run.store import RunStore
 LARGEST_TILE = 32  # pixels; larger pictures are shrunk to it
 SHEET = 1024  # pixels: no sheet is wider or higher, so that decoding one takes a browser a few milliseconds
 LOSSLESS_BELOW = 9  # pixels: lossy compression would mix the colours of neighbouring tiles that small
-QUALITY = 70
-LEAST_BYTES_PER_PIXEL = 0.1  # of a sheet at that quality
+QUALITY = {"patch": 70, "drive": 50}  # what drives a unit is noisy, and noise takes most of the bytes
+LEAST_BYTES_PER_PIXEL = 0.08  # of a sheet at that quality
 GREY = (128, 128, 128)
 
 
@@ -84,7 +84,7 @@ def _pictures_of(
     least = 2 * sum(widths) * tile**2 * LEAST_BYTES_PER_PIXEL
     ranks = min(TOP_PATCHES, int(budget / least))
     while ranks > 0:
-        packing = {"patch": Packing(tile, tile / extent), "drive": Packing(tile, tile / extent)}
+        packing = {kind: Packing(tile, tile / extent, quality) for kind, quality in QUALITY.items()}
         for net, width in zip(nets, widths, strict=True):
             rows = tables.read(
                 store,
@@ -106,10 +106,11 @@ class Packing:
     """Collects the pictures of one kind and layer, network after network.
 
     ``tile``: pixels of a tile's side; ``scale``: by which every picture is shrunk; a smaller one stands in the middle.
+    ``quality``: of WebP.
     """
 
-    def __init__(self, tile: int, scale: float) -> None:
-        self.tile, self.scale = tile, scale
+    def __init__(self, tile: int, scale: float, quality: int) -> None:
+        self.tile, self.scale, self.quality = tile, scale, quality
         self._numbers: dict[bytes, int] = {}  # a tile's number by its pixels
         self._index: list[np.ndarray] = []
 
@@ -145,7 +146,7 @@ class Packing:
         for tile, (left, top) in zip(tiles, self._corners(columns), strict=False):
             sheet.paste(Image.frombytes("RGB", (self.tile, self.tile), tile), (left, top))
         buffer = io.BytesIO()
-        sheet.save(buffer, "webp", quality=QUALITY, lossless=self.tile < LOSSLESS_BELOW)
+        sheet.save(buffer, "webp", quality=self.quality, lossless=self.tile < LOSSLESS_BELOW)
         return buffer.getvalue()
 
     def _corners(self, columns: int) -> Iterator[tuple[int, int]]:

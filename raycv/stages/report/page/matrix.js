@@ -127,6 +127,7 @@ function drawMap() {
   const { canvas, matrix, down, along, whole: image, over } = map;
   const side = canvas.clientWidth;
   canvas.width = canvas.height = side * SHARP;
+  canvas.style.touchAction = map.zoom > 1 ? "none" : "pan-y"; // a finger scrolls the page past the whole map
   const drawing = canvas.getContext("2d");
   drawing.scale(SHARP, SHARP);
   drawing.imageSmoothingEnabled = false;

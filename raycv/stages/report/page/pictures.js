@@ -57,11 +57,12 @@ async function paint(canvas, layer, found, net, unit, rows, size) {
 
 const ranked = (kind, first, last) => Array.from({ length: last - first }, (_, n) => [kind, first + n]);
 
-/** The portrait of a unit: its nine patches, three by three. */
+/** The portrait of a unit: its patches in a square, three by three where all nine are there. */
 function portrait(layer, net, unit, size) {
   const ranks = dataOf(layer).pictures?.ranks ?? 0;
-  if (ranks < 9) return pictures(layer, net, unit, [ranked("patches", 0, Math.min(1, ranks))], 3 * size + 2 * GAP, `The patch that drives ${fullName(layer, net, unit)} most`);
-  return pictures(layer, net, unit, [0, 3, 6].map((n) => ranked("patches", n, n + 3)), size, `The nine patches that drive ${fullName(layer, net, unit)} most`);
+  const side = Math.max(1, Math.floor(Math.sqrt(ranks)));
+  const rows = Array.from({ length: side }, (_, n) => ranked("patches", n * side, (n + 1) * side));
+  return pictures(layer, net, unit, rows, (3 * size + (3 - side) * GAP) / side, `Patches that drive ${fullName(layer, net, unit)} most`);
 }
 
 /** The patches in a row, the strongest first, and below each what in it drives the unit. */
