@@ -99,15 +99,14 @@ def mapping(tables: Tables) -> str:
     """Loss of the mapping layers, of the optimum and of the paper's training."""
     rows = tables("mappings")
     parts = []
-    for decay, name in ((0.0, "decay 0"), (PAPERS_DECAY, "decay 10^−2.6")):
+    for decay, name in ((0.0, "decay 0"), (1e-3, "decay 0.001"), (PAPERS_DECAY, "decay 10^−2.6")):
         at = rows[(rows["decay"] - decay).abs() < 1e-9]
         exact, sgd = (at[(at["solver"] == solver) & (at["sought"] == "")] for solver in ("exact", "sgd"))
         parts.append(
             in_layers(exact, {"loss": (f"{name}: optimum", ".3f"), "heldout_loss": (f"{name}: held out", ".3f")})
         )
-        if "prerelu_loss" in exact:
-            null = {"prerelu_loss": (f"{name}: from units mixed before the ReLU, as sparse", ".3f")}
-            parts.append(in_layers(exact, null))
+        null = {"prerelu_loss": (f"{name}: from as many mixtures of the units", ".3f")}
+        parts.append(in_layers(exact, null))
         parts.append(in_layers(sgd, {"loss": (f"{name}: the paper's training", ".3f")}))
         parts.append(in_layers(exact, {"units_used": (f"{name}: units used", ".1f")}))
     return markdown(pd.concat(parts), "loss (0.5 predicts nothing)")
@@ -118,15 +117,16 @@ def clusters(tables: Tables) -> str:
     rows = tables("clusterings").query("is_default").copy()
     rows["one"] = rows["one_net"] / rows["k"]
     units = tables("units").groupby(["layer", "net"], sort=False).size().groupby("layer", sort=False).first()
-    rows["two"] = rows["units_two_net"] / (2 * rows["layer"].map(units) - rows["isolated_a"] - rows["isolated_b"])
+    of_both = 2 * rows["layer"].map(units)
+    rows["two"], rows["mixed_two"] = (rows[name] / of_both for name in ("units_two_net", "mixed_units_two_net"))
     columns = {
         "k": ("k", ".0f"),
         "one": ("clusters of one network", ".0%"),
         "two": ("units in clusters of both", ".0%"),
+        "mixed_two": ("the same, one network's units mixed", ".0%"),
         "modularity": ("modularity", ".2f"),
+        "mixed_modularity": ("the same, one network's units mixed", ".2f"),
     }
-    if "prerelu_modularity" in rows:
-        columns["prerelu_modularity"] = ("modularity with one network's units mixed", ".2f")
     return markdown(in_layers(rows, columns), "")
 
 
