@@ -300,7 +300,7 @@ def test_a_click_on_a_cell_of_the_map_opens_its_two_units(page: Page, store: Run
     rows = rows[(rows["layer"] == CONV) & (rows["net_a"] == "net1") & (rows["net_b"] == "net3")]
     value = rows[(rows["unit_a"] == 2) & (rows["unit_b"] == 3)]["value"].item()
     canvas = page.one("#map canvas")
-    side, margin = canvas.size["width"], 34
+    side, margin = canvas.size["width"], 44
     cell = (side - margin) / 5
     across, down = (margin + (n + 0.5) * cell - side / 2 for n in (3, 2))
     mouse = ActionChains(page.driver).move_to_element_with_offset(canvas, int(across), int(down))

@@ -1,7 +1,7 @@
 // Matrices as heat maps: every unit of one network with every unit of another.
 
 const PAIRS = 18; // shown beside the map
-const MARGIN = 34; // pixels for the numbers of the units
+const MARGIN = 44; // pixels for the numbers of the units
 let map = null; // {key, a, b, scale, values, rows, columns, zoom, left, top}: what is drawn
 
 function showMatrix() {
