@@ -18,7 +18,7 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 
-FORMAT = 2  # of the figures; part of their identity
+FORMAT = 3  # of the figures; part of their identity
 NOT_DRAWN = ("figures", "report")  # stages that make nothing to draw
 
 
