@@ -16,6 +16,7 @@ from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
 from raycv.cli import main
 from raycv.config import MappingSweepConfig
 from raycv.run import record
+from raycv.run.paths import NETS, Key, chance_path
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
 from raycv.stages.mapping.rows import WRITTEN
@@ -91,10 +92,11 @@ def test_mixtures_of_the_source_units_are_the_null_of_the_optimum(swept: Path) -
 
 
 def test_as_many_mixtures_take_no_part_as_units(swept: Path) -> None:
-    found = statistics.read(RunStore(str(swept)))
+    store = RunStore(str(swept))
+    found = statistics.read(store)
     mixed = found.mixed("conv1", found.layer("conv1"))
     assert [int(np.isnan(np.diagonal(of.own)).sum()) for of in mixed.values()] == [2, 0, 0]
-    active = found.chance("conv1", 0)["prerelu/active"]
+    active = store.read_arrays(chance_path(found.folder, Key(NETS, "conv1"), 0))["prerelu/active"]
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(np.diagonal(mixed[0].own))), np.sort(np.argsort(active)[:2]))
     assert np.isnan(mixed[1].units[0][:2]).all()  # the dead and the rare unit of net1
     assert not np.isnan(mixed[1].units[0][2:]).any()
