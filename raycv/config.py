@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from raycv.networks.spec import WIDTHS
+from raycv.networks.spec import LARGEST_SEED, WIDTHS
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, NODES_FIRST, THRESHOLD, UNITS_USED
 
 Positive = Annotated[int, Field(ge=1)]
@@ -77,7 +77,7 @@ class NetworksConfig(StageConfig):
 
     group: ClassVar[str] = "networks"
 
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...] = Field(
         (1, 2, 3, 4), min_length=1, description="seeds; one network is trained per seed"
     )
     model: tuple[str, ...] = Field(

@@ -87,14 +87,19 @@ def fit(
             signal.signal(signal.SIGINT, interrupt)  # Ray Train sets its own and does not restore this one
         watch.stop()
     state = ray.get(board.read.remote())
-    if state["mistake"]:
-        _forget_without_epochs(store)
-        raise UserError(state["mistake"])
-    with doing("train: storing the networks"):
-        _keep(result.checkpoint, job)
-        store.remove(FOLDER)
+    _close(state["mistake"], result, job)
     top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
     return {"validation_top1": top1, "seconds": _seconds(began, state["first_step"], state["last_report"])}
+
+
+def _close(mistake: str, result: ray.train.Result, job: TrainJob) -> None:
+    """Store the networks. Raises UserError for a user's ``mistake`` on which the workers have ended."""
+    if mistake:
+        _forget_without_epochs(job.store)
+        raise UserError(mistake)
+    with doing("train: storing the networks"):
+        _keep(result.checkpoint, job)
+        job.store.remove(FOLDER)
 
 
 def _watch(job: TrainJob, part: ray_cluster.Share) -> Watch:

@@ -7,7 +7,7 @@ from raycv.errors import UserError
 from raycv.networks.layers import layers_of, outline
 from raycv.networks.models import preprocessing_of
 from raycv.networks.sizes import check_sizes
-from raycv.networks.spec import ALEXNET_LAYERS, LARGEST_SEED, WIDTHS, NetworkSpec, check_alike
+from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec, check_alike
 
 
 def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
@@ -15,9 +15,6 @@ def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
     given = "checkpoints" if config.checkpoints else "seeds"
     if len(config.seeds) < 2:
         raise UserError(f"A comparison needs two networks and --{given} names one; name two or more.")
-    for seed in config.seeds:
-        if not 0 <= seed <= LARGEST_SEED:
-            raise UserError(f"--seeds was given {seed}; a seed is a whole number from 0 to {LARGEST_SEED:,}.")
     specs = []
     for number, seed in enumerate(config.seeds):
         model = config.model[number % len(config.model)]

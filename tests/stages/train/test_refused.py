@@ -24,8 +24,6 @@ from tests.support.runs import spec
     [
         ({"seeds": (7,)}, "A comparison needs two networks and --seeds names one"),
         ({"checkpoints": ("net.pt",)}, "A comparison needs two networks and --checkpoints names one"),
-        ({"seeds": (1, -1)}, "--seeds was given -1; a seed is a whole number from 0 to 4,294,967,295"),
-        ({"seeds": (1, 2**64)}, "--seeds was given 18446744073709551616; a seed is"),
         ({"width": (20_000,)}, r"net1 \(small-alexnet of width 20,000, 10 classes\) has .* billion weights.*memory"),
         ({"model": ("alexnet", "small-alexnet"), "seeds": (1, 2)}, "prepare images differently"),
         (
@@ -41,7 +39,7 @@ from tests.support.runs import spec
             r"Layer features has 169 positions in net2 \(squeezenet1_1\) and 49 in net1 .* same spatial extent",
         ),
     ],
-    ids=["one seed", "one checkpoint", "below 0", "2^64", "width", "alexnets", "layers", "no layer", "positions"],
+    ids=["one seed", "one checkpoint", "width", "alexnets", "layers", "no layer", "positions"],
 )
 def test_networks_that_cannot_be_compared(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):

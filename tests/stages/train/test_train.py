@@ -339,7 +339,8 @@ def test_imported_networks_need_no_training_images(
     names = []
     for number in (1, 2):
         names.append(f"{tmp_path}/{number}.safetensors")
-        safetensors.torch.save_file(build(spec(number, 6)).state_dict(), names[-1])
+        state = build(spec(number, 6)).state_dict()
+        safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, names[-1])
     command = ["train", "--run", str(run), "--data", str(data), "--checkpoints", ",".join(names), "--width", "6"]
     assert main(command) == 0
     assert sorted(network.spec.name for network in stored(RunStore(str(run)))) == ["net1", "net2"]
