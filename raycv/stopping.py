@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import psutil
 
 GRACE = 3.0  # seconds in which the command may end by itself
+LOOK = 0.05  # seconds between two looks at what is running
 CODE = 130
 SENTENCE = b"raycv: stopped; the same command goes on from here\n"
 
@@ -46,15 +47,19 @@ def stoppable() -> Iterator[None]:
 def _watch(receiver: int) -> None:
     while received := os.read(receiver, 1):
         if received[0] == signal.SIGINT:
-            below = psutil.Process().children(recursive=True)  # now: when their parents have gone they cannot be found
-            again, _, _ = select.select([receiver], [], [], GRACE)  # the second Ctrl-C waits for nothing
+            below, ended_by = set[psutil.Process](), time.monotonic() + GRACE
+            again: list[int] = []
+            while not again and time.monotonic() < ended_by:
+                # Again and again: when their parents have gone they cannot be found.
+                below.update(psutil.Process().children(recursive=True))
+                again, _, _ = select.select([receiver], [], [], LOOK)
             if again and not os.read(receiver, 1):
                 break  # it has ended in time
             _end(below)
     os.close(receiver)
 
 
-def _end(below: list[psutil.Process]) -> None:
+def _end(below: set[psutil.Process]) -> None:
     """End this process and all below it, such as those of a Ray cluster of its own, at once."""
     os.write(2, SENTENCE)
     for process in {*below, *psutil.Process().children(recursive=True)}:
