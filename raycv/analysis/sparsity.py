@@ -45,7 +45,7 @@ def loss_with_as_many(
 
     ``source`` (S_a, S_a) and ``cross`` (S_a, S_b) are those of `raycv.analysis.mapping.lasso_path`. Its path is
     followed at 16 decays and the loss interpolated linearly in the mean number of sources used: within .005 of what
-    `find_decay` finds, on average .001, in a fiftieth of its time. At decay 0 nothing is made sparse, and the loss is
+    `find_decay` finds, on average .001. At decay 0 nothing is made sparse, and the loss is
     that of decay 0. NaN where there is no live target unit.
     """
     decays = np.array([layer.decay for layer in layers])

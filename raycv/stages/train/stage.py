@@ -73,7 +73,7 @@ def _check_epochs(config: TrainConfig, epochs: int) -> None:
         if late:
             raise UserError(
                 f"{flag} names epoch {late[0]}, and training ends after epoch {epochs}, which is always kept; allowed "
-                f"are epochs before it."
+                "are epochs before it."
             )
 
 
