@@ -30,10 +30,13 @@ class ThroughTraining:
         self.by_epoch = {epoch: Layer(found, layer, group) for epoch, group in found.epochs.items()}
         self.by_epoch[self.last_epoch] = nets
         self.pairs = {epoch: match(of_epoch.correlations) for epoch, of_epoch in self.by_epoch.items()}
+        self.settled = {
+            (a, b): settled_epochs({epoch: pairs[a, b, "semi"] for epoch, pairs in self.pairs.items()})
+            for a, b in nets.ordered
+        }
 
     def rows(self) -> pd.DataFrame:
         """One row per epoch and ordered pair of networks."""
-        settled = {(a, b): self._settled(a, b) for a, b in self.last.ordered}
         rows = []
         for epoch, of_epoch in self.by_epoch.items():
             recurs = self.recurs if of_epoch is self.last else recurrence_of(of_epoch.group)
@@ -49,7 +52,7 @@ class ThroughTraining:
                     | {
                         "effective_dimension": dimensions[a],
                         "same_partner": agreement(last, self.pairs[epoch][key]),
-                        "settled": float((settled[a, b] <= epoch)[last.columns >= 0].mean()),
+                        "settled": float((self.settled[a, b] <= epoch)[last.columns >= 0].mean()),
                     }
                 )
         return pd.DataFrame(rows)
@@ -61,14 +64,11 @@ class ThroughTraining:
             if method == "semi":
                 units = np.flatnonzero(last.columns >= 0)
                 columns = {"unit_a": units, "unit_b": last.columns[units], "value": last.values[units]}
-                frames.append(pd.DataFrame(self._about(a, b) | columns | {"epoch": self._settled(a, b)[units]}))
+                frames.append(pd.DataFrame(self._about(a, b) | columns | {"epoch": self.settled[a, b][units]}))
         return pd.concat(frames)
 
     def _about(self, a: int, b: int) -> dict[str, str]:
         return {"layer": self.layer, "net_a": self.specs[a].name, "net_b": self.specs[b].name}
-
-    def _settled(self, a: int, b: int) -> np.ndarray:
-        return settled_epochs({epoch: pairs[a, b, "semi"] for epoch, pairs in self.pairs.items()})
 
 
 def settled_epochs(matchings: Mapping[int, Matching]) -> np.ndarray:
