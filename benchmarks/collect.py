@@ -111,7 +111,7 @@ def shares(case: Case) -> tuple[str, int, float, float]:
         EMBEDDED, "validation"
     )  # small images enlarged: decoding is a little cheaper than of photographs
     numbers = np.arange(case.images)
-    images, _ = source.decode(numbers, size)
+    images, labels = source.decode(numbers, size)
     pilot = collector.pilot(images[:BATCH])
     decoding = best(lambda: source.decode(numbers, size))
     preparing = best(
@@ -130,7 +130,7 @@ def shares(case: Case) -> tuple[str, int, float, float]:
 
     passes = best(forward) - preparing
     whole = best(lambda: collector.partial(images, numbers, pilot, 50_000))
-    arrays = to_arrays(collector.partial(images, numbers, pilot, 50_000))
+    arrays = to_arrays(collector.partial(images, numbers, pilot, 50_000), numbers, labels)
     bytes_ = sum(array.nbytes for array in arrays.values())
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(folder)

@@ -48,9 +48,14 @@ def standardise(samples: Tensor) -> Tensor:
     return samples.div_(torch.where(samples.amax(0) > samples.amin(0), deviation, torch.nan))
 
 
-def sample_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Correlations (S_a, S_b) float64 of two tables of z-scores (n, S_a), (n, S_b); products in pieces of 1,024."""
+def sample_correlation(a: Tensor, b: Tensor, order: np.ndarray | None = None) -> Tensor:
+    """Correlations (S_a, S_b) float64 of two tables of z-scores (n, S_a), (n, S_b); products in pieces of 1,024.
+
+    With ``order`` (n,) the samples of b are taken in that order.
+    """
     total = torch.zeros(a.shape[1], b.shape[1], dtype=torch.float64, device=a.device)
+    rows = None if order is None else torch.from_numpy(order).to(b.device)
     for start in range(0, len(a), 1024):
-        total += a[start : start + 1024].T @ b[start : start + 1024]
+        part = slice(start, start + 1024)
+        total += a[part].T @ (b[part] if rows is None else b[rows[part]])
     return (total / len(a)).clamp(-1, 1)

@@ -62,6 +62,16 @@ class TopPatches:
         return cls(*(arrays[f"{prefix}/{name}"] for name in ("value", "image", "position")))
 
 
+def class_purity(labels: np.ndarray) -> np.ndarray:
+    """(S,): the share of each unit's top patches that are of the most frequent class among them.
+
+    ``labels`` (S, 9): the classes of their images, -1 where there is none. NaN for a unit without any.
+    """
+    there = labels >= 0
+    alike = (labels[:, :, None] == labels[:, None, :]) & there[:, :, None]
+    return np.asarray(alike.sum(1).max(1) / np.where(there.any(1), there.sum(1), np.nan))
+
+
 def peaks(samples: Tensor, images: int) -> Peaks:
     """The highest sample of every image and unit, and its position, from samples (images x positions, S).
 

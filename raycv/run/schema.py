@@ -111,6 +111,17 @@ ALL = (
             Column("std", _float, "standard deviation of the activation"),
             Column("active_fraction", _float, "fraction of samples with activation above 0"),
             Column(
+                "kurtosis",
+                _float,
+                "excess kurtosis of the activation over up to 60,000 samples: 0 for a normal distribution, large where "
+                "the unit is rarely active; NaN if it is dead",
+            ),
+            Column(
+                "class_purity",
+                _float,
+                "share of its top patches that show the most frequent class among them; NaN if it is dead",
+            ),
+            Column(
                 "is_dead",
                 _bool,
                 "constant over the images when some one fold is left out; a dead unit has no correlations",
@@ -294,8 +305,8 @@ ALL = (
                 _text,
                 "partner_share (fraction of units with a partner in another network, mean over ordered pairs), "
                 "recurring_share (fraction with partners in all other networks), group_share (fraction in a group), "
-                "partners_by_mean and partners_by_active_fraction (rank correlation of a unit's number of partners "
-                "with its mean activation, and with the fraction of samples in which it is active)",
+                "partners_by_mean, partners_by_active_fraction, partners_by_kurtosis, partners_by_class_purity (rank "
+                "correlation of a unit's number of partners with these columns of units)",
             ),
             Column("value", _float, "over the units of all networks that are neither dead nor rare"),
             Column(
@@ -369,8 +380,9 @@ ALL = (
                 "linear_cka, debiased_cka, mean_cca, svcca, pwcca, regression_r2 (variance of net_b predicted from "
                 "net_a), procrustes_distance and permutation_procrustes_distance (total variance of each network 1), "
                 "angular_distance (radians), hard_correlation_match, soft_correlation_match, soft_matching_distance, "
-                "partial_matching_score (mean correlation of the best half of the units matched), effective_dimension "
-                "(participation ratio of the correlations)",
+                "partial_matching_mass (the part of the units worth matching, chosen on images that the pairs were not "
+                "found on; without null and interval), partial_matching_score (mean correlation of that part), "
+                "effective_dimension (participation ratio of the correlations)",
             ),
             Column("value", _float, "over all images, without dead and rare units"),
             Column(

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycv.analysis.top_patches import Peaks, TopPatches, _peaks_on_gpu, peaks
+from raycv.analysis.top_patches import Peaks, TopPatches, _peaks_on_gpu, class_purity, peaks
 from raycv.paper import TOP_PATCHES
 
 
@@ -72,3 +72,10 @@ def test_arrays_round_trip() -> None:
     again = TopPatches.from_arrays(top.arrays("x/1"), "x/1")
     for name in ("value", "image", "position"):
         np.testing.assert_array_equal(getattr(again, name), getattr(top, name))
+
+
+@given(st.lists(st.lists(st.integers(0, 4), max_size=9), min_size=1, max_size=6))
+def test_class_purity_is_the_share_of_the_most_frequent_class(classes: list[list[int]]) -> None:
+    labels = np.array([of_unit + [-1] * (9 - len(of_unit)) for of_unit in classes])
+    expected = [max(map(of_unit.count, of_unit)) / len(of_unit) if of_unit else np.nan for of_unit in classes]
+    np.testing.assert_allclose(class_purity(labels), expected)

@@ -7,12 +7,14 @@ and 1/S_b. All similarities are Pearson correlations, with their signs. What the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.covariances import Covariances, measure
+from raycv.analysis.significance import FALSE_DISCOVERIES
 from raycv.analysis.transport import partial_plan, uniform_plan
 
 
@@ -50,11 +52,39 @@ def soft_matching_distance(c: Covariances) -> float:
 def partial_matching_score(c: Covariances, mass: float) -> float:
     """max over plans that match just ``mass`` of the units of Σ P_ij r_ij / mass, the mean correlation matched.
 
-    0 < mass <= 1; at 1 it is ``soft_matching_score`` (Kapoor et al., 2026, "Partial soft-matching distance"). Raises
-    ValueError for another mass.
+    0 < mass <= 1; at 1 it is ``soft_matching_score`` (Kapoor et al., 2026, "Partial soft-matching distance"). NaN for a
+    mass of 0, which matches nothing. Raises ValueError for another mass.
     """
+    if mass == 0:
+        return math.nan
     r = c.correlations().cross
     return float((partial_plan(r, mass) * r).sum() / mass)
+
+
+def matched_mass(first: Covariances, second: Covariances, mixtures: Sequence[Floats]) -> float:
+    """The part of the units, 0 to 1, that is worth matching, chosen on images not used to find the pairs.
+
+    ``first`` and ``second`` are of the same units over two halves of the images. One-to-one pairs are found and ranked
+    in one half and taken from the other (``held_out_pairs``), both ways. The same pairs with b's units mixed by
+    ``mixtures`` say what is chance: a pair gains what it has above the 95% quantile of theirs, and the best pairs are
+    matched as long as the sum of gains grows. By chance alone that are some 5% of the units.
+    """
+    if not first.cross.size:
+        return 0.0
+    ways = ((first, second), (second, first))
+    found = np.mean([held_out_pairs(*way) for way in ways], axis=0)
+    chance = [held_out_pairs(*(mixed(half, mixture) for half in way)) for way in ways for mixture in mixtures]
+    gains = np.append(0, np.cumsum(found - np.quantile(chance, 1 - FALSE_DISCOVERIES)))
+    return float(gains.argmax() / len(found))
+
+
+def held_out_pairs(fitted: Covariances, other: Covariances) -> Floats:
+    """(n,): correlations in ``other`` of the one-to-one pairs of largest sum in ``fitted``, the best there first."""
+    pairs = fitted.correlations().cross
+    rows, columns = linear_sum_assignment(pairs, maximize=True)
+    ranked = np.argsort(-pairs[rows, columns], kind="stable")
+    held_out: Floats = other.correlations().cross[rows, columns][ranked]
+    return held_out
 
 
 def mixed(c: Covariances, q: Floats) -> Covariances:

@@ -30,6 +30,11 @@ class Layer:
         self._chance = [found.chance(layer, network, group) for network in self.networks]
 
     @property
+    def kurtosis(self) -> np.ndarray:
+        """(U,): the excess kurtosis of the stacked units, in the samples that the pass keeps."""
+        return np.concatenate([of_net["kurtosis"] for of_net in self._chance])
+
+    @property
     def ordered(self) -> list[tuple[int, int]]:
         """All ordered pairs of different networks."""
         return [(a, b) for a in self.networks for b in self.networks if a != b]

@@ -8,21 +8,24 @@ long, there is no interval: in layers of more than 1,024 units for all but CKA a
 layers of more than 100 units for those matchings that are linear programs where the numbers of units differ. Rotations:
 10, but 1 in layers of more than 100 units, where the mean over units varies by some .003 between rotations.
 
-Partial matching matches half of the units, by convention. Its score, the mean correlation matched, cannot choose the
-mass: the sum matched is the optimum of a linear program, so it is concave in the mass and 0 without any, and the mean
-never rises with the mass. The smallest mass offered would win, up to what the choice of images adds.
+Partial matching matches the part of the units that is worth it, chosen on images that the pairs were not fitted on
+(`raycv.analysis.measures.units.matched_mass`). Its score, the mean correlation matched, cannot choose: the sum matched
+is the optimum of a linear program, so it is concave in the mass and 0 without any, and the mean never rises with it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial, reduce
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import torch
 
+from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.alignment import cross_fold_cka, linear_cka
 from raycv.analysis.measures.canonical import mean_cca, pwcca, svcca
 from raycv.analysis.measures.covariances import Covariances
@@ -30,6 +33,7 @@ from raycv.analysis.measures.prediction import regression_r2
 from raycv.analysis.measures.shapes import angular_distance, permutation_procrustes_distance, procrustes_distance
 from raycv.analysis.measures.units import (
     hard_correlation_match,
+    matched_mass,
     mixed,
     partial_matching_score,
     soft_correlation_match,
@@ -43,7 +47,6 @@ from raycv.stages.align.groups import Group
 Measure = Callable[[Covariances], float]
 Values = dict[tuple[int, int, str], float]  # by network a, network b and measure
 
-MATCHED = 0.5  # of the units, by partial matching
 MEASURES: dict[str, Measure] = {
     "linear_cka": linear_cka,
     "mean_cca": mean_cca,
@@ -58,30 +61,32 @@ MATCHING: dict[str, Measure] = {
     "hard_correlation_match": hard_correlation_match,
     "soft_correlation_match": soft_correlation_match,
     "soft_matching_distance": soft_matching_distance,
-    "partial_matching_score": partial(partial_matching_score, mass=MATCHED),
 }
 DIRECTED = ("pwcca", "regression_r2")  # from a to b; all others are symmetric
 QUICK = ("linear_cka",)  # in layers of any width
-PROGRAMS = ("soft_matching_distance", "partial_matching_score")
+PARTIAL, MASS = "partial_matching_score", "partial_matching_mass"
+PROGRAMS = ("soft_matching_distance", PARTIAL)
 NARROW = 100  # units; the programs are quick up to here
 ROTATIONS, ROTATIONS_WHEN_WIDER = 10, 1
 
 
 def measure_rows(layer: str, trained: Group, untrained: Group) -> pd.DataFrame:
     """One row per pair of networks and measure, two for directed measures; and each network's effective dimension."""
-    folds = trained.statistics.folds
-    found = _values(trained, folds, {**MEASURES, **MATCHING})
-    with_interval = {name: measure for name, measure in (MEASURES | MATCHING).items() if _fast(name, trained.width)}
+    folds, measures = trained.statistics.folds, {**MEASURES, **MATCHING}
+    masses = _masses(trained)
+    found = _values(trained, folds, measures, masses)
+    with_interval = {name: measure for name, measure in measures.items() if _fast(name, trained.width)}
+    followed = masses if _fast(PARTIAL, trained.width) else {}
     rest = [[other for other in folds if other is not fold] for fold in folds] if len(folds) > 1 else []
-    replicates = [_values(trained, part, with_interval) for part in rest]
-    chance = _rotated(trained) | _untrained(trained, untrained, found)
+    replicates = [_values(trained, part, with_interval, followed) for part in rest]
+    chance = _rotated(trained, masses) | _untrained(trained, untrained, found)
     rows = []
-    for key, value in found.items():
+    for key, value in (found | masses).items():
         a, b, name = key
         interval = jackknife(value, [replicate.get(key, np.nan) for replicate in replicates])
         about = {"layer_a": layer, "layer_b": layer, "net_a": trained.specs[a].name, "net_b": trained.specs[b].name}
         of_measure = {"measure": name, "value": value, "low": interval.low, "high": interval.high}
-        rows.append(about | of_measure | {"null": chance[key]})
+        rows.append(about | of_measure | {"null": chance.get(key, np.nan)})
     return pd.DataFrame(rows)
 
 
@@ -89,50 +94,79 @@ def _fast(name: str, width: int) -> bool:
     return name in QUICK or width <= (NARROW if name in PROGRAMS else WIDE)
 
 
-def _values(group: Group, folds: Sequence[Moments], measures: dict[str, Measure]) -> Values:
+def _over_pairs(group: Group, of_pair: Callable[[int, int], Values]) -> Values:
+    """What ``of_pair`` gives for all pairs of networks a < b, side by side where their covariances are not large."""
+    pairs = combinations(range(len(group.specs)), 2)
+    with ThreadPoolExecutor(1 if group.width > WIDE else os.cpu_count()) as pool:
+        return {key: value for found in pool.map(lambda pair: of_pair(*pair), pairs) for key, value in found.items()}
+
+
+def _values(group: Group, folds: Sequence[Moments], measures: dict[str, Measure], masses: Values) -> Values:
     """Over the images of ``folds``, of all pairs of networks a < b, and directed measures also of (b, a).
 
-    The effective dimension of network n is that of (n, n).
+    The effective dimension of network n is that of (n, n). Pairs without a mass are not matched in part.
     """
     total = reduce(merge, folds)
-    values: Values = {}
-    for n in range(len(group.specs)):
-        values[n, n, "effective_dimension"] = effective_dimension(group.covariances(total, n, n).correlations().a)
-    for a, b in combinations(range(len(group.specs)), 2):
+
+    def of_pair(a: int, b: int) -> Values:
         c = group.covariances(total, a, b)
+        values = {(a, b, name): measure(c) for name, measure in measures.items()}
+        values |= {(b, a, name): measures[name](c.reversed()) for name in DIRECTED if name in measures}
         if len(folds) > 1:
             values[a, b, "debiased_cka"] = cross_fold_cka([group.covariances(fold, a, b) for fold in folds])
-        for name, measure in measures.items():
-            values[a, b, name] = measure(c)
-        for name in DIRECTED:
-            if name in measures:
-                values[b, a, name] = measures[name](c.reversed())
-    return values
+        if (a, b, MASS) in masses:
+            values[a, b, PARTIAL] = partial_matching_score(c, masses[a, b, MASS])
+        return values
+
+    dimensions = {
+        (n, n, "effective_dimension"): effective_dimension(group.covariances(total, n, n).correlations().a)
+        for n in range(len(group.specs))
+    }
+    return dimensions | _over_pairs(group, of_pair)
 
 
-def _rotated(group: Group) -> Values:
+def _masses(group: Group) -> Values:
+    """The part of the units of every pair that is matched in part; none where all images are one fold."""
+    folds = group.statistics.folds
+    if len(folds) < 2:
+        return {}
+    halves = [reduce(merge, folds[first::2]) for first in (0, 1)]
+
+    def of_pair(a: int, b: int) -> Values:
+        first, second = (group.covariances(half, a, b) for half in halves)
+        return {(a, b, MASS): matched_mass(first, second, _mixtures(group, a, b, len(first.b)))}
+
+    return _over_pairs(group, of_pair)
+
+
+def _rotated(group: Group, masses: Values) -> Values:
     """The matching measures after rotations of b's units, means over rotations."""
-    count = ROTATIONS if group.width <= NARROW else ROTATIONS_WHEN_WIDER
-    values: Values = {}
-    for a, b in combinations(range(len(group.specs)), 2):
+
+    def of_pair(a: int, b: int) -> Values:
         c = group.covariances(group.moments, a, b)
-        rotated = list(_rotations(c, count, np.random.default_rng([a, b])))
-        for name, measure in MATCHING.items():
-            values[a, b, name] = float(np.mean([measure(one) for one in rotated]))
-    return values
+        rotated = [mixed(c, mixture) for mixture in _mixtures(group, a, b, len(c.b))]
+        values = {(a, b, name): np.mean([measure(one) for one in rotated]) for name, measure in MATCHING.items()}
+        if (a, b, MASS) in masses:
+            values[a, b, PARTIAL] = np.mean([partial_matching_score(one, masses[a, b, MASS]) for one in rotated])
+        return {key: float(value) for key, value in values.items()}
+
+    return _over_pairs(group, of_pair)
 
 
-def _rotations(c: Covariances, count: int, generator: np.random.Generator) -> Iterable[Covariances]:
-    for _ in range(count):
-        yield mixed(c, orthonormal(torch.from_numpy(generator.standard_normal(c.b.shape))).numpy())
+def _mixtures(group: Group, a: int, b: int, units: int) -> list[Floats]:
+    """Random orthonormal mixtures (units, units) of b's units, the same whenever asked for."""
+    generator = np.random.default_rng([a, b])
+    count = ROTATIONS if group.width <= NARROW else ROTATIONS_WHEN_WIDER
+    normal = (generator.standard_normal((units, units)) for _ in range(count))
+    return [orthonormal(torch.from_numpy(values)).numpy() for values in normal]
 
 
 def _untrained(trained: Group, untrained: Group, wanted: Iterable[tuple[int, int, str]]) -> Values:
     """What untrained networks of the same architectures give, means over their pairs; NaN where there are none."""
-    found = _values(untrained, untrained.statistics.folds, MEASURES)
+    found = _values(untrained, untrained.statistics.folds, MEASURES, {})
     values: Values = {}
     for a, b, name in wanted:
-        if name in MATCHING:
+        if name in (*MATCHING, PARTIAL):
             continue
         firsts, seconds = (untrained.alike(trained.specs[n]) for n in (a, b))
         pairs = [(x, y) for x in firsts for y in seconds if (x == y) == (a == b)]

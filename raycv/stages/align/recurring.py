@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
-from raycv.analysis.moments import mean, offsets
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.recurrence import (
     Recurrence,
@@ -22,6 +20,7 @@ from raycv.analysis.recurrence import (
 )
 from raycv.stages.align.groups import Group
 
+PREDICTORS = ("mean", "active_fraction", "kurtosis", "class_purity")  # columns of the table units
 Quantities = Mapping[str, Callable[[Recurrence], float]]
 
 
@@ -51,10 +50,10 @@ def recurrence_rows(layer: str, group: Group, found: Recurrence) -> pd.DataFrame
     )
 
 
-def layer_rows(layer: str, group: Group, found: Recurrence, untrained: Recurrence) -> pd.DataFrame:
-    """One row per quantity, with its interval over networks."""
+def layer_rows(layer: str, units: pd.DataFrame, found: Recurrence, untrained: Recurrence) -> pd.DataFrame:
+    """One row per quantity, with its interval over networks; ``units``: the layer's rows of the table units."""
     rows = []
-    for name, quantity in _quantities(group).items():
+    for name, quantity in _quantities(units).items():
         interval = over_networks(found, quantity)
         chance = partner_share(untrained) if name == "partner_share" else np.nan
         about = {"layer": layer, "quantity": name, "value": quantity(found)}
@@ -62,17 +61,17 @@ def layer_rows(layer: str, group: Group, found: Recurrence, untrained: Recurrenc
     return pd.DataFrame(rows)
 
 
-def _quantities(group: Group) -> Quantities:
-    moments = group.moments
+def _quantities(units: pd.DataFrame) -> Quantities:
     shares: Quantities = {
         "partner_share": partner_share,
         "recurring_share": recurring_share,
         "group_share": grouped_share,
     }
-    by_unit = {"mean": mean(moments), "active_fraction": moments.active / moments.count}
-    bounds = offsets(moments.widths)
-    parts = {name: [of_all[i:j] for i, j in pairwise(bounds)] for name, of_all in by_unit.items()}
-    return {**shares, **{f"partners_by_{name}": _rank_correlation(values) for name, values in parts.items()}}
+    by_net = [rows for _, rows in units.groupby("net", sort=False)]
+    predicted = {
+        f"partners_by_{name}": _rank_correlation([rows[name].to_numpy() for rows in by_net]) for name in PREDICTORS
+    }
+    return {**shares, **predicted}
 
 
 def _rank_correlation(by_net: list[np.ndarray]) -> Callable[[Recurrence], float]:

@@ -27,7 +27,7 @@ from raycv.stages.align.matched import informations, match
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
-FORMAT = 3  # of the tables; part of their identity
+FORMAT = 4  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -93,12 +93,13 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
                 progress.advance()
                 progress.note_next(f"measures of {layer}")
                 small["measures"].append(measured.measure_rows(layer, nets.group, null.group))
-            small["units"].append(units.unit_rows(layer, nets.group))
+            of_units = units.unit_rows(layer, nets.group, nets.kurtosis, found.top_labels(layer))
+            small["units"].append(of_units)
             small["activity"].append(units.activity_rows(layer, specs, nets.group.moments))
             small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs, recurs.pairs))
             small["alignment"].append(averages)
             small["recurrence"].append(recurring.recurrence_rows(layer, nets.group, recurs))
-            small["recurrence_by_layer"].append(recurring.layer_rows(layer, nets.group, recurs, by_chance))
+            small["recurrence_by_layer"].append(recurring.layer_rows(layer, of_units, recurs, by_chance))
             small["joint_activations"].append(joint_activations(found, place, pairs[0, 1, "semi"]))
             for part in rows.pair_rows(specs, {"value": values}):
                 of_correlation.add(layer, part)

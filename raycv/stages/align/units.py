@@ -7,13 +7,14 @@ import pandas as pd
 
 from raycv.analysis.activity import activity_ranking, activity_spread
 from raycv.analysis.moments import Moments, mean, offsets, variance
+from raycv.analysis.top_patches import class_purity
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.groups import Group
 
 
-def unit_rows(layer: str, group: Group) -> pd.DataFrame:
-    """One row per network and unit."""
-    total = group.moments
+def unit_rows(layer: str, group: Group, kurtosis: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """One row per network and unit; stacked are ``kurtosis`` (U,) and ``labels`` (U, 9), the top patches' classes."""
+    total, dead = group.moments, group.statistics.dead()
     bounds = offsets(total.widths)
     return pd.DataFrame(
         {
@@ -23,7 +24,9 @@ def unit_rows(layer: str, group: Group) -> pd.DataFrame:
             "mean": mean(total),
             "std": np.sqrt(variance(total)),
             "active_fraction": total.active / total.count,
-            "is_dead": group.statistics.dead(),
+            "kurtosis": np.where(dead, np.nan, kurtosis),
+            "class_purity": np.where(dead, np.nan, class_purity(labels)),
+            "is_dead": dead,
             "is_rare": group.statistics.rare(),
         },
         index=range(bounds[-1]),

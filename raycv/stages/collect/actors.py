@@ -66,9 +66,9 @@ class ShardActor:
     def collect(self, shard: Shard) -> float:
         """Store the partial of one shard; return the seconds it took."""
         began = time.monotonic()
-        images, _ = self._decode(shard.images)
+        images, labels = self._decode(shard.images)
         found = self._collector().partial(images, shard.images, self._pilot(), len(self.task.source))
-        self.task.store.write_arrays(self.task.partial_path(shard.number), to_arrays(found))
+        self.task.store.write_arrays(self.task.partial_path(shard.number), to_arrays(found, shard.images, labels))
         return time.monotonic() - began
 
     def reduce(self, reduction: Reduction) -> None:

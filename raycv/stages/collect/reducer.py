@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import pandas as pd
 import torch
 
 from raycv.analysis.accumulator import Accumulator
@@ -18,12 +19,14 @@ from raycv.stages.collect.collector import Partial
 ROWS_AT_ONCE = 1024  # rows of a fully connected layer gathered before they are multiplied
 
 
-def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
+def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
 
     KEY is the group and layer. before_relu/KEY is there where rows and samples are of activations before the ReLU.
+    images (n,) and labels (n,) are the numbers and classes of the shard's images.
     """
-    arrays: dict[str, np.ndarray] = {f"before_relu/{key}": np.array(True) for key in partial.before_relu}
+    arrays: dict[str, np.ndarray] = {"images": images, "labels": labels}
+    arrays |= {f"before_relu/{key}": np.array(True) for key in partial.before_relu}
     for key, moments in partial.moments.items():
         arrays |= moments.arrays(f"moments/{key}")
     for key, rows in partial.rows.items():
@@ -38,15 +41,27 @@ def to_arrays(partial: Partial) -> dict[str, np.ndarray]:
 
 
 def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: Key) -> dict[str, np.ndarray]:
-    """The top patches of one layer over all partials, as arrays named NETWORK/..."""
+    """The top patches of one layer over all partials, as arrays named NETWORK/...
+
+    Beside those of `raycv.analysis.top_patches.TopPatches` NETWORK/label (S, 9), the classes of their images; -1 where
+    there is none.
+    """
     merged: list[TopPatches] = []
+    numbers, labels = [], []
     for arrays in partials:
+        numbers.append(arrays["images"])
+        labels.append(arrays["labels"])
         networks = sum(name.startswith(f"patches/{key}/") and name.endswith("/value") for name in arrays)
         tops = [TopPatches.from_arrays(arrays, f"patches/{key}/{n}") for n in range(networks)]
         for mine, other in zip(merged, tops, strict=bool(merged)):
             mine.merge(other)
         merged = merged or tops
-    return {name: array for n, top in enumerate(merged) for name, array in top.arrays(str(n)).items()}
+    of_image = pd.Series(np.concatenate(labels), np.concatenate(numbers))
+    found: dict[str, np.ndarray] = {}
+    for n, top in enumerate(merged):
+        classes = of_image.reindex(top.image.ravel(), fill_value=-1).to_numpy()
+        found |= {**top.arrays(str(n)), f"{n}/label": classes.reshape(top.image.shape)}
+    return found
 
 
 @dataclass(frozen=True)
@@ -62,8 +77,8 @@ class Gathered:
 
     @property
     def values(self) -> np.ndarray:
-        """The activations (samples, S) float32."""
-        return np.maximum(self.kept, 0) if self.before_relu else self.kept
+        """The activations (samples, S) float32, in memory of their own."""
+        return np.maximum(self.kept, 0) if self.before_relu else self.kept.copy()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As named arrays."""

@@ -30,7 +30,7 @@ from raycv.run.paths import (
 )
 from raycv.run.store import RunStore
 
-FORMAT = 4  # of partials and statistics; part of their identity
+FORMAT = 5  # of partials and statistics; part of their identity
 
 Shapes = dict[str, tuple[int | None, ...]]  # of named arrays; None where any length will do
 
@@ -127,13 +127,18 @@ class Statistics:
         return max(self.widths(layer))
 
     def patches(self, layer: str) -> dict[str, np.ndarray]:
-        """The top patches of one layer as arrays named NETWORK/..., see `raycv.analysis.top_patches`."""
+        """The top patches of one layer as arrays named NETWORK/..., see `raycv.stages.collect.reducer`."""
         shapes: Shapes = {
             f"{network}/{name}": (width, TOP_PATCHES)
             for network, width in enumerate(self.widths(layer))
-            for name in ("value", "image", "position")
+            for name in ("value", "image", "position", "label")
         }
         return self._arrays(patches_path(self.folder, layer), shapes)
+
+    def top_labels(self, layer: str) -> np.ndarray:
+        """(U, 9): the classes of the top patches of the stacked units of one layer; -1 where there is none."""
+        arrays = self.patches(layer)
+        return np.concatenate([arrays[f"{network}/label"] for network in range(len(self.networks))])
 
     def samples(self, layer: str) -> tuple[np.ndarray, np.ndarray]:
         """Activations (5,000, S) of the first two networks in the same samples of one of the first two layers."""
@@ -163,7 +168,7 @@ class Statistics:
                     shapes |= {f"{kind}/{other}": (widths[other], own)}
         if group == NETS:
             shapes |= {f"information/{name}": shape for name, shape in shapes.items()}
-        shapes |= {"prerelu/own": (own, own), "prerelu/active": (own,)}
+        shapes |= {"prerelu/own": (own, own), "prerelu/active": (own,), "kurtosis": (own,)}
         arrays = self.store.read_arrays(path)
         if not any("prerelu" in name for name in arrays):  # the layer does not end in a ReLU
             shapes = {name: shape for name, shape in shapes.items() if "prerelu" not in name}

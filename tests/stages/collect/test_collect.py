@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import kurtosis
 from sklearn.metrics import mutual_info_score
 
 import raycv
@@ -185,6 +186,7 @@ def test_chance_is_what_numpy_makes_of_the_same_samples(
     mixed, own = found["prerelu/0"], found["prerelu/own"]
     assert mixed.shape == expected.shape
     np.testing.assert_allclose(np.diagonal(own)[found["prerelu/active"] > 0], 1, atol=1e-5)
+    np.testing.assert_allclose(found["kurtosis"], kurtosis(values[2][rows]), rtol=2e-4)
     fires = np.minimum((values[2][rows] > 0).sum(0), len(rows) - 1)  # a mixture that is always active ends at 0
     np.testing.assert_array_equal(np.sort(found["prerelu/active"]), np.sort(fires))
 
@@ -573,6 +575,17 @@ def test_top_patches_are_the_best_of_distinct_images(
         np.testing.assert_allclose(rows["value"], best, rtol=1e-5, atol=1e-5)
         for name, values in fields.boxes(position).items():
             np.testing.assert_array_equal(rows[name], values)
+
+
+def test_class_purity_is_that_of_the_images(undisturbed: Path) -> None:
+    top = top_patches(statistics.read(RunStore(str(undisturbed)))).query("layer == 'conv3'")
+    _, labels = open_source("cifar10-subset", "validation").decode(top["image"].to_numpy(), 32)
+    classes = top.assign(label=labels).groupby(["net", "unit"])["label"]
+    expected = classes.agg(lambda of_unit: of_unit.value_counts().max() / len(of_unit))
+    found = table(undisturbed, "units").query("layer == 'conv3' and not is_dead").set_index(["net", "unit"])
+    pd.testing.assert_series_equal(
+        found["class_purity"], expected.reindex(found.index), check_names=False, check_dtype=False
+    )
 
 
 def test_the_top_patches_of_a_silent_unit_are_the_first_images(undisturbed: Path) -> None:

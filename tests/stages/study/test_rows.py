@@ -18,6 +18,7 @@ from raycv.stages.align.groups import Group
 from raycv.stages.align.matched import match
 from raycv.stages.align.recurring import layer_rows, recurrence_of
 from raycv.stages.align.rows import matching_rows
+from raycv.stages.align.units import unit_rows
 from raycv.stages.study.rows import Combination, Measured, combination, slope_rows
 from raycv.stages.study.summary import summary
 from tests.support.copies import orthonormal
@@ -69,7 +70,9 @@ def write_run(folder: Path, networks: int) -> tuple[RunStore, pd.DataFrame, pd.D
         ("training", pd.DataFrame(training).assign(seed=0)),
     ):
         tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names))
-    return store, alignment, layer_rows("conv1", group, found, found).set_index("quantity")
+    stacked = UNITS * networks
+    units = unit_rows("conv1", group, np.zeros(stacked), np.zeros((stacked, 9), int))
+    return store, alignment, layer_rows("conv1", units, found, found).set_index("quantity")
 
 
 def test_shares_and_their_intervals_are_those_of_the_run(tmp_path: Path) -> None:
