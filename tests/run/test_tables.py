@@ -199,6 +199,6 @@ def test_a_table_of_another_version_is_refused_in_one_sentence(tmp_path: Path) -
     rows = {"net": ["net1"], "layer": ["conv1"], "unit": [0], "mean": [1.0], "std": [1.0], "active_fraction": [0.5]}
     store.write("tables/units/units.parquet", pd.DataFrame(rows).to_parquet())
     with pytest.raises(
-        UserError, match="units.parquet has no column 'is_dead': another version .* run `raycv align` again"
+        UserError, match="units.parquet has no column 'kurtosis': another version .* run `raycv align` again"
     ):
         tables.read(store, "units")
