@@ -106,14 +106,14 @@ def shares(case: Case) -> tuple[str, int, float, float]:
     groups: Groups = {NETS: specs, NULL: untrained(specs)}
     nets = {spec.name: build(spec) for group in groups.values() for spec in group}
     collector = Collector(groups, nets, torch.device("cpu"))
-    size = specs[0].preprocessing.resize
+    resizing = specs[0].preprocessing.resizing
     source = open_source(
         EMBEDDED, "validation"
     )  # small images enlarged: decoding is a little cheaper than of photographs
     numbers = np.arange(case.images)
-    images, labels = source.decode(numbers, size)
+    images, labels = source.decode(numbers, resizing)
     pilot = collector.pilot(images[:BATCH])
-    decoding = best(lambda: source.decode(numbers, size))
+    decoding = best(lambda: source.decode(numbers, resizing))
     preparing = best(
         lambda: [
             collector.preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]))

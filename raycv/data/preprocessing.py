@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:  # reading a run needs the description alone, and importing PyTorch takes seconds
@@ -11,29 +12,71 @@ if TYPE_CHECKING:  # reading a run needs the description alone, and importing Py
     from torch import Tensor
 
 Channels = tuple[float, float, float]
+Fit = Literal["squash", "short-side"]
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+class Resize(NamedTuple):
+    """How an image becomes ``size`` x ``size`` pixels: squashed, or its shorter side resized and its centre cut out.
+
+    ``crop``: what will be cut out of that in the end. It only decides which pixel is the centre, by torchvision's
+    rounding.
+    """
+
+    size: int
+    fit: Fit = "squash"
+    interpolation: Interpolation = "bilinear"
+    crop: int | None = None
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """The image resized, with antialiasing."""
+        filtered = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[self.interpolation]
+        if self.fit == "squash":
+            size = self.size, self.size
+            return image if image.size == size else image.resize(size, filtered)
+        short = min(image.size)
+        width, height = (self.size if side == short else int(self.size * side / short) for side in image.size)
+        if (width, height) != image.size:
+            image = image.resize((width, height), filtered)
+        inner = centre(self.size, self.crop or self.size)
+        left, top = (centre(side, self.crop or self.size) - inner for side in image.size)
+        return image.crop((left, top, left + self.size, top + self.size))
+
+
+def centre(size: int, crop: int) -> int:
+    """Where the central ``crop`` of ``size`` pixels begins, as torchvision rounds it."""
+    return round((size - crop) / 2)
 
 
 class Preprocessing(BaseModel):
     """How a network wants its images, in the order of Caffe's pipeline (paper, section 2).
 
-    An image is decoded and resized to ``resize`` x ``resize`` pixels (uint8, stretched if it is not square), cropped to
-    ``crop`` x ``crop``, and per channel ``mean`` is subtracted and divided by ``std`` (red, green, blue; on the scale
-    0 to 255). In training the crop is drawn at random, from an image with ``pad`` pixels of the mean around it, and
-    half the images are mirrored; in evaluation the crop is the centre.
+    An image is decoded and resized to ``resize`` x ``resize`` pixels (uint8), cropped to ``crop`` x ``crop``, and per
+    channel ``mean`` is subtracted and divided by ``std`` (red, green, blue; on the scale 0 to 255). An image that is
+    not square is squashed, as the paper's networks have it, or with ``fit`` "short-side" its shorter side is resized
+    and the longer one cut, as torchvision's have it. In training the crop is drawn at random, from an image with
+    ``pad`` pixels of the mean around it, and half the images are mirrored; in evaluation the crop is the centre.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     resize: Annotated[int, Field(ge=1)]
     crop: Annotated[int, Field(ge=1)]
+    fit: Fit = "squash"
+    interpolation: Interpolation = "bilinear"
     mean: Channels
     std: Channels
     pad: Annotated[int, Field(ge=0)] = 0
     mirror: bool = True
 
+    @property
+    def resizing(self) -> Resize:
+        """How images are decoded for the network."""
+        return Resize(self.resize, self.fit, self.interpolation, None if self.fit == "squash" else self.crop)
+
     def evaluation(self, images: Tensor) -> Tensor:
         """Images (B, resize, resize, 3) uint8 as float32 (B, 3, crop, crop), channels last in memory."""
-        start = (self.resize - self.crop) // 2
+        start = centre(self.resize, self.crop)
         return _to_channels(self._normalised(images[:, start : start + self.crop, start : start + self.crop]))
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:

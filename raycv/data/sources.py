@@ -16,6 +16,7 @@ from PIL import Image
 from raycv.data.cifar_pickles import CIFAR10_FOLDER, open_cifar10
 from raycv.data.image_tree import folder_of_split, open_folder
 from raycv.data.parquet import open_parquet
+from raycv.data.preprocessing import Resize
 from raycv.data.readers import EMBEDDED, SPLITS, SUFFIXES, Item, Reader, listing, of_split
 from raycv.data.selection import Selection
 from raycv.errors import UserError
@@ -58,13 +59,13 @@ class Source:
             )
         return self if count == len(self) else Source(self.name, Selection(self.reader, count), self.classes)
 
-    def decode(self, numbers: Sequence[int] | np.ndarray, resize: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images (n, resize, resize, 3) uint8, red green blue, and labels (n,) int64, in the order of ``numbers``.
+    def decode(self, numbers: Sequence[int] | np.ndarray, resize: Resize) -> tuple[np.ndarray, np.ndarray]:
+        """Images (n, size, size, 3) uint8, red green blue, and labels (n,) int64, in the order of ``numbers``.
 
         Greyscale, palette, transparent and CMYK images become RGB. Raises UserError naming file and row for an image
         that cannot be decoded or has no label.
         """
-        images = np.empty((len(numbers), resize, resize, 3), dtype=np.uint8)
+        images = np.empty((len(numbers), resize.size, resize.size, 3), dtype=np.uint8)
         labels = np.empty(len(numbers), dtype=np.int64)
         for n, item in enumerate(self.reader.items(numbers)):
             labels[n] = self._label(item)
@@ -84,7 +85,7 @@ class Source:
         return item.label
 
 
-def _pixels(item: Item, resize: int) -> np.ndarray:
+def _pixels(item: Item, resize: Resize) -> np.ndarray:
     if item.content is None:
         raise UserError(f"There is no image in {item.origin}; every row needs its image's bytes.")
     try:
@@ -104,9 +105,7 @@ def _pixels(item: Item, resize: int) -> np.ndarray:
         ) from None
     except Exception:  # damaged images raise all kinds of errors
         raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded; mend or remove it.") from None
-    if image.size != (resize, resize):
-        image = image.resize((resize, resize), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    return np.asarray(resize(image))
 
 
 def open_source(uri: str, split: Split, *, image_column: str | None = None, label_column: str | None = None) -> Source:

@@ -81,6 +81,8 @@ def preprocessing_of(model: str) -> Preprocessing:
     return Preprocessing(
         resize=max(published.resize_size[0], published.crop_size[0]),
         crop=published.crop_size[0],
+        fit="short-side",
+        interpolation=published.interpolation.value,
         mean=tuple(255 * m for m in mean),
         std=tuple(255 * s for s in std),
     )

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
 from raycv.errors import UserError
 
@@ -82,7 +83,7 @@ def test_a_column_that_is_there_twice(tmp_path: Path, name: str) -> None:
 
 def test_unsigned_labels_are_labels(tmp_path: Path) -> None:
     source = open_source(two_splits(tmp_path, labelled([0, 3], pa.uint64())), "train")
-    assert (source.classes, source.decode([1], 8)[1].tolist()) == (4, [3])
+    assert (source.classes, source.decode([1], Resize(8))[1].tolist()) == (4, [3])
 
 
 def test_no_names_of_classes_are_as_none(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_an_image_of_900_megapixels_is_too_large_not_corrupt(tmp_path: Path) -> 
     large = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     source = open_source(two_splits(tmp_path, labelled([0], images=[{"bytes": large}])), "train")
     with pytest.raises(UserError, match="row 0 is too large: it has 900,000,000 pixels and at most 178,956,970"):
-        source.decode([0], 8)
+        source.decode([0], Resize(8))
 
 
 # -- trees of files --------------------------------------------------------------------------------------------------
@@ -162,7 +163,7 @@ def test_linked_classes_and_images_are_read(tmp_path: Path) -> None:
     (tmp_path / "images/train/bee").symlink_to(tmp_path / "elsewhere/bee")
     source = open_source(str(tmp_path / "images"), "train")
     assert (len(source), source.classes) == (3, 2)
-    assert source.decode([0, 1, 2], 8)[1].tolist() == [0, 0, 1]
+    assert source.decode([0, 1, 2], Resize(8))[1].tolist() == [0, 0, 1]
 
 
 def test_an_image_without_bytes(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ class ShardActor:
         self.task.store.write_arrays(chance.path(self.task.folder), arrays)
 
     def _decode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.task.source.decode(numbers, self._collector().preprocessing.resize)
+        return self.task.source.decode(numbers, self._collector().preprocessing.resizing)
 
     def _pilot(self) -> dict[Key, np.ndarray]:
         if self.pilots is None:

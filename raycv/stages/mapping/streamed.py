@@ -45,7 +45,7 @@ class Stream:
         numbers = np.random.default_rng(seed)
         while True:
             chosen = numbers.integers(len(self.source), size=BATCH)
-            images, _ = self.source.decode(chosen, preprocessing.resize)
+            images, _ = self.source.decode(chosen, preprocessing.resizing)
             batch = preprocessing.evaluation(torch.from_numpy(images).to(device))
             yield [
                 as_samples(activation(net, layer, network.spec.output, batch))

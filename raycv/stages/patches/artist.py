@@ -9,6 +9,7 @@ import pandas as pd
 import ray
 import torch
 
+from raycv.data.preprocessing import centre
 from raycv.data.sources import Source
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.deconvnet import Deconvnet
@@ -89,9 +90,9 @@ class Artist:
         """The rows of some units of ``layer``; ``rows`` of top_patches, the nine of a unit together."""
         preprocessing = self.drawing.networks[0].spec.preprocessing
         numbers, place = np.unique(rows["image"], return_inverse=True)
-        pixels, labels = self.drawing.source.decode(numbers, preprocessing.resize)
+        pixels, labels = self.drawing.source.decode(numbers, preprocessing.resizing)
         inputs = preprocessing.evaluation(torch.from_numpy(pixels).to(self.device))
-        start = (preprocessing.resize - preprocessing.crop) // 2
+        start = centre(preprocessing.resize, preprocessing.crop)
         pixels = pixels[:, start : start + preprocessing.crop, start : start + preprocessing.crop]
         units, at_row, at_column = (torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "column"))
         boxes = [(slice(t, b), slice(left, r)) for t, left, b, r in rows[list(BOX)].itertuples(index=False)]

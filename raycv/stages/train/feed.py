@@ -63,7 +63,7 @@ class Feed:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True  # the same seed sees the same images in the same order
         context.enable_progress_bars = False
-        resize = self.spec.preprocessing.resize
+        resize = self.spec.preprocessing.resizing
         chunks = np.array_split(order, max(1, len(order) // (8 * NEIGHBOURS)))
 
         board = self.job.board

@@ -130,8 +130,8 @@ def _seconds(began: float, first_step: float | None, last_report: float) -> dict
 
 def _fits_memory(config: TrainConfig, specs: list[NetworkSpec], training: Source, validation: Source) -> bool:
     """Whether to decode all images once, at the one size that all networks use, and hold them in shared memory."""
-    sizes = {spec.preprocessing.resize for spec in specs}
-    decoded = (len(training) + len(validation)) * max(sizes) ** 2 * 3
+    sizes = {spec.preprocessing.resizing for spec in specs}
+    decoded = (len(training) + len(validation)) * max(resize.size for resize in sizes) ** 2 * 3
     return len(sizes) == 1 and decoded <= IN_MEMORY and not config.data.startswith("s3://")
 
 
@@ -139,7 +139,7 @@ def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> d
     """All images and labels in Ray's object store, by split."""
     placed = {}
     for split, source in (("train", training), ("validation", validation)):
-        images, labels = source.decode(np.arange(len(source)), specs[0].preprocessing.resize)
+        images, labels = source.decode(np.arange(len(source)), specs[0].preprocessing.resizing)
         placed[split] = ray.put(images), ray.put(labels)
     return placed
 

@@ -29,6 +29,7 @@ import raycv
 from raycv.analysis.folds import correlations
 from raycv.analysis.information import bin_edges, encode
 from raycv.cli import main
+from raycv.data.preprocessing import Resize
 from raycv.data.sampling import choose, elsewhere
 from raycv.data.shards import shards
 from raycv.data.sources import open_source
@@ -106,7 +107,7 @@ def activations(undisturbed: Path) -> dict[str, list[np.ndarray]]:
     """Samples (n, S) of every layer and network, from plain forward passes in float64 statistics."""
     source = open_source("cifar10-subset", "validation")
     store = RunStore(str(undisturbed))
-    images, _ = source.decode(np.arange(len(source)), 32)
+    images, _ = source.decode(np.arange(len(source)), Resize(32))
     found: dict[str, list[np.ndarray]] = {layer: [] for layer in ALEXNET_LAYERS}
     for network in stored(store):
         net = load_weights(network.spec, checkpoints.weights_of(store, network))
@@ -330,7 +331,7 @@ def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
     assert collect(run, "--data", str(images)) == 0
     assert main(["align", "--run", str(run)]) == 3
     source = open_source(str(images), "validation")
-    pixels, _ = source.decode(np.arange(8), 32)
+    pixels, _ = source.decode(np.arange(8), Resize(32))
     store, logits = RunStore(str(run)), []
     for network in stored(store)[:2]:
         net = load_weights(network.spec, checkpoints.weights_of(store, network))
@@ -579,7 +580,7 @@ def test_top_patches_are_the_best_of_distinct_images(
 
 def test_class_purity_is_that_of_the_images(undisturbed: Path) -> None:
     top = top_patches(statistics.read(RunStore(str(undisturbed)))).query("layer == 'conv3'")
-    _, labels = open_source("cifar10-subset", "validation").decode(top["image"].to_numpy(), 32)
+    _, labels = open_source("cifar10-subset", "validation").decode(top["image"].to_numpy(), Resize(32))
     classes = top.assign(label=labels).groupby(["net", "unit"])["label"]
     expected = classes.agg(lambda of_unit: of_unit.value_counts().max() / len(of_unit))
     found = table(undisturbed, "units").query("layer == 'conv3' and not is_dead").set_index(["net", "unit"])

@@ -12,6 +12,7 @@ from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import Schedule, sgd_path
+from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
 from raycv.networks.models import build
@@ -35,7 +36,7 @@ def stream(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Stream:
 
 def statistics_of(stream: Stream, layer: str) -> LayerStatistics:
     """Over all images, forwarded at once through the whole networks."""
-    images, _ = stream.source.decode(np.arange(len(stream.source)), 32)
+    images, _ = stream.source.decode(np.arange(len(stream.source)), Resize(32))
     batch = stream.networks[0].spec.preprocessing.evaluation(torch.from_numpy(images))
     samples = []
     for network in stream.networks:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from raycv.cli import main
+from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
 from raycv.networks.deconvnet import Deconvnet
@@ -52,7 +53,7 @@ def decoded(content: bytes) -> np.ndarray:
 def test_the_nine_are_those_that_sorting_finds(run: Path, images: Path, layer: str) -> None:
     top = pd.read_parquet(run / "tables/top_patches").query("layer == @layer")
     source = open_source(str(images), "validation")
-    pixels, _ = source.decode(np.arange(len(source)), 32)
+    pixels, _ = source.decode(np.arange(len(source)), Resize(32))
     store = RunStore(str(run))
     for network in stored(store):
         net = load_weights(network.spec, checkpoints.weights_of(store, network))
@@ -87,7 +88,7 @@ def test_pictures_are_cut_and_drawn_where_the_tables_say(run: Path, images: Path
     deconvnet = Deconvnet(load_weights(network.spec, checkpoints.weights_of(store, network)), "fc8")
     for layer in LAYERS:
         rows = both[(both["layer"] == layer) & (both["net"] == "net1") & (both["unit"] == 1)].sort_values("rank")
-        pixels, labels = source.decode(rows["image"].to_numpy(), 32)
+        pixels, labels = source.decode(rows["image"].to_numpy(), Resize(32))
         np.testing.assert_array_equal(rows["label"], labels)
         inputs = network.spec.preprocessing.evaluation(torch.from_numpy(pixels))
         at = [torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "column")]

@@ -22,6 +22,7 @@ import safetensors.torch
 import torch
 
 from raycv.cli import main
+from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
 from raycv.networks.models import build, load_weights, preprocessing_of
@@ -123,7 +124,7 @@ def test_the_alignment_after_an_epoch_is_that_of_the_networks_then(finished: Pat
     assert sorted(epochs["epoch"].unique()) == [0, 1, 3]
     first, second = at_epoch(finished, 1)
     source = open_source(str(images), "validation")
-    pixels, _ = source.decode(np.arange(len(source)), 32)
+    pixels, _ = source.decode(np.arange(len(source)), Resize(32))
     inputs = preprocessing_of("small-alexnet").evaluation(torch.from_numpy(pixels))
     with torch.inference_mode():
         a, b = (net.get_submodule("conv1")(inputs).movedim(1, -1).reshape(-1, 6).double() for net in (first, second))
