@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raycv.networks.models import build
+from raycv.networks.models import hollow
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.taps import units_second
+from raycv.networks.unit_axis import UnitAxis
 
 SHOWN = 40  # layers at most, as a person reads them
 
@@ -27,12 +27,13 @@ def layers_of(spec: NetworkSpec) -> dict[str, int]:
         def hook(_module: nn.Module, _args: Any, out: Any) -> None:
             passes[name] += 1
             if isinstance(out, Tensor) and out.ndim >= 2:
-                units[name] = units_second(out).shape[1]
+                units[name] = out.shape[axis.of(out)]
 
         return hook
 
+    net = hollow(spec)
     with torch.device("meta"), torch.inference_mode():
-        net = build(spec)
+        axis = UnitAxis(net)
         for name, module in net.named_modules():
             if name:
                 module.register_forward_hook(note(name))

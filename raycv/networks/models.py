@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,15 @@ def build(spec: NetworkSpec) -> nn.Module:
     return net.eval().to(memory_format=torch.channels_last)
 
 
+def hollow(spec: NetworkSpec) -> nn.Module:
+    """The network of ``spec`` without content, on the device meta, where the largest takes a moment."""
+    try:
+        with torch.device("meta"):
+            return build(spec)
+    except NotImplementedError:  # RegNets compute their widths with tensors, which have no values there
+        return build(spec).to("meta")
+
+
 def _construct(spec: NetworkSpec) -> nn.Module:
     if spec.model in WIDTHS:
         width, small = spec.width or WIDTHS[spec.model], spec.model == "small-alexnet"
@@ -47,8 +57,10 @@ def _construct(spec: NetworkSpec) -> nn.Module:
     import torchvision  # takes seconds to import, and most runs need none of its models
 
     check_model(spec.model)
-    auxiliary = {"aux_logits": False, "init_weights": True} if spec.model in INCEPTIONS else {}
-    model: nn.Module = torchvision.models.get_model(spec.model, weights=None, num_classes=spec.classes, **auxiliary)
+    more: dict[str, Any] = {"aux_logits": False, "init_weights": True} if spec.model in INCEPTIONS else {}
+    if spec.model.startswith("vit_"):  # they take images of one size
+        more["image_size"] = spec.preprocessing.crop
+    model: nn.Module = torchvision.models.get_model(spec.model, weights=None, num_classes=spec.classes, **more)
     return model
 
 
@@ -90,8 +102,7 @@ def preprocessing_of(model: str) -> Preprocessing:
 
 def load_weights(spec: NetworkSpec, weights: dict[str, Tensor]) -> nn.Module:
     """The network of ``spec`` with ``weights`` (a state dict). Raises UserError where they do not fit."""
-    with torch.device("meta"):  # weights that do not fit are refused before a network takes memory
-        expected = build(spec).state_dict()
+    expected = hollow(spec).state_dict()  # weights that do not fit are refused before a network takes memory
     if spec.model in INCEPTIONS:
         weights = {name: value for name, value in weights.items() if not AUXILIARY.match(name)}
     missing = sorted(expected.keys() - weights.keys())

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 
 from raycv.errors import UserError
-from raycv.networks.models import build
+from raycv.networks.models import hollow
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.taps import Taps
 
@@ -32,8 +32,8 @@ def sizes_of(spec: NetworkSpec) -> Sizes:
 @lru_cache
 def _sizes_of(spec: NetworkSpec) -> Sizes:
     crop = spec.preprocessing.crop
+    net = hollow(spec)
     with torch.device("meta"):
-        net = build(spec)
         found = Taps(net, spec.layers, spec.output)(torch.empty(1, 3, crop, crop))
     layers = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
     return Sizes(layers, sum(int(value.numel()) for value in net.state_dict().values()))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
+from raycv.networks.unit_axis import UnitAxis
 
 
 class Tapped(NamedTuple):
@@ -19,16 +20,22 @@ class Tapped(NamedTuple):
 
 
 class Taps:
-    """Runs a network and returns the activations of named layers.
+    """Runs a network and returns the activations of named layers, as they are when the layer returns them.
 
     A call maps images (B, 3, H, W) to one tensor per layer in the order given: (B, S, ...) with any number of
-    spatial axes after the unit axis; a transformer's (B, tokens, S) is returned as (B, S, tokens).
+    positions' axes after the unit axis, wherever the network has that (`raycv.networks.unit_axis`).
+
+    What a network changes in place later on, as the sum of a residual block changes its last normalisation's output,
+    is copied first. Which layers these are is found once, with one image, by PyTorch's counts of such changes.
     """
 
     def __init__(self, net: nn.Module, layers: Sequence[str], output: str) -> None:
         self.net, self.layers, self.output = net, tuple(layers), output
+        self._axis = UnitAxis(net)
         self._seen: dict[str, Tapped] | None = None  # there while a call is under way
         self._rectified: tuple[Tensor, Tensor] | None = None  # what the last ReLU took and gave
+        self._changed: frozenset[str] | None = None  # layers whose activations are changed after they have returned
+        self._counts: dict[str, list[int]] = {}  # how often each layer's were changed when it returned
         modules = dict(net.named_modules())
         for module in modules.values():
             if isinstance(module, nn.ReLU):  # first, because a ReLU may be a layer itself
@@ -53,17 +60,34 @@ class Taps:
                     "choose the block around it instead."
                 )
             taken, given = self._rectified or (None, None)
-            before = taken if given is out else None
-            self._seen[layer] = Tapped(units_second(out), None if before is None else units_second(before))
+            parts = [out] if taken is None or given is not out else [out, taken]
+            if layer in (self._changed or ()):
+                parts = [part.clone() for part in parts]
+            values, *before = (part.movedim(self._axis.of(out), 1) for part in parts)
+            self._seen[layer] = Tapped(values, before[0] if before else None)
+            if self._changed is None:
+                self._counts[layer] = _counts(self._seen[layer])
 
         return record
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         return {layer: tapped.values for layer, tapped in self.with_before(images).items()}
 
-    @torch.inference_mode()
     def with_before(self, images: Tensor) -> dict[str, Tapped]:
         """The same, and the activations before the ReLU of every layer that ends in one, as a module."""
+        if self._changed is None:
+            with torch.no_grad():  # in inference mode PyTorch does not count
+                self._changed = self._changed_later(images[:1])
+        with torch.inference_mode():
+            return self._run(images)
+
+    def _changed_later(self, image: Tensor) -> frozenset[str]:
+        """The layers of which a part is changed between the return of the layer and that of the network."""
+        self._counts.clear()
+        found = self._run(image)
+        return frozenset(layer for layer, counts in self._counts.items() if _counts(found[layer]) != counts)
+
+    def _run(self, images: Tensor) -> dict[str, Tapped]:
         seen: dict[str, Tapped] = {}
         self._seen = seen
         try:
@@ -71,6 +95,11 @@ class Taps:
         finally:
             self._seen = self._rectified = None
         return {layer: seen.get(layer) or Tapped(logits, None) for layer in self.layers}
+
+
+def _counts(tapped: Tapped) -> list[int]:
+    """How often each part was changed in place; views count with what they show."""
+    return [part._version for part in tapped if part is not None]
 
 
 class _Reached(Exception):
@@ -87,6 +116,7 @@ def activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tenso
     if layer == output and layer not in modules:
         logits: Tensor = net(images)
         return logits
+    axis = UnitAxis(net)
     handle = modules[layer].register_forward_hook(stop)
     try:
         net(images)
@@ -95,12 +125,8 @@ def activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tenso
         found: Tensor = reached.args[0]
     finally:
         handle.remove()
-    return units_second(found)
-
-
-def units_second(out: Tensor) -> Tensor:
-    """A transformer's (B, tokens, S) as (B, S, tokens), all else as it is."""
-    return out.transpose(1, 2) if out.ndim == 3 else out
+        axis.remove()
+    return found.movedim(axis.of(found), 1)
 
 
 def as_samples(activation: Tensor) -> Tensor:

@@ -1,0 +1,150 @@
+"""What is tapped is what a module returned, at the moment it returned, with the units on the second axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from raycv.networks.layers import layers_of
+from raycv.networks.models import build, hollow, preprocessing_of
+from raycv.networks.spec import WIDTHS, NetworkSpec
+from raycv.networks.taps import Taps, activation
+from raycv.networks.unit_axis import FIRST, LAST, units_of
+
+# One of each family, the smallest that has all its kinds of blocks.
+MODELS = (
+    "resnet18",
+    "resnext50_32x4d",
+    "googlenet",
+    "inception_v3",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "densenet121",
+    "mobilenet_v3_small",
+    "mnasnet0_5",
+    "regnet_y_400mf",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "swin_t",
+    "swin_v2_t",
+    "vit_b_32",
+    "vgg11_bn",
+    "maxvit_t",
+)
+HALF = {"maxvit_t": 224, "vit_b_32": 224}  # these take images of one size
+
+
+def spec_of(model: str, layers: tuple[str, ...] = ("logits",)) -> NetworkSpec:
+    return NetworkSpec(name="a", model=model, classes=5, seed=1, layers=layers, preprocessing=preprocessing_of(model))
+
+
+def returned(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """A copy of what every module returns, made as it returns."""
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_module: nn.Module, _args: Any, out: Any) -> None:
+            if isinstance(out, Tensor):
+                found[name] = out.clone()
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in net.named_modules() if name]
+    with torch.inference_mode():
+        net(images)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_module_is_tapped_as_it_was_when_it_returned(model: str) -> None:
+    layers = tuple(layers_of(spec_of(model)))
+    net = build(spec_of(model, layers))
+    size = HALF.get(model, 96)
+    images = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    expected = returned(net, images)
+    found = Taps(net, layers, "logits")(images)
+    assert len(layers) > 20
+    for layer in layers:
+        values = expected[layer]
+        axis = next(axis for axis in (1, values.ndim - 1) if torch.equal(found[layer], values.movedim(axis, 1)))
+        module = net.get_submodule(layer)
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
+            assert axis == (values.ndim - 1 if isinstance(module, nn.Linear) else 1), layer
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "units"),
+    [
+        ("swin_t", "features.1", 96),
+        ("swin_t", "features.1.0.attn", 96),
+        ("swin_t", "features.7.1", 768),
+        ("convnext_tiny", "features.0", 96),
+        ("convnext_tiny", "features.1.0", 96),
+        ("convnext_tiny", "features.1.0.block.3", 384),
+        ("vit_b_32", "encoder.layers.encoder_layer_3", 768),
+        ("maxvit_t", "blocks.0.layers.0", 64),
+        ("resnet18", "layer1.0.bn2", 64),
+        ("resnet18", "avgpool", 512),
+    ],
+)
+def test_the_units_are_found(model: str, layer: str, units: int) -> None:
+    spec = spec_of(model, (layer,))
+    assert layers_of(spec)[layer] == units
+    net, size = build(spec), HALF.get(model, 64)
+    images = torch.randn(2, 3, size, size)
+    assert activation(net, layer, "logits", images).shape[1] == units
+    assert Taps(net, (layer,), "logits")(images)[layer].shape[1] == units
+
+
+class Overwritten(nn.Module):
+    """Its first layer's output is changed after its ReLU has read it, and so is the ReLU's input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.relu = nn.Conv2d(3, 4, 1), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.first(x)
+        z: Tensor = self.relu(y)
+        y -= 100
+        z += 1
+        return z.mean((2, 3))
+
+
+def test_a_relu_and_what_went_into_it_are_kept_as_they_were() -> None:
+    net, images = Overwritten(), torch.randn(8, 3, 5, 5)
+    with torch.inference_mode():
+        first = net.first(images)
+    taps = Taps(net, ("first", "relu"), "logits")
+    for _ in range(2):
+        found = taps.with_before(images)
+        torch.testing.assert_close(found["first"].values, first)
+        torch.testing.assert_close(found["relu"].values, first.relu())
+        before = found["relu"].before
+        assert before is not None
+        torch.testing.assert_close(before, first)
+
+
+def families() -> Iterator[str]:
+    names = torchvision.models.list_models(module=torchvision.models)
+    yield from (name for name in names if name not in WIDTHS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [name for name in families() if name not in MODELS])
+def test_every_layer_of_torchvisions_models_has_units(model: str) -> None:
+    """Without content: convolutions, norms and linear maps say how many units there are."""
+    spec = spec_of(model)
+    modules = dict(hollow(spec).named_modules())
+    found = layers_of(spec)
+    assert found
+    for layer, units in found.items():
+        if isinstance(modules[layer], FIRST + LAST):
+            assert units == units_of(modules[layer]), layer
