@@ -8,6 +8,11 @@ the same representations?" (ICLR 2016) as a Ray application. The command line ma
     run.table("alignment", layer="conv1")       # rows in pandas
     run.correlation("conv1", "net1", "net2")    # a matrix of units x units
 
+Networks and recorded activations are compared without a run by `compare`, and batch by batch by `Moments`:
+
+    found = raycv.compare({"a": net, "b": "b.npy"}, data=batches, layers=["layer?"])
+    found.matching()                            # every unit's partner, and whether chance would give as much
+
 The methods themselves are pure functions on NumPy arrays, in `raycv.analysis`. Every unit's best partner:
 
 >>> import numpy as np
@@ -21,23 +26,33 @@ The methods themselves are pure functions on NumPy arrays, in `raycv.analysis`. 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raycv.comparing.comparison import Comparison
+    from raycv.comparing.entry import compare
+    from raycv.comparing.moments import Moments
     from raycv.reading import Run, open_run
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "open_run"]
+__all__ = ["Comparison", "Moments", "Run", "__version__", "compare", "open_run"]
+
+_HOMES = {
+    "Comparison": "raycv.comparing.comparison",
+    "Moments": "raycv.comparing.moments",
+    "Run": "raycv.reading",
+    "compare": "raycv.comparing.entry",
+    "open_run": "raycv.reading",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`open_run` and `Run` are imported when they are first used: the command line has no need of them."""
-    if name in ("Run", "open_run"):
-        from raycv import reading
-
-        return getattr(reading, name)
+    """Each is imported when it is first used: the command line needs none of them, and reading a run no PyTorch."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'raycv' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "Run", "open_run"]
+    return [*globals(), *_HOMES]

@@ -8,7 +8,7 @@ give this shifted-data form. All partials share one pilot, so a merge is plain a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -86,6 +86,18 @@ def merge(a: Moments, b: Moments) -> Moments:
         active=a.active + b.active,
         gram=tuple(x + y for x, y in zip(a.gram, b.gram, strict=True)),
     )
+
+
+def shifted(m: Moments, pilot: np.ndarray) -> Moments:
+    """The same moments around another ``pilot`` (U,), in float64."""
+    move = m.pilot.astype(np.float64) - pilot
+    bounds = offsets(m.widths)
+    gram = []
+    for strip, first, last in zip(m.gram, bounds, bounds[1:], strict=False):
+        mixed = np.outer(move[first:last], m.total[first:]) + np.outer(m.total[first:last], move[first:])
+        gram.append(strip + mixed + m.count * np.outer(move[first:last], move[first:]))
+    extremes = {name: getattr(m, name) + move.astype(np.float32) for name in ("minimum", "maximum")}
+    return replace(m, pilot=pilot, total=m.total + m.count * move, gram=tuple(gram), **extremes)
 
 
 def mean(m: Moments) -> np.ndarray:

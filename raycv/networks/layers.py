@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,29 +18,51 @@ SHOWN = 40  # layers at most, as a person reads them
 
 
 def layers_of(spec: NetworkSpec) -> dict[str, int]:
-    """The module paths of a network that give one tensor of units in every pass, in their order, and the units.
+    """The layers of a network, as ``layers_run`` finds them.
 
     The network and its activations have no content, so that the largest takes a moment.
     """
+    net = hollow(spec)
+    with torch.device("meta"):
+        return layers_run(net, lambda: net(torch.empty(2, 3, spec.preprocessing.crop, spec.preprocessing.crop)))
+
+
+def layers_run(net: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
+    """The module paths that give one tensor of units, once, while ``call`` runs ``net``, and the number of units.
+
+    In the order in which they begin.
+    """
     units: dict[str, int] = {}
-    passes: Counter[str] = Counter()
+    passes: Counter[str] = Counter()  # in the order of the first pass
+
+    def begin(name: str) -> Any:
+        return lambda _module, _args: passes.update([name])
 
     def note(name: str) -> Any:
         def hook(_module: nn.Module, _args: Any, out: Any) -> None:
-            passes[name] += 1
             if isinstance(out, Tensor) and out.ndim >= 2:
                 units[name] = out.shape[axis.of(out)]
 
         return hook
 
-    net = hollow(spec)
-    with torch.device("meta"), torch.inference_mode():
-        axis = UnitAxis(net)
-        for name, module in net.named_modules():
-            if name:
-                module.register_forward_hook(note(name))
-        net(torch.empty(2, 3, spec.preprocessing.crop, spec.preprocessing.crop))
-    return {name: units[name] for name, _ in net.named_modules() if name in units and passes[name] == 1}
+    axis = UnitAxis(net)
+    handles = []
+    for name, module in net.named_modules():
+        if name:
+            handles += [module.register_forward_pre_hook(begin(name)), module.register_forward_hook(note(name))]
+    try:
+        with torch.inference_mode():
+            call()
+    finally:
+        axis.remove()
+        for handle in handles:
+            handle.remove()
+    return {name: units[name] for name, count in passes.items() if count == 1 and name in units}
+
+
+def nearest(name: str, layers: Sequence[str]) -> list[str]:
+    """The layers whose names are most like ``name``; the first ones where none is."""
+    return difflib.get_close_matches(name, layers, n=5, cutoff=0.4) or list(layers[:5])
 
 
 def outline(layers: dict[str, int]) -> dict[str, int]:

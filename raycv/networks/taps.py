@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -75,26 +75,33 @@ class Taps:
 
     def with_before(self, images: Tensor) -> dict[str, Tapped]:
         """The same, and the activations before the ReLU of every layer that ends in one, as a module."""
+        self._find_changed(lambda: self.net(images[:1]))
+        with torch.inference_mode():
+            return self._run(lambda: self.net(images))
+
+    def during(self, call: Callable[[], Any]) -> dict[str, Tensor]:
+        """What the layers give while ``call`` runs the network, in whatever way; it is called twice the first time."""
+        self._find_changed(call)
+        with torch.inference_mode():
+            return {layer: tapped.values for layer, tapped in self._run(call).items()}
+
+    def _find_changed(self, call: Callable[[], Any]) -> None:
+        """Note the layers of which a part is changed between the return of the layer and that of the network."""
         if self._changed is None:
             with torch.no_grad():  # in inference mode PyTorch does not count
-                self._changed = self._changed_later(images[:1])
-        with torch.inference_mode():
-            return self._run(images)
+                found = self._run(call)
+            self._changed = frozenset(
+                layer for layer, counts in self._counts.items() if _counts(found[layer]) != counts
+            )
 
-    def _changed_later(self, image: Tensor) -> frozenset[str]:
-        """The layers of which a part is changed between the return of the layer and that of the network."""
-        self._counts.clear()
-        found = self._run(image)
-        return frozenset(layer for layer, counts in self._counts.items() if _counts(found[layer]) != counts)
-
-    def _run(self, images: Tensor) -> dict[str, Tapped]:
+    def _run(self, call: Callable[[], Any]) -> dict[str, Tapped]:
         seen: dict[str, Tapped] = {}
         self._seen = seen
         try:
-            logits = self.net(images)
+            output = call()
         finally:
             self._seen = self._rectified = None
-        return {layer: seen.get(layer) or Tapped(logits, None) for layer in self.layers}
+        return {layer: seen.get(layer) or Tapped(output, None) for layer in self.layers}
 
 
 def _counts(tapped: Tapped) -> list[int]:

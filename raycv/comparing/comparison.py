@@ -1,0 +1,252 @@
+"""What `raycv.compare` returns: tables of the units that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from raycv.analysis.arrays import Floats
+from raycv.analysis.folds import correlation_of
+from raycv.analysis.mapping import lasso_path
+from raycv.analysis.matching import bipartite_matching, semi_matching
+from raycv.analysis.measures.alignment import linear_cka
+from raycv.analysis.measures.covariances import Covariances
+from raycv.analysis.moments import covariance, mean, variance
+from raycv.analysis.partners import Partners, partners
+from raycv.analysis.spectral import spectral_clusters
+from raycv.comparing.members import Member
+from raycv.comparing.moments import Moments
+from raycv.errors import UserError
+from raycv.paper import DECAYS, THRESHOLD
+
+
+class _Pair:
+    """Two members of one group, a's units against b's."""
+
+    def __init__(self, of: _Group, a: int, b: int) -> None:
+        self.a, self.b = of.members[a], of.members[b]
+        self._of, self._at = of, (a, b)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """The columns that say what is compared."""
+        return {"net_a": self.a.net, "layer_a": self.a.layer, "net_b": self.b.net, "layer_b": self.b.layer}
+
+    @cached_property
+    def cross(self) -> Floats:
+        """Correlations (S_a, S_b), NaN where a unit is dead or rare."""
+        return self._of.correlation(*self._at)
+
+    @property
+    def within(self) -> tuple[Floats, Floats]:
+        """Correlations among the units of a (S_a, S_a), and of b."""
+        a, b = self._at
+        return self._of.correlation(a, a), self._of.correlation(b, b)
+
+    @cached_property
+    def partners(self) -> Partners:
+        """The partner of every unit of a, tested against random rotations of b."""
+        return partners(self.cross, self.within[1], seed=self._seed)
+
+    @property
+    def _seed(self) -> int:
+        return int(np.random.SeedSequence(self._at).generate_state(1)[0])
+
+    @property
+    def cka(self) -> float:
+        """Linear CKA of all units that vary."""
+        a, b = self._at
+        m = self._of.statistics.all
+        return linear_cka(Covariances.of(covariance(m, a, a), covariance(m, a, b), covariance(m, b, b)))
+
+
+class _Group:
+    """Members that are compared with each other, and their moments."""
+
+    def __init__(self, members: list[Member], moments: Moments) -> None:
+        self.members, self.statistics = members, moments.statistics
+        self._left_out = self.statistics.left_out()
+        self._sums = self.statistics.all
+
+    def correlation(self, a: int, b: int) -> Floats:
+        found: Floats = correlation_of(self._sums, self._left_out, a, b)
+        return found
+
+    @cached_property
+    def pairs(self) -> list[_Pair]:
+        """All ordered pairs of members of different networks."""
+        numbers = permutations(range(len(self.members)), 2)
+        return [_Pair(self, a, b) for a, b in numbers if self.members[a].net != self.members[b].net]
+
+    def units(self) -> pd.DataFrame:
+        m, widths = self._sums, self._sums.widths
+        return pd.DataFrame(
+            {
+                "net": np.repeat([member.net for member in self.members], widths),
+                "layer": np.repeat([member.layer for member in self.members], widths),
+                "unit": np.concatenate([np.arange(width) for width in widths]),
+                "mean": mean(m),
+                "std": np.sqrt(variance(m)),
+                "active_fraction": m.active / m.count,
+                "is_dead": self.statistics.dead(),
+                "is_rare": self.statistics.rare(),
+            }
+        )
+
+
+class Comparison:
+    """Networks compared by `raycv.compare`. Tables are computed when they are first asked for.
+
+    In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there
+    both ways. Dead units and rare ones keep their rows and numbers and have no partner.
+    """
+
+    def __init__(self, compared: Sequence[tuple[list[Member], Moments]]) -> None:
+        self._groups = [_Group(members, moments) for members, moments in compared]
+        self.samples = compared[0][1].samples
+        self.moments = {str(member): moments for members, moments in compared for member in members}
+
+    def __repr__(self) -> str:
+        return f"Comparison of {', '.join(self.moments)} in {self.samples:,} samples"
+
+    @property
+    def members(self) -> list[Member]:
+        """The layers compared, with their networks."""
+        return [member for group in self._groups for member in group.members]
+
+    def correlation(self, a: str, b: str) -> Floats:
+        """Pearson correlations (S_a, S_b) of the units of two layers, each named as NET/LAYER; NaN for dead and rare.
+
+        Raises UserError for layers that were not compared with each other.
+        """
+        for group in self._groups:
+            names = [str(member) for member in group.members]
+            if a in names and b in names:
+                return group.correlation(names.index(a), names.index(b))
+        raise UserError(f"{a!r} and {b!r} were not compared; there are {', '.join(map(str, self.members))}.")
+
+    def units(self) -> pd.DataFrame:
+        """Mean, deviation and active fraction of every unit, and whether it takes part."""
+        return pd.concat([group.units() for group in self._groups], ignore_index=True)
+
+    def matching(self, method: str = "semi") -> pd.DataFrame:
+        """The partner in b of every unit of a, by correlation (paper, section 3.1).
+
+        "semi" takes the best for each unit, and says how far it is above randomly rotated units of b: rotated_value,
+        excess, p_value, and q_value, the false discovery rate at which the partner counts. "bipartite" pairs units one
+        to one. unit_b is -1 where there is none. Raises UserError for another method.
+        """
+        methods = {"semi": semi_matching, "bipartite": bipartite_matching}
+        if method not in methods:
+            raise UserError(f"There is no method {method!r}; allowed are {', '.join(methods)}.")
+        return self._rows(lambda pair: _matched(pair, methods[method](pair.cross), method))
+
+    def alignment(self) -> pd.DataFrame:
+        """One row per pair of layers: how alike their units are, and their subspaces.
+
+        mean: the mean correlation of each unit with its best partner; mean_absolute: of absolute values; rotated_mean:
+        the same after random rotations of b's units, excess: the difference; beyond_chance: the fraction of units with
+        a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes.
+        """
+        return self._rows(_averages)
+
+    def mapping(self, decays: Sequence[float] = DECAYS) -> pd.DataFrame:
+        """How well a sparse mapping layer predicts the units of b from those of a (paper, section 4), by L1 decay.
+
+        loss: half the mean squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss; units_used: units of
+        a per unit of b. Fitted on all samples by the exact LASSO, so small numbers of samples flatter small decays.
+        """
+        return self._rows(lambda pair: _mapped(pair, decays))
+
+    def clusters(self, k: int | None = None) -> pd.DataFrame:
+        """Clusters of the units of every two layers together (paper, section 5): cluster -1 for units without an edge.
+
+        ``k``: how many; None means in proportion to the units, as the paper's. Both ways are the same, so each two are
+        there once. Raises `raycv.analysis.infeasible.Infeasible` for a k that the graph does not allow.
+        """
+        once = {frozenset((pair.a, pair.b)): pair for pair in reversed(self._pairs)}
+        return pd.concat([_clustered(pair, k) for pair in reversed(once.values())], ignore_index=True)
+
+    def nearest_layers(self, by: str = "linear_cka") -> pd.DataFrame:
+        """For every layer and other network, the layer there that is most like it, by a column of ``alignment``.
+
+        Useful after compare="all". Between networks of one architecture the share of layers that find the one of their
+        own name is the layer identification test (Kornblith et al., 2019).
+        """
+        table = self.alignment()
+        if by not in table.columns[4:]:
+            raise UserError(f"There is no column {by!r}; allowed are {', '.join(table.columns[4:])}.")
+        best = table.groupby(["net_a", "layer_a", "net_b"], sort=False)[by].idxmax()
+        found: pd.DataFrame = table.loc[best, ["net_a", "layer_a", "net_b", "layer_b", by]].reset_index(drop=True)
+        return found
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table by its name in a run: units, matchings, alignment, mappings or cluster_members."""
+        makers: dict[str, Callable[[], pd.DataFrame]] = {
+            "units": self.units,
+            "matchings": self.matching,
+            "alignment": self.alignment,
+            "mappings": self.mapping,
+            "cluster_members": self.clusters,
+        }
+        if name not in makers:
+            raise UserError(f"There is no table {name!r}; there are {', '.join(makers)}.")
+        return makers[name]()
+
+    @property
+    def _pairs(self) -> list[_Pair]:
+        return [pair for group in self._groups for pair in group.pairs]
+
+    def _rows(self, rows: Callable[[_Pair], dict[str, Any]]) -> pd.DataFrame:
+        return pd.concat([pd.DataFrame(pair.about | rows(pair)) for pair in self._pairs], ignore_index=True)
+
+
+def _matched(pair: _Pair, found: Any, method: str) -> dict[str, Any]:
+    columns = {"unit_a": np.arange(len(found.columns)), "unit_b": found.columns, "value": found.values}
+    if method != "semi":
+        return columns
+    tested = pair.partners  # by absolute correlation, so the partner tested may be another
+    return columns | {
+        "rotated_value": tested.whole.unit_mean,
+        "excess": tested.excess,
+        "p_value": tested.p_values,
+        "q_value": tested.q_values,
+    }
+
+
+def _averages(pair: _Pair) -> dict[str, Any]:
+    tested = pair.partners
+    live = tested.columns >= 0
+    averages = {
+        "mean": semi_matching(pair.cross).values[live].mean() if live.any() else np.nan,
+        "mean_absolute": tested.values[live].mean() if live.any() else np.nan,
+        "rotated_mean": tested.whole.mean,
+        "excess": tested.excess[live].mean() if live.any() else np.nan,
+        "beyond_chance": tested.found()[live].mean() if live.any() else np.nan,
+        "linear_cka": pair.cka,
+    }
+    return {name: [value] for name, value in averages.items()}
+
+
+def _mapped(pair: _Pair, decays: Sequence[float]) -> dict[str, Any]:
+    path = lasso_path(pair.within[0], pair.cross, decays)
+    return {
+        "decay": list(decays),
+        "loss": [layer.loss for layer in path],
+        "r2": [layer.r2 for layer in path],
+        "units_used": [layer.units_used() for layer in path],
+    }
+
+
+def _clustered(pair: _Pair, k: int | None) -> pd.DataFrame:
+    a, b = pair.within
+    found = spectral_clusters(np.block([[a, pair.cross], [pair.cross.T, b]]), len(a), k, threshold=THRESHOLD)
+    about = pair.about | {"k": found.k}
+    sides = ((pair.a.net, pair.a.layer, len(a)), (pair.b.net, pair.b.layer, len(b)))
+    rows = pd.concat([pd.DataFrame({"net": net, "layer": layer, "unit": range(units)}) for net, layer, units in sides])
+    return rows.assign(**about, cluster=found.labels)[[*about, "net", "layer", "unit", "cluster"]]

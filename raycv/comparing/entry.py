@@ -1,0 +1,77 @@
+"""`raycv.compare`: networks and recorded activations against each other, in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from torch import nn
+
+from raycv.comparing.batches import Batch, forwarded, read
+from raycv.comparing.comparison import Comparison
+from raycv.comparing.forward import on_one_grid
+from raycv.comparing.members import Member, Pairing, groups
+from raycv.comparing.moments import Moments
+from raycv.comparing.recorded import recorded
+from raycv.errors import UserError
+
+Positions = Literal["same", "resample", "mean"]
+
+
+def compare(
+    networks: Mapping[str, Any],
+    data: Iterable[Any] | None = None,
+    *,
+    layers: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    compare: Pairing = "same",
+    positions: Positions = "same",
+) -> Comparison:
+    """Pass the same samples through all ``networks`` once and compare their units.
+
+    ``networks``: two or more, by name. Each is a PyTorch module, which is called with the batches of ``data``, or
+    recorded activations: an array (n, S) or (n, S, ...), a mapping of layer names to such arrays, or the path of a
+    .npy, .npz, .safetensors or .parquet file, see `raycv.comparing.recorded`; kinds may be mixed, as long as recorded
+    samples stand in the order of ``data``. ``data``: batches, each a tensor, or a tuple or mapping that holds one; a
+    `ray.data.Dataset` by its ``iter_torch_batches``. Only modules need it.
+
+    ``layers``: module paths, with ``*`` for any part of one, for all networks or by network; None means all that give
+    one tensor of units. ``compare``: "same", layers of the same name; "all", every layer of one network with every
+    layer of the others; or a list of layers that belong together, one for each network in the order of ``networks``.
+
+    ``positions``: "same" takes every position of an image as a sample, and compared layers must have as many;
+    "resample" averages the finer grid over the areas of the coarser one; "mean" takes the mean over positions, one
+    sample an image. "all" needs "mean" where layers have positions.
+
+    Returns a `Comparison`. Raises UserError for networks, layers, files or positions that do not fit, ValueError for
+    activations that are not finite.
+
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).standard_normal((800, 20))
+    >>> found = compare({"a": x, "b": x[:, ::-1]})
+    >>> found.matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
+    [19, 18, 17]
+    """
+    compared: list[tuple[list[Member], Moments]] = []
+    for ids, activations in _batches(networks, data, layers):
+        if not compared:
+            compared = [(members, Moments()) for members in groups(list(networks), list(activations), compare)]
+        for members, moments in compared:
+            chosen = on_one_grid({str(member): activations[member] for member in members}, positions)
+            moments.update(ids, **chosen)
+    if not compared:
+        raise UserError("There is nothing to compare: data gave no batch.")
+    return Comparison(compared)
+
+
+def _batches(networks: Mapping[str, Any], data: Any, layers: Any) -> Iterator[Batch]:
+    """The activations of all networks in the same samples."""
+    if len(networks) < 2:
+        raise UserError(f"There is nothing to compare: {len(networks)} networks were given; give two or more.")
+    modules = {name: net for name, net in networks.items() if isinstance(net, nn.Module)}
+    files = [recorded(name, given) for name, given in networks.items() if name not in modules]
+    if modules and data is None:
+        raise UserError(f"The network {next(iter(modules))} needs data: give batches of images as data.")
+    if data is not None and not modules:
+        raise UserError("There is no network to pass data through: recorded activations need none.")
+    patterns = layers if isinstance(layers, Mapping) else dict.fromkeys(networks, layers)
+    return forwarded(modules, files, data, patterns) if modules else read(files, patterns)

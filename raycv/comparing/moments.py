@@ -1,0 +1,195 @@
+"""Joint moments of any activations, added batch by batch: `raycv.Moments`."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from raycv.analysis.accumulator import Accumulator
+from raycv.analysis.folds import LayerStatistics, correlation_of
+from raycv.analysis.moments import Moments as Sums
+from raycv.analysis.moments import merge, shifted
+from raycv.analysis.nulls import WIDE
+from raycv.analysis.splitmix import GOLDEN, mixed
+
+FOLDS, FOLDS_OF_WIDE = 8, 2  # the latter where a member has more than 1,024 units, whose sums are large
+
+
+class Moments:
+    """Means, variances and correlations of the units of any number of *members*, from one pass over their activations.
+
+    A member is a layer of a network, or anything else that gives numbers for the same samples. The samples themselves
+    are not kept, so that neither their number nor the order of the batches matters. What was added in different
+    processes can be merged. Sums are kept per fold of the samples, chosen by a hash of their ids: that gives intervals
+    (`raycv.analysis.folds`).
+
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).standard_normal((1000, 3))
+    >>> moments = Moments()
+    >>> for start in range(0, 1000, 100):
+    ...     batch = x[start : start + 100]
+    ...     moments.update(range(start, start + 100), a=batch, b=batch[:, ::-1])
+    >>> moments.correlation("a", "b").round(1).tolist()[0][2]
+    1.0
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._folds: list[Accumulator] = []
+        self._float64 = False
+
+    def __repr__(self) -> str:
+        widths = ", ".join(f"{name} ({width} units)" for name, width in zip(self.names, self.widths, strict=True))
+        return f"Moments of {self.samples:,} samples: {widths}" if self.names else "Moments of nothing yet"
+
+    @property
+    def widths(self) -> list[int]:
+        """The units of each member."""
+        return self._folds[0].widths if self._folds else []
+
+    @property
+    def samples(self) -> int:
+        """How many samples were added; each position of an image is one."""
+        return sum(fold.count for fold in self._folds)
+
+    def update(self, ids: ArrayLike | range | None, **activations: Any) -> None:
+        """Add a batch: for every member the activations (n, S) or (n, S, ...) of the same n samples, in the same order.
+
+        Activations are arrays or tensors with their units on the second axis; what follows are positions, each a sample
+        of its own, as many in every member. ``ids`` (n,) integers or strings that name the samples; None numbers them
+        in the order in which they come. All batches have the same members. Where activations are float64, products are
+        too; they are float32 otherwise, added in float64, and correlations are within 5e-6 of float64.
+
+        Raises ValueError for members, shapes or ids that do not fit, and for numbers that are not finite; then nothing
+        is added.
+        """
+        tables = {name: _samples(name, values) for name, values in activations.items()}
+        count = _same(tables, "samples")
+        positions = _same({name: values[0] for name, values in tables.items() if len(values)}, "positions")
+        if not count:
+            return
+        if not self.names:
+            self._begin(tables)
+        self._check(tables)
+        folds = _folds_of(ids, count, self.samples, len(self._folds))
+        for number, fold in enumerate(self._folds):
+            inside = np.flatnonzero(folds == number)
+            if len(inside):
+                rows = [
+                    table[inside if len(inside) < count else slice(None)].reshape(len(inside) * positions, -1)
+                    for table in tables.values()
+                ]
+                (fold.add_in_float64 if self._float64 else fold.add)([row.contiguous() for row in rows])
+
+    def _begin(self, tables: dict[str, torch.Tensor]) -> None:
+        self.names = list(tables)
+        self._float64 = any(table.dtype == torch.float64 for table in tables.values())
+        widths = [table.shape[2] for table in tables.values()]
+        pilot = np.concatenate([table.double().mean((0, 1)).numpy() for table in tables.values()]).astype(np.float32)
+        folds = FOLDS if max(widths) <= WIDE else FOLDS_OF_WIDE
+        self._folds = [Accumulator(widths, pilot, torch.device("cpu")) for _ in range(folds)]
+
+    def _check(self, tables: dict[str, torch.Tensor]) -> None:
+        found = {name: table.shape[2] for name, table in tables.items()}
+        expected = dict(zip(self.names, self.widths, strict=True))
+        if list(found.items()) != list(expected.items()):
+            raise ValueError(f"these moments are of {_named(expected)}, found {_named(found)}")
+        for name, table in tables.items():
+            if not torch.isfinite(table.sum(dtype=torch.float64)):
+                raise ValueError(f"the activations of {name!r} are not all finite numbers")
+
+    def merge(self, other: Moments) -> None:
+        """Add all that ``other`` has of the same members, and of other samples.
+
+        Raises ValueError where the members differ.
+        """
+        if not other.names:
+            return
+        if not self.names:
+            self.names, self._float64 = list(other.names), other._float64
+            self._folds = [_again(fold.moments()) for fold in other._folds]
+            return
+        mine, theirs = (dict(zip(m.names, m.widths, strict=True)) for m in (self, other))
+        if list(mine.items()) != list(theirs.items()):
+            raise ValueError(f"these moments are of {_named(mine)}, those to be merged of {_named(theirs)}")
+        pilot = self._folds[0].pilot.numpy()
+        pairs = zip(self._folds, other._folds, strict=True)
+        self._folds = [_again(merge(a.moments(), shifted(b.moments(), pilot))) for a, b in pairs]
+
+    @property
+    def statistics(self) -> LayerStatistics:
+        """The sums fold by fold, without empty folds, as the functions of `raycv.analysis` take them.
+
+        Raises ValueError where there are fewer than two samples.
+        """
+        if self.samples < 2:
+            raise ValueError(f"moments need two or more samples, found {self.samples}")
+        return LayerStatistics(tuple(fold.moments() for fold in self._folds if fold.count))
+
+    def correlation(self, a: str, b: str) -> np.ndarray:
+        """Pearson correlations (S_a, S_b) of the units of two members, float64; NaN for constant units.
+
+        Raises ValueError for a name that is no member, and for fewer than two samples.
+        """
+        for name in (a, b):
+            if name not in self.names:
+                raise ValueError(f"there is no member {name!r}; there are {', '.join(self.names) or 'none yet'}")
+        total: Sums = reduce(merge, self.statistics.folds)
+        constant = total.minimum == total.maximum
+        return correlation_of(total, constant, self.names.index(a), self.names.index(b))
+
+
+def _samples(name: str, values: Any) -> torch.Tensor:
+    """Activations (n, S, ...) as (n, positions, S), float64 where they are and float32 otherwise."""
+    tensor = values.detach().cpu() if isinstance(values, torch.Tensor) else torch.from_numpy(np.asarray(values))
+    if tensor.ndim < 2:
+        raise ValueError(f"activations have shape (samples, units, ...), {name!r} has {tuple(tensor.shape)}")
+    if tensor.is_complex() or (not tensor.dtype.is_floating_point and tensor.dtype == torch.bool):
+        raise ValueError(f"activations are real numbers, {name!r} has {tensor.dtype}")
+    tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
+    return tensor.reshape(*tensor.shape[:2], math.prod(tensor.shape[2:])).transpose(1, 2)
+
+
+def _same(tables: dict[str, torch.Tensor], what: str) -> int:
+    """The common length of the first axes. Raises ValueError where they differ."""
+    lengths = {name: len(table) for name, table in tables.items()}
+    if not tables:
+        if what == "samples":
+            raise ValueError("there are no activations; give those of one member or more by name")
+        return 0
+    if len(set(lengths.values())) > 1:
+        few, many = (pick(lengths, key=lengths.__getitem__) for pick in (min, max))
+        raise ValueError(
+            f"all members must have the same {what}; {few!r} has {lengths[few]:,} and {many!r} {lengths[many]:,}"
+        )
+    return next(iter(lengths.values()))
+
+
+def _folds_of(ids: ArrayLike | range | None, count: int, before: int, folds: int) -> np.ndarray:
+    """(n,): the fold of each sample, by a hash of its id."""
+    names = np.arange(before, before + count) if ids is None else np.asarray(ids)
+    if names.shape != (count,):
+        raise ValueError(f"there are {count:,} samples and ids of shape {names.shape}; give one id for each sample")
+    if names.dtype.kind not in "iu":
+        names = np.array([zlib.crc32(str(name).encode()) for name in names], dtype=np.uint64)
+    return np.asarray(mixed(names.astype(np.uint64) * GOLDEN) % np.uint64(folds))
+
+
+def _again(moments: Sums) -> Accumulator:
+    """An accumulator that goes on from ``moments``."""
+    accumulator = Accumulator(moments.widths.tolist(), moments.pilot, torch.device("cpu"))
+    accumulator.count = int(moments.count)
+    for name in ("total", "minimum", "maximum", "active"):
+        setattr(accumulator, name, torch.from_numpy(getattr(moments, name).copy()))
+    accumulator.gram = [torch.from_numpy(strip.copy()) for strip in moments.gram]
+    return accumulator
+
+
+def _named(widths: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({width} units)" for name, width in widths.items())

@@ -1,0 +1,231 @@
+"""`raycv.compare` on networks and recordings of which it is known what they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from sklearn.linear_model import Lasso
+from torch import Tensor, nn
+
+import raycv
+from raycv.analysis.arrays import Floats
+from raycv.errors import UserError
+from tests.support.copies import orthonormal, z_scores
+
+UNITS, IMAGES = 40, 64
+
+
+class Small(nn.Module):
+    """Two convolutions of different grids and a linear map."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.first = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(24, UNITS, 3, stride=2, padding=1), nn.ReLU())
+        self.last = nn.Linear(UNITS, 20)
+        self.passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        found: Tensor = self.last(self.second(self.first(x)).mean((2, 3)))
+        return found
+
+
+def permuted(net: Small, order: Tensor) -> Small:
+    """A copy that computes the same with the units of its second layer in another order."""
+    copy = Small(0)
+    copy.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        conv = copy.second.get_submodule("0")
+        assert isinstance(conv, nn.Conv2d)
+        conv.weight.copy_(conv.weight[order])
+        assert conv.bias is not None
+        conv.bias.copy_(conv.bias[order])
+        copy.last.weight.copy_(copy.last.weight[:, order])
+    return copy
+
+
+def batches(size: int = 16) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(7)
+    return [torch.randn(IMAGES // 4, 3, size, size, generator=generator) for _ in range(4)]
+
+
+def test_a_permuted_copy_is_found_and_each_network_runs_once_a_batch() -> None:
+    net, order = Small(1), torch.randperm(UNITS, generator=torch.Generator().manual_seed(2))
+    other = permuted(net, order)
+    found = raycv.compare({"a": net, "b": other}, batches(), layers=["second", "first"])
+    assert [str(member) for member in found.members] == ["a/first", "b/first", "a/second", "b/second"]
+    assert net.passes == 4 + 2  # which layers run, and which are changed in place, are found with the first batch
+    for method in ("semi", "bipartite"):
+        rows = found.matching(method).query("net_a == 'b' and layer_a == 'second'")
+        live = rows["unit_b"] >= 0
+        np.testing.assert_array_equal(rows["unit_b"][live], order.numpy()[live])
+        np.testing.assert_allclose(rows["value"][live], 1, atol=1e-5)
+    assert (found.alignment().query("layer_a == 'second'")["beyond_chance"] > 0.9).all()
+
+
+def test_correlations_equal_numpy() -> None:
+    nets = {"a": Small(1), "b": Small(2)}
+    found = raycv.compare(nets, [(batch, 0) for batch in batches()], layers=["second"])
+    with torch.inference_mode():
+        x, y = (
+            torch.cat([net.second(net.first(batch)) for batch in batches()]).movedim(1, 3).flatten(0, 2).double()
+            for net in nets.values()
+        )
+    live = [values.numpy().std(0) > 0 for values in (x, y)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = np.corrcoef(x, y, rowvar=False)[:UNITS, UNITS:]
+    got = found.correlation("a/second", "b/second")
+    takes_part = ~np.isnan(got)
+    np.testing.assert_allclose(got[takes_part], expected[takes_part], atol=5e-6)
+    assert takes_part.sum() > 0.5 * np.outer(*live).sum()
+
+
+def test_all_layers_against_all_find_the_permuted_layer_and_the_layer_of_the_same_name() -> None:
+    net = Small(1)
+    other = permuted(net, torch.randperm(UNITS, generator=torch.Generator().manual_seed(2)))
+    found = raycv.compare(
+        {"a": net, "b": other}, batches(), layers=["first", "second"], compare="all", positions="mean"
+    )
+    nearest = found.nearest_layers()
+    assert (nearest["layer_a"] == nearest["layer_b"]).all()
+    assert len(nearest) == 4
+    pairs = found.alignment()[["net_a", "layer_a", "net_b", "layer_b"]]
+    assert len(pairs) == 2 * 2 * 2
+    assert not (pairs["net_a"] == pairs["net_b"]).any()
+
+
+def test_grids_are_resampled_by_area_or_refused() -> None:
+    nets = {"a": Small(1), "b": Small(2)}
+    with pytest.raises(UserError, match='a/first 16 x 16, b/second 8 x 8; compare them with positions="resample"'):
+        raycv.compare(nets, batches(), compare=[("first", "second")])
+    found = raycv.compare(nets, batches(), compare=[("first", "second")], positions="resample")
+    assert found.samples == IMAGES * 64
+    with torch.inference_mode():
+        x = torch.cat([nn.functional.avg_pool2d(nets["a"].first(batch), 2) for batch in batches()])
+    means = found.units().query("net == 'a'")["mean"]
+    np.testing.assert_allclose(means, x.mean((0, 2, 3)), rtol=1e-5)
+
+
+def recordings() -> tuple[Floats, Floats]:
+    """Two networks: half of the units of one are in the other, the other half rotated."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3000, UNITS))
+    y = x + 0.2 * rng.standard_normal(x.shape)
+    half = UNITS // 2
+    y[:, half:] = y[:, half:] @ orthonormal(UNITS - half, rng)
+    return x, y[:, ::-1]
+
+
+def written(folder: Path, name: str, kind: str, values: Floats, ids: np.ndarray) -> Path:
+    path = folder / f"{name}.{kind}"
+    if kind == "npy":
+        np.save(path, values)
+        np.save(folder / f"{name}.ids.npy", ids)
+    elif kind == "npz":
+        np.savez(path, activations=values, ids=ids)
+    elif kind == "safetensors":
+        save_file({"activations": torch.from_numpy(values.copy()), "ids": torch.from_numpy(ids)}, path)
+    else:
+        pd.DataFrame({"activations": list(values), "ids": ids}).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "safetensors", "parquet"])
+def test_recordings_in_another_order_are_paired_by_their_ids(tmp_path: Path, kind: str) -> None:
+    x, y = recordings()
+    shuffled = np.random.default_rng(1).permutation(3000)
+    first = written(tmp_path, "a", "npz", x, np.arange(3000) + 5)
+    second = written(tmp_path, "b", kind, y[shuffled], shuffled + 5)
+    found = raycv.compare({"a": first, "b": str(second)})
+    expected = np.corrcoef(x, y, rowvar=False)[:UNITS, UNITS:]
+    np.testing.assert_allclose(found.correlation("a/activations", "b/activations"), expected, atol=1e-9)
+    rows = found.matching().query("net_a == 'a'")
+    copied = rows["unit_a"] < UNITS // 2
+    np.testing.assert_array_equal(rows["unit_b"][copied], UNITS - 1 - np.arange(UNITS // 2))
+    assert (rows["q_value"][copied] < 0.05).all()
+    assert (rows["q_value"][~copied] < 0.05).mean() < 0.3
+    order = np.arange(3000)
+    lacking = written(tmp_path, "c", kind, y[:-1], order[1:] + 5)
+    with pytest.raises(UserError, match="c lacks 1 of the samples of a, the first being"):
+        raycv.compare({"a": first, "c": lacking})
+
+
+def test_mappings_equal_sklearns_lasso_and_clusters_hold_the_copies_together() -> None:
+    x, y = recordings()
+    found = raycv.compare({"a": x, "b": y})
+    decay = 1e-3
+    row = found.mapping([decay]).query("net_a == 'a'").iloc[0]
+    model = Lasso(alpha=decay * UNITS, fit_intercept=False, tol=1e-8).fit(z_scores(x), z_scores(y))
+    assert row["loss"] == pytest.approx(((model.predict(z_scores(x)) - z_scores(y)) ** 2).mean() / 2, abs=1e-5)
+    members = found.clusters(k=25).pivot(index="unit", columns="net", values="cluster")
+    same = members["a"].to_numpy()[: UNITS // 2] == members["b"].to_numpy()[::-1][: UNITS // 2]
+    assert same.all()
+    assert set(found.table("cluster_members").columns) == {*found.clusters().columns}
+
+
+def test_a_network_against_its_recording() -> None:
+    net = Small(1)
+    with torch.inference_mode():
+        outputs = torch.cat([net(batch) for batch in batches()]).numpy()
+    given: dict[str, Any] = {"net": net, "file": {"last": outputs}}
+    found = raycv.compare(given, batches(), layers={"net": ["last"]})
+    np.testing.assert_allclose(np.diagonal(found.correlation("net/last", "file/last")), 1, atol=1e-6)
+    with pytest.raises(UserError, match="file has 60 samples and data has more"):
+        raycv.compare(given | {"file": {"last": outputs[:60]}}, batches(), layers={"net": ["last"]})
+    with pytest.raises(UserError, match="file has 64 samples and data 48"):
+        raycv.compare(given, batches()[:3], layers={"net": ["last"]})
+
+
+NETS = {"a": Small(1), "b": Small(2)}
+X = np.random.default_rng(0).standard_normal((30, 4))
+
+
+@pytest.mark.parametrize(
+    ("networks", "settings", "message"),
+    [
+        ({"a": X}, {}, "1 networks were given"),
+        (NETS, {}, "The network a needs data"),
+        ({"a": X, "b": X}, {"data": [X]}, "no network to pass data through"),
+        (NETS, {"data": []}, "data gave no batch"),
+        (NETS, {"data": batches(), "layers": ["frist"]}, "a has no layer 'frist'; the nearest are first"),
+        ({"a": {"x": X}, "b": {"y": X}}, {}, "no layer of the same name: a has x; b has y"),
+        ({"a": X, "b": X}, {"compare": ["activations"]}, "must name one layer for each of the networks a, b"),
+        ({"a": X, "b": X}, {"compare": [("activations", "z")]}, "b has no layer 'z'; its layers are activations"),
+        ({"a": X, "b": X[1:]}, {}, "a has 30 samples and b 29; record the same ones, or give ids"),
+        (
+            {"a": X, "b": {"x": X, "ids": np.arange(30)}},
+            {"compare": [("activations", "x")]},
+            "b has ids and a has none",
+        ),
+        ({"a": X, "b": {"x": X, "ids": np.zeros(30)}}, {}, "ids of b do not name its 30 samples"),
+        ({"a": X, "b": {"x": X, "y": X[1:]}}, {}, "layers of b have different numbers of samples"),
+        ({"a": X, "b": X[0]}, {}, r"have shape \(4,\); they must be \(samples, units\)"),
+        ({"a": X, "b": "nowhere.npy"}, {}, "There is no file nowhere.npy, given for b"),
+        ({"a": X, "b": "x.csv"}, {}, "x.csv, given for b, is of no known kind; allowed are .npy"),
+    ],
+)
+def test_mistakes_are_one_sentence(networks: dict[str, Any], settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as refused:
+        raycv.compare(networks, **settings)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "safetensors", "parquet"])
+def test_a_damaged_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"x.{kind}"
+    path.write_bytes(b"not activations")
+    with pytest.raises(UserError, match=f"x.{kind}, given for b, cannot be read as .{kind}"):
+        raycv.compare({"a": X, "b": path})
+
+
+def test_activations_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match="'b/activations' are not all finite"):
+        raycv.compare({"a": X, "b": np.where(X > 1, np.nan, X)})

@@ -1,0 +1,113 @@
+"""`raycv.Moments` against NumPy in float64, however samples are cut, ordered and merged."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import raycv
+from raycv.analysis.arrays import Floats
+
+
+def activations(seed: int, samples: int = 400) -> dict[str, Floats]:
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((samples, 6))
+    return {name: common @ rng.standard_normal((6, s)) + rng.standard_normal((samples, s)) + 30 for name, s in WIDTHS}
+
+
+WIDTHS = (("a", 7), ("b", 5), ("c", 1))
+
+
+def numpy_correlation(x: Floats, y: Floats) -> Floats:
+    found: Floats = np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :]
+    return found
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 400), max_size=5), st.integers(1, 3))
+def test_any_cut_order_and_merge_gives_numpys_correlations(seed: int, cuts: list[int], processes: int) -> None:
+    nets = activations(seed)
+    order = np.random.default_rng(seed).permutation(400)
+    parts = [raycv.Moments() for _ in range(processes)]
+    for number, chosen in enumerate(np.split(order, sorted(cuts))):
+        parts[number % processes].update(chosen, **{name: values[chosen] for name, values in nets.items()})
+    merged, *others = (pickle.loads(pickle.dumps(part)) for part in parts)
+    for other in others:
+        merged.merge(other)
+    assert merged.samples == 400
+    for a, b in (("a", "b"), ("b", "a"), ("c", "a"), ("a", "a")):
+        np.testing.assert_allclose(merged.correlation(a, b), numpy_correlation(nets[a], nets[b]), atol=1e-11)
+    whole = raycv.Moments()
+    whole.update(np.arange(400), **nets)
+    counts = [fold.count for fold in merged.statistics.folds]
+    assert counts == [fold.count for fold in whole.statistics.folds]  # an id decides the fold
+    assert len(counts) == 8
+
+
+def test_single_precision_is_within_five_millionths() -> None:
+    nets = {name: values.astype(np.float32) for name, values in activations(1, 20_000).items()}
+    moments = raycv.Moments()
+    for start in range(0, 20_000, 3000):
+        part = slice(start, start + 3000)
+        moments.update(None, a=torch.from_numpy(nets["a"][part]), b=nets["b"][part].astype(np.float16))
+    expected = numpy_correlation(nets["a"].astype(float), nets["b"].astype(np.float16).astype(float))
+    np.testing.assert_allclose(moments.correlation("a", "b"), expected, atol=5e-6)
+
+
+def test_positions_are_samples() -> None:
+    x, y = (np.random.default_rng(seed).standard_normal((50, s, 4, 3)) for seed, s in ((0, 6), (1, 2)))
+    moments = raycv.Moments()
+    moments.update([f"image {n}" for n in range(50)], a=x, b=y)
+    flat = [values.transpose(0, 2, 3, 1).reshape(600, -1) for values in (x, y)]
+    np.testing.assert_allclose(moments.correlation("a", "b"), numpy_correlation(*flat), atol=1e-12)
+    assert moments.samples == 600
+    assert repr(moments) == "Moments of 600 samples: a (6 units), b (2 units)"
+
+
+def test_constant_units_have_no_correlation() -> None:
+    x = np.random.default_rng(0).standard_normal((100, 3))
+    x[:, 1] = 4
+    moments = raycv.Moments()
+    moments.update(None, a=x)
+    np.testing.assert_array_equal(np.isnan(moments.correlation("a", "a")).any(1), [True, True, True])
+    np.testing.assert_array_equal(np.isnan(np.diagonal(moments.correlation("a", "a"))), [False, True, False])
+
+
+@pytest.mark.parametrize(
+    ("ids", "given", "message"),
+    [
+        (None, {}, "there are no activations"),
+        (None, {"a": np.zeros(5)}, r"have shape \(samples, units, ...\), 'a' has \(5,\)"),
+        (None, {"a": np.zeros((5, 2)), "b": np.zeros((4, 2))}, "same samples; 'b' has 4 and 'a' 5"),
+        (None, {"a": np.zeros((5, 2)), "b": np.zeros((5, 2, 3))}, "same positions; 'a' has 1 and 'b' 3"),
+        ([1, 2], {"a": np.zeros((5, 2))}, r"5 samples and ids of shape \(2,\)"),
+        (None, {"a": np.full((5, 2), np.nan)}, "'a' are not all finite"),
+        (None, {"a": np.zeros((5, 2), complex)}, "'a' has torch.complex128"),
+        (None, {"a": np.zeros((5, 3)), "b": np.zeros((5, 2))}, r"of a \(2 units\), found a \(3 units\), b"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_adds_nothing(ids: object, given: dict[str, Floats], message: str) -> None:
+    moments = raycv.Moments()
+    if "of a" in message:
+        moments.update(None, a=np.zeros((5, 2)))
+    before = moments.samples
+    with pytest.raises(ValueError, match=message):
+        moments.update(ids, **given)  # type: ignore[arg-type]
+    assert moments.samples == before
+
+
+def test_moments_of_others_are_not_merged_and_unknown_members_refused() -> None:
+    one, other = raycv.Moments(), raycv.Moments()
+    with pytest.raises(ValueError, match="two or more samples"):
+        _ = one.statistics
+    one.update(None, a=np.zeros((5, 2)))
+    other.update(None, b=np.zeros((5, 2)))
+    with pytest.raises(ValueError, match=r"of a \(2 units\), those to be merged of b"):
+        one.merge(other)
+    with pytest.raises(ValueError, match="no member 'z'; there are a"):
+        one.correlation("a", "z")
