@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from raycv.errors import UserError
 from tests.support.copies import orthonormal, z_scores
 
 UNITS, IMAGES = 40, 64
+README = Path(__file__).parents[2] / "README.md"
 
 
 class Small(nn.Module):
@@ -224,6 +228,24 @@ def test_a_damaged_file_is_refused(tmp_path: Path, kind: str) -> None:
     path.write_bytes(b"not activations")
     with pytest.raises(UserError, match=f"x.{kind}, given for b, cannot be read as .{kind}"):
         raycv.compare({"a": X, "b": path})
+
+
+def test_what_the_readme_shows_runs() -> None:
+    (example,) = [
+        part for part in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "raycv.compare" in part
+    ]
+    names: dict[str, Any] = {}
+    exec(example, names)
+    nearest = names["found"].nearest_layers()
+    assert set(nearest.query("net_a == 'resnet'")["layer_a"]) == {f"layer{n}" for n in range(1, 5)}
+    assert nearest["linear_cka"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("module", ["raycv.comparing.entry", "raycv.comparing.moments"])
+def test_examples_in_docstrings(module: str) -> None:
+    result = doctest.testmod(import_module(module), extraglobs={"Moments": raycv.Moments})
+    assert result.attempted
+    assert not result.failed
 
 
 def test_activations_that_are_not_finite_are_refused() -> None:

@@ -9,7 +9,7 @@ from functools import cached_property, wraps
 from typing import Concatenate, ParamSpec
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.regression import whitening
@@ -43,10 +43,16 @@ class Covariances:
                 f"found {within_a.shape}, {between.shape} and {within_b.shape}"
             )
         rows, columns = (np.flatnonzero(np.diagonal(within) > 0) for within in (within_a, within_b))
-        live = cls(within_a[np.ix_(rows, rows)], between[np.ix_(rows, columns)], within_b[np.ix_(columns, columns)])
+        live = cls(within_a, between, within_b).among(rows, columns)
         if not all(np.isfinite(matrix).all() for matrix in (live.a, live.cross, live.b)):
             raise ValueError("covariances between live units must be finite")
         return live
+
+    def among(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Covariances:
+        """Of some units of a, and some of b."""
+        return Covariances(
+            self.a[np.ix_(rows, rows)], self.cross[np.ix_(rows, columns)], self.b[np.ix_(columns, columns)]
+        )
 
     def correlations(self) -> Covariances:
         """Of the z-scores: every unit counts alike, however large its activations."""

@@ -44,11 +44,8 @@ class Group:
         """Of the units of networks a and b that take part, over the images of ``moments``."""
         bounds = offsets(moments.widths)
         rows, columns = (np.flatnonzero(~self.left_out[bounds[n] : bounds[n + 1]]) for n in (a, b))
-        return Covariances(
-            covariance(moments, a, a)[np.ix_(rows, rows)],
-            covariance(moments, a, b)[np.ix_(rows, columns)],
-            covariance(moments, b, b)[np.ix_(columns, columns)],
-        )
+        whole = Covariances(covariance(moments, a, a), covariance(moments, a, b), covariance(moments, b, b))
+        return whole.among(rows, columns)
 
     def alike(self, spec: NetworkSpec) -> list[int]:
         """The numbers of the networks built like ``spec``."""

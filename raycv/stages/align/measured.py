@@ -133,8 +133,15 @@ def _masses(group: Group) -> Values:
     halves = [reduce(merge, folds[first::2]) for first in (0, 1)]
 
     def of_pair(a: int, b: int) -> Values:
-        first, second = (group.covariances(half, a, b) for half in halves)
-        return {(a, b, MASS): matched_mass(first, second, _mixtures(group, a, b, len(first.b)))}
+        found = [group.covariances(half, a, b) for half in halves]
+        # A unit may fire in one half of the images alone.
+        fires = (
+            np.minimum(*(np.diagonal(side) for side in sides))
+            for sides in zip(*((c.a, c.b) for c in found), strict=True)
+        )
+        rows, columns = (np.flatnonzero(of_side > 0) for of_side in fires)
+        first, second = (half.among(rows, columns) for half in found)
+        return {(a, b, MASS): matched_mass(first, second, _mixtures(group, a, b, len(columns)))}
 
     return _over_pairs(group, of_pair)
 

@@ -118,6 +118,14 @@ def test_measures_equal_numpy() -> None:
     assert table.query("measure != 'partial_matching_mass'")["null"].notna().all()
 
 
+def test_a_unit_that_fires_in_one_half_of_the_images_is_not_worth_matching() -> None:
+    nets = networks(4, 1.0)
+    nets[1][: len(nets[1]) // FOLDS, 3] = 0
+    nets[1][2 * len(nets[1]) // FOLDS : 3 * len(nets[1]) // FOLDS, 3] = 0
+    table = measure_rows("conv1", group_of(nets), group_of(networks(5, 0.0)))
+    assert table.query("measure == 'partial_matching_mass'")["value"].tolist() == [1.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.25, 0.0])
 def test_copies_are_worth_matching_and_rotated_units_are_not(share: float) -> None:
     table = measure_rows("conv1", group_of(networks(4, share)), group_of(networks(5, 0.0)))
