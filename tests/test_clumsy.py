@@ -244,6 +244,27 @@ def test_tables_that_are_not_there(run: Path, capsys: pytest.CaptureFixture[str]
     assert f"has no table {name!r} yet" in refused(capsys, run, "report")
 
 
+@pytest.mark.parametrize(
+    ("name", "stage", "command"),
+    [
+        ("correlations", "align", "figures"),
+        ("correlations", "align", "report"),
+        ("patch_pictures", "patches", "report"),
+    ],
+)
+def test_a_table_that_lost_a_layer(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, stage: str, command: str
+) -> None:
+    """What the sentence says must help."""
+    lost = run / f"tables/{name}/layer=conv1"
+    shutil.rmtree(lost)
+    said = refused(capsys, run, command)
+    assert f"The table {name!r} of {run} has lost its file of layer conv1; run `raycv {stage}`" in said
+    work_here(monkeypatch)
+    assert main([stage, "--run", str(run)]) in (0, 3)
+    assert list(lost.iterdir())
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"text", b"GIF89a\x00"], ids=repr)
 def test_pictures(run: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     (run / FIGURE).write_bytes(content)

@@ -63,7 +63,7 @@ class TrialResults:
             frames = [self.rows(trial, table).to_pandas() for _, trial in found]
             empty = BY_NAME[table].schema.empty_table().to_pandas()
             return tables.write(self.store, table, pd.concat(frames) if frames else empty)
-        with tables.Writer(self.store, table) as writer:
+        with tables.Writer(self.store, table, [layer for layer, _ in found]) as writer:
             for layer, trial in found:
                 writer.add(layer, self.rows(trial, table))
         return writer.uri

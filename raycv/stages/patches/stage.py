@@ -32,7 +32,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     began = time.time()
     found = statistics.read(store)
     identity = fingerprint(FORMAT, found.folder)
-    if record.finished(store, "patches", identity) and {"top_patches", "patch_pictures"} <= set(tables.names(store)):
+    if record.finished(store, "patches", identity) and tables.are_whole(store, ("top_patches", "patch_pictures")):
         say(f"patches: already finished, nothing to do; see {store.locate('tables/patch_pictures')}")
         return
     source, networks = found.source(), tuple(stored(store))
@@ -43,7 +43,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     drawing = Drawing(store, f"patches-{identity}", networks, source, use_gpu)
     _draw(drawing, chunks)
-    with tables.Writer(store, "patch_pictures") as writer:
+    with tables.Writer(store, "patch_pictures", (chunk.layer for chunk in chunks)) as writer:
         for chunk in chunks:
             writer.add(chunk.layer, tables.read_part(store, chunk.path(drawing.folder)))
     units = int(sum(chunk.units for chunk in chunks))
