@@ -49,6 +49,10 @@ def stop(driver: subprocess.Popen[str], *, seconds: float = 5.0) -> None:
     [
         ("", "time.sleep(1000)"),
         ("signal.signal(signal.SIGINT, lambda *_: None)  # as Ray Train's", "time.sleep(1000)"),
+        (
+            'last = type("", (), {"__del__": lambda _: time.sleep(1000)})()',
+            "last = 0; time.sleep(1000)  # raises nothing",
+        ),
         ("import threading", "threading.Thread(target=time.sleep, args=(1000,)).start() or time.sleep(1000)"),
     ],
 )
@@ -68,6 +72,16 @@ def test_the_second_ctrl_c_waits_for_nothing() -> None:
     assert driver.stdout.readline() == "going\n"
     driver.send_signal(signal.SIGINT)
     time.sleep(0.2)  # two signals at once are one
+    stop(driver)
+
+
+def test_while_python_imports_raycv() -> None:
+    """When the first module beside the package has been found, the second it takes has hardly begun."""
+    command = [sys.executable, "-v", "-m", "raycv", "--help"]
+    driver = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, bufsize=1)
+    assert driver.stderr is not None
+    while "import 'raycv.errors'" not in driver.stderr.readline():
+        assert driver.poll() is None
     stop(driver)
 
 
