@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the thread that needs it imports it, so that Ctrl-C counts a moment earlier
     import psutil
 
-GRACE = 3.0  # seconds in which the command may end by itself
+GRACE = 2.0  # seconds in which the command may end by itself
 LOOK = 0.05  # seconds between two looks at what is running
 CODE = 130
 SENTENCE = b"raycv: stopped; the same command goes on from here\n"
@@ -79,7 +79,8 @@ def _end(below: set[psutil.Process]) -> None:
     """End this process and all below it, such as those of a Ray cluster of its own, at once."""
     import psutil
 
-    os.write(2, SENTENCE)
+    with contextlib.suppress(OSError):  # whoever read it may have gone
+        os.write(2, SENTENCE)
     for process in {*below, *psutil.Process().children(recursive=True)}:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

@@ -64,6 +64,21 @@ def test_whatever_a_command_waits_for(handler: str, wait: str) -> None:
     stop(driver)
 
 
+def test_when_nobody_listens_any_more() -> None:
+    code = STUBBORN.format(handler="signal.signal(signal.SIGINT, lambda *_: None)", wait="time.sleep(1000)")
+    driver = subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True)
+    assert driver.stdout is not None
+    assert driver.stderr is not None
+    assert driver.stdout.readline() == "going\n"
+    below = psutil.Process(driver.pid).children(recursive=True)
+    driver.stdout.close()
+    driver.stderr.close()
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(60) == 130
+    assert below
+    assert not psutil.wait_procs(below, timeout=5)[1]
+
+
 def test_the_second_ctrl_c_waits_for_nothing() -> None:
     code = STUBBORN.format(handler="signal.signal(signal.SIGINT, lambda *_: None)", wait="time.sleep(1000)")
     code = "import raycv.stopping; raycv.stopping.GRACE = 1e4" + code

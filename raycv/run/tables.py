@@ -120,6 +120,18 @@ def write_part(store: RunStore, path: str, name: str, frame: pd.DataFrame) -> No
     store.write(path, parquet(typed(name, frame)))
 
 
+def is_part(store: RunStore, path: str, name: str) -> bool:
+    """Whether a file is one that ``write_part`` has written for table ``name``, and not truncated."""
+    try:
+        with refusing_damage(_unreadable(path)):
+            found: list[str] = store.open(path, lambda file: pq.read_schema(file).names)
+    except UserError as error:
+        if error.__cause__ is not None:  # the store has failed
+            raise
+        return False
+    return bool(found == BY_NAME[name].schema.names)
+
+
 def read_part(store: RunStore, path: str) -> pa.Table:
     """Rows kept by ``write_part``."""
     with refusing_damage(f"{store.locate(path)} is not a readable file; remove it and run its stage again."):
