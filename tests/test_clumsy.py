@@ -9,6 +9,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -356,9 +357,40 @@ def test_weights(run: Path, capsys: pytest.CaptureFixture[str], content: bytes |
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    (run / "statistics/statistics.json").unlink()  # so that the stage has something to do
-    said = refused(capsys, run, "collect")
+    shutil.rmtree(run / "tables/top_patches")  # so that the stage has something to do
+    said = refused(capsys, run, "patches")
+    (run / "statistics/statistics.json").unlink()
+    assert refused(capsys, run, "collect") == said
     assert f"{path} is not the file that training wrote; remove it" in said or f"Could not read {path}" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("run.json", "train"),
+        ("run.json", "report"),
+        ("networks/net1/network.json", "collect"),
+        ("networks/net1/weights.safetensors", "patches"),
+        ("statistics/statistics.json", "align"),
+        ("statistics/*/nets/conv1/fold0.npz", "align"),
+        ("statistics/*/nets/conv1/fold3.npz", "align"),
+        ("statistics/*/nets/conv1/chance1.npz", "align"),
+        ("tables/units/units.parquet", "figures"),
+        ("tables/correlations/layer=conv1/correlations.parquet", "report"),
+        (FIGURE, "report"),
+    ],
+)
+def test_pipes_and_devices_in_a_run(run: Path, capsys: pytest.CaptureFixture[str], path: str, command: str) -> None:
+    """Reading them would wait, or never end."""
+    (place,) = run.glob(path)
+    place.unlink()
+    if command in ("align", "patches"):  # so that the stage has something to do
+        shutil.rmtree(run / "tables")
+    for make in (os.mkfifo, partial(os.symlink, "/dev/zero")):
+        make(place)
+        said = failing(capsys, *command.split(), "--run", str(run))
+        assert f"{place} is not a file but a folder, pipe or device" in said
+        place.unlink()
 
 
 # -- what a run is not -----------------------------------------------------------------------------------------------
