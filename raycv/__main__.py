@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
+import os
 import sys
+from typing import NoReturn
 
 from raycv.stopping import stoppable
 
 
-def main() -> int:
-    """Run one command; returns its exit code, see `raycv.cli.main`."""
+def main() -> NoReturn:
+    """Run one command and end with its exit code, see `raycv.cli.main`."""
     with stoppable():
         from raycv import cli  # which takes a second
 
         code = cli.main()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; the interpreter's end would only print a traceback
-    return code
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # whoever read it may have gone
+                stream.flush()
+        os._exit(code)  # at once: the interpreter would tidy up PyTorch and Ray for a second, in which Ctrl-C is lost
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
