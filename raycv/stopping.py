@@ -81,7 +81,13 @@ def _end(below: set[psutil.Process]) -> None:
 
     with contextlib.suppress(OSError):  # whoever read it may have gone
         os.write(2, SENTENCE)
-    for process in {*below, *psutil.Process().children(recursive=True)}:
+    found = set[psutil.Process]()
+    while new := {*below, *psutil.Process().children(recursive=True)} - found:
+        for process in new:  # what stands still starts nothing
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        found |= new
+    for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     os._exit(CODE)
