@@ -396,6 +396,12 @@ def test_pipes_and_devices_in_a_run(run: Path, capsys: pytest.CaptureFixture[str
 # -- what a run is not -----------------------------------------------------------------------------------------------
 
 
+def test_a_null_character_is_in_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "settings.yaml").write_text('run: "a\\0b"')  # no shell can pass one
+    said = failing(capsys, "report", "--config", str(tmp_path / "settings.yaml"))
+    assert said.endswith(r"Cannot use 'a\x00b': no name of a file or folder holds a null character.")
+
+
 @pytest.mark.parametrize("command", ["run", *STAGES])
 def test_a_run_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
     (tmp_path / "file").write_text("text")

@@ -48,6 +48,8 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
     Credentials and endpoint of S3 are the standard ones (AWS_ACCESS_KEY_ID ..., AWS_PROFILE, AWS_ENDPOINT_URL).
     """
+    if "\0" in uri:
+        raise UserError(f"Cannot use {uri!r}: no name of a file or folder holds a null character.")
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(uri))
