@@ -300,6 +300,7 @@ def _do(command: Command, typed: Mapping[str, Given], verbose: bool, quiet: bool
     speak(VERBOSE if verbose else QUIET if quiet else NORMAL)
     # Settings stored in the run replace flags that are not given, so find the run first.
     store = RunStore(load(StageConfig, typed).run)
+    record.check_kind(store, study=command.settings is StudyConfig)
     config = load(command.settings, typed, record.read(store)["config"])
     joined = _in_a_cluster()
     try:

@@ -1,14 +1,22 @@
 """The two errors with which a stage can end."""
 
 
-class UserError(Exception):
+class Sentence(Exception):
+    """An error whose message says all that a person needs."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows, in place of a traceback of many frames."""
+        return [str(self)]
+
+
+class UserError(Sentence):
     """An error that a user can fix. One sentence says what is wrong, what was found, what is allowed and what to do.
 
     The command line prints it without a traceback and exits with code 2.
     """
 
 
-class StageFailed(Exception):
+class StageFailed(Sentence):
     """A stage could not finish. One sentence says what failed and where its log is.
 
     Finished work is kept, and the same command continues from there. The command line exits with code 1.

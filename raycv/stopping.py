@@ -1,4 +1,7 @@
-"""Ctrl-C: the command ends within a few seconds, and nothing that it started goes on."""
+"""Ctrl-C: the command ends within a few seconds, and nothing that it started goes on.
+
+Imported before all else, so it imports little.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:  # the thread that needs it imports it, so that Ctrl-C counts a moment earlier
+    import psutil
 
-GRACE = 3.0  # seconds in which the command may end by itself
+GRACE = 2.0  # seconds in which the command may end by itself
 LOOK = 0.05  # seconds between two looks at what is running
 CODE = 130
 SENTENCE = b"raycv: stopped; the same command goes on from here\n"
@@ -31,6 +37,7 @@ def stoppable() -> Iterator[None]:
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
     before = signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    hook, sys.unraisablehook = sys.unraisablehook, _keep_quiet
     threading.Thread(target=_watch, args=(receiver,), daemon=True).start()
     try:
         yield
@@ -40,11 +47,20 @@ def stoppable() -> Iterator[None]:
             with contextlib.suppress(KeyboardInterrupt):
                 time.sleep(1)
     finally:
+        sys.unraisablehook = hook
         signal.set_wakeup_fd(before)
         os.close(sender)  # which ends the thread
 
 
+def _keep_quiet(lost: sys.UnraisableHookArgs) -> None:
+    """Say nothing of a KeyboardInterrupt that came where none can be raised, as when an object is thrown away."""
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
+
+
 def _watch(receiver: int) -> None:
+    import psutil
+
     while received := os.read(receiver, 1):
         if received[0] == signal.SIGINT:
             below, ended_by = set[psutil.Process](), time.monotonic() + GRACE
@@ -61,8 +77,17 @@ def _watch(receiver: int) -> None:
 
 def _end(below: set[psutil.Process]) -> None:
     """End this process and all below it, such as those of a Ray cluster of its own, at once."""
-    os.write(2, SENTENCE)
-    for process in {*below, *psutil.Process().children(recursive=True)}:
+    import psutil
+
+    with contextlib.suppress(OSError):  # whoever read it may have gone
+        os.write(2, SENTENCE)
+    found = set[psutil.Process]()
+    while new := {*below, *psutil.Process().children(recursive=True)} - found:
+        for process in new:  # what stands still starts nothing
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        found |= new
+    for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     os._exit(CODE)

@@ -9,6 +9,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,27 @@ def test_tables_that_are_not_there(run: Path, capsys: pytest.CaptureFixture[str]
     assert f"has no table {name!r} yet" in refused(capsys, run, "report")
 
 
+@pytest.mark.parametrize(
+    ("name", "stage", "command"),
+    [
+        ("correlations", "align", "figures"),
+        ("correlations", "align", "report"),
+        ("patch_pictures", "patches", "report"),
+    ],
+)
+def test_a_table_that_lost_a_layer(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, stage: str, command: str
+) -> None:
+    """What the sentence says must help."""
+    lost = run / f"tables/{name}/layer=conv1"
+    shutil.rmtree(lost)
+    said = refused(capsys, run, command)
+    assert f"The table {name!r} of {run} has lost its file of layer conv1; run `raycv {stage}`" in said
+    work_here(monkeypatch)
+    assert main([stage, "--run", str(run)]) in (0, 3)
+    assert list(lost.iterdir())
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"text", b"GIF89a\x00"], ids=repr)
 def test_pictures(run: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     (run / FIGURE).write_bytes(content)
@@ -335,12 +357,49 @@ def test_weights(run: Path, capsys: pytest.CaptureFixture[str], content: bytes |
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    (run / "statistics/statistics.json").unlink()  # so that the stage has something to do
-    said = refused(capsys, run, "collect")
+    shutil.rmtree(run / "tables/top_patches")  # so that the stage has something to do
+    said = refused(capsys, run, "patches")
+    (run / "statistics/statistics.json").unlink()
+    assert refused(capsys, run, "collect") == said
     assert f"{path} is not the file that training wrote; remove it" in said or f"Could not read {path}" in said
 
 
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("run.json", "train"),
+        ("run.json", "report"),
+        ("networks/net1/network.json", "collect"),
+        ("networks/net1/weights.safetensors", "patches"),
+        ("statistics/statistics.json", "align"),
+        ("statistics/*/nets/conv1/fold0.npz", "align"),
+        ("statistics/*/nets/conv1/fold3.npz", "align"),
+        ("statistics/*/nets/conv1/chance1.npz", "align"),
+        ("tables/units/units.parquet", "figures"),
+        ("tables/correlations/layer=conv1/correlations.parquet", "report"),
+        (FIGURE, "report"),
+    ],
+)
+def test_pipes_and_devices_in_a_run(run: Path, capsys: pytest.CaptureFixture[str], path: str, command: str) -> None:
+    """Reading them would wait, or never end."""
+    (place,) = run.glob(path)
+    place.unlink()
+    if command in ("align", "patches"):  # so that the stage has something to do
+        shutil.rmtree(run / "tables")
+    for make in (os.mkfifo, partial(os.symlink, "/dev/zero")):
+        make(place)
+        said = failing(capsys, *command.split(), "--run", str(run))
+        assert f"{place} is not a file but a folder, pipe or device" in said
+        place.unlink()
+
+
 # -- what a run is not -----------------------------------------------------------------------------------------------
+
+
+def test_a_null_character_is_in_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "settings.yaml").write_text('run: "a\\0b"')  # no shell can pass one
+    said = failing(capsys, "report", "--config", str(tmp_path / "settings.yaml"))
+    assert said.endswith(r"Cannot use 'a\x00b': no name of a file or folder holds a null character.")
 
 
 @pytest.mark.parametrize("command", ["run", *STAGES])

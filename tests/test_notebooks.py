@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import os
 import re
+import sys
+import tomllib
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -99,6 +102,21 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     return store.uri
 
 
+def executed(cells: list[Any], run: str, *, allow_errors: bool = False) -> list[Any]:
+    """The cells after one kernel has executed them in the notebooks' folder."""
+    together: Any = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    environment = os.environ | {
+        "RAYCV_RUN": run,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    resources = {"metadata": {"path": NOTEBOOKS[0].parent}}
+    client = NotebookClient(
+        together, timeout=120, kernel_name="python3", resources=resources, allow_errors=allow_errors
+    )
+    client.execute(env=environment)
+    return list(together.cells)
+
+
 @pytest.fixture(scope="module")
 def outputs(small_run: str) -> dict[str, list[Any]]:
     """What each notebook puts out, executed from top to bottom where it stands.
@@ -111,18 +129,9 @@ def outputs(small_run: str) -> dict[str, list[Any]]:
         found = nbformat.read(path, as_version=4).cells  # type: ignore[no-untyped-call]
         where[path.stem] = slice(len(cells), len(cells) + len(found))
         cells += [*found, nbformat.v4.new_code_cell("%reset -f")]  # type: ignore[no-untyped-call]
-    together: Any = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
-    environment = os.environ | {
-        "RAYCV_RUN": small_run,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }
-    client = NotebookClient(
-        together, timeout=120, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS[0].parent}}
-    )
-    client.execute(env=environment)
+    cells = executed(cells, small_run)
     return {
-        name: [output for cell in together.cells[part] for output in cell.get("outputs", [])]
-        for name, part in where.items()
+        name: [output for cell in cells[part] for output in cell.get("outputs", [])] for name, part in where.items()
     }
 
 
@@ -163,6 +172,33 @@ def test_without_a_variable_they_read_the_run_that_the_readme_makes() -> None:
     for path in NOTEBOOKS:
         first = next(cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")  # type: ignore[no-untyped-call]
         assert 'raycv.open_run(os.environ.get("RAYCV_RUN", "../runs/first"))' in first.source
+
+
+def test_without_a_run_they_say_how_to_make_one(tmp_path: Path) -> None:
+    first = [
+        next(cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")  # type: ignore[no-untyped-call]
+        for path in NOTEBOOKS
+    ]
+    said = [error for cell in executed(first, str(tmp_path / "none"), allow_errors=True) for error in cell.outputs]
+    sentence = (
+        f"There is no run in {tmp_path}/none: it has no run.json. Make one with `raycv run --run {tmp_path}/none`."
+    )
+    assert [(error.ename, error.traceback) for error in said] == [("UserError", [sentence])] * len(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_they_need_nothing_beside_raycv(path: Path) -> None:
+    code = "\n".join(
+        re.sub("^%", "# %", cell.source, flags=re.MULTILINE)
+        for cell in nbformat.read(path, as_version=4).cells  # type: ignore[no-untyped-call]
+        if cell.cell_type == "code"
+    )
+    imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
+    names |= {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    given = {re.split(r"[\[><=]", name)[0] for name in needed} | {"raycv"} | sys.stdlib_module_names
+    assert {name.split(".")[0] for name in names} <= given
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -147,7 +147,8 @@ class Moments:
 
 def _samples(name: str, values: Any) -> torch.Tensor:
     """Activations (n, S, ...) as (n, positions, S), float64 where they are and float32 otherwise."""
-    tensor = values.detach().cpu() if isinstance(values, torch.Tensor) else torch.from_numpy(np.asarray(values))
+    given = values.detach().cpu() if isinstance(values, torch.Tensor) else np.ascontiguousarray(values)
+    tensor = torch.as_tensor(given)
     if tensor.ndim < 2:
         raise ValueError(f"activations have shape (samples, units, ...), {name!r} has {tuple(tensor.shape)}")
     if tensor.is_complex() or (not tensor.dtype.is_floating_point and tensor.dtype == torch.bool):

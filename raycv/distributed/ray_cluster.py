@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
+import socket
+import time
 from dataclasses import dataclass
 from typing import Literal
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import AuthenticationError, RayTaskError, RpcError
 
 from raycv.errors import StageFailed, UserError
 from raycv.progress import doing, say
+
+PATIENCE = 10.0  # seconds in which a cluster that has been started must answer
 
 
 def connect(run: str) -> None:
@@ -23,14 +28,18 @@ def connect(run: str) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = os.environ.get("RAY_ADDRESS", "")
+    where = f"the Ray cluster at {address}" if address else "a Ray cluster"
     try:
-        with doing("joining the Ray cluster" if "RAY_ADDRESS" in os.environ else "starting Ray"):
+        with doing("joining the Ray cluster" if address else "starting Ray"):
+            _knock(address)
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        address = os.environ.get("RAY_ADDRESS")
-        where = f"the Ray cluster at {address}" if address else "a Ray cluster"
+    except (ConnectionError, RuntimeError, ValueError, AuthenticationError) as error:
         raise UserError(f"Could not join {where}: {str(error).splitlines()[0]}") from None
-    except Exception as error:  # Ray has no class of its own for a node that does not come up in time
+    except Exception as error:
+        # Of a node that does not come up in time Ray raises a TimeoutError, or an Exception of no class of its own.
+        if type(error) not in (Exception, TimeoutError, RpcError):
+            raise
         raise StageFailed(
             f"Ray did not start, and the same command tries again: {str(error).splitlines()[0]}"
         ) from error
@@ -39,6 +48,24 @@ def connect(run: str) -> None:
     say(f"Ray {ray.__version__}: {nodes} node{'s' * (nodes != 1)}, {cpus:g} CPUs, {gpus:g} GPUs")
     if nodes > 1 and "://" not in run:
         say(f"note: {run} must be a folder that all {nodes} nodes share; name an s3:// prefix where there is none")
+
+
+def _knock(address: str) -> None:
+    """Raise ConnectionError where nothing answers at HOST:PORT: Ray would try for two minutes and fill the screen."""
+    named = re.fullmatch(r"(?:ray://)?([^/:]+):(\d{1,5})", address)
+    if not named:
+        return  # an address that Ray finds itself, or refuses
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection((named[1], int(named[2])), timeout=PATIENCE).close()
+            return
+        except (OSError, OverflowError):
+            if time.monotonic() > until:
+                raise ConnectionError(
+                    "nothing answers there; start it with `ray start --head`, or unset RAY_ADDRESS to use this machine."
+                ) from None
+            time.sleep(0.5)
 
 
 def users_mistake(error: BaseException) -> UserError | None:

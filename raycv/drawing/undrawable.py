@@ -1,5 +1,9 @@
 """The exception for data that lack what a figure shows."""
 
+from __future__ import annotations
 
-class Undrawable(ValueError):
+from raycv.errors import Sentence
+
+
+class Undrawable(Sentence, ValueError):
     """The data lack what the figure shows. The message is one sentence that names what is missing or does not fit."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from raycv.errors import UserError
+from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork, folder_of, weights_content
 from raycv.run.filesystem import patiently
@@ -21,6 +22,8 @@ from raycv.run.store import RunStore
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "checkpoint")
 DEEPEST = 5  # wrappers in one another
+LARGEST = 64  # bytes of a checkpoint for each weight: a few copies of it, such as an optimiser's, in double precision
+BESIDE = 2**30  # bytes that a checkpoint may hold beside them
 PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
@@ -42,12 +45,13 @@ def weights_of(store: RunStore, network: StoredNetwork) -> dict[str, Tensor]:
     return loaded
 
 
-def import_weights(uri: str) -> dict[str, Tensor]:
+def import_weights(uri: str, spec: NetworkSpec) -> dict[str, Tensor]:
     """A state dict from a ``.safetensors`` file or a PyTorch checkpoint, local or on S3. Never unpickles code.
 
-    Wrappers such as {"state_dict": ...} and the prefixes of DataParallel and torch.compile are taken off.
+    Wrappers such as {"state_dict": ...} and the prefixes of DataParallel and torch.compile are taken off. Raises
+    UserError, before it is read, for a file that is far too large for the network of ``spec``.
     """
-    content = _content(uri)
+    content = _content(uri, spec)
     try:
         if uri.endswith(".safetensors"):
             loaded: Any = safetensors.torch.load(content)
@@ -79,14 +83,21 @@ def _is_entry(item: tuple[Any, Any]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
-def _content(uri: str) -> bytes:
+def _content(uri: str, spec: NetworkSpec) -> bytes:
     """The bytes of a user's file. Raises UserError for what is no file: a device never ends and a pipe may wait."""
+    weights = sizes_of(spec).weights
 
     def read(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
-        kind = fs.info(path)["type"]
+        found = fs.info(path)
+        kind = found["type"]
         if kind != "file":
             what = "a folder" if kind == "directory" else "a pipe or device"
             raise UserError(f"The checkpoint {uri} is {what}; name a .safetensors file or a PyTorch state dict.")
+        if found["size"] > BESIDE + LARGEST * weights:
+            raise UserError(
+                f"The checkpoint {uri} has {found['size'] / 1e9:,.1f} GB, and {spec.name} ({spec.model}) has "
+                f"{weights:,} weights; name a file of this network."
+            )
         content: bytes = fs.cat_file(path)
         return content
 

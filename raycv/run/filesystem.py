@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 import botocore.exceptions as boto
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from raycv.errors import UserError
 from raycv.progress import say
@@ -46,6 +48,8 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
     Credentials and endpoint of S3 are the standard ones (AWS_ACCESS_KEY_ID ..., AWS_PROFILE, AWS_ENDPOINT_URL).
     """
+    if "\0" in uri:
+        raise UserError(f"Cannot use {uri!r}: no name of a file or folder holds a null character.")
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(uri))
@@ -83,6 +87,14 @@ def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSys
         else:
             remember(uri)
             return result
+
+
+def check_file(fs: fsspec.AbstractFileSystem, path: str) -> None:
+    """Raise UserError for what is no file: reading a pipe could wait for ever, and a device never ends."""
+    if isinstance(fs, LocalFileSystem) and not stat.S_ISREG(os.stat(path).st_mode):
+        raise UserError(
+            f"{path} is not a file but a folder, pipe or device; remove it, or put a copy of the file back."
+        )
 
 
 @contextlib.contextmanager

@@ -67,20 +67,26 @@ def read(store: RunStore) -> dict[str, Any]:
     return content
 
 
-def check_folder(store: RunStore, *, study: bool = False) -> None:
-    """Raise UserError for a folder that has content and is no run, or is a study; with ``study`` the reverse.
+def check_kind(store: RunStore, *, study: bool) -> None:
+    """Raise UserError for a study where a run is wanted, or with ``study`` for an ordinary run."""
+    if not store.exists(PATH) or bool(read(store).get("study")) == study:
+        return
+    if study:
+        raise UserError(f"{store.uri} is an ordinary run, not a study; name another folder with --run.")
+    raise UserError(
+        f"{store.uri} is the folder of a study, not a run; name one of its runs, "
+        f"{store.locate(RUNS)}/width-WIDTH-images-IMAGES, or another folder."
+    )
+
+
+def check_folder(store: RunStore) -> None:
+    """Raise UserError for a folder that has content and is no run.
 
     A stage removes what it replaces, which in such a folder could be the user's own files.
     """
     if not store.exists(PATH) and not store.is_empty():
         raise UserError(
             f"{store.uri} is not empty and no run: it has no {PATH}. Name a new folder or an existing run with --run."
-        )
-    if store.exists(PATH) and bool(read(store).get("study")) != study:
-        raise UserError(
-            f"{store.uri} is an ordinary run, not a study; name another folder with --run."
-            if study
-            else f"{store.uri} is a study, not a run; name one of its runs, in {store.locate(RUNS)}, or another folder."
         )
 
 

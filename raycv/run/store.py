@@ -22,7 +22,7 @@ import numpy as np
 
 from raycv.errors import UserError
 from raycv.run.damage import OF_ARRAYS
-from raycv.run.filesystem import filesystem, has_answered, patiently, reaching, remember
+from raycv.run.filesystem import check_file, filesystem, has_answered, patiently, reaching, remember
 
 T = TypeVar("T")
 TEMPORARY = ".part"  # suffix of files that are being written
@@ -108,13 +108,19 @@ class RunStore:
 
     def read(self, path: str) -> bytes:
         """The content of one file. Raises UserError where it is not there."""
-        content: bytes = self._try("read", path, lambda fs, full: fs.cat_file(full))
-        return content
+
+        def whole(fs: fsspec.AbstractFileSystem, full: str) -> bytes:
+            check_file(fs, full)
+            content: bytes = fs.cat_file(full)
+            return content
+
+        return self._try("read", path, whole)
 
     def open(self, path: str, use: Callable[[IO[bytes]], T]) -> T:
         """Open one file for reading and return ``use(file)``; starts again if the store fails meanwhile."""
 
         def opened(fs: fsspec.AbstractFileSystem, full: str) -> T:
+            check_file(fs, full)
             with fs.open(full, "rb") as file:
                 return use(file)
 
@@ -234,6 +240,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
         def action(fs: fsspec.AbstractFileSystem, path: str) -> T:
             try:
                 if self._opened is None:
+                    check_file(fs, path)
                     with contextlib.ExitStack() as stack:
                         file = stack.enter_context(fs.open(path, "rb"))
                         self._arrays = stack.enter_context(_arrays_in(file))

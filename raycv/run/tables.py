@@ -2,15 +2,17 @@
 
 An unpartitioned table is one file; a partitioned table has one file per layer. File names never change. All files of a
 new writing are prepared first and then put in place one after the other, each in one step. Every file carries the name
-of its writing; a reader that finds two names waits until the writer has finished.
+of its writing; a reader that finds two names waits until the writer has finished. A file of a partitioned table also
+lists the layers that the writing has, so that a lost file is noticed.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -31,6 +33,7 @@ Rows = list[dict[str, Any]]
 Filter = tuple[str, str, Any]  # column, one of ==, !=, <, <=, >, >=, in, not in; value
 PARTITION = "layer"
 WRITING = b"raycv.writing"  # key of the metadata that names a file's writing
+LAYERS = b"raycv.layers"  # key of the metadata that lists the layers of a writing, as JSON
 PATIENCE = 30.0  # seconds until a table of two writings counts as left behind by a writer that stopped
 COMPRESSION = "zstd"
 
@@ -44,17 +47,18 @@ def typed(name: str, frame: pd.DataFrame) -> pa.Table:
 
 
 class Writer:
-    """Replaces a partitioned table layer by layer, in a ``with`` block; nothing changes until it ends well.
+    """Replaces a partitioned table by one with ``layers``, in a ``with`` block; nothing changes until it ends well.
 
     Only one part of one layer is in memory at a time.
     """
 
-    def __init__(self, store: RunStore, name: str) -> None:
+    def __init__(self, store: RunStore, name: str, layers: Iterable[str]) -> None:
         self.store, self.name = store, name
         self.uri = store.locate(f"tables/{name}")
         self._staging = f"tables/.{name}"  # of files that are ready but not in place; readers of Parquet pass it over
         schema: pa.Schema = BY_NAME[name].schema
-        self._schema = schema.with_metadata({**schema.metadata, WRITING: uuid.uuid4().hex.encode()})
+        of_writing = {WRITING: uuid.uuid4().hex.encode(), LAYERS: json.dumps(list(dict.fromkeys(layers))).encode()}
+        self._schema = schema.with_metadata({**schema.metadata, **of_writing})
         self._staged: list[str] = []
         self._file = ""  # being written
         self._open = ExitStack()
@@ -99,7 +103,7 @@ class Writer:
 
 def write(store: RunStore, name: str, frame: pd.DataFrame) -> str:
     """Replace an unpartitioned table; returns its URI."""
-    with Writer(store, name) as writer:
+    with Writer(store, name, layers=()) as writer:
         writer._add(f"{name}.parquet", frame)
     return writer.uri
 
@@ -114,6 +118,18 @@ def parquet(rows: pa.Table) -> bytes:
 def write_part(store: RunStore, path: str, name: str, frame: pd.DataFrame) -> None:
     """Keep some rows of table ``name`` in a file outside the tables until all are there."""
     store.write(path, parquet(typed(name, frame)))
+
+
+def is_part(store: RunStore, path: str, name: str) -> bool:
+    """Whether a file is one that ``write_part`` has written for table ``name``, and not truncated."""
+    try:
+        with refusing_damage(_unreadable(path)):
+            found: list[str] = store.open(path, lambda file: pq.read_schema(file).names)
+    except UserError as error:
+        if error.__cause__ is not None:  # the store has failed
+            raise
+        return False
+    return bool(found == BY_NAME[name].schema.names)
 
 
 def read_part(store: RunStore, path: str) -> pa.Table:
@@ -133,6 +149,13 @@ def names(store: RunStore) -> list[str]:
 def exists(store: RunStore, name: str) -> bool:
     """Whether a run has table ``name``."""
     return bool(store.list(f"tables/{name}"))
+
+
+def are_whole(store: RunStore, wanted: Iterable[str]) -> bool:
+    """Whether a run has all ``wanted`` tables, and each all its layers."""
+    return all(
+        (paths := store.list(f"tables/{name}")) and not _lost(_about(store, paths[0]), paths, [[]]) for name in wanted
+    )
 
 
 def read(
@@ -180,7 +203,7 @@ def _read_files(
     wanted = None if columns is None else [column for column in columns if column != BY_NAME[name].partition]
     writings, parts, files = set(), [], []
     for path in paths:
-        layer = path.split(f"/{PARTITION}=")[1].split("/")[0] if f"/{PARTITION}=" in path else None
+        layer = _layer_of(path)
         conditions = [rest for one in alternatives if (rest := _of_layer(one, layer)) is not None]
         if conditions:
             try:
@@ -197,8 +220,17 @@ def _read_files(
     if len(writings) > 1 or store.list(f"tables/{name}") != paths:
         return None
     # Two whole writings may have passed since the first listing, and the second may have the files of the one before.
-    if len(files) > 1 and _writing(store, files[0]) not in writings:
+    about = _about(store, (files or paths)[0])
+    if len(files) > 1 and about.get(WRITING) not in writings:
         return None
+    lost = _lost(about, paths, alternatives)
+    if lost and len({_about(store, path).get(WRITING) for path in paths}) > 1:
+        return None  # a writing that is being replaced by one without these layers
+    if lost:
+        raise UserError(
+            f"The table {name!r} of {store.uri} has lost its file of layer {lost[0]}; "
+            f"run `raycv {BY_NAME[name].stage}` to write the table again."
+        )
     if not parts:  # no layer meets the filters
         none = BY_NAME[name].schema.empty_table()
         parts.append(_with_layer(none if wanted is None else none.select(wanted), "", columns))
@@ -206,22 +238,40 @@ def _read_files(
     return frame
 
 
-def _writing(store: RunStore, path: str) -> bytes | None:
-    """The name of the writing that a file is of now; None where it is gone."""
+def _about(store: RunStore, path: str) -> Mapping[bytes, bytes]:
+    """The metadata of a file as it is now; none where it is gone."""
     try:
-        metadata: Mapping[bytes, bytes] = store.open(path, lambda file: pq.read_schema(file).metadata) or {}
+        with refusing_damage(_unreadable(store.locate(path))):
+            found: Mapping[bytes, bytes] = store.open(path, lambda file: pq.read_schema(file).metadata) or {}
     except UserError as error:
         if isinstance(error.__cause__, FileNotFoundError):
-            return None
+            return {}
         raise
-    return metadata.get(WRITING)
+    return found
+
+
+def _lost(about: Mapping[bytes, bytes], paths: Sequence[str], alternatives: list[list[Filter]]) -> list[str]:
+    """The layers that meet the filters and stand in the metadata of a table's file, but have no file in ``paths``."""
+    layers: list[str] = json.loads(about.get(LAYERS, b"[]"))
+    there = {_layer_of(path) for path in paths}
+    met = [layer for layer in layers if any(_of_layer(one, layer) is not None for one in alternatives)]
+    return [layer for layer in met if layer not in there]
+
+
+def _layer_of(path: str) -> str | None:
+    """The layer that a file of a partitioned table is of."""
+    return path.split(f"/{PARTITION}=")[1].split("/")[0] if f"/{PARTITION}=" in path else None
+
+
+def _unreadable(uri: str) -> str:
+    return f"{uri} is not a readable table; remove it and run its stage again."
 
 
 def _read_file(
     name: str, uri: str, file: IO[bytes], columns: list[str] | None, alternatives: list[list[Filter]]
 ) -> pa.Table:
     """The rows of the file ``uri`` of table ``name`` that meet one of the alternatives."""
-    with refusing_damage(f"{uri} is not a readable table; remove it and run its stage again."):
+    with refusing_damage(_unreadable(uri)):
         found = pq.read_schema(file).names
         missing = [column for column in BY_NAME[name].schema.names if found.count(column) != 1]
         if missing:

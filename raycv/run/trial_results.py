@@ -7,12 +7,30 @@ from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from raycv.progress import say
 from raycv.run import tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 
 Frames = dict[str, pd.DataFrame]  # table -> rows
+
+
+class _Done(BaseModel):
+    """What done.json holds: why the trial has no rows, if it has none, and the tables of which it has some."""
+
+    model_config = ConfigDict(strict=True)
+
+    left_out: str
+    tables: list[str]
+
+    @field_validator("tables")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        if not BY_NAME.keys() >= {*names}:
+            raise ValueError("no such table")
+        return names
 
 
 @dataclass(frozen=True)
@@ -23,18 +41,35 @@ class TrialResults:
     folder: str
 
     def finished(self) -> set[str]:
-        """The names of the trials that have a result or were left out."""
-        return {self._trial_of(path) for path in self.store.list(self.folder) if path.endswith("/done.json")}
+        """The names of the trials that have a result or were left out; says which have a damaged one."""
+        there = set(self.store.list(self.folder))
+        trials = [self._trial_of(path) for path in sorted(there) if path.endswith("/done.json")]
+        damaged = [trial for trial in trials if not self._is_whole(trial, there)]
+        if damaged:
+            say(f"computing again what an interrupted sweep left damaged: {', '.join(damaged)}")
+        return set(trials).difference(damaged)
+
+    def _is_whole(self, trial: str, there: set[str]) -> bool:
+        """Whether a trial has left what it says, and no file of it is truncated."""
+        try:
+            done = _Done.model_validate_json(self.store.read(f"{self.folder}/{trial}/done.json"))
+        except ValidationError:
+            return False
+        files = {table: f"{self.folder}/{trial}/{table}.parquet" for table in done.tables}
+        return all(path in there and tables.is_part(self.store, path, table) for table, path in files.items())
 
     def keep(self, trial: str, found: Frames) -> None:
         """Keep the rows that one trial has found."""
         for table, frame in found.items():
             tables.write_part(self.store, f"{self.folder}/{trial}/{table}.parquet", table, frame)
-        self.leave_out(trial, "")
+        self._note(trial, _Done(left_out="", tables=sorted(found)))
 
     def leave_out(self, trial: str, why: str) -> None:
         """Note that one trial has no rows, and why."""
-        self.store.write_json(f"{self.folder}/{trial}/done.json", {"left_out": why})
+        self._note(trial, _Done(left_out=why, tables=[]))
+
+    def _note(self, trial: str, done: _Done) -> None:
+        self.store.write_json(f"{self.folder}/{trial}/done.json", done.model_dump())
 
     def note_failure(self, trial: str, log: str) -> str:
         """Keep what a failed trial raised; returns the URI."""
@@ -63,7 +98,7 @@ class TrialResults:
             frames = [self.rows(trial, table).to_pandas() for _, trial in found]
             empty = BY_NAME[table].schema.empty_table().to_pandas()
             return tables.write(self.store, table, pd.concat(frames) if frames else empty)
-        with tables.Writer(self.store, table) as writer:
+        with tables.Writer(self.store, table, [layer for layer, _ in found]) as writer:
             for layer, trial in found:
                 writer.add(layer, self.rows(trial, table))
         return writer.uri

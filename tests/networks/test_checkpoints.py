@@ -43,7 +43,7 @@ def weights() -> dict[str, Tensor]:
 )
 def test_wrappers_and_prefixes_are_taken_off(tmp_path: Path, weights: dict[str, Tensor], wrapped: Any) -> None:
     torch.save(wrapped(weights), tmp_path / "net.pt")
-    net = load_weights(NET, import_weights(str(tmp_path / "net.pt")))
+    net = load_weights(NET, import_weights(str(tmp_path / "net.pt"), NET))
     for key, value in net.state_dict().items():
         assert torch.equal(value, weights[key])
 
@@ -82,7 +82,7 @@ def test_weights_that_cannot_be_used(weights: dict[str, Tensor], changed: Any, s
 def test_what_is_no_state_dict(tmp_path: Path, content: Any, said: str) -> None:
     torch.save(content, tmp_path / "net.pt")
     with pytest.raises(UserError, match=rf"checkpoint .*net\.pt {said}"):
-        import_weights(str(tmp_path / "net.pt"))
+        import_weights(str(tmp_path / "net.pt"), NET)
 
 
 def test_a_wrapper_that_holds_itself_ends(tmp_path: Path) -> None:
@@ -90,22 +90,25 @@ def test_a_wrapper_that_holds_itself_ends(tmp_path: Path) -> None:
     endless["model"] = endless
     torch.save(endless, tmp_path / "net.pt")
     with pytest.raises(UserError, match="holds no state dict"):
-        import_weights(str(tmp_path / "net.pt"))
+        import_weights(str(tmp_path / "net.pt"), NET)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
     (tmp_path / "empty.pt").touch()
     (tmp_path / "text.safetensors").write_text("text")
+    with (tmp_path / "large.pt").open("wb") as file:
+        file.truncate(10**12)  # which takes no room on the disk
     for path, said in (
         ("/dev/zero", "is a pipe or device"),
         (tmp_path / "pipe.pt", "is a pipe or device"),
         (tmp_path, "is a folder"),
         (tmp_path / "empty.pt", "is empty"),
+        (tmp_path / "large.pt", "has 1,000.0 GB, and net1 .small-alexnet. has [0-9,]+ weights"),
         (tmp_path / "text.safetensors", "is neither safetensors nor a PyTorch state dict"),
     ):
         with pytest.raises(UserError, match=f"checkpoint {path} {said}"):
-            import_weights(str(path))
+            import_weights(str(path), NET)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_published_inceptions_have_heads_for_training_alone(
     described = NetworkSpec(
         name="net1", model=model, classes=10, seed=1, layers=layers, preprocessing=preprocessing_of(model)
     )
-    net = load_weights(described, import_weights(str(tmp_path / "net.safetensors")))
+    net = load_weights(described, import_weights(str(tmp_path / "net.safetensors"), described))
     images = torch.randint(0, 256, (1, 256, 256, 3), dtype=torch.uint8)
     usual = torchvision.models.get_model_weights(model).DEFAULT.transforms()
     channels = images.permute(0, 3, 1, 2) / 255

@@ -86,6 +86,22 @@ def test_what_cannot_be_read_is_said(store: RunStore) -> None:
             tables.read(store, NAME)
 
 
+def test_a_lost_layer_is_noticed_by_whoever_asks_for_it(store: RunStore) -> None:
+    write_layers(store, NAME, [(layer, rows(1)) for layer in LAYERS])
+    assert tables.are_whole(store, [NAME])
+    store.remove(f"tables/{NAME}/layer=conv2")
+    assert not tables.are_whole(store, [NAME])
+    for filters in (None, [("layer", "==", "conv2")], [("layer", "in", ["conv1", "conv2"])], [("r2", ">", 0)]):
+        with pytest.raises(
+            UserError, match=f"{NAME}.* has lost its file of layer conv2; run `raycv sweep mapping` to write"
+        ):
+            tables.read(store, NAME, filters=filters)
+    assert len(tables.read(store, NAME, filters=[("layer", "==", "conv1")])) == 3
+    assert tables.read(store, NAME, filters=[("layer", "==", "conv9")]).empty
+    write_layers(store, NAME, [("conv1", rows(2))])
+    assert set(tables.read(store, NAME)["r2"]) == {2}
+
+
 @contextmanager
 def replacing(store: RunStore) -> Iterator[None]:
     """Meanwhile, all layers of the table are replaced again and again, each time with one value throughout."""
@@ -160,7 +176,7 @@ from raycv.run import tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from tests.run.test_tables import NAME, rows
-with tables.Writer(RunStore(sys.argv[1]), NAME) as writer:
+with tables.Writer(RunStore(sys.argv[1]), NAME, ("conv1", "conv2")) as writer:
     writer.add("conv1", rows(2))
     writer.add("conv2", rows(2))
     print("ready", flush=True)

@@ -12,7 +12,8 @@ from raycv.run.store import RunStore
 
 def write_layers(store: RunStore, name: str, parts: Iterable[tuple[str, pd.DataFrame]]) -> str:
     """Replace a partitioned table by ``parts``, pairs of (layer, rows); returns its URI."""
-    with tables.Writer(store, name) as writer:
-        for layer, rows in parts:
+    given = list(parts)
+    with tables.Writer(store, name, (layer for layer, _ in given)) as writer:
+        for layer, rows in given:
             writer.add(layer, rows)
     return writer.uri

@@ -52,7 +52,7 @@ def align(config: AlignConfig, store: RunStore) -> None:
     found = statistics.read(store)
     identity = fingerprint(FORMAT, found.folder)
     names = (*WRITTEN, *(WRITTEN_OF_EPOCHS if found.epochs else ()))
-    if record.finished(store, "align", identity) and set(names) <= set(tables.names(store)):
+    if record.finished(store, "align", identity) and tables.are_whole(store, names):
         say(f"align: already finished, nothing to do; see {store.locate('tables/alignment')}")
         return
     written = _write(found, names)
@@ -73,8 +73,8 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     small: dict[str, list[pd.DataFrame]] = {name: [] for name in names[2:]}
     informed: dict[str, list[pd.DataFrame]] = {"matchings": [], "alignment": []}  # by mutual information
     with (
-        tables.Writer(store, "correlations") as of_correlation,
-        tables.Writer(store, "mutual_information") as of_information,
+        tables.Writer(store, "correlations", found.layers) as of_correlation,
+        tables.Writer(store, "mutual_information", found.layers) as of_information,
         Progress("align", 3 * len(found.layers), "layers") as progress,
     ):
         for place, layer in enumerate(found.layers):

@@ -36,7 +36,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     began = time.time()
     found = statistics.read(store)
     identity = fingerprint(FORMAT, found.folder, sorted(set(config.k), key=str), sorted(set(config.thresholds)))
-    if record.finished(store, STAGE, identity) and set(WRITTEN) <= set(tables.names(store)):
+    if record.finished(store, STAGE, identity) and tables.are_whole(store, WRITTEN):
         say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/clusterings')}")
         return
     results = TrialResults(store, f"sweeps/clusters-{identity}")

@@ -20,12 +20,12 @@ from raycv.analysis.information import BINS, bin_edges, encode, pairwise_informa
 from raycv.data.shards import Shard
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
-from raycv.paper import SHOWN_LAYERS, SHOWN_SAMPLES
-from raycv.run.paths import NETS, NULL, Key, samples_path
+from raycv.paper import SHOWN_SAMPLES
+from raycv.run.paths import NETS, NULL, Key
 from raycv.stages.collect.chance import by_chance
 from raycv.stages.collect.collector import PILOT_IMAGES, Collector, build_untrained
 from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_fold, to_arrays
-from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
+from raycv.stages.collect.task import NAME, Chance, Drawing, Information, Pass, Patches, Reduction
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -61,14 +61,14 @@ class ShardActor:
         """Compute the pilot from the first images of the shard and store it."""
         images, _ = self._decode(shard.images[:PILOT_IMAGES])
         pilot = self._collector().pilot(images)
-        self.task.store.write_arrays(self.task.pilot_path, {str(key): means for key, means in pilot.items()})
+        self.task.keep(self.task.pilot_path, {str(key): means for key, means in pilot.items()})
 
     def collect(self, shard: Shard) -> float:
         """Store the partial of one shard; return the seconds it took."""
         began = time.monotonic()
         images, labels = self._decode(shard.images)
         found = self._collector().partial(images, shard.images, self._pilot(), len(self.task.source))
-        self.task.store.write_arrays(self.task.partial_path(shard.number), to_arrays(found, shard.images, labels))
+        self.task.keep(self.task.partial_path(shard.number), to_arrays(found, shard.images, labels))
         return time.monotonic() - began
 
     def reduce(self, reduction: Reduction) -> None:
@@ -94,12 +94,12 @@ class ShardActor:
         samples = gather_samples(self._partials(drawing.shards), key, network)
         if key.group == NETS:
             values = samples.values
-            if key.layer in self.task.groups[NETS][0].layers[:SHOWN_LAYERS] and network < 2:
-                path = samples_path(self.task.folder, key.layer, network)
-                self.task.store.write_arrays(path, {"samples": values[:SHOWN_SAMPLES]})
+            shown = drawing.shown_path(self.task)
+            if shown is not None:
+                self.task.store.write_arrays(shown, {"samples": values[:SHOWN_SAMPLES]})
             codes = encode(values, bin_edges(values))
-            self.task.store.write_arrays(self.task.codes_path(key.layer, network), {"codes": codes})
-        self.task.store.write_arrays(self.task.drawn_path(key, network), samples.arrays())
+            self.task.keep(self.task.codes_path(key.layer, network), {"codes": codes})
+        self.task.keep(self.task.drawn_path(key, network), samples.arrays())
 
     def inform(self, pair: Information) -> None:
         """Store the mutual information of two networks' units."""
@@ -126,7 +126,7 @@ class ShardActor:
     def _pilot(self) -> dict[Key, np.ndarray]:
         if self.pilots is None:
             stored = self.task.store.read_arrays(self.task.pilot_path)
-            self.pilots = {Key(*name.split("/", 1)): means for name, means in stored.items()}
+            self.pilots = {Key(*name.split("/", 1)): means for name, means in stored.items() if name != NAME}
         return self.pilots
 
     def _drawn(self, key: Key, network: int) -> Gathered:

@@ -64,6 +64,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     groups = {NETS: specs, NULL: untrained(specs)}
     groups |= {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
     task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, config.precision)
+    _drop_damaged(task)
     actors = min(_actors(config, task), len(work))
     part = ray_cluster.Share(cpus=1, gpus=int(use_gpu))
     create = ShardActor.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
@@ -132,6 +133,16 @@ def _actors(config: CollectConfig, task: Pass) -> int:
     return config.actors or max(1, min(int(ray_cluster.amount("GPU" if task.use_gpu else "CPU")), room))
 
 
+def _drop_damaged(task: Pass) -> None:
+    """Remove what an interrupted pass has left and is no longer as it was, so that it is computed again."""
+    left = [path for path in task.store.list(task.folder) if path.endswith(".npz")]
+    damaged = [path for path in left if not task.is_whole(path)]
+    for path in damaged:
+        task.store.remove(path)
+    if damaged:
+        say(f"collect: computing again what an interrupted pass left damaged: {', '.join(damaged)}")
+
+
 def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
     """Collect all shards that have no partial yet; return the times at which this began and ended."""
     there = set(task.store.list(task.partials))
@@ -189,8 +200,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> Counter[Key]:
     def missing(items: list[Any]) -> list[Any]:
         return [item for item in items if item.path(task.folder) not in there]
 
-    # What is stored last of a drawing.
-    undrawn = [drawing for drawing in drawings if task.drawn_path(drawing.key, drawing.network) not in there]
+    undrawn = [drawing for drawing in drawings if not there.issuperset(drawing.paths(task))]
     steps = (
         _Step("moments", missing(reductions), lambda actor, item: actor.reduce.remote(item)),
         _Step("top patches", missing(patches), lambda actor, item: actor.rank.remote(item)),

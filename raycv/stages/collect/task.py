@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from raycv.data.sources import Source
+from raycv.errors import UserError
 from raycv.networks.stored import StoredNetwork
-from raycv.run.paths import Key, chance_path, information_path, moments_path, patches_path
+from raycv.paper import SHOWN_LAYERS
+from raycv.run.paths import NETS, Key, chance_path, information_path, moments_path, patches_path, samples_path
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import Groups, Precision
+
+NAME = "path"  # of the array in which a file says which it is
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,21 @@ class Pass:
         """Where the binned samples of one layer of one network are stored."""
         return f"{self.partials}/codes/{layer}/{network}.npz"
 
+    def keep(self, path: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store what is kept only while the pass runs."""
+        self.store.write_arrays(path, {**arrays, NAME: np.array(path)})
+
+    def is_whole(self, path: str) -> bool:
+        """Whether a file that an interrupted pass has left is what it wrote there, and not truncated."""
+        try:
+            with self.store.open_arrays(path) as arrays:
+                name = arrays.get(NAME)
+        except UserError as error:
+            if error.__cause__ is not None:  # the store has failed
+                raise
+            return False
+        return not path.startswith(self.partials) or str(name) == path
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -67,6 +89,17 @@ class Drawing:
     key: Key
     network: int
     shards: tuple[int, ...]
+
+    def shown_path(self, task: Pass) -> str | None:
+        """Where those are stored that a person can look at: of two trained networks in the first layers."""
+        group, layer = self.key
+        shown = group == NETS and self.network < 2 and layer in task.groups[NETS][0].layers[:SHOWN_LAYERS]
+        return samples_path(task.folder, layer, self.network) if shown else None
+
+    def paths(self, task: Pass) -> set[str]:
+        """Where all of it is stored."""
+        bins = {task.codes_path(self.key.layer, self.network)} if self.key.group == NETS else set()
+        return {task.drawn_path(self.key, self.network), *bins, *filter(None, [self.shown_path(task)])}
 
 
 @dataclass(frozen=True)

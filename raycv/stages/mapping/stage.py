@@ -83,7 +83,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     sought = Sought(config.units_used, config.loss)
     identity = fingerprint(FORMAT, found.folder, decays, vars(sought))
     noted = record.read(store)["stages"].get(STAGE, {})
-    whole = set(WRITTEN) <= set(tables.names(store))
+    whole = tables.are_whole(store, WRITTEN)
     if record.finished(store, STAGE, identity) and set(solvers) <= set(noted.get("solvers", ())) and whole:
         say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/mappings')}")
         return

@@ -9,7 +9,7 @@ import pandas as pd
 from raycv.config import PatchesConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
-from raycv.networks.stored import stored
+from raycv.networks.stored import stored, weights_content
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
@@ -32,10 +32,12 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     began = time.time()
     found = statistics.read(store)
     identity = fingerprint(FORMAT, found.folder)
-    if record.finished(store, "patches", identity) and {"top_patches", "patch_pictures"} <= set(tables.names(store)):
+    if record.finished(store, "patches", identity) and tables.are_whole(store, ("top_patches", "patch_pictures")):
         say(f"patches: already finished, nothing to do; see {store.locate('tables/patch_pictures')}")
         return
     source, networks = found.source(), tuple(stored(store))
+    for network in networks:  # the actors read them too, but would say so only once they have started
+        weights_content(store, network)
     rows = top_patches(found)
     where = tables.write(store, "top_patches", rows)
     chunks = _chunks(found, rows)
@@ -43,7 +45,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     drawing = Drawing(store, f"patches-{identity}", networks, source, use_gpu)
     _draw(drawing, chunks)
-    with tables.Writer(store, "patch_pictures") as writer:
+    with tables.Writer(store, "patch_pictures", (chunk.layer for chunk in chunks)) as writer:
         for chunk in chunks:
             writer.add(chunk.layer, tables.read_part(store, chunk.path(drawing.folder)))
     units = int(sum(chunk.units for chunk in chunks))
@@ -72,7 +74,10 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
 def _draw(drawing: Drawing, chunks: list[Chunk]) -> None:
     """Draw every chunk that is not stored yet."""
     there = set(drawing.store.list(drawing.folder))
-    missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there]
+    damaged = [path for path in sorted(there) if not tables.is_part(drawing.store, path, "patch_pictures")]
+    if damaged:
+        say(f"patches: drawing again what an interrupted run left damaged: {', '.join(damaged)}")
+    missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there.difference(damaged)]
     size = min(int(ray_cluster.amount("GPU" if drawing.use_gpu else "CPU")) or 1, len(missing))
     part = ray_cluster.Share(cpus=1, gpus=int(drawing.use_gpu))
     create = Artist.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]

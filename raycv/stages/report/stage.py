@@ -59,9 +59,11 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
             numbers[layer] = _numbers(store, layer, nets, of_units, of_pairs, has)
             progress.advance(1, f"numbers of {layer}")
         figures = _figures(store)
-        run = {"nets": nets, "layers": layers, "title": title, **_facts(store, stages, units, has, bool(figures))}
+        widths = {layer: [column["width"] for column in numbers[layer]["units"]] for layer in layers}
+        left_out = [layer for layer in layers if not payload.fits(widths[layer])]
+        run = {"nets": nets, "layers": layers, "title": title, "left_out": left_out}
+        run |= _facts(store, stages, units, has, bool(figures))
         if has["patch_pictures"]:
-            widths = {layer: [column["width"] for column in numbers[layer]["units"]] for layer in layers}
             without = page.filled(files, title, figures, _data(run, numbers, {}))
             free = (LARGEST - len(without)) * 3 / 4  # base64 makes four bytes of three
             for layer, found in pictures_within(store, nets, widths, max(free, LEAST_PICTURES)):

@@ -31,7 +31,7 @@ def study(config: StudyConfig, store: RunStore, stages: Stages) -> None:
     Raises UserError, before anything starts, for bad settings and for more images than there are.
     """
     began = time.time()
-    record.check_folder(store, study=True)
+    record.check_folder(store)
     training = open_source(config.data, "train", image_column=config.image_column, label_column=config.label_column)
     numbers = [len(training.first(images)) for images in config.images or (len(training),)]
     record.begin(store, study=True)

@@ -13,7 +13,7 @@ from raycv.run.store import RunStore
 
 
 def import_networks(config: TrainConfig, specs: list[NetworkSpec], store: RunStore) -> dict[str, Any]:
-    imported = [checkpoints.import_weights(uri) for uri in config.checkpoints]
+    imported = [checkpoints.import_weights(*given) for given in zip(config.checkpoints, specs, strict=True)]
     # Stored as the network has them: in its precision, and without what it has no use for.
     loaded = [load_weights(spec, weights).state_dict() for spec, weights in zip(specs, imported, strict=True)]
     record.begin(store)

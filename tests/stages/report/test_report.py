@@ -24,6 +24,7 @@ from raycv.cli import main
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
+from raycv.stages.report import payload
 from raycv.stages.report.appendix import FIGURE_WIDTH
 from raycv.stages.report.sprites import pictures_within
 from tests.support.browser import MISSING, chromium
@@ -419,6 +420,39 @@ def test_on_a_phone_the_unit_is_a_sheet_that_can_be_closed(page: Page, store: Ru
     assert not page.one("#panel").is_displayed()
     page.driver.back()
     page.turns_to("unit 3")
+
+
+def test_on_paper_a_unit_is_light_whole_and_alone(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "unit", "net1", 3), scheme="dark")
+    page.script("dispatchEvent(new Event('beforeprint'))")
+    WebDriverWait(page.driver, 30).until(
+        lambda _: page.script("return [...document.querySelectorAll('canvas')].every(c => c.dataset.drawn > 0)"),
+        "not every picture is drawn",
+    )
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [dark]})
+    try:
+        look = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+        assert page.script(look, "body", "backgroundColor") == "rgb(255, 255, 255)"
+        assert page.script(look, "#panel", "position") == "static"
+        assert page.script(look, "#panel", "maxHeight") == "none"
+        assert not page.one("#wall").is_displayed()
+        assert page.one("#panel .partner canvas").is_displayed()
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_matrices_that_are_left_out_are_named_with_their_table(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = write_run(RunStore(str(tmp_path / "wide")))
+    monkeypatch.setattr(payload, "MOST_CELLS", 10)
+    written(wide)
+    for options, table in (({}, "correlations"), ({"of": "weights"}, "mapping_weights")):
+        page.open(wide, place(CONV, "matrix", "net1", "net3", **options))
+        said = page.one("#map").text
+        assert f"of this wide layer are left out: they stand in the run's table {table}, layer {CONV}" in said
+    assert page.errors() == []
 
 
 def test_the_appendix_lists_every_figure_of_the_run(page: Page, store: RunStore) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import raycv
-from raycv.cli import main
+from raycv.cli import STAGES, main
 from raycv.run.schema import GROWING
 from tests.support.commands import failing
 
@@ -80,9 +80,9 @@ def test_a_run_is_no_study_and_a_study_no_run(images: Path, tmp_path: Path, caps
         (folder / "run.json").write_text(json.dumps(kind | {"config": {}, "stages": {}}))
     data = ("--data", str(images))
     assert "is an ordinary run, not a study" in failing(capsys, "study", "--run", str(run), *data)
-    for command in ("train", "run"):
-        said = failing(capsys, command, "--run", str(study), *data)
-        assert f"is a study, not a run; name one of its runs, in {study}/runs" in said
+    for command in ("run", *STAGES):
+        said = failing(capsys, *command.split(), "--run", str(study))
+        assert f"is the folder of a study, not a run; name one of its runs, {study}/runs/width-WIDTH-images-" in said
     other = tmp_path / "other"
     other.mkdir()
     (other / "notes.txt").write_text("mine")

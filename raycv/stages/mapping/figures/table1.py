@@ -129,7 +129,7 @@ def optimiser_shares(mappings: pd.DataFrame) -> pd.DataFrame:
     if set(means["solver"]) != set(SOLVERS):
         raise Undrawable(
             f"The table mappings has the solver {', '.join(means['solver'].unique())} only; the comparison "
-            f"needs {' and '.join(SOLVERS)}."
+            f"needs {' and '.join(SOLVERS)}; `raycv sweep mapping --solvers {','.join(SOLVERS)}` adds the other."
         )
     means = means[means["decay"].isin([means["decay"].min(), sparse_decay(mappings)])]
     exact, sgd = (means[means["solver"] == solver] for solver in SOLVERS)

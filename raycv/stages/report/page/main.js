@@ -56,6 +56,7 @@ function leave() {
 addEventListener("hashchange", show);
 addEventListener("keydown", pressed);
 addEventListener("resize", () => { if (view.place === "matrix") drawMap(); });
+matchMedia("print").addEventListener("change", () => { if (map) drawMap(); }); // in the colours of paper
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   map = null;
   if (view.place === "matrix") show();

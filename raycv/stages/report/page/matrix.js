@@ -11,13 +11,22 @@ function showMatrix() {
   const matrix = matrixOf(data, a, b, options.of);
   if (!matrix) {
     map = null;
-    at("map").replaceChildren(element("p", { class: "nothing" }, "This layer has no such matrix here: it is too wide for this file, or the run lacks the table."));
+    at("map").replaceChildren(element("p", { class: "nothing" }, whyNot()));
   } else {
     const key = JSON.stringify([layer, a, b, options.of]);
     if (map?.key !== key) begin(key, data, matrix);
     drawMap();
   }
   showCell(data, matrix);
+}
+
+/** Where else to find a matrix that is not in this file. */
+function whyNot() {
+  const name = view.options.of === "weights" ? "mapping_weights" : "correlations";
+  const layer = layers[view.layer];
+  return run.left_out.includes(layer)
+    ? `To keep this file small, the matrices of this wide layer are left out: they stand in the run's table ${name}, layer ${layer}. The partners of every unit are under Units.`
+    : `This run has no table ${name} of this layer yet.`;
 }
 
 /** {scale, value(i, j), rows, columns}; rows are units of ``a``. */

@@ -3,14 +3,17 @@
 const GAP = 2; // pixels between patches
 const SHARP = Math.min(2, Math.ceil(devicePixelRatio || 1));
 
-/** Pictures are drawn when they come into sight. */
+/** Pictures are drawn when they come into sight, or on paper. */
 const sight = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    sight.unobserve(target);
-    target.draw();
-  }
+  for (const { isIntersecting, target } of entries) if (isIntersecting) draw(target);
 }, { rootMargin: "300px" });
+addEventListener("beforeprint", () => document.querySelectorAll("canvas").forEach(draw));
+
+function draw(canvas) {
+  sight.unobserve(canvas);
+  canvas.draw?.();
+  canvas.draw = null;
+}
 
 /** A sheet of pictures, decoded when the first of them is drawn. */
 function sheet(kind, layer, number) {
