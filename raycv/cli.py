@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -30,7 +31,8 @@ from raycv.config import (
 from raycv.errors import StageFailed, UserError
 from raycv.flags import Group
 from raycv.progress import NORMAL, QUIET, VERBOSE, answer, detail, doing, say, speak
-from raycv.run import record, schema, tables
+from raycv.run import lease, record, schema, tables
+from raycv.run.filesystem import errors
 from raycv.run.store import RunStore
 from raycv.settings import Given, load
 from raycv.stopping import stoppable
@@ -102,13 +104,17 @@ def _report(config: ReportConfig, store: RunStore) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its settings, what it does, the help text that says so, and flags as one might give them."""
+    """One command: its settings, what it does, the help text that says so, and flags as one might give them.
+
+    ``stages`` names the stages of which it is the only driver meanwhile.
+    """
 
     settings: type[StageConfig]
     do: Callable[[Any, RunStore], None]
     meaning: str
     example: str = "--run runs/first"
     checks_health: bool = False
+    stages: tuple[str, ...] = ()
 
 
 # PyTorch and Ray are imported when a stage runs, so that --help and a wrong flag answer at once.
@@ -144,10 +150,22 @@ STAGES = {
 }
 
 
+def _stage(name: str, config: StageConfig, store: RunStore) -> None:
+    """Do one stage; what it fails of is noted in the run."""
+    try:
+        STAGES[name].do(config, store)
+    except Exception as error:
+        if not isinstance(error.__cause__, errors()):  # a store that has just failed is not written to
+            said = isinstance(error, UserError | StageFailed)
+            with contextlib.suppress(UserError):
+                record.fail(store, name, str(error) if said else f"{type(error).__name__}: {error}")
+        raise
+
+
 def _run(config: RunConfig, store: RunStore) -> None:
     began = time.time()
-    for stage in STAGES.values():
-        stage.do(config, store)
+    for name in STAGES:
+        _stage(name, config, store)
     written = record.read(store)["stages"]
     spent = {
         f"{stage} {what}" if what != stage else stage: seconds
@@ -184,18 +202,24 @@ def _answer(store: RunStore) -> None:
 def _study(config: StudyConfig, store: RunStore) -> None:
     from raycv.stages.study.stage import study
 
-    study(config, store, [(STAGES[name].settings, STAGES[name].do) for name in ("train", "collect", "align")])
+    study(config, store, [(STAGES[name].settings, partial(_alone, name)) for name in ("train", "collect", "align")])
+
+
+def _alone(name: str, config: StageConfig, store: RunStore) -> None:
+    with lease.held(store, [name]):
+        _stage(name, config, store)
 
 
 COMMANDS = {
-    "run": Command(RunConfig, _run, "run all stages in order", checks_health=True),
+    "run": Command(RunConfig, _run, "run all stages in order", checks_health=True, stages=tuple(STAGES)),
     "study": Command(
         StudyConfig,
         _study,
         "compare networks of several widths and numbers of training images",
         "--run runs/study --widths 6,12,24",
+        stages=("study",),
     ),
-    **STAGES,
+    **{name: replace(stage, do=partial(_stage, name), stages=(name,)) for name, stage in STAGES.items()},
 }
 
 
@@ -231,7 +255,10 @@ def _commands() -> Group:
 
 def _prepared(command: Command, **typed: Any) -> Callable[[], int]:
     """What a command line asks for, to be done when click has read it."""
-    return partial(_do, command, flags.given(command.settings, typed), typed["verbose"], typed["quiet"])
+    level = VERBOSE if typed["verbose"] else QUIET if typed["quiet"] else NORMAL
+    if typed["verbose"] and typed["quiet"]:
+        raise UserError("--verbose and --quiet contradict each other; give one of them.")
+    return partial(_do, command, flags.given(command.settings, typed), level, typed["wait"])
 
 
 @click.command("tables", help="print what every table and column means")
@@ -267,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: a stage failed, and the same command continues it; 2: a mistake that the user can correct; 3: done,
     but the health check failed; 130: stopped.
     """
-    with stoppable():
+    with stoppable(lease.give_all_back):
         return _answered(arguments)
 
 
@@ -293,20 +320,20 @@ def _refused(reason: str, code: int) -> int:
     return code
 
 
-def _do(command: Command, typed: Mapping[str, Given], verbose: bool, quiet: bool) -> int:
+def _do(command: Command, typed: Mapping[str, Given], level: int, wait: bool) -> int:
     """Run ``command`` with the settings ``typed`` as flags, those given elsewhere and those stored in the run."""
-    if verbose and quiet:
-        raise UserError("--verbose and --quiet contradict each other; give one of them.")
-    speak(VERBOSE if verbose else QUIET if quiet else NORMAL)
+    speak(level)
     # Settings stored in the run replace flags that are not given, so find the run first.
     store = RunStore(load(StageConfig, typed).run)
     config = load(command.settings, typed, record.read(store)["config"])
+    record.check_folder(store, study=command.settings is StudyConfig)
     joined = _in_a_cluster()
-    try:
-        command.do(config, store)
-    finally:
-        if _in_a_cluster() and not joined:
-            sys.modules["ray"].shutdown()  # here, where Ctrl-C is waited for, and not when the interpreter ends
+    with lease.held(store, command.stages, wait=wait):
+        try:
+            command.do(config, store)
+        finally:
+            if _in_a_cluster() and not joined:
+                sys.modules["ray"].shutdown()  # here, where Ctrl-C is waited for, and not when the interpreter ends
     if not command.checks_health:
         return 0
     _answer(store)

@@ -66,6 +66,9 @@ def flags_of(settings: type[StageConfig]) -> list[click.Parameter]:
             )
         )
     flags.append(
+        Flag(["wait", "--wait"], "output", is_flag=True, help="wait where another driver is at work on the same stage")
+    )
+    flags.append(
         Flag(["verbose", "-v", "--verbose"], "output", is_flag=True, help="say where every table and figure is")
     )
     flags.append(Flag(["quiet", "-q", "--quiet"], "output", is_flag=True, help="say only results and errors"))

@@ -62,7 +62,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
         "left_out": left_out,
     }
     record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
-    store.remove("sweeps")
+    results.remove()
     for uri in where:
         detail(f"{STAGE}: {uri}")
 

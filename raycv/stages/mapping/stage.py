@@ -108,7 +108,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         "left_out": left_out,
     }
     record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
-    store.remove("sweeps")
+    results.remove()
     for sentence in _found(rows, sought, len(pairs), found.layers):
         say(f"{STAGE}: {sentence}")
     for uri in where:
