@@ -17,14 +17,18 @@ import raycv
 from raycv import flags
 from raycv.config import (
     AlignConfig,
+    CleanConfig,
     ClusterSweepConfig,
     CollectConfig,
+    ExportConfig,
     FiguresConfig,
     MappingSweepConfig,
     PatchesConfig,
+    PlanConfig,
     ReportConfig,
     RunConfig,
     StageConfig,
+    StatusConfig,
     StudyConfig,
     TrainConfig,
 )
@@ -37,6 +41,7 @@ from raycv.run.store import RunStore
 from raycv.settings import Given, load
 from raycv.stopping import stoppable
 
+OF_RUN = ("exact",)  # solvers of `raycv run`: sgd takes as long as all other stages together
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": flags.WIDTH}
 
 
@@ -72,8 +77,8 @@ def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
     with doing("loading PyTorch and Ray"):
         from raycv.stages.mapping.stage import sweep
 
-    if isinstance(config, RunConfig):  # sgd takes as long as all other stages together
-        sweep(config, store, solvers=("exact",))
+    if isinstance(config, RunConfig):
+        sweep(config, store, solvers=OF_RUN)
     else:
         sweep(config, store)
 
@@ -199,6 +204,48 @@ def _answer(store: RunStore) -> None:
         answer(f"figures: {store.locate('figures')}")
 
 
+def _status(config: StatusConfig, store: RunStore) -> None:
+    from raycv.stages.status.stage import status
+
+    status(config, store, tuple(STAGES))
+
+
+def _clean(config: CleanConfig, store: RunStore) -> None:
+    from raycv.stages.clean.stage import clean
+
+    clean(config, store)
+
+
+def _export(config: ExportConfig, store: RunStore) -> None:
+    from raycv.stages.export.stage import export
+
+    export(config, store, tuple(STAGES))
+
+
+def _plan(config: PlanConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.align.stage import is_done as align
+        from raycv.stages.clusters.stage import is_done as clusters
+        from raycv.stages.collect.stage import is_done as collect
+        from raycv.stages.collect.stage import needs
+        from raycv.stages.figures.stage import is_done as figures
+        from raycv.stages.mapping.stage import is_done as mapping
+        from raycv.stages.patches.stage import is_done as patches
+        from raycv.stages.plan.stage import Stage, Work, plan
+        from raycv.stages.report.stage import is_done as report
+        from raycv.stages.train.stage import asked_for
+        from raycv.stages.train.stage import is_done as train
+
+    only_exact = partial(mapping, solvers=OF_RUN)
+    checks: tuple[Callable[[Any, RunStore], bool], ...]
+    checks = (train, collect, align, only_exact, clusters, patches, figures, report)
+    stages = {name: Stage(STAGES[name].settings, is_done) for name, is_done in zip(STAGES, checks, strict=True)}
+    asked = asked_for(config)
+    actor, partials = needs(config, asked.specs, len(set(config.keep_epochs)), len(asked.validation))
+    read, trained, validated = asked.image_bytes(), asked.images, len(asked.validation)
+    plan(config, store, stages, Work(trained, validated, asked.epochs, asked.weight_bytes, read, actor, partials))
+
+
 def _study(config: StudyConfig, store: RunStore) -> None:
     from raycv.stages.study.stage import study
 
@@ -218,6 +265,15 @@ COMMANDS = {
         "compare networks of several widths and numbers of training images",
         "--run runs/study --widths 6,12,24",
         stages=("study",),
+    ),
+    "status": Command(StatusConfig, _status, "say what each stage of a run is doing, has done or has failed of"),
+    "plan": Command(PlanConfig, _plan, "say what `raycv run` would do, with the same flags"),
+    "clean": Command(CleanConfig, _clean, "remove what stages that did not finish have left", stages=tuple(STAGES)),
+    "export": Command(
+        ExportConfig,
+        _export,
+        "copy tables, figures and report, without weights",
+        "--run runs/first --to s3://bucket/first",
     ),
     **{name: replace(stage, do=partial(_stage, name), stages=(name,)) for name, stage in STAGES.items()},
 }
@@ -242,7 +298,7 @@ def _commands() -> Group:
         group.add_command(
             flags.Command(
                 last,
-                params=flags.flags_of(command.settings),
+                params=[*flags.flags_of(command.settings), *([flags.wait()] if command.stages else [])],
                 help=command.meaning,
                 epilog=f"Example: raycv {name} {command.example}",
                 callback=partial(_prepared, command),
@@ -258,7 +314,7 @@ def _prepared(command: Command, **typed: Any) -> Callable[[], int]:
     level = VERBOSE if typed["verbose"] else QUIET if typed["quiet"] else NORMAL
     if typed["verbose"] and typed["quiet"]:
         raise UserError("--verbose and --quiet contradict each other; give one of them.")
-    return partial(_do, command, flags.given(command.settings, typed), level, typed["wait"])
+    return partial(_do, command, flags.given(command.settings, typed), level, typed.get("wait", False))
 
 
 @click.command("tables", help="print what every table and column means")

@@ -66,13 +66,15 @@ def flags_of(settings: type[StageConfig]) -> list[click.Parameter]:
             )
         )
     flags.append(
-        Flag(["wait", "--wait"], "output", is_flag=True, help="wait where another driver is at work on the same stage")
-    )
-    flags.append(
         Flag(["verbose", "-v", "--verbose"], "output", is_flag=True, help="say where every table and figure is")
     )
     flags.append(Flag(["quiet", "-q", "--quiet"], "output", is_flag=True, help="say only results and errors"))
     return flags
+
+
+def wait() -> click.Parameter:
+    """The flag of a command that is the only driver of a stage."""
+    return Flag(["wait", "--wait"], "run", is_flag=True, help="wait where another driver is at work on the same stage")
 
 
 def given(settings: type[StageConfig], typed: dict[str, Any]) -> dict[str, Given]:

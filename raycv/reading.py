@@ -28,10 +28,7 @@ def open_run(uri: str) -> Run:
     Raises UserError where there is no run, or the store cannot be reached.
     """
     store = RunStore(uri)
-    if not store.exists(record.PATH):
-        raise UserError(
-            f"There is no run in {store.uri}: it has no {record.PATH}. Make one with `raycv run --run {store.uri}`."
-        )
+    record.check_there(store)
     return Run(store)
 
 

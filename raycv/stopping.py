@@ -65,7 +65,8 @@ def _watch(receiver: int, last: Callable[[], None]) -> None:
 def _end(below: set[psutil.Process], last: Callable[[], None]) -> None:
     """End this process and all below it, such as those of a Ray cluster of its own, at once."""
     os.write(2, SENTENCE)
-    for process in {*below, *psutil.Process().children(recursive=True)}:
+    everything = {*below, *psutil.Process().children(recursive=True)}
+    for process in sorted(everything, key=lambda process: process.pid):  # a shell would say that its child was killed
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     done = threading.Thread(target=last, daemon=True)

@@ -141,6 +141,9 @@ def held(store: RunStore, stages: Sequence[str], *, wait: bool = False) -> Itera
 
     Raises StageFailed where this driver was taken for dead and another goes on in its place.
     """
+    if not stages:
+        yield
+        return
     new = not store.exists("")
     ended = threading.Event()
     lost: list[str] = []

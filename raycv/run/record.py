@@ -74,6 +74,14 @@ def read(store: RunStore) -> dict[str, Any]:
     return content
 
 
+def check_there(store: RunStore) -> None:
+    """Raise UserError where there is no run."""
+    if not store.exists(PATH):
+        raise UserError(
+            f"There is no run in {store.uri}: it has no {PATH}. Make one with `raycv run --run {store.uri}`."
+        )
+
+
 def check_folder(store: RunStore, *, study: bool = False) -> None:
     """Raise UserError for a folder that has content and is no run, or is a study; with ``study`` the reverse.
 

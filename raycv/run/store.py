@@ -163,6 +163,15 @@ class RunStore:
 
         return self._try("list", folder, find)
 
+    def sizes(self) -> dict[str, int]:
+        """The bytes of every file of the run, also of those that are being written or were left behind."""
+
+        def find(fs: fsspec.AbstractFileSystem, full: str) -> dict[str, int]:
+            found = fs.find(full, detail=True).items()
+            return {name[len(full) + 1 :]: facts["size"] for name, facts in found if name.rstrip("/") != full}
+
+        return {path: size for path, size in self._try("list", "", find).items() if not path.endswith("/")}
+
     def is_empty(self, *, but: str = "") -> bool:
         """Whether the run's folder has nothing in it, or nothing ``but`` that one folder, or does not exist."""
 
