@@ -36,7 +36,6 @@ from raycv.errors import StageFailed, UserError
 from raycv.flags import Group
 from raycv.progress import NORMAL, QUIET, VERBOSE, answer, detail, doing, say, speak
 from raycv.run import lease, record, schema, tables
-from raycv.run.filesystem import errors
 from raycv.run.store import RunStore
 from raycv.settings import Given, load
 from raycv.stopping import stoppable
@@ -156,14 +155,15 @@ STAGES = {
 
 
 def _stage(name: str, config: StageConfig, store: RunStore) -> None:
-    """Do one stage; what it fails of is noted in the run."""
+    """Do one stage; what it fails of is noted in the run. A mistake of the user leaves the run as it is."""
     try:
         STAGES[name].do(config, store)
+    except UserError:
+        raise
     except Exception as error:
-        if not isinstance(error.__cause__, errors()):  # a store that has just failed is not written to
-            said = isinstance(error, UserError | StageFailed)
-            with contextlib.suppress(UserError):
-                record.fail(store, name, str(error) if said else f"{type(error).__name__}: {error}")
+        said = str(error) if isinstance(error, StageFailed) else f"{type(error).__name__}: {error}"
+        with contextlib.suppress(UserError):
+            record.fail(store, name, said)
         raise
 
 
