@@ -44,7 +44,7 @@ def documents(kind: str) -> dict[str, Any]:
 
 def cluster(kind: str) -> dict[str, Any]:
     spec: dict[str, Any] = documents(kind)[kind]["spec"]
-    return spec["rayClusterSpec"] if kind == "RayJob" else spec  # type: ignore[no-any-return]
+    return spec["rayClusterSpec"] if kind == "RayJob" else spec
 
 
 @pytest.mark.parametrize("kind", FILES)
