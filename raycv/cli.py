@@ -382,7 +382,6 @@ def _do(command: Command, typed: Mapping[str, Given], level: int, wait: bool) ->
     # Settings stored in the run replace flags that are not given, so find the run first.
     store = RunStore(load(StageConfig, typed).run)
     config = load(command.settings, typed, record.read(store)["config"])
-    record.check_folder(store, study=command.settings is StudyConfig)
     joined = _in_a_cluster()
     with lease.held(store, command.stages, wait=wait):
         try:

@@ -28,7 +28,8 @@ def open_run(uri: str) -> Run:
     Raises UserError where there is no run, or the store cannot be reached.
     """
     store = RunStore(uri)
-    record.check_there(store)
+    if not store.exists(record.PATH):
+        raise UserError(record.missing(store))
     return Run(store)
 
 

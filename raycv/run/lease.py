@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -180,6 +180,11 @@ def state(store: RunStore, stage: str) -> State | None:
 def path_of(stage: str) -> str:
     """The file of a stage's lease."""
     return f"{LEASES}/{stage.replace(' ', '-')}.json"
+
+
+def held_in(paths: Iterable[str]) -> bool:
+    """Whether there is a lease among the files of a run."""
+    return any(path.startswith(f"{LEASES}/") for path in paths)
 
 
 def give_all_back() -> None:

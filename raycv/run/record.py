@@ -75,11 +75,15 @@ def read(store: RunStore) -> dict[str, Any]:
 
 
 def check_there(store: RunStore) -> None:
-    """Raise UserError where there is no run."""
+    """Raise UserError where there is no run, or a study."""
     if not store.exists(PATH):
-        raise UserError(
-            f"There is no run in {store.uri}: it has no {PATH}. Make one with `raycv run --run {store.uri}`."
-        )
+        raise UserError(missing(store))
+    check_folder(store)
+
+
+def missing(store: RunStore) -> str:
+    """What to say where there is no run."""
+    return f"There is no run in {store.uri}: it has no {PATH}. Make one with `raycv run --run {store.uri}`."
 
 
 def check_folder(store: RunStore, *, study: bool = False) -> None:

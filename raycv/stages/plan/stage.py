@@ -44,6 +44,7 @@ class Work:
 
 def plan(config: PlanConfig, store: RunStore, stages: Mapping[str, Stage], work: Work) -> None:
     """Print what would be done and skipped, and why; memory, data, time and cost as far as they are known."""
+    record.check_folder(store)
     found = record.read(store)
     reasons: dict[str, str] = {}
     for name, stage in stages.items():

@@ -36,7 +36,7 @@ class _Stage:
 def status(_config: StatusConfig, store: RunStore, stages: Sequence[str]) -> None:
     """Print the state of every one of ``stages``. Raises UserError where there is no run."""
     sizes = store.sizes()
-    if not sizes:  # a run that has just begun has a lease and no record yet
+    if not lease.held_in(sizes):  # a run that has just begun has a lease and no record yet
         record.check_there(store)
     found = record.read(store)
     lines = {name: _noted(name, found) for name in stages}
