@@ -58,7 +58,7 @@ def bare(tmp_path: Path, s3_server: S3Server) -> Iterator[dict[str, str]]:
     subprocess.run([sys.executable, "-m", "venv", home], check=True)
     wanted = ["--constraint", str(ROOT / "constraints.txt"), "ray[default]"]
     subprocess.run([home / "bin" / "pip", "install", "--quiet", *wanted], check=True, cwd="/")
-    alone = subprocess.run([home / "bin" / "python", "-c", "import raycv"], cwd="/", capture_output=True)
+    alone = subprocess.run([home / "bin" / "python", "-I", "-c", "import raycv"], cwd="/", capture_output=True)
     assert b"No module named 'raycv'" in alone.stderr
     with running_head(home / "bin" / "ray", LOGS) as environment:
         yield environment | {"RAY": str(home / "bin" / "ray")}

@@ -158,7 +158,7 @@ class RunStore:
         def find(fs: fsspec.AbstractFileSystem, full: str) -> list[str]:
             # Other writers leave empty objects, named with a slash at the end, that stand for folders.
             names = [name for name in fs.find(full) if not name.endswith(("/", TEMPORARY))]
-            names = [name for name in names if folder or name != full]
+            names = [name for name in names if name != full]  # a server may list a folder that was emptied
             return sorted(f"{folder}{name[len(full) :]}".lstrip("/") for name in names)
 
         return self._try("list", folder, find)
