@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -16,25 +17,30 @@ import raycv
 from raycv import flags
 from raycv.config import (
     AlignConfig,
+    CleanConfig,
     ClusterSweepConfig,
     CollectConfig,
+    ExportConfig,
     FiguresConfig,
     MappingSweepConfig,
     PatchesConfig,
+    PlanConfig,
     ReportConfig,
     RunConfig,
     StageConfig,
+    StatusConfig,
     StudyConfig,
     TrainConfig,
 )
 from raycv.errors import StageFailed, UserError
 from raycv.flags import Group
 from raycv.progress import NORMAL, QUIET, VERBOSE, answer, detail, doing, say, speak
-from raycv.run import record, schema, tables
+from raycv.run import lease, record, schema, tables
 from raycv.run.store import RunStore
 from raycv.settings import Given, load
 from raycv.stopping import stoppable
 
+OF_RUN = ("exact",)  # solvers of `raycv run`: sgd takes as long as all other stages together
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": flags.WIDTH}
 
 
@@ -70,8 +76,8 @@ def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
     with doing("loading PyTorch and Ray"):
         from raycv.stages.mapping.stage import sweep
 
-    if isinstance(config, RunConfig):  # sgd takes as long as all other stages together
-        sweep(config, store, solvers=("exact",))
+    if isinstance(config, RunConfig):
+        sweep(config, store, solvers=OF_RUN)
     else:
         sweep(config, store)
 
@@ -102,13 +108,17 @@ def _report(config: ReportConfig, store: RunStore) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its settings, what it does, the help text that says so, and flags as one might give them."""
+    """One command: its settings, what it does, the help text that says so, and flags as one might give them.
+
+    ``stages`` names the stages of which it is the only driver meanwhile.
+    """
 
     settings: type[StageConfig]
     do: Callable[[Any, RunStore], None]
     meaning: str
     example: str = "--run runs/first"
     checks_health: bool = False
+    stages: tuple[str, ...] = ()
 
 
 # PyTorch and Ray are imported when a stage runs, so that --help and a wrong flag answer at once.
@@ -144,10 +154,23 @@ STAGES = {
 }
 
 
+def _stage(name: str, config: StageConfig, store: RunStore) -> None:
+    """Do one stage; what it fails of is noted in the run. A mistake of the user leaves the run as it is."""
+    try:
+        STAGES[name].do(config, store)
+    except UserError:
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, StageFailed) else f"{type(error).__name__}: {error}"
+        with contextlib.suppress(UserError):
+            record.fail(store, name, said)
+        raise
+
+
 def _run(config: RunConfig, store: RunStore) -> None:
     began = time.time()
-    for stage in STAGES.values():
-        stage.do(config, store)
+    for name in STAGES:
+        _stage(name, config, store)
     written = record.read(store)["stages"]
     spent = {
         f"{stage} {what}" if what != stage else stage: seconds
@@ -181,21 +204,78 @@ def _answer(store: RunStore) -> None:
         answer(f"figures: {store.locate('figures')}")
 
 
+def _status(config: StatusConfig, store: RunStore) -> None:
+    from raycv.stages.status.stage import status
+
+    status(config, store, tuple(STAGES))
+
+
+def _clean(config: CleanConfig, store: RunStore) -> None:
+    from raycv.stages.clean.stage import clean
+
+    clean(config, store)
+
+
+def _export(config: ExportConfig, store: RunStore) -> None:
+    from raycv.stages.export.stage import export
+
+    export(config, store, tuple(STAGES))
+
+
+def _plan(config: PlanConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.align.stage import is_done as align
+        from raycv.stages.clusters.stage import is_done as clusters
+        from raycv.stages.collect.stage import is_done as collect
+        from raycv.stages.collect.stage import needs
+        from raycv.stages.figures.stage import is_done as figures
+        from raycv.stages.mapping.stage import is_done as mapping
+        from raycv.stages.patches.stage import is_done as patches
+        from raycv.stages.plan.stage import Stage, Work, plan
+        from raycv.stages.report.stage import is_done as report
+        from raycv.stages.train.stage import asked_for
+        from raycv.stages.train.stage import is_done as train
+
+    only_exact = partial(mapping, solvers=OF_RUN)
+    checks: tuple[Callable[[Any, RunStore], bool], ...]
+    checks = (train, collect, align, only_exact, clusters, patches, figures, report)
+    stages = {name: Stage(STAGES[name].settings, is_done) for name, is_done in zip(STAGES, checks, strict=True)}
+    asked = asked_for(config)
+    actor, partials = needs(config, asked.specs, len(set(config.keep_epochs)), len(asked.validation))
+    read, trained, validated = asked.image_bytes(), asked.images, len(asked.validation)
+    plan(config, store, stages, Work(trained, validated, asked.epochs, asked.weight_bytes, read, actor, partials))
+
+
 def _study(config: StudyConfig, store: RunStore) -> None:
     from raycv.stages.study.stage import study
 
-    study(config, store, [(STAGES[name].settings, STAGES[name].do) for name in ("train", "collect", "align")])
+    study(config, store, [(STAGES[name].settings, partial(_alone, name)) for name in ("train", "collect", "align")])
+
+
+def _alone(name: str, config: StageConfig, store: RunStore) -> None:
+    with lease.held(store, [name]):
+        _stage(name, config, store)
 
 
 COMMANDS = {
-    "run": Command(RunConfig, _run, "run all stages in order", checks_health=True),
+    "run": Command(RunConfig, _run, "run all stages in order", checks_health=True, stages=tuple(STAGES)),
     "study": Command(
         StudyConfig,
         _study,
         "compare networks of several widths and numbers of training images",
         "--run runs/study --widths 6,12,24",
+        stages=("study",),
     ),
-    **STAGES,
+    "status": Command(StatusConfig, _status, "say what each stage of a run is doing, has done or has failed of"),
+    "plan": Command(PlanConfig, _plan, "say what `raycv run` would do, with the same flags"),
+    "clean": Command(CleanConfig, _clean, "remove what stages that did not finish have left", stages=tuple(STAGES)),
+    "export": Command(
+        ExportConfig,
+        _export,
+        "copy tables, figures and report, without weights",
+        "--run runs/first --to s3://bucket/first",
+    ),
+    **{name: replace(stage, do=partial(_stage, name), stages=(name,)) for name, stage in STAGES.items()},
 }
 
 
@@ -218,7 +298,7 @@ def _commands() -> Group:
         group.add_command(
             flags.Command(
                 last,
-                params=flags.flags_of(command.settings),
+                params=[*flags.flags_of(command.settings), *([flags.wait()] if command.stages else [])],
                 help=command.meaning,
                 epilog=f"Example: raycv {name} {command.example}",
                 callback=partial(_prepared, command),
@@ -231,7 +311,10 @@ def _commands() -> Group:
 
 def _prepared(command: Command, **typed: Any) -> Callable[[], int]:
     """What a command line asks for, to be done when click has read it."""
-    return partial(_do, command, flags.given(command.settings, typed), typed["verbose"], typed["quiet"])
+    level = VERBOSE if typed["verbose"] else QUIET if typed["quiet"] else NORMAL
+    if typed["verbose"] and typed["quiet"]:
+        raise UserError("--verbose and --quiet contradict each other; give one of them.")
+    return partial(_do, command, flags.given(command.settings, typed), level, typed.get("wait", False))
 
 
 @click.command("tables", help="print what every table and column means")
@@ -267,7 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: a stage failed, and the same command continues it; 2: a mistake that the user can correct; 3: done,
     but the health check failed; 130: stopped.
     """
-    with stoppable():
+    with stoppable(lease.give_all_back):
         return _answered(arguments)
 
 
@@ -293,21 +376,20 @@ def _refused(reason: str, code: int) -> int:
     return code
 
 
-def _do(command: Command, typed: Mapping[str, Given], verbose: bool, quiet: bool) -> int:
+def _do(command: Command, typed: Mapping[str, Given], level: int, wait: bool) -> int:
     """Run ``command`` with the settings ``typed`` as flags, those given elsewhere and those stored in the run."""
-    if verbose and quiet:
-        raise UserError("--verbose and --quiet contradict each other; give one of them.")
-    speak(VERBOSE if verbose else QUIET if quiet else NORMAL)
+    speak(level)
     # Settings stored in the run replace flags that are not given, so find the run first.
     store = RunStore(load(StageConfig, typed).run)
     record.check_kind(store, study=command.settings is StudyConfig)
     config = load(command.settings, typed, record.read(store)["config"])
     joined = _in_a_cluster()
-    try:
-        command.do(config, store)
-    finally:
-        if _in_a_cluster() and not joined:
-            sys.modules["ray"].shutdown()  # here, where Ctrl-C is waited for, and not when the interpreter ends
+    with lease.held(store, command.stages, wait=wait):
+        try:
+            command.do(config, store)
+        finally:
+            if _in_a_cluster() and not joined:
+                sys.modules["ray"].shutdown()  # here, where Ctrl-C is waited for, and not when the interpreter ends
     if not command.checks_health:
         return 0
     _answer(store)

@@ -253,6 +253,28 @@ class RunConfig(
     """`raycv run`: all stages in order."""
 
 
+class StatusConfig(StageConfig):
+    """`raycv status`: what each stage of a run is doing or has done."""
+
+
+class CleanConfig(StageConfig):
+    """`raycv clean`: remove what stages that did not finish have left."""
+
+
+class ExportConfig(StageConfig):
+    """`raycv export`: the results of a run, without its weights and statistics."""
+
+    to: str | None = Field(None, min_length=1, description="a new folder, or s3://bucket/prefix, for the results")
+
+
+class PlanConfig(RunConfig):
+    """`raycv plan`: what `raycv run` would do with the same flags."""
+
+    price_per_hour: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="what an hour of the cluster costs, to say what the stages would cost"
+    )
+
+
 class StudyConfig(TrainConfig, CollectConfig, AlignConfig):
     """`raycv study`: an ordinary run for every width and number of training images, and what grows with them."""
 

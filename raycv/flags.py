@@ -72,6 +72,11 @@ def flags_of(settings: type[StageConfig]) -> list[click.Parameter]:
     return flags
 
 
+def wait() -> click.Parameter:
+    """The flag of a command that is the only driver of a stage."""
+    return Flag(["wait", "--wait"], "run", is_flag=True, help="wait where another driver is at work on the same stage")
+
+
 def given(settings: type[StageConfig], typed: dict[str, Any]) -> dict[str, Given]:
     """The settings that were typed as flags, by name. Raises UserError for one given twice."""
     found = {}

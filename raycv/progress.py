@@ -19,6 +19,7 @@ AT_ONCE = 0.5  # seconds that nobody needs to be told of
 
 QUIET, NORMAL, VERBOSE = range(3)
 _level = NORMAL
+_shown: Progress | None = None
 
 
 def speak(level: int) -> None:
@@ -99,6 +100,8 @@ class Progress:
         self.bar: Bar | None = None
 
     def __enter__(self) -> Self:
+        global _shown
+        _shown = self
         if _terminal():
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self.unit)
             times = TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
@@ -111,6 +114,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        global _shown
+        _shown = None
         self._open.close()
         if self.bar is None and kind is None and self.told != self.done:
             self._line("")
@@ -144,15 +149,25 @@ class Progress:
         else:
             say(text)
 
-    def _line(self, note: str) -> None:
-        self.told = self.done
+    def sentence(self) -> str:
+        """How many units are done, the rate and the time left."""
         elapsed = max(time.monotonic() - self.start, 1e-9)
         rate = (self.done - self.first) / elapsed
         speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "time left unknown"
         if self.done >= self.total:
             left = f"done in {elapsed:,.0f} s"
-        say(
+        return (
             f"{self.title}: {self.done:,} of {self.total:,} {self.unit} ({100 * self.done / max(self.total, 1):.0f}%), "
-            f"{speed} {self.unit}/s, {left}" + (f"  {note}" if note else "")
+            f"{speed} {self.unit}/s, {left}"
         )
+
+    def _line(self, note: str) -> None:
+        self.told = self.done
+        say(self.sentence() + (f"  {note}" if note else ""))
+
+
+def shown() -> str:
+    """What a person sees at this moment of the work of this process; empty between two pieces of work."""
+    progress = _shown
+    return progress.sentence() if progress else ""

@@ -29,9 +29,7 @@ def open_run(uri: str) -> Run:
     """
     store = RunStore(uri)
     if not store.exists(record.PATH):
-        raise UserError(
-            f"There is no run in {store.uri}: it has no {record.PATH}. Make one with `raycv run --run {store.uri}`."
-        )
+        raise UserError(record.missing(store))
     return Run(store)
 
 

@@ -12,21 +12,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the thread that needs it imports it, so that Ctrl-C counts a moment earlier
     import psutil
 
 GRACE = 2.0  # seconds in which the command may end by itself
+LAST = 2.0  # seconds for what is to be done in any case
 LOOK = 0.05  # seconds between two looks at what is running
 CODE = 130
 SENTENCE = b"raycv: stopped; the same command goes on from here\n"
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(last: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Inside, Ctrl-C ends this process with `CODE`, whatever it waits for and whoever handles the signal.
+
+    ``last`` is called before, when nothing that was started goes on.
 
     The interpreter itself tells a thread of every signal: the main thread may be in a call that no exception ends, and
     Ray Train puts its own handler in place. Does nothing outside the main thread.
@@ -38,7 +41,7 @@ def stoppable() -> Iterator[None]:
     os.set_blocking(sender, False)
     before = signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
     hook, sys.unraisablehook = sys.unraisablehook, _keep_quiet
-    threading.Thread(target=_watch, args=(receiver,), daemon=True).start()
+    threading.Thread(target=_watch, args=(receiver, last), daemon=True).start()
     try:
         yield
     except KeyboardInterrupt:
@@ -58,7 +61,7 @@ def _keep_quiet(lost: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(lost)
 
 
-def _watch(receiver: int) -> None:
+def _watch(receiver: int, last: Callable[[], None]) -> None:
     import psutil
 
     while received := os.read(receiver, 1):
@@ -71,11 +74,11 @@ def _watch(receiver: int) -> None:
                 again, _, _ = select.select([receiver], [], [], LOOK)
             if again and not os.read(receiver, 1):
                 break  # it has ended in time
-            _end(below)
+            _end(below, last)
     os.close(receiver)
 
 
-def _end(below: set[psutil.Process]) -> None:
+def _end(below: set[psutil.Process], last: Callable[[], None]) -> None:
     """End this process and all below it, such as those of a Ray cluster of its own, at once."""
     import psutil
 
@@ -90,4 +93,7 @@ def _end(below: set[psutil.Process]) -> None:
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    done = threading.Thread(target=last, daemon=True)
+    done.start()
+    done.join(LAST)
     os._exit(CODE)

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import raycv
-from tests.support.s3_server import S3Server
+from raycv.run.store import RunStore
+from tests.support.s3_server import BUCKET, S3Server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,6 +54,14 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     server.kill()
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
+    if request.param == "disk":
+        return RunStore(str(tmp_path / "run"))
+    request.getfixturevalue("s3_server")
+    return RunStore(f"s3://{BUCKET}/{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

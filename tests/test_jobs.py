@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,57 +12,18 @@ import pandas as pd
 import pytest
 
 from raycv.run.store import RunStore
+from tests.support.heads import RAY, running_head
 from tests.support.s3_server import BUCKET, SECRET, S3Server
 
 ROOT = Path(__file__).parent.parent
-RAY = Path(sys.executable).parent / "ray"
 LOGS = Path(f"/tmp/ray-{uuid.uuid4().hex[:8]}")  # Ray's own files; its sockets want a short path
 
 
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
-def head(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """`ray start --head` with a token; yields the environment in which `ray job submit` reaches it."""
-    dashboard = free_port()
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(16),
-        "PYTHONPATH": "",
-    }
-    command = ["start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
-    command += [f"--temp-dir={LOGS}", f"--ray-client-server-port={free_port()}"]
-    # The agent that starts jobs must not meet that of another cluster on this machine.
-    command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
-    command += [f"--metrics-export-port={free_port()}"]
-    log = tmp_path_factory.mktemp("head") / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [str(RAY), *command], env=environment, stdout=out, stderr=out, start_new_session=True, cwd="/"
-        )
-    address = f"http://127.0.0.1:{dashboard}"
-    deadline = time.monotonic() + 120
-    while True:
-        with contextlib.suppress(OSError):
-            request = urllib.request.Request(
-                f"{address}/api/version", headers={"Authorization": f"Bearer {environment['RAY_AUTH_TOKEN']}"}
-            )
-            if urllib.request.urlopen(request, timeout=5).status == 200:
-                break
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.5)
-    yield environment | {"RAY_API_SERVER_ADDRESS": address}
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def head(s3_server: S3Server) -> Iterator[dict[str, str]]:
+    """A head with a token; yields the environment in which `ray job submit` reaches it."""
+    with running_head(RAY, LOGS) as environment:
+        yield environment
 
 
 def submit(environment: dict[str, str], *entry: str) -> subprocess.CompletedProcess[str]:

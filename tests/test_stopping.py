@@ -24,7 +24,7 @@ SAID = "raycv: stopped; the same command goes on from here\n"
 STUBBORN = """
 import signal, subprocess, sys, time
 from raycv.stopping import stoppable
-with stoppable():
+with stoppable(lambda: print("last", flush=True)):
     child = subprocess.Popen(["sh", "-c", "sleep 1000 & sleep 1000"], start_new_session=True)
     {handler}
     print("going", flush=True)
@@ -38,9 +38,10 @@ def stop(driver: subprocess.Popen[str], *, seconds: float = 5.0) -> None:
     below = psutil.Process(driver.pid).children(recursive=True)
     began = time.monotonic()
     driver.send_signal(signal.SIGINT)
-    _, said = driver.communicate(timeout=60)
+    printed, said = driver.communicate(timeout=60)
     spent = time.monotonic() - began
     assert driver.returncode == 130, said
+    assert printed in (None, "last\n")
     assert said.endswith(SAID)
     assert said.count(SAID) == 1
     assert "Traceback" not in said

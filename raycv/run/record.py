@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import raycv
 from raycv.errors import UserError
-from raycv.run.store import RunStore
+from raycv.run.paths import LEASES
+from raycv.run.store import RunStore, as_json
 
 PATH = "run.json"
 RUNS = "runs"  # folder of the runs that a study is made of
@@ -38,6 +39,11 @@ class _Stage(BaseModel):
     figures: list[str] = []
 
 
+class _Error(BaseModel):
+    at: str
+    error: str
+
+
 class _Config(BaseModel):
     """The settings that are read without `raycv.config`, which checks all others."""
 
@@ -49,6 +55,7 @@ class _Config(BaseModel):
 class _Record(BaseModel):
     config: _Config
     stages: dict[str, _Stage]
+    errors: dict[str, _Error] = {}
 
 
 def read(store: RunStore) -> dict[str, Any]:
@@ -65,6 +72,18 @@ def read(store: RunStore) -> dict[str, Any]:
             f"{store.locate(PATH)} is damaged: what it says of {where} is missing or of the wrong kind; {remedy}."
         ) from None
     return content
+
+
+def check_there(store: RunStore) -> None:
+    """Raise UserError where there is no run, or a study."""
+    if not store.exists(PATH):
+        raise UserError(missing(store))
+    check_folder(store)
+
+
+def missing(store: RunStore) -> str:
+    """What to say where there is no run."""
+    return f"There is no run in {store.uri}: it has no {PATH}. Make one with `raycv run --run {store.uri}`."
 
 
 def check_kind(store: RunStore, *, study: bool) -> None:
@@ -84,7 +103,7 @@ def check_folder(store: RunStore) -> None:
 
     A stage removes what it replaces, which in such a folder could be the user's own files.
     """
-    if not store.exists(PATH) and not store.is_empty():
+    if not store.exists(PATH) and not store.is_empty(but=LEASES):
         raise UserError(
             f"{store.uri} is not empty and no run: it has no {PATH}. Name a new folder or an existing run with --run."
         )
@@ -94,7 +113,7 @@ def begin(store: RunStore, *, study: bool = False) -> None:
     """Make ``store``, which `check_folder` allows, a run or a study if it is not one yet."""
     if not store.exists(PATH):
         kind = {"study": True} if study else {}
-        store.write_json(PATH, {"raycv": raycv.__version__, **kind, "config": {}, "stages": {}})
+        store.create_once(PATH, as_json({"raycv": raycv.__version__, **kind, "config": {}, "stages": {}}))
 
 
 def forget(store: RunStore) -> None:
@@ -110,22 +129,36 @@ def finished(store: RunStore, stage: str, result_of: str) -> bool:
 
 def finish(store: RunStore, stage: str, result_of: str, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Note that ``stage`` is complete. Called last, so that a stage is noted with all its files or not at all."""
-    record = read(store)
-    stages = record["stages"] | {
-        stage: {
-            "fingerprint": result_of,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            **facts,
-        }
-    }
-    store.write_json(
-        PATH,
-        {
+    done = {"fingerprint": result_of, "finished": _now(), **facts}
+    begin(store)
+    _change(
+        store,
+        lambda record: {
             **record,
             "raycv": raycv.__version__,
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
             "config": record["config"] | {key: value for key, value in config.items() if key not in ("run", "config")},
-            "stages": stages,
+            "stages": record["stages"] | {stage: done},
+            "errors": {other: error for other, error in record.get("errors", {}).items() if other != stage},
         },
     )
+
+
+def fail(store: RunStore, stage: str, sentence: str) -> None:
+    """Note on what ``stage`` has ended, until it finishes. Does nothing where there is no run yet."""
+    error = {"at": _now(), "error": sentence}
+    if store.exists(PATH):
+        _change(store, lambda record: {**record, "errors": record.get("errors", {}) | {stage: error}})
+
+
+def _change(store: RunStore, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Replace the record by what ``change`` makes of it; again where another stage has written it meanwhile."""
+    while True:
+        before = store.read(PATH)
+        if store.replace_if(PATH, before, as_json(change(read(store)))):
+            return
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

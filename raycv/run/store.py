@@ -11,8 +11,10 @@ import io
 import json
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
@@ -21,6 +23,7 @@ import fsspec
 import numpy as np
 
 from raycv.errors import UserError
+from raycv.run import conditional
 from raycv.run.damage import OF_ARRAYS
 from raycv.run.filesystem import check_file, filesystem, has_answered, patiently, reaching, remember
 
@@ -106,6 +109,31 @@ class RunStore:
 
         self._try("put in place", path, put)
 
+    def create_once(self, path: str, content: bytes) -> bool:
+        """Write one file if it is not there; of several callers one succeeds. ``content`` is this caller's alone."""
+        return self._try("create", path, lambda fs, full: conditional.create(fs, full, content))
+
+    def replace_if(self, path: str, before: bytes, content: bytes) -> bool:
+        """Write one file if it still has the content ``before``; of several callers one succeeds."""
+        return self._try("replace", path, lambda fs, full: conditional.replace(fs, full, before, content))
+
+    def refuses_to_create_twice(self, path: str, content: bytes) -> bool:
+        """Whether the store heeds the conditions of `create_once`; ``path`` has just been created with ``content``."""
+        return self._try("create", path, lambda fs, full: conditional.refuses_to_create_twice(fs, full, content))
+
+    def age(self, path: str) -> float:
+        """Seconds since a file was written, by the clock of its store."""
+
+        def seconds(fs: fsspec.AbstractFileSystem, full: str) -> float:
+            if "://" not in self.uri:
+                return time.time() - os.stat(full).st_mtime
+            bucket, key, _ = fs.split_path(full)
+            found = fs.call_s3("head_object", Bucket=bucket, Key=key)
+            now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
+            return float((now - found["LastModified"]).total_seconds())
+
+        return self._try("look at", path, seconds)
+
     def read(self, path: str) -> bytes:
         """The content of one file. Raises UserError where it is not there."""
 
@@ -136,18 +164,29 @@ class RunStore:
         def find(fs: fsspec.AbstractFileSystem, full: str) -> list[str]:
             # Other writers leave empty objects, named with a slash at the end, that stand for folders.
             names = [name for name in fs.find(full) if not name.endswith(("/", TEMPORARY))]
+            names = [name for name in names if name != full]  # a server may list a folder that was emptied
             return sorted(f"{folder}{name[len(full) :]}".lstrip("/") for name in names)
 
         return self._try("list", folder, find)
 
-    def is_empty(self) -> bool:
-        """Whether the run's folder is empty or does not exist."""
+    def sizes(self) -> dict[str, int]:
+        """The bytes of every file of the run, also of those that are being written or were left behind."""
+
+        def find(fs: fsspec.AbstractFileSystem, full: str) -> dict[str, int]:
+            found = fs.find(full, detail=True).items()
+            return {name[len(full) + 1 :]: facts["size"] for name, facts in found if name.rstrip("/") != full}
+
+        return {path: size for path, size in self._try("list", "", find).items() if not path.endswith("/")}
+
+    def is_empty(self, *, but: str = "") -> bool:
+        """Whether the run's folder has nothing in it, or nothing ``but`` that one folder, or does not exist."""
 
         def look(fs: fsspec.AbstractFileSystem, full: str) -> bool:
             try:
-                return not fs.ls(full, detail=False)
+                names = {name.rstrip("/") for name in fs.ls(full, detail=False)}
             except FileNotFoundError:
                 return True
+            return not names - {full, f"{full}/{but}"}
 
         return self._try("list", "", look)
 
@@ -159,6 +198,12 @@ class RunStore:
                 fs.rm(full, recursive=True)
 
         self._try("remove", folder, drop)
+
+    def remove_folder_if_empty(self, folder: str) -> None:
+        """Remove a folder in which there is nothing. On S3 there are no folders."""
+        if "://" not in self.uri:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.locate(folder))
 
     # -- JSON and arrays -----------------------------------------------------------------------------------------
 
@@ -174,7 +219,7 @@ class RunStore:
 
     def write_json(self, path: str, content: Mapping[str, Any]) -> str:
         """Write one JSON object; returns its URI."""
-        return self.write(path, json.dumps(content, indent=2, sort_keys=False).encode() + b"\n")
+        return self.write(path, as_json(content))
 
     def read_arrays(self, path: str) -> dict[str, np.ndarray]:
         """Named arrays written by ``write_arrays``. Raises UserError for a file that holds something else."""
@@ -191,6 +236,11 @@ class RunStore:
         with self.create(path) as file:
             np.savez(file, **dict(arrays))  # type: ignore[arg-type]
         return self.locate(path)
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """One JSON object as the bytes of a file."""
+    return json.dumps(content, indent=2, sort_keys=False).encode() + b"\n"
 
 
 @contextlib.contextmanager

@@ -35,7 +35,10 @@ class _Done(BaseModel):
 
 @dataclass(frozen=True)
 class TrialResults:
-    """Results of one sweep. A trial is named LAYER/...; its result counts once done.json, written last, exists."""
+    """Results of one sweep in ``folder``, sweeps/KIND-SETTINGS.
+
+    A trial is named LAYER/...; its result counts once done.json, written last, exists.
+    """
 
     store: RunStore
     folder: str
@@ -102,6 +105,18 @@ class TrialResults:
             for layer, trial in found:
                 writer.add(layer, self.rows(trial, table))
         return writer.uri
+
+    def remove(self) -> None:
+        """Remove these results, which the tables have, and those of the same sweep with earlier settings.
+
+        Results of other sweeps stay: another driver may be at work on them.
+        """
+        above, _, name = self.folder.rpartition("/")
+        kind = name.rpartition("-")[0]
+        for other in {path.split("/")[1] for path in self.store.list(above)} | {name}:
+            if other.rpartition("-")[0] == kind:
+                self.store.remove(f"{above}/{other}")
+        self.store.remove_folder_if_empty(above)
 
     def _trial_of(self, path: str) -> str:
         return path.removeprefix(f"{self.folder}/").removesuffix("/done.json")

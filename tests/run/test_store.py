@@ -24,14 +24,6 @@ from raycv.run.store import RunStore
 from tests.support.s3_server import BUCKET, SECRET, S3Server
 
 
-@pytest.fixture(params=["disk", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
-    if request.param == "disk":
-        return RunStore(str(tmp_path / "run"))
-    request.getfixturevalue("s3_server")
-    return RunStore(f"s3://{BUCKET}/{uuid.uuid4().hex}")
-
-
 def test_files(store: RunStore) -> None:
     assert not store.exists("a/b.bin")
     assert store.list("a") == []

@@ -1,4 +1,4 @@
-"""Results of trials that an interrupted sweep has left."""
+"""Results of trials: what an interrupted sweep has left, and several sweeps side by side."""
 
 from __future__ import annotations
 
@@ -59,3 +59,15 @@ def test_damaged_results_are_computed_again(
 def test_a_result_without_its_rows_is_computed_again(results: TrialResults, tmp_path: Path) -> None:
     (tmp_path / "sweeps/one" / TRIALS[0] / "mapping_units.parquet").unlink()
     assert results.finished() == {*TRIALS[1:]}
+
+
+def test_a_sweep_that_ends_removes_its_own_trials_alone(store: RunStore) -> None:
+    for sweep in ("mapping-old", "mapping-new", "clusters-new"):
+        TrialResults(store, f"sweeps/{sweep}").leave_out("conv1/net1-net2", "no edge")
+    ended, going_on = TrialResults(store, "sweeps/mapping-new"), TrialResults(store, "sweeps/clusters-new")
+    ended.remove()
+    assert ended.finished() == set()
+    assert going_on.finished() == {"conv1/net1-net2"}
+    assert store.list("sweeps") == ["sweeps/clusters-new/conv1/net1-net2/done.json"]
+    going_on.remove()
+    assert store.list("") == []

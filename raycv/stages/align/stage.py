@@ -49,12 +49,11 @@ def align(config: AlignConfig, store: RunStore) -> None:
     Does nothing where the run already has these tables.
     """
     began = time.time()
-    found = statistics.read(store)
-    identity = fingerprint(FORMAT, found.folder)
-    names = (*WRITTEN, *(WRITTEN_OF_EPOCHS if found.epochs else ()))
-    if record.finished(store, "align", identity) and tables.are_whole(store, names):
+    if is_done(config, store):
         say(f"align: already finished, nothing to do; see {store.locate('tables/alignment')}")
         return
+    found = statistics.read(store)
+    identity, names = _identity(found), _names(found)
     written = _write(found, names)
     output = found.networks[0].output
     broken = broken_pairs(written["matchings"], output)
@@ -65,6 +64,20 @@ def align(config: AlignConfig, store: RunStore) -> None:
     record.finish(store, "align", identity, config.model_dump(mode="json"), facts)
     for name in names:
         detail(f"align: {store.locate(f'tables/{name}')}")
+
+
+def is_done(_config: AlignConfig, store: RunStore) -> bool:
+    """Whether the run has the tables of its statistics."""
+    found = statistics.read(store)
+    return record.finished(store, "align", _identity(found)) and tables.are_whole(store, _names(found))
+
+
+def _identity(found: Statistics) -> str:
+    return fingerprint(FORMAT, found.folder)
+
+
+def _names(found: Statistics) -> tuple[str, ...]:
+    return (*WRITTEN, *(WRITTEN_OF_EPOCHS if found.epochs else ()))
 
 
 def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:

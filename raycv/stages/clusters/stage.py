@@ -34,11 +34,11 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     trial failed.
     """
     began = time.time()
-    found = statistics.read(store)
-    identity = fingerprint(FORMAT, found.folder, sorted(set(config.k), key=str), sorted(set(config.thresholds)))
-    if record.finished(store, STAGE, identity) and tables.are_whole(store, WRITTEN):
+    if is_done(config, store):
         say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/clusterings')}")
         return
+    found = statistics.read(store)
+    identity = _identity(config, found)
     results = TrialResults(store, f"sweeps/clusters-{identity}")
     trials = _trials(config, found)
 
@@ -62,9 +62,19 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
         "left_out": left_out,
     }
     record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
-    store.remove("sweeps")
+    results.remove()
     for uri in where:
         detail(f"{STAGE}: {uri}")
+
+
+def is_done(config: ClusterSweepConfig, store: RunStore) -> bool:
+    """Whether the run has the tables of its statistics for these settings."""
+    identity = _identity(config, statistics.read(store))
+    return record.finished(store, STAGE, identity) and tables.are_whole(store, WRITTEN)
+
+
+def _identity(config: ClusterSweepConfig, found: Statistics) -> str:
+    return fingerprint(FORMAT, found.folder, sorted(set(config.k), key=str), sorted(set(config.thresholds)))
 
 
 def _trials(config: ClusterSweepConfig, found: Statistics) -> list[Trial[Clustering]]:

@@ -34,12 +34,12 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
     """
     sizes = {spec.name: sizes_of(spec) for specs in groups.values() for spec in specs}
     weights = 4 * sum(of_net.weights for of_net in sizes.values())
-    partial = reducing = highest = 0
+    partial = partial_bytes(groups, shard_size, images)
+    reducing = highest = 0
     for group, specs in groups.items():
         for layer in specs[0].layers:
             widths = [sizes[spec.name].layers[layer][0] for spec in specs]
             positions = sizes[specs[0].name].layers[layer][1]
-            partial += _partial_bytes(group == NETS, widths, positions, shard_size, images)
             drawn = 20 * max(widths) * min(WANTED, images * positions) + 32 * max(widths) ** 2
             reducing = max(reducing, _reducing_bytes(widths, shard_size), drawn)
             highest += 8 * sum(widths) * shard_size if group == NETS else 0
@@ -48,6 +48,17 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
     forward = 8 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)
     decoded = (1 + 4 * 4) * 3 * preprocessing.resize**2 * max(shard_size, BATCH)
     return weights + max(forward + decoded + highest + 3 * partial, reducing)
+
+
+def partial_bytes(groups: Groups, shard_size: int, images: int) -> int:
+    """The bytes of one shard's partial, which an actor writes and the reduction reads."""
+    total = 0
+    for group, specs in groups.items():
+        sizes = [sizes_of(spec).layers for spec in specs]
+        for layer in specs[0].layers:
+            widths, positions = [of_net[layer][0] for of_net in sizes], sizes[0][layer][1]
+            total += _partial_bytes(group == NETS, widths, positions, shard_size, images)
+    return total
 
 
 def _gram_bytes(widths: list[int]) -> int:

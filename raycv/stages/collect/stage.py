@@ -26,7 +26,7 @@ from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
 from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import untrained
-from raycv.stages.collect.memory import actor_bytes
+from raycv.stages.collect.memory import actor_bytes, partial_bytes
 from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
 
@@ -86,6 +86,12 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     say(f"collect: {len(specs[0].layers)} layers of {len(source):,} images in {store.locate(task.folder)}")
 
 
+def is_done(config: CollectConfig, store: RunStore) -> bool:
+    """Whether the run has the statistics of its networks for these images and settings."""
+    source = open_source(config.data, "validation", image_column=config.image_column, label_column=config.label_column)
+    return _is_done(store, _identity(stored(store), kept_epochs(store), source, config))
+
+
 def _identity(networks: Sequence[StoredNetwork], epochs: Epochs, source: Source, config: CollectConfig) -> str:
     """The name of this pass: the same networks, images and settings give the same statistics."""
     return fingerprint(
@@ -141,6 +147,18 @@ def _drop_damaged(task: Pass) -> None:
         task.store.remove(path)
     if damaged:
         say(f"collect: computing again what an interrupted pass left damaged: {', '.join(damaged)}")
+
+
+def needs(config: CollectConfig, specs: Sequence[NetworkSpec], epochs: int, images: int) -> tuple[int, int]:
+    """The bytes of memory that an actor will need, and those of all partials.
+
+    ``epochs``: after how many earlier epochs training keeps the networks.
+    """
+    groups = {NETS: tuple(specs), NULL: untrained(tuple(specs))}
+    groups |= {f"{EPOCH}{place}": tuple(specs) for place in range(epochs)}
+    sizes = [len(shard.images) for shard in shards(images, folds=FOLDS, shard_size=config.shard_size)]
+    memory = IDLE_PROCESS + actor_bytes(groups, config.shard_size, images)
+    return memory, len(sizes) * partial_bytes(groups, max(sizes), images)
 
 
 def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:

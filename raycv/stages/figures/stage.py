@@ -28,10 +28,8 @@ def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Su
     ``plans`` say which figures a run gets. Does nothing where no other stage has finished since they were drawn.
     """
     began = time.time()
-    finished = {name: done for name, done in record.read(store)["stages"].items() if name not in NOT_DRAWN}
-    identity = fingerprint(FORMAT, finished)
-    noted = record.read(store)["stages"].get("figures", {}).get("figures", ())
-    if record.finished(store, "figures", identity) and noted and set(noted) <= set(store.list("figures")):
+    identity = _identity(store)
+    if is_done(config, store):
         say(f"figures: already finished, nothing to do; they are in {store.locate('figures')}")
         return
     subject = subject_of(store)
@@ -46,6 +44,19 @@ def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Su
             store.remove(path)
     facts = {"seconds": {"figures": round(time.time() - began, 1)}, "figures": sorted(written)}
     record.finish(store, "figures", identity, {}, facts)
+
+
+def is_done(_config: FiguresConfig, store: RunStore) -> bool:
+    """Whether the run has its figures, and no other stage has finished since they were drawn."""
+    noted = record.read(store)["stages"].get("figures", {}).get("figures", ())
+    there = bool(noted) and set(noted) <= set(store.list("figures"))
+    return there and record.finished(store, "figures", _identity(store))
+
+
+def _identity(store: RunStore) -> str:
+    return fingerprint(
+        FORMAT, {name: done for name, done in record.read(store)["stages"].items() if name not in NOT_DRAWN}
+    )
 
 
 def subject_of(store: RunStore) -> Subject:

@@ -78,15 +78,12 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     ``solvers`` are those used where the settings do not say. Raises StageFailed where a trial failed.
     """
     began = time.time()
-    found = statistics.read(store)
-    decays, solvers = tuple(sorted(set(config.decays))), tuple(sorted(set(config.solvers or solvers)))
-    sought = Sought(config.units_used, config.loss)
-    identity = fingerprint(FORMAT, found.folder, decays, vars(sought))
-    noted = record.read(store)["stages"].get(STAGE, {})
-    whole = tables.are_whole(store, WRITTEN)
-    if record.finished(store, STAGE, identity) and set(solvers) <= set(noted.get("solvers", ())) and whole:
+    if is_done(config, store, solvers):
         say(f"{STAGE}: already finished, nothing to do; see {store.locate('tables/mappings')}")
         return
+    found = statistics.read(store)
+    decays, solvers = tuple(sorted(set(config.decays))), tuple(sorted(set(config.solvers or solvers)))
+    sought, identity = Sought(config.units_used, config.loss), _identity(config, found)
     stream = Stream(store, tuple(stored(store)), found.source()) if "streamed" in solvers else None
     ray_cluster.connect(store.uri)
     gpus = int(ray_cluster.amount("GPU") > 0)
@@ -108,11 +105,25 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         "left_out": left_out,
     }
     record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
-    store.remove("sweeps")
+    results.remove()
     for sentence in _found(rows, sought, len(pairs), found.layers):
         say(f"{STAGE}: {sentence}")
     for uri in where:
         detail(f"{STAGE}: {uri}")
+
+
+def is_done(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = SOLVERS) -> bool:
+    """Whether the run has the tables of its statistics for these settings, by these solvers or more."""
+    noted = record.read(store)["stages"].get(STAGE, {})
+    whole = tables.are_whole(store, WRITTEN)
+    identity = _identity(config, statistics.read(store))
+    wanted = set(config.solvers or solvers)
+    return record.finished(store, STAGE, identity) and wanted <= set(noted.get("solvers", ())) and whole
+
+
+def _identity(config: MappingSweepConfig, found: Statistics) -> str:
+    sought = Sought(config.units_used, config.loss)
+    return fingerprint(FORMAT, found.folder, tuple(sorted(set(config.decays))), vars(sought))
 
 
 def _run(

@@ -20,6 +20,7 @@ from raycv.stages.patches.artist import Artist, Chunk, Drawing
 from raycv.stages.patches.rows import top_patches
 
 FORMAT = 3  # of the tables; part of their identity
+WRITTEN = ("top_patches", "patch_pictures")
 UNITS = 64  # drawn by an actor at once
 
 
@@ -30,11 +31,11 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     Raises UserError where there are no statistics, or the images are not those of the pass.
     """
     began = time.time()
-    found = statistics.read(store)
-    identity = fingerprint(FORMAT, found.folder)
-    if record.finished(store, "patches", identity) and tables.are_whole(store, ("top_patches", "patch_pictures")):
+    if is_done(config, store):
         say(f"patches: already finished, nothing to do; see {store.locate('tables/patch_pictures')}")
         return
+    found = statistics.read(store)
+    identity = _identity(found)
     source, networks = found.source(), tuple(stored(store))
     for network in networks:  # the actors read them too, but would say so only once they have started
         weights_content(store, network)
@@ -58,6 +59,16 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     store.remove(drawing.folder)
     detail(f"patches: {where}")
     detail(f"patches: {writer.uri}")
+
+
+def is_done(_config: PatchesConfig, store: RunStore) -> bool:
+    """Whether the run has the pictures of its statistics."""
+    identity = _identity(statistics.read(store))
+    return record.finished(store, "patches", identity) and tables.are_whole(store, WRITTEN)
+
+
+def _identity(found: Statistics) -> str:
+    return fingerprint(FORMAT, found.folder)
 
 
 def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:

@@ -34,8 +34,8 @@ def report(config: ReportConfig, store: RunStore) -> None:
     began = time.time()
     files = page.files()
     before = record.read(store)["stages"]
-    identity = fingerprint({name: done for name, done in before.items() if name != "report"}, files)
-    if record.finished(store, "report", identity) and store.exists(PATH):
+    identity = _identity(before, files)
+    if is_done(config, store):
         say(f"report: already finished, nothing to do; open {store.locate(PATH)}")
         return
     content = html(store, before, files)
@@ -43,6 +43,16 @@ def report(config: ReportConfig, store: RunStore) -> None:
     facts = {"seconds": {"report": round(time.time() - began, 1)}, "bytes": len(content)}
     record.finish(store, "report", identity, {}, facts)
     say(f"report: {len(content) / 1e6:.1f} MB; open {uri}")
+
+
+def is_done(_config: ReportConfig, store: RunStore) -> bool:
+    """Whether the run has its report, and no other stage has finished since."""
+    identity = _identity(record.read(store)["stages"], page.files())
+    return record.finished(store, "report", identity) and store.exists(PATH)
+
+
+def _identity(stages: Mapping[str, Any], files: Mapping[str, str]) -> str:
+    return fingerprint({name: done for name, done in stages.items() if name != "report"}, files)
 
 
 def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -> bytes:

@@ -89,7 +89,11 @@ def fit(
     state = ray.get(board.read.remote())
     _close(state["mistake"], result, job)
     top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
-    return {"validation_top1": top1, "seconds": _seconds(began, state["first_step"], state["last_report"])}
+    return {
+        "validation_top1": top1,
+        "images": len(training) * sum(recipe.epochs for recipe in recipes),
+        "seconds": _seconds(began, state["first_step"], state["last_report"]),
+    }
 
 
 def _close(mistake: str, result: ray.train.Result, job: TrainJob) -> None:

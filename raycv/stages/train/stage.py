@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from raycv.config import TrainConfig
-from raycv.data.sources import open_source
+from raycv.data.readers import listing
+from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
 from raycv.networks.models import check_model
+from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.progress import say
 from raycv.run import record, tables
@@ -16,8 +18,38 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.train.fit import fit
 from raycv.stages.train.importing import import_networks
-from raycv.stages.train.learning import recipe_of
+from raycv.stages.train.learning import Recipe, recipe_of
 from raycv.stages.train.specs import specs_of
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the settings ask for, and the name of the result."""
+
+    specs: list[NetworkSpec]
+    recipes: list[Recipe]
+    training: Source | None
+    validation: Source
+    result_of: str
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training images."""
+        return self.recipes[0].epochs
+
+    @property
+    def images(self) -> int:
+        """Images that all networks are trained on, over all epochs; none where they are imported."""
+        return len(self.training or ()) * self.epochs * len(self.specs)
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of all networks' weights."""
+        return 4 * sum(sizes_of(spec).weights for spec in self.specs)
+
+    def image_bytes(self) -> int:
+        """The bytes of all files of images."""
+        return sum(listing(self.validation.reader.root).values())
 
 
 def train(config: TrainConfig, store: RunStore) -> None:
@@ -26,6 +58,28 @@ def train(config: TrainConfig, store: RunStore) -> None:
     Does nothing where the run already has exactly these. Raises UserError for bad settings or images.
     """
     record.check_folder(store)
+    asked = asked_for(config)
+    if is_done(config, store, asked):
+        say(f"train: already finished, nothing to do; the networks are in {store.locate('networks')}")
+        return
+    if asked.training is None:
+        facts = import_networks(config, asked.specs, store)
+    else:
+        facts = fit(config, asked.specs, asked.recipes, asked.training, asked.validation, asked.result_of, store)
+    record.finish(store, "train", asked.result_of, config.model_dump(mode="json"), facts)
+    say(f"train: {len(asked.specs)} networks in {store.locate('networks')}")
+    if config.keep_epochs:
+        say(f"train: as they were after {_listed(config.keep_epochs)} in {store.locate('networks/NET/epochs')}")
+
+
+def is_done(config: TrainConfig, store: RunStore, asked: Asked | None = None) -> bool:
+    """Whether the run has the networks that the settings ask for."""
+    asked = asked or asked_for(config)
+    return record.finished(store, "train", asked.result_of) and _is_there(config, asked.specs, store)
+
+
+def asked_for(config: TrainConfig) -> Asked:
+    """What the settings ask for. Raises UserError for settings or images with which that cannot be done."""
     for model in config.model:
         check_model(model)
     columns = {"image_column": config.image_column, "label_column": config.label_column}
@@ -53,17 +107,7 @@ def train(config: TrainConfig, store: RunStore) -> None:
         config.workers,
         *([config.keep_epochs, config.fork_epoch] if config.keep_epochs or config.fork_epoch else []),
     )
-    if record.finished(store, "train", result_of) and _is_there(config, specs, store):
-        say(f"train: already finished, nothing to do; the networks are in {store.locate('networks')}")
-        return
-    if training is None:
-        facts = import_networks(config, specs, store)
-    else:
-        facts = fit(config, specs, recipes, training, validation, result_of, store)
-    record.finish(store, "train", result_of, config.model_dump(mode="json"), facts)
-    say(f"train: {len(specs)} networks in {store.locate('networks')}")
-    if config.keep_epochs:
-        say(f"train: as they were after {_listed(config.keep_epochs)} in {store.locate('networks/NET/epochs')}")
+    return Asked(specs, recipes, training, validation, result_of)
 
 
 def _check_epochs(config: TrainConfig, epochs: int) -> None:

@@ -1,0 +1,15 @@
+# The image of all nodes of a Ray cluster on Kubernetes: `docker build --tag raycv:0.1.0 .` in this folder.
+FROM python:3.12-slim
+
+# KubeRay starts Ray by bash and looks at its health by wget; Ray looks at its processes by ps.
+RUN apt-get update && apt-get install --yes --no-install-recommends bash procps wget && rm -rf /var/lib/apt/lists/*
+RUN useradd --create-home --uid 1000 ray
+
+WORKDIR /home/ray/raycv
+COPY constraints.txt LICENSE pyproject.toml README.md ./
+COPY raycv raycv
+# PyTorch brings the CUDA libraries; a node needs the driver and the device plugin alone.
+RUN pip install --no-cache-dir --constraint constraints.txt .
+COPY jobs jobs
+
+USER ray

@@ -1,0 +1,1 @@
+"""Removing what stages that did not finish have left in a run."""

@@ -1,0 +1,1 @@
+"""Copying the results of a run to another place."""

@@ -1,0 +1,126 @@
+"""`raycv status`: what each stage of a run is doing, has done or has failed of. Changes nothing and needs no Ray."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from raycv.config import StatusConfig
+from raycv.errors import UserError
+from raycv.progress import answer
+from raycv.run import lease, record
+from raycv.run.schema import BY_NAME
+from raycv.run.store import RunStore
+
+READERS = 16  # files whose rows are counted at once: on S3 each answer takes a while
+OF_FOLDER = {"networks": "train", "statistics": "collect", "figures": "figures", "report.html": "report"}
+
+
+@dataclass
+class _Stage:
+    """One line of the answer, and sentences below it."""
+
+    state: str = "not done"
+    finished: str = ""
+    seconds: str = ""
+    rows: int = 0
+    size: int = 0
+    more: list[str] = field(default_factory=list)
+
+
+def status(_config: StatusConfig, store: RunStore, stages: Sequence[str]) -> None:
+    """Print the state of every one of ``stages``. Raises UserError where there is no run."""
+    sizes = store.sizes()
+    if not lease.held_in(sizes):  # a run that has just begun has a lease and no record yet
+        record.check_there(store)
+    found = record.read(store)
+    lines = {name: _noted(name, found) for name in stages}
+    for name, line in lines.items():
+        if lease.path_of(name) in sizes:
+            _led(line, lease.state(store, name))
+    for path, size in sizes.items():
+        owner = _owner(path)
+        if owner in lines:
+            lines[owner].size += size
+    for name, rows in _rows(store, list(sizes)).items():
+        if name in lines:
+            lines[name].rows += rows
+    answer(f"{store.uri}: {in_words(sum(sizes.values()))} in {len(sizes):,} files")
+    answer(_table(lines))
+
+
+def in_words(size: float) -> str:
+    """A number of bytes as a person reads it."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
+def _noted(name: str, found: Mapping[str, Any]) -> _Stage:
+    """What run.json says of a stage."""
+    done, error = found["stages"].get(name), found.get("errors", {}).get(name)
+    line = _Stage()
+    if done:
+        line.state, line.finished = "finished", done.get("finished", "")[:16].replace("T", " ")
+        line.seconds = f"{sum(done.get('seconds', {}).values()):,.1f}"
+    if error:
+        line.state = "failed"
+        line.more.append(f"last error, {error['at'][:16].replace('T', ' ')}: {error['error']}")
+    return line
+
+
+def _led(line: _Stage, state: lease.State | None) -> None:
+    """Add who is at work on a stage."""
+    if state is None:
+        return  # given back this moment
+    line.state = "running" if state.alive else "died"
+    if state.holder.progress:
+        line.more.append(state.holder.progress)
+    line.more.append(f"{'held' if state.alive else 'left'} by {state.holder}")
+
+
+def _owner(path: str) -> str:
+    """The stage whose file this is; empty for files of the run as a whole."""
+    first, *below = path.split("/")
+    if first == "tables":
+        name = below[0].lstrip(".").split(".")[0]
+        return BY_NAME[name].stage if name in BY_NAME else ""
+    if first == "sweeps":
+        return f"sweep {below[0].partition('-')[0]}"
+    return "patches" if first.startswith("patches-") else OF_FOLDER.get(first, "")
+
+
+def _rows(store: RunStore, paths: Sequence[str]) -> dict[str, int]:
+    """Rows of all tables in place, by stage, from the last bytes of each file."""
+    files = [path for path in paths if path.startswith("tables/") and "/." not in path and path.endswith(".parquet")]
+
+    def count(path: str) -> int:
+        try:
+            return int(store.open(path, lambda file: pq.read_metadata(file).num_rows))
+        except UserError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return 0  # replaced since
+            raise
+
+    rows: dict[str, int] = defaultdict(int)
+    with ThreadPoolExecutor(READERS) as pool:
+        for path, number in zip(files, pool.map(count, files), strict=True):
+            rows[_owner(path)] += number
+    return rows
+
+
+def _table(lines: Mapping[str, _Stage]) -> str:
+    head = f"  {'stage':<15}{'state':<10}{'finished (UTC)':<18}{'seconds':>9}{'rows':>12}{'size':>12}"
+    text = [head]
+    for name, line in lines.items():
+        rows, size = f"{line.rows:,}" if line.rows else "", in_words(line.size) if line.size else ""
+        text.append(f"  {name:<15}{line.state:<10}{line.finished:<18}{line.seconds:>9}{rows:>12}{size:>12}".rstrip())
+        text += [f"    {sentence}" for sentence in line.more]
+    return "\n".join(text)

@@ -1,0 +1,132 @@
+"""The manifests for Kubernetes against the schemas of KubeRay and Kubernetes, and the image that they name."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from referencing import Registry, Resource
+
+from raycv.config import RunConfig
+from tests.support.commands import typed
+
+ROOT = Path(__file__).parent.parent
+SCHEMAS = ROOT / "tests" / "data"
+FILES = {"RayJob": ROOT / "kuberay" / "rayjob.yaml", "RayCluster": ROOT / "kuberay" / "raycluster.yaml"}
+KUBERNETES = json.loads((SCHEMAS / "kubernetes.schema.json").read_text())
+KUBERAY = yaml.safe_load((SCHEMAS / "kuberay.schema.yaml").read_text())
+BASE = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_of(kind: str) -> jsonschema.Draft202012Validator:
+    found: Registry[Any] = Registry().with_resources(
+        (name, Resource.from_contents({"$schema": BASE, "$id": name, **content}))
+        for name, content in (("kubernetes", KUBERNETES), ("kuberay", KUBERAY))
+    )
+    place = (
+        "kubernetes#/$defs/io.k8s.api.core.v1.ServiceAccount" if kind == "ServiceAccount" else f"kuberay#/$defs/{kind}"
+    )
+    return jsonschema.Draft202012Validator({"$ref": place}, registry=found)
+
+
+def documents(kind: str) -> dict[str, Any]:
+    """What a file describes, by kind."""
+    return {one["kind"]: one for one in yaml.safe_load_all(FILES[kind].read_text())}
+
+
+def cluster(kind: str) -> dict[str, Any]:
+    spec: dict[str, Any] = documents(kind)[kind]["spec"]
+    return spec["rayClusterSpec"] if kind == "RayJob" else spec
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_they_are_as_published(kind: str) -> None:
+    described = documents(kind)
+    assert set(described) == {"ServiceAccount", kind}
+    for name, content in described.items():
+        schema_of(name).validate(content)
+
+
+def places(content: Any) -> Iterator[dict[str, Any]]:
+    """All mappings within one."""
+    if isinstance(content, dict):
+        yield content
+    for below in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from places(below)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_misspelt_key_is_found_wherever_it_stands(kind: str) -> None:
+    free = ("rayStartParams", "nodeSelector", "annotations", "requests", "limits")  # whose keys are their users' own
+    whole = documents(kind)[kind]
+    found = 0
+    for number, place in enumerate(places(whole)):
+        if any(place is holder.get(key) for holder in places(whole) for key in free):
+            continue
+        wrong = copy.deepcopy(whole)
+        list(places(wrong))[number]["replicaz"] = 1
+        assert not schema_of(kind).is_valid(wrong), place
+        found += 1
+    assert found > 15
+
+
+def test_both_describe_the_same_cluster() -> None:
+    assert cluster("RayJob") == cluster("RayCluster")
+    assert documents("RayJob")["ServiceAccount"] == documents("RayCluster")["ServiceAccount"]
+
+
+def test_what_the_comments_promise() -> None:
+    account = documents("RayJob")["ServiceAccount"]
+    spec = cluster("RayJob")
+    (gpu,) = spec["workerGroupSpecs"]
+    head, worker = spec["headGroupSpec"]["template"]["spec"], gpu["template"]["spec"]
+    assert {pod["serviceAccountName"] for pod in (head, worker)} == {account["metadata"]["name"]}
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["enableInTreeAutoscaling"]
+    assert gpu["minReplicas"] == 0 < gpu["maxReplicas"]
+    assert head["nodeSelector"] != worker["nodeSelector"]
+    assert 30 < worker["terminationGracePeriodSeconds"] < 120
+    limits = worker["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == 1
+    assert "nvidia.com/gpu" not in head["containers"][0]["resources"]["limits"]
+
+
+def test_versions_are_those_that_are_installed() -> None:
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    assert cluster("RayJob")["rayVersion"] == pinned["ray"]
+    project = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert project is not None
+    for spec in (cluster("RayJob")["headGroupSpec"], *cluster("RayJob")["workerGroupSpecs"]):
+        assert spec["template"]["spec"]["containers"][0]["image"] == f"raycv:{project[1]}"
+    assert f"--tag raycv:{project[1]} ." in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_job_is_one_that_raycv_takes() -> None:
+    python, script, *flags = shlex.split(documents("RayJob")["RayJob"]["spec"]["entrypoint"])
+    assert python == "python"
+    assert (ROOT / script).exists()
+    flags.remove("--wait")
+    assert typed(RunConfig, *flags).device == "gpu"
+
+
+def test_the_image_is_built_from_what_is_there() -> None:
+    lines = [line.split() for line in (ROOT / "Dockerfile").read_text().splitlines()]
+    copied = [path for line in lines if line[:1] == ["COPY"] for path in line[1:-1]]
+    assert {"raycv", "jobs", "pyproject.toml", "constraints.txt"} <= set(copied)
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(copied) == kept
+    for path in copied:
+        assert (ROOT / path).exists(), path
+    metadata = (ROOT / "pyproject.toml").read_text()
+    for named in ("README.md", "LICENSE"):  # without which the package cannot be built
+        assert named in metadata
+        assert named in copied
+    assert ["WORKDIR", "/home/ray/raycv"] in lines  # in which the job's `jobs/run.py` is found
