@@ -304,7 +304,7 @@ def _commands() -> Group:
                 callback=partial(_prepared, command),
             )
         )
-    for explain in (_tables, _help, _completion):
+    for explain in (_tables, _layers, _help, _completion):
         root.add_command(explain)
     return root
 
@@ -320,6 +320,22 @@ def _prepared(command: Command, **typed: Any) -> Callable[[], int]:
 @click.command("tables", help="print what every table and column means")
 def _tables() -> None:
     answer(schema.describe())
+
+
+@click.command(
+    "layers",
+    help="print the layers of a model that can be compared",
+    epilog="Example: raycv layers --model resnet18",
+)
+@click.option("--model", required=True, metavar="NAME", help="small-alexnet, alexnet or a torchvision model")
+def _layers(model: str) -> None:
+    with doing("loading PyTorch"):
+        from raycv.networks.layers import layers_of_model
+    found = layers_of_model(model)
+    width = max(len(name) for name in found)
+    answer(f"{'layer':{width}}  units  positions   parameters, at 10 classes")
+    for name, layer in found.items():
+        answer(f"{name:{width}}  {layer.units:5}  {layer.positions:9,}  {layer.parameters:11,}")
 
 
 @click.command("help", help="explain a command: raycv help train")

@@ -27,7 +27,7 @@ BELOW = {
     "stages": {"networks", "data", "distributed", "drawing", "run", "analysis", "config"},
     "reading": {"stages", "networks", "run", "analysis"},
     "comparing": {"networks", "analysis"},
-    "cli": {"stages", "run", "config", "settings", "flags", "stopping"},
+    "cli": {"stages", "networks", "run", "config", "settings", "flags", "stopping"},
     "errors": set(),
     "paper": set(),
     "progress": set(),

@@ -5,19 +5,27 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from raycv.networks.models import hollow
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.models import check_model, hollow, preprocessing_of
+from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec
 from raycv.networks.unit_axis import UnitAxis
 
 SHOWN = 40  # layers at most, as a person reads them
 
 
-def layers_of(spec: NetworkSpec) -> dict[str, int]:
+class Layer(NamedTuple):
+    """What one layer has: units, positions in an image (1 where there are none), and parameters below its module."""
+
+    units: int
+    positions: int
+    parameters: int
+
+
+def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
     """The layers of a network, as ``layers_run`` finds them.
 
     The network and its activations have no content, so that the largest takes a moment.
@@ -27,21 +35,30 @@ def layers_of(spec: NetworkSpec) -> dict[str, int]:
         return layers_run(net, lambda: net(torch.empty(2, 3, spec.preprocessing.crop, spec.preprocessing.crop)))
 
 
-def layers_run(net: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
-    """The module paths that give one tensor of units, once, while ``call`` runs ``net``, and the number of units.
+def layers_of_model(model: str, classes: int = 10) -> dict[str, Layer]:
+    """The layers of a model at its usual width. Raises UserError where there is no such model."""
+    check_model(model)
+    output = ALEXNET_LAYERS[-1] if model in WIDTHS else "logits"
+    bare = NetworkSpec(
+        name=model, model=model, classes=classes, seed=0, layers=(output,), preprocessing=preprocessing_of(model)
+    )
+    return layers_of(bare)
 
-    In the order in which they begin.
-    """
-    units: dict[str, int] = {}
+
+def layers_run(net: nn.Module, call: Callable[[], Any]) -> dict[str, Layer]:
+    """The module paths that give one tensor of units, once, while ``call`` runs ``net``, in the order they begin in."""
+    found: dict[str, Layer] = {}
     passes: Counter[str] = Counter()  # in the order of the first pass
 
     def begin(name: str) -> Any:
         return lambda _module, _args: passes.update([name])
 
     def note(name: str) -> Any:
-        def hook(_module: nn.Module, _args: Any, out: Any) -> None:
+        def hook(module: nn.Module, _args: Any, out: Any) -> None:
             if isinstance(out, Tensor) and out.ndim >= 2:
-                units[name] = out.shape[axis.of(out)]
+                units = out.shape[axis.of(out)]
+                positions = out[0].numel() // max(units, 1)
+                found[name] = Layer(units, positions, sum(parameter.numel() for parameter in module.parameters()))
 
         return hook
 
@@ -57,7 +74,7 @@ def layers_run(net: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
         axis.remove()
         for handle in handles:
             handle.remove()
-    return {name: units[name] for name, count in passes.items() if count == 1 and name in units}
+    return {name: found[name] for name, count in passes.items() if count == 1 and name in found}
 
 
 def nearest(name: str, layers: Sequence[str]) -> list[str]:
@@ -65,11 +82,11 @@ def nearest(name: str, layers: Sequence[str]) -> list[str]:
     return difflib.get_close_matches(name, layers, n=5, cutoff=0.4) or list(layers[:5])
 
 
-def outline(layers: dict[str, int]) -> dict[str, int]:
+def outline(layers: dict[str, Layer]) -> dict[str, Layer]:
     """Of many layers those at the top of the module tree, as deep as few enough remain to be read."""
-    shown: dict[str, int] = {}
+    shown: dict[str, Layer] = {}
     for depth in range(1, 1 + max(name.count(".") + 1 for name in layers)):
-        deeper = {name: units for name, units in layers.items() if name.count(".") < depth}
+        deeper = {name: layer for name, layer in layers.items() if name.count(".") < depth}
         if len(deeper) > SHOWN:
             break
         shown = deeper

@@ -10,6 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from raycv.cli import main
 from raycv.networks.layers import layers_of
 from raycv.networks.models import build, hollow, preprocessing_of
 from raycv.networks.spec import WIDTHS, NetworkSpec
@@ -96,11 +97,20 @@ def test_every_module_is_tapped_as_it_was_when_it_returned(model: str) -> None:
 )
 def test_the_units_are_found(model: str, layer: str, units: int) -> None:
     spec = spec_of(model, (layer,))
-    assert layers_of(spec)[layer] == units
+    assert layers_of(spec)[layer].units == units
     net, size = build(spec), HALF.get(model, 64)
     images = torch.randn(2, 3, size, size)
     assert activation(net, layer, "logits", images).shape[1] == units
     assert Taps(net, (layer,), "logits")(images)[layer].shape[1] == units
+
+
+def test_the_command_prints_the_layers_in_the_order_in_which_they_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", "--model", "resnet18"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("layer1.0")]
+    assert [row[0] for row in rows] == [f"layer1.0{part}" for part in ("", ".conv1", ".bn1", ".conv2", ".bn2")]
+    assert rows[1][1:] == ["64", "3,136", "36,864"]
+    assert main(["layers", "--model", "resnet19"]) == 2
+    assert "There is no model 'resnet19'" in capsys.readouterr().err
 
 
 class Overwritten(nn.Module):
@@ -145,6 +155,6 @@ def test_every_layer_of_torchvisions_models_has_units(model: str) -> None:
     modules = dict(hollow(spec).named_modules())
     found = layers_of(spec)
     assert found
-    for layer, units in found.items():
+    for layer, (units, _, _) in found.items():
         if isinstance(modules[layer], FIRST + LAST):
             assert units == units_of(modules[layer]), layer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raycv.config import TrainConfig
 from raycv.errors import UserError
-from raycv.networks.layers import layers_of, outline
+from raycv.networks.layers import layers_of_model, outline
 from raycv.networks.models import preprocessing_of
 from raycv.networks.sizes import check_sizes
 from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec, check_alike
@@ -41,13 +41,10 @@ def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
 
 def _which_layers(model: str, classes: int) -> str:
     """What to say to a user who names a torchvision model and no layers."""
-    bare = NetworkSpec(
-        name=model, model=model, classes=classes, seed=0, layers=("logits",), preprocessing=preprocessing_of(model)
-    )
-    layers = layers_of(bare)
+    layers = layers_of_model(model, classes)
     shown = outline(layers)
     deeper = f", and {len(layers) - len(shown)} below these" if len(layers) > len(shown) else ""
-    named = ", ".join(f"{name} ({units})" for name, units in shown.items())
+    named = ", ".join(f"{name} ({layer.units})" for name, layer in shown.items())
     return (
         f"For the torchvision model {model!r} name the layers to compare, as module paths, with --layers; it has (in "
         f"brackets, their units) {named}{deeper}."
