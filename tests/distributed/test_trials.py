@@ -13,6 +13,7 @@ import pytest
 from raycv.analysis.infeasible import Infeasible
 from raycv.distributed.trials import Trial, run_trials
 from raycv.errors import StageFailed, UserError
+from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.run.trial_results import Frames, TrialResults
 
@@ -39,7 +40,7 @@ def trial(shared: int, asked: Asked) -> Frames:
             raise UserError("The bucket does not exist; create it.")
         raise ValueError("operands could not be broadcast together")
     rows = {"net": "net1", "layer": "conv1", "unit": [asked.number], "mean": float(shared), "std": 0.0}
-    return {"units": pd.DataFrame(rows | {"active_fraction": 1.0, "is_dead": False, "is_rare": False})}
+    return {"units": pd.DataFrame(rows).reindex(columns=BY_NAME["units"].schema.names)}
 
 
 def trials(cause: Path, *ends: str) -> list[Trial[Asked]]:
