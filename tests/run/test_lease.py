@@ -48,10 +48,12 @@ def race(store: RunStore) -> list[int]:
     return [sum(of_stage) for of_stage in zip(*got, strict=True)]
 
 
+@pytest.mark.slow
 def test_of_drivers_that_start_together_one_works(store: RunStore) -> None:
     assert race(store) == [1] * 20
 
 
+@pytest.mark.slow
 def test_of_drivers_that_take_over_together_one_works(store: RunStore) -> None:
     race(store)  # leaves leases of dead processes
     assert race(store) == [1] * 20
@@ -94,6 +96,7 @@ def test_a_dead_driver_of_this_machine_is_found_at_once(store: RunStore) -> None
     assert store.list("") == []
 
 
+@pytest.mark.slow
 def test_a_dead_driver_of_another_machine_is_given_a_minute(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with driver(store.uri, "collect", elsewhere=True) as first:
         first.kill()
@@ -105,6 +108,7 @@ def test_a_dead_driver_of_another_machine_is_given_a_minute(store: RunStore, mon
             assert store.age(path_of("collect")) < 2
 
 
+@pytest.mark.slow
 def test_a_driver_at_work_renews_its_lease(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "EXPIRY", 3.0)
     with driver(store.uri, "collect", every=0.5, expiry=3, elsewhere=True):
@@ -116,6 +120,7 @@ def test_a_driver_at_work_renews_its_lease(store: RunStore, monkeypatch: pytest.
             time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_a_driver_that_was_taken_for_dead_stops(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a pause of its machine: the driver that has taken over loses nothing."""
     monkeypatch.setattr(lease, "EXPIRY", 2.0)
