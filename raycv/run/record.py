@@ -75,10 +75,9 @@ def read(store: RunStore) -> dict[str, Any]:
 
 
 def check_there(store: RunStore) -> None:
-    """Raise UserError where there is no run, or a study."""
+    """Raise UserError where there is no run."""
     if not store.exists(PATH):
         raise UserError(missing(store))
-    check_folder(store)
 
 
 def missing(store: RunStore) -> str:

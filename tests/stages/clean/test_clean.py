@@ -34,4 +34,4 @@ def test_no_driver_is_disturbed(store: RunStore, capsys: pytest.CaptureFixture[s
 
 def test_a_study_is_no_run(store: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
     store.write_json("run.json", {"study": True, "config": {}, "stages": {}})
-    assert "is a study, not a run" in failing(capsys, "clean", "--run", store.uri)
+    assert "is the folder of a study, not a run" in failing(capsys, "clean", "--run", store.uri)
