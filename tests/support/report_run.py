@@ -85,6 +85,8 @@ def write_units(store: RunStore) -> None:
                 "mean": rng.uniform(0, 1, width),
                 "std": rng.uniform(0, 2, width),
                 "active_fraction": rng.uniform(0, 1, width),
+                "kurtosis": 3.0,
+                "class_purity": 0.5,
                 "is_dead": np.arange(width) == 0,
                 "is_rare": np.arange(width) == 1,
             }
