@@ -295,6 +295,7 @@ def test_actors_change_nothing(run: Path, undisturbed: Path, ray_cluster: None) 
     assert bits(run) == bits(undisturbed)
 
 
+@pytest.mark.slow
 def test_shard_size_changes_rounding_only(run: Path, undisturbed: Path, ray_cluster: None) -> None:
     assert collect(run, "--shard-size", "256") == 0
     a, b = (statistics.read(RunStore(str(r))).layer("conv2") for r in (run, undisturbed))
@@ -306,6 +307,7 @@ def test_shard_size_changes_rounding_only(run: Path, undisturbed: Path, ray_clus
         np.testing.assert_allclose(matrix, correlations(b.all, b.dead())[pair], atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_changes_correlations_by_its_rounding(
     run: Path, undisturbed: Path, precision: str, ray_cluster: None
@@ -321,6 +323,7 @@ def test_half_precision_changes_correlations_by_its_rounding(
         np.testing.assert_array_equal(np.isnan(values[0]), np.isnan(values[1]))
 
 
+@pytest.mark.slow
 def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
     run: Path, tmp_path: Path, ray_cluster: None
 ) -> None:
@@ -358,6 +361,7 @@ def test_statistics_of_another_version_are_refused_in_one_sentence(
     )
 
 
+@pytest.mark.slow
 def test_the_driver_holds_no_partials(run: Path, ray_cluster: None) -> None:
     """They go from the actors to the run's folder, so neither the driver nor the object store grows with the shards."""
     peak, seen, over = 0, 0, threading.Event()

@@ -63,6 +63,7 @@ print(json.dumps({"needed": needed, "used": peak() - before}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "width", "shard"), [("small-alexnet", 48, 256), ("alexnet", 24, 64)])
 def test_peak_memory_is_within_the_formula(model: str, width: int, shard: int, tmp_path: object) -> None:
     command = [sys.executable, "-c", MEASURE, model, str(width), str(shard), str(tmp_path)]

@@ -150,6 +150,7 @@ def test_epochs_agree_with_what_is_known_of_the_ends(finished: Path) -> None:
     assert (epochs.query("epoch == 3")[["same_partner", "settled"]] == 1).all(axis=None)
 
 
+@pytest.mark.slow
 def test_networks_that_share_their_first_epoch(images: Path, tmp_path: Path, ray_cluster: None) -> None:
     flags = ("--seeds", "1,2", "--width", "6", "--epochs", "2", "--fork-epoch", "1", "--keep-epochs", "0,1")
     assert main(["train", "--run", str(tmp_path / "run"), "--data", str(images), *flags]) == 0
