@@ -231,11 +231,13 @@ def test_a_sweep_whose_trials_die_fails_and_goes_on(
     assert said.endswith("Finished trials are kept, and the same command goes on from here.\n")
     assert said.count("\n") == 1
     assert code == 1
-    assert record.read(store) == noted
+    assert record.read(store)["stages"] == noted["stages"]
+    assert "trial conv1/net" in record.read(store)["errors"]["sweep clusters"]["error"]
     for name in TABLES:
         pd.testing.assert_frame_equal(table(run, name), before[name])
     assert sweep(run, "--k", "6") == 0
     assert 6 in set(table(run, "clusters")["k"])
+    assert "sweep clusters" not in record.read(store)["errors"]
 
 
 def finished_trials(run: Path) -> int:
