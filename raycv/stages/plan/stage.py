@@ -82,6 +82,8 @@ def _reason(
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "the default"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
