@@ -48,7 +48,9 @@ def by_chance(
         arrays["prerelu/active"] = (mixed > 0).sum(0).cpu().numpy()
         codes = None if coded is None else _codes(mixed)
         placed["prerelu"] = _Placed(standardise(mixed), codes)
-        arrays["prerelu/own"] = sample_correlation(mixed, mixed).float().cpu().numpy()
+        within = sample_correlation(mixed, mixed)
+        # Products of few columns may be rounded in another way below the diagonal.
+        arrays["prerelu/own"] = ((within + within.T) / 2).float().cpu().numpy()
     own, position = _scores(samples, device), samples.position
     del samples  # as large as the z-scores
     arrays["kurtosis"] = _kurtosis(own)

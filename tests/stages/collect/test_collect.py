@@ -187,6 +187,7 @@ def test_chance_is_what_numpy_makes_of_the_same_samples(
     mixed, own = found["prerelu/0"], found["prerelu/own"]
     assert mixed.shape == expected.shape
     np.testing.assert_allclose(np.diagonal(own)[found["prerelu/active"] > 0], 1, atol=1e-5)
+    np.testing.assert_array_equal(own, own.T)
     np.testing.assert_allclose(found["kurtosis"], kurtosis(values[2][rows]), rtol=2e-4)
     fires = np.minimum((values[2][rows] > 0).sum(0), len(rows) - 1)  # a mixture that is always active ends at 0
     np.testing.assert_array_equal(np.sort(found["prerelu/active"]), np.sort(fires))
