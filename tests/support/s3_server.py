@@ -68,7 +68,7 @@ class S3Server:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 fs = fsspec.filesystem(
