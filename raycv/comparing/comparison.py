@@ -61,7 +61,7 @@ class _Pair:
     def cka(self) -> float:
         """Linear CKA of all units that vary."""
         a, b = self._at
-        m = self._of.statistics.all
+        m = self._of.sums
         return linear_cka(Covariances.of(covariance(m, a, a), covariance(m, a, b), covariance(m, b, b)))
 
 
@@ -71,10 +71,10 @@ class _Group:
     def __init__(self, members: list[Member], moments: Moments) -> None:
         self.members, self.statistics = members, moments.statistics
         self._left_out = self.statistics.left_out()
-        self._sums = self.statistics.all
+        self.sums = self.statistics.all
 
     def correlation(self, a: int, b: int) -> Floats:
-        found: Floats = correlation_of(self._sums, self._left_out, a, b)
+        found: Floats = correlation_of(self.sums, self._left_out, a, b)
         return found
 
     @cached_property
@@ -84,7 +84,7 @@ class _Group:
         return [_Pair(self, a, b) for a, b in numbers if self.members[a].net != self.members[b].net]
 
     def units(self) -> pd.DataFrame:
-        m, widths = self._sums, self._sums.widths
+        m, widths = self.sums, self.sums.widths
         return pd.DataFrame(
             {
                 "net": np.repeat([member.net for member in self.members], widths),

@@ -74,12 +74,14 @@ class Moments:
         positions = _same({name: values[0] for name, values in tables.items() if len(values)}, "positions")
         if not count:
             return
-        if not self.names:
-            self._begin(tables)
         self._check(tables)
-        folds = _folds_of(ids, count, self.samples, len(self._folds))
-        for number, fold in enumerate(self._folds):
-            inside = np.flatnonzero(folds == number)
+        widest = max(table.shape[2] for table in tables.values())
+        number = FOLDS if widest <= WIDE else FOLDS_OF_WIDE
+        folds = _folds_of(ids, count, self.samples, number)
+        if not self.names:
+            self._begin(tables, number)
+        for place, fold in enumerate(self._folds):
+            inside = np.flatnonzero(folds == place)
             if len(inside):
                 rows = [
                     table[inside if len(inside) < count else slice(None)].reshape(len(inside) * positions, -1)
@@ -87,18 +89,17 @@ class Moments:
                 ]
                 (fold.add_in_float64 if self._float64 else fold.add)([row.contiguous() for row in rows])
 
-    def _begin(self, tables: dict[str, torch.Tensor]) -> None:
+    def _begin(self, tables: dict[str, torch.Tensor], folds: int) -> None:
         self.names = list(tables)
         self._float64 = any(table.dtype == torch.float64 for table in tables.values())
         widths = [table.shape[2] for table in tables.values()]
         pilot = np.concatenate([table.double().mean((0, 1)).numpy() for table in tables.values()]).astype(np.float32)
-        folds = FOLDS if max(widths) <= WIDE else FOLDS_OF_WIDE
         self._folds = [Accumulator(widths, pilot, torch.device("cpu")) for _ in range(folds)]
 
     def _check(self, tables: dict[str, torch.Tensor]) -> None:
         found = {name: table.shape[2] for name, table in tables.items()}
         expected = dict(zip(self.names, self.widths, strict=True))
-        if list(found.items()) != list(expected.items()):
+        if expected and list(found.items()) != list(expected.items()):
             raise ValueError(f"these moments are of {_named(expected)}, found {_named(found)}")
         for name, table in tables.items():
             if not torch.isfinite(table.sum(dtype=torch.float64)):

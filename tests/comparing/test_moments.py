@@ -101,6 +101,16 @@ def test_what_does_not_fit_is_refused_and_adds_nothing(ids: object, given: dict[
     assert moments.samples == before
 
 
+@pytest.mark.parametrize("ids", [None, [1, 2]])
+def test_a_first_batch_that_is_refused_leaves_no_trace(ids: list[int] | None) -> None:
+    x = activations(3)["a"]
+    moments = raycv.Moments()
+    with pytest.raises(ValueError, match="not all finite|ids of shape"):
+        moments.update(ids, other=np.full((5, 2), np.nan) if ids is None else np.zeros((5, 2)))
+    moments.update(None, a=x)
+    np.testing.assert_allclose(moments.correlation("a", "a"), numpy_correlation(x, x), atol=1e-11)
+
+
 def test_moments_of_others_are_not_merged_and_unknown_members_refused() -> None:
     one, other = raycv.Moments(), raycv.Moments()
     with pytest.raises(ValueError, match="two or more samples"):

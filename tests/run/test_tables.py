@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,19 +19,10 @@ from raycv.errors import UserError
 from raycv.run import tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from tests.support.s3_server import BUCKET
 from tests.support.tables import write_layers
 
 NAME = "mapping_units"  # a partitioned table
 LAYERS = ("conv1", "conv2", "fc6")
-
-
-@pytest.fixture(params=["disk", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
-    if request.param == "disk":
-        return RunStore(str(tmp_path / "run"))
-    request.getfixturevalue("s3_server")
-    return RunStore(f"s3://{BUCKET}/{uuid.uuid4().hex}")
 
 
 def rows(value: float, units: int = 3, net: str = "net1") -> pd.DataFrame:

@@ -73,7 +73,8 @@ def matched_mass(first: Covariances, second: Covariances, mixtures: Sequence[Flo
         return 0.0
     ways = ((first, second), (second, first))
     found = np.mean([held_out_pairs(*way) for way in ways], axis=0)
-    chance = [held_out_pairs(*(mixed(half, mixture) for half in way)) for way in ways for mixture in mixtures]
+    rotated = [(mixed(first, mixture), mixed(second, mixture)) for mixture in mixtures]
+    chance = [held_out_pairs(*way) for a, b in rotated for way in ((a, b), (b, a))]
     gains = np.append(0, np.cumsum(found - np.quantile(chance, 1 - FALSE_DISCOVERIES)))
     return float(gains.argmax() / len(found))
 
