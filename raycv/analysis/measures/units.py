@@ -67,7 +67,7 @@ def matched_mass(first: Covariances, second: Covariances, mixtures: Sequence[Flo
     ``first`` and ``second`` are of the same units over two halves of the images. One-to-one pairs are found and ranked
     in one half and taken from the other (``held_out_pairs``), both ways. The same pairs with b's units mixed by
     ``mixtures`` say what is chance: a pair gains what it has above the 95% quantile of theirs, and the best pairs are
-    matched as long as the sum of gains grows. By chance alone that are some 5% of the units.
+    matched as long as the sum of gains grows. By chance alone that is some 5% of the units.
     """
     if not first.cross.size:
         return 0.0
