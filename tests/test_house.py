@@ -26,7 +26,7 @@ BELOW = {
     "flags": {"config", "settings"},
     "stages": {"networks", "data", "distributed", "drawing", "run", "analysis", "config"},
     "reading": {"stages", "networks", "run", "analysis"},
-    "comparing": {"networks", "analysis"},
+    "comparing": {"networks", "data", "analysis"},
     "cli": {"stages", "networks", "run", "config", "settings", "flags", "stopping"},
     "errors": set(),
     "paper": set(),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from raycv.comparing.forward import Forward, chosen, inputs
 from raycv.comparing.members import Member
-from raycv.comparing.recorded import Recorded, paired
+from raycv.data.recorded import Recorded, paired
 from raycv.errors import UserError
 
 ROWS = 4096  # of recorded activations read at once

@@ -12,7 +12,7 @@ from raycv.comparing.comparison import Comparison
 from raycv.comparing.forward import on_one_grid
 from raycv.comparing.members import Member, Pairing, groups
 from raycv.comparing.moments import Moments
-from raycv.comparing.recorded import recorded
+from raycv.data.recorded import recorded
 from raycv.errors import UserError
 
 Positions = Literal["same", "resample", "mean"]
@@ -30,7 +30,7 @@ def compare(
 
     ``networks``: two or more, by name. Each is a PyTorch module, which is called with the batches of ``data``, or
     recorded activations: an array (n, S) or (n, S, ...), a mapping of layer names to such arrays, or the path of a
-    .npy, .npz, .safetensors or .parquet file, see `raycv.comparing.recorded`; kinds may be mixed, as long as recorded
+    .npy, .npz, .safetensors or .parquet file, see `raycv.data.recorded`; kinds may be mixed, as long as recorded
     samples stand in the order of ``data``. ``data``: batches, each a tensor, or a tuple or mapping that holds one; a
     `ray.data.Dataset` by its ``iter_torch_batches``. Only modules need it.
 
