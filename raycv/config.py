@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from raycv.networks.spec import LARGEST_SEED, WIDTHS
+from raycv.data.preprocessing import Preprocessing
+from raycv.networks.spec import LARGEST_SEED, WIDTHS, Argument
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, NODES_FIRST, THRESHOLD, UNITS_USED
 
 Positive = Annotated[int, Field(ge=1)]
@@ -29,6 +30,9 @@ class Hyperparameters:
 
 SMALL = Hyperparameters(epochs=12, batch_size=64, learning_rate=0.05, schedule="one-cycle")  # small-alexnet
 PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule="step")  # Caffe's reference network
+
+
+PUBLISHED, UNTRAINED = "published", "untrained"  # weights of a network that are no file
 
 
 class StageConfig(BaseModel):
@@ -72,10 +76,56 @@ class ComputeConfig(StageConfig):
     )
 
 
-class NetworksConfig(StageConfig):
-    """Which networks."""
+class Network(BaseModel):
+    """One of the networks that are given whole, as MODEL, NAME=MODEL or, in a YAML file, with more of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1)
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")
+    weights: str = Field(PUBLISHED, min_length=1)  # or a file; published: as whatever builds it gives them
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 1
+    layers: tuple[str, ...] | None = Field(None, min_length=1)
+    arguments: dict[str, Argument] = {}
+    preprocessing: Preprocessing | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        name, equals, model = given.partition("=")
+        return {"name": name, "model": model} if equals else {"model": given}
+
+
+class ComparisonConfig(StageConfig):
+    """What is compared with what."""
 
     group: ClassVar[str] = "networks"
+
+    compare: tuple[str, ...] = Field(
+        ("same",),
+        min_length=1,
+        description="same: layers of the same name; all: also every layer of one network with every layer of the "
+        "others; or the layers that belong together, with ~ between those of the networks: layer1~blocks.3,fc~head",
+    )
+
+    @field_validator("compare")
+    @classmethod
+    def _one_way(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if len(given) > 1 and {"same", "all"} & set(given):
+            raise ValueError("it is same, all or a list of layers")
+        return given
+
+
+class NetworksConfig(ComparisonConfig):
+    """Which networks."""
+
+    networks: tuple[Network, ...] = Field(
+        (),
+        description="networks as they are, instead of training: torchvision/NAME, timm/NAME, hf/FOLDER, or a function "
+        "of your own, package.module:function; NAME=MODEL names one; more can be said of each in a YAML file",
+    )
 
     seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...] = Field(
         (1, 2, 3, 4), min_length=1, description="seeds; one network is trained per seed"
@@ -83,7 +133,8 @@ class NetworksConfig(StageConfig):
     model: tuple[str, ...] = Field(
         ("small-alexnet",),
         min_length=1,
-        description="small-alexnet, alexnet (the paper's) or a torchvision model; one for all networks or one each",
+        description="small-alexnet, alexnet (the paper's), a torchvision model, timm/NAME, hf/FOLDER or "
+        "package.module:function, a function of your own; one for all networks or one each",
     )
     width: tuple[Positive, ...] | None = Field(
         None,
@@ -92,20 +143,44 @@ class NetworksConfig(StageConfig):
         f"(default {WIDTHS['small-alexnet']}; alexnet: {WIDTHS['alexnet']})",
     )
     layers: tuple[str, ...] | None = Field(
-        None, min_length=1, description="layers to compare, as module paths (default for the AlexNets: conv1 to fc8)"
+        None,
+        min_length=1,
+        description="layers to compare, as module paths, in which * stands for anything (default for the AlexNets: "
+        "conv1 to fc8); of tokens PATH:class is the class token alone and PATH:patches all others",
+    )
+    positions: Literal["same", "resample", "mean"] = Field(
+        "same",
+        description="same: every position of an image is a sample, and compared layers must have as many; resample: "
+        "the finer grid is averaged over the areas of the coarser one; mean: one sample an image, the mean over "
+        "positions",
     )
     checkpoints: tuple[str, ...] = Field(
         (),
         description="import these trained networks (.safetensors or PyTorch state dicts) instead of training",
     )
 
-    @field_validator("seeds", "layers")
+    @field_validator("seeds", "layers", "compare")
     @classmethod
     def _differ(cls, given: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         twice = [value for value in given or () if (given or ()).count(value) > 1]
         if twice:
             raise ValueError(f"all must differ, and {twice[0]} is there twice")
         return given
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.layers and self.compare[0] not in ("same", "all"):
+            raise ValueError("layers and a list of layers to compare both say which; leave one of the two out")
+        if not self.networks:
+            return self
+        theirs = ("seeds", "model", "width", "checkpoints")
+        given = [name for name in theirs if getattr(self, name) != NetworksConfig.model_fields[name].default]
+        if given:
+            raise ValueError(
+                f"networks are given whole, and {given[0]} belongs to networks that are trained or imported by --model; "
+                "leave one of the two out"
+            )
+        return self
 
 
 class TrainConfig(NetworksConfig, DataConfig, ComputeConfig):
@@ -146,9 +221,14 @@ class TrainConfig(NetworksConfig, DataConfig, ComputeConfig):
         "order and augmentation of the images and in dropout",
     )
 
+    @property
+    def imports(self) -> bool:
+        """Whether the networks come from elsewhere and none is trained."""
+        return bool(self.checkpoints or self.networks)
+
     @model_validator(mode="after")
     def _one_or_each(self) -> Self:
-        if self.checkpoints and "seeds" not in self.model_fields_set:
+        if self.checkpoints and not self.networks and "seeds" not in self.model_fields_set:
             object.__setattr__(self, "seeds", tuple(range(1, len(self.checkpoints) + 1)))
         for what, given in (("model", self.model), ("width", self.width or (1,))):
             if len(given) not in (1, len(self.seeds)):
@@ -157,14 +237,14 @@ class TrainConfig(NetworksConfig, DataConfig, ComputeConfig):
                 )
         if self.checkpoints and len(self.checkpoints) != len(self.seeds):
             raise ValueError(f"there are {len(self.checkpoints)} checkpoints for {len(self.seeds)} seeds")
-        if self.checkpoints and (self.keep_epochs or self.fork_epoch):
-            raise ValueError("keep_epochs and fork_epoch are for networks that are trained here, not for checkpoints")
+        if self.imports and (self.keep_epochs or self.fork_epoch):
+            raise ValueError("keep_epochs and fork_epoch are for networks that are trained here")
         if self.fork_epoch and len({*self.model}) * len({*(self.width or (1,))}) > 1:
             raise ValueError("fork_epoch is for networks of one model and width, which can share their first epochs")
         return self
 
 
-class CollectConfig(DataConfig, ComputeConfig):
+class CollectConfig(ComparisonConfig, DataConfig, ComputeConfig):
     """`raycv collect`: one pass of the validation images through all networks at once."""
 
     group: ClassVar[str] = "pass"
@@ -285,8 +365,8 @@ class StudyConfig(TrainConfig, CollectConfig, AlignConfig):
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
-        if self.width is not None or self.train_images is not None or self.checkpoints:
-            raise ValueError("a study takes widths and images, not width, train-images or checkpoints")
+        if self.width is not None or self.train_images is not None or self.imports:
+            raise ValueError("a study takes widths and images, not width, train-images, checkpoints or networks")
         if len(set(self.model)) > 1 or self.model[0] not in WIDTHS:
             raise ValueError(
                 f"a study varies the width of one model, {' or '.join(WIDTHS)}; found {', '.join(self.model)}"

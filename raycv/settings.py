@@ -32,6 +32,7 @@ PLAINER = (  # how pydantic speaks, and how a person does
     ("valid number, unable to parse string as a number", "number"),
 )
 COLUMNS = ("image_column", "label_column")  # which belong to the images of `data`
+NESTED = ("networks",)  # settings of which a file may say more than one value each
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _file(path: str) -> dict[str, Given]:
             )
         if name in found:
             raise UserError(f"The settings file {path} has {name} twice, in line {line} again; keep one of them.")
-        text = _text(value)
+        text = _nested(value, path) if name in NESTED else _text(value)
         if text is None:
             raise UserError(
                 f"The settings file {path} gives {written} in line {line} something that is neither a value nor a list "
@@ -182,6 +183,16 @@ def _text(node: yaml.Node) -> str | list[str] | None:
     return None
 
 
+def _nested(node: yaml.Node, path: str) -> Any:
+    """Lists and mappings as they are written, with numbers, words and yes or no as YAML has them."""
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = node.start_mark.line + 1
+        reason = getattr(error, "problem", None) or "it cannot be read"
+        raise UserError(f"The settings file {path} has something in line {mark} that is not YAML: {reason}.") from None
+
+
 def _sentence(error: ValidationError, model: type[StageConfig], mine: Mapping[str, Given]) -> str:
     first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
@@ -193,6 +204,8 @@ def _sentence(error: ValidationError, model: type[StageConfig], mine: Mapping[st
         message = re.sub(pattern, words, message)
     message = message[0].lower() + message[1:]
     if len(first["loc"]) > 1:
+        inside = ".".join(str(part) for part in first["loc"][2:])
+        message = f"{inside}: {message}" if inside else message
         message += f", not {_short(first['input'])}"
     return f"{setting.where} was given {_short(setting.value)}: {message} ({field.description})."
 

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from raycv.networks.alexnet import LocalResponseNorm
+from raycv.networks.places import at, module_of
+from raycv.networks.spec import Place
 from raycv.networks.taps import activation
 
 SEQUENTIAL = (
@@ -58,14 +60,17 @@ class Deconvnet:
                 elif isinstance(child, LocalResponseNorm):
                     setattr(parent, name, _Normaliser(child))
 
-    def __call__(self, layer: str, images: Tensor, units: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def __call__(
+        self, layer: str | Place, images: Tensor, units: Tensor, rows: Tensor, columns: Tensor
+    ) -> Tensor:
         """Pictures (B, 3, H, W) of what drives, in each image (B, 3, H, W), one unit of ``layer`` at one position.
 
         units, rows and columns (B,) int64; a fully connected layer has row and column 0, a layer of tokens row 0. The
         signal that is led back is the activation itself: pictures of stronger activations are stronger.
         """
         images = images.detach().requires_grad_()
-        found = activation(self.net, layer, self.output, images)
+        place = layer if isinstance(layer, Place) else Place(module=layer)
+        found = at(activation(self.net, module_of(place.module), self.output, images), place)
         by_position = found.reshape(*found.shape[:2], *((1, -1) if found.ndim < 4 else found.shape[2:]))
         chosen = by_position[torch.arange(len(images), device=images.device), units, rows, columns]
         (pictures,) = torch.autograd.grad(chosen, images, chosen.detach())

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from raycv.errors import UserError
 from raycv.networks.models import check_model, hollow, preprocessing_of
-from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec
+from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
 from raycv.networks.unit_axis import UnitAxis
 
 SHOWN = 40  # layers at most, as a person reads them
 
 
 class Layer(NamedTuple):
-    """What one layer has: units, positions in an image (1 where there are none), and parameters below its module."""
+    """What one layer has: units, positions in an image (1 where there are none), and parameters below its module.
+
+    ``grid``: the positions by axis: (height, width), (tokens,) or ().
+    """
 
     units: int
     positions: int
     parameters: int
+    grid: tuple[int, ...] = ()
 
 
 def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
@@ -30,19 +37,56 @@ def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
 
     The network and its activations have no content, so that the largest takes a moment.
     """
-    net = hollow(spec)
+    net, images = _with_images(spec)
     with torch.device("meta"):
-        return layers_run(net, lambda: net(torch.empty(2, 3, spec.preprocessing.crop, spec.preprocessing.crop)))
+        found = layers_run(net, lambda: net(images))
+        units = _units_of(net, images)
+    if units and spec.output == LOGITS:
+        found[LOGITS] = Layer(units, 1, 0)
+    return found
+
+
+def outputs_of(spec: NetworkSpec) -> int | None:
+    """How many values a network gives for an image; None where its output is no tensor (images, values)."""
+    net, images = _with_images(spec)
+    with torch.device("meta"):
+        return _units_of(net, images)
+
+
+def _with_images(spec: NetworkSpec) -> tuple[nn.Module, Tensor]:
+    crop = spec.preprocessing.crop
+    return hollow(spec), torch.empty(2, 3, crop, crop, device="meta")
+
+
+@torch.inference_mode()
+def _units_of(net: nn.Module, images: Tensor) -> int | None:
+    out = net(images)
+    return int(out.shape[1]) if isinstance(out, Tensor) and out.ndim == 2 else None
 
 
 def layers_of_model(model: str, classes: int = 10) -> dict[str, Layer]:
     """The layers of a model at its usual width. Raises UserError where there is no such model."""
     check_model(model)
-    output = ALEXNET_LAYERS[-1] if model in WIDTHS else "logits"
+    output = ALEXNET_LAYERS[-1] if model in WIDTHS else LOGITS
     bare = NetworkSpec(
         name=model, model=model, classes=classes, seed=0, layers=(output,), preprocessing=preprocessing_of(model)
     )
     return layers_of(bare)
+
+
+def matching(net: str, there: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """The layers of ``there`` that match ``patterns``, pattern by pattern; ``*`` also stands for dots.
+
+    A pattern may end in a part of tokens, ``:class`` or ``:patches``. Raises UserError for one that matches none.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        path, colon, part = pattern.partition(":")
+        some = [layer for layer in there if fnmatchcase(layer, path)]
+        if not some:
+            raise UserError(f"{net} has no layer {path!r}; the nearest are {', '.join(nearest(path, there))}.")
+        found.update(dict.fromkeys(f"{layer}{colon}{part}" for layer in some))
+    return list(found)
 
 
 def layers_run(net: nn.Module, call: Callable[[], Any]) -> dict[str, Layer]:
@@ -57,8 +101,9 @@ def layers_run(net: nn.Module, call: Callable[[], Any]) -> dict[str, Layer]:
         def hook(module: nn.Module, _args: Any, out: Any) -> None:
             if isinstance(out, Tensor) and out.ndim >= 2:
                 units = out.shape[axis.of(out)]
-                positions = out[0].numel() // max(units, 1)
-                found[name] = Layer(units, positions, sum(parameter.numel() for parameter in module.parameters()))
+                grid = tuple(out.movedim(axis.of(out), 1).shape[2:])
+                parameters = sum(parameter.numel() for parameter in module.parameters())
+                found[name] = Layer(units, math.prod(grid), parameters, grid)
 
         return hook
 

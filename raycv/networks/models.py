@@ -1,36 +1,39 @@
-"""Building networks: the AlexNets and any torchvision classification model."""
+"""Building networks of any kind, and giving them their weights."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
-from raycv.networks.alexnet import AlexNet, initialise_like_caffe, initialise_like_he
-from raycv.networks.spec import WIDTHS, NetworkSpec
+from raycv.networks.catalogue import kind_of
+from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
+from raycv.networks.spec import LOGITS, NetworkSpec
+from raycv.networks.places import module_of
 
 # In torchvision's Inception family a classifier for training alone changes what forward returns: networks have none.
 AUXILIARY = re.compile(r"(aux1|aux2|AuxLogits)\.")
-INCEPTIONS = ("googlenet", "inception_v3")
 
 
-def build(spec: NetworkSpec) -> nn.Module:
-    """The untrained network of ``spec``, initialised from its seed, in evaluation mode and channels-last layout.
+def build(spec: NetworkSpec, *, published: bool = False) -> nn.Module:
+    """The network of ``spec``, in evaluation mode and channels-last layout, its weights drawn from its seed.
+
+    With ``published`` they are those that its library publishes. A user's function gives what it gives.
 
     Raises UserError when the model or one of its layers does not exist.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        net = _construct(spec)
+        net = kind_of(spec.model).construct(spec, published)
     for module in net.modules():
         if hasattr(module, "inplace"):  # an in-place ReLU would overwrite the output of the layer before it
             module.inplace = False  # type: ignore[assignment]
     known = dict(net.named_modules())
-    unknown = [layer for layer in spec.layers if layer not in known and layer != spec.output]
+    wanted = [module_of(spec.place(layer).module) for layer in spec.layers]
+    unknown = [module for module in wanted if module not in known and module != LOGITS]
     if unknown:
         raise UserError(
             f"Network {spec.name} ({spec.model}) has no layer {unknown[0]!r}; its layers are: "
@@ -39,8 +42,20 @@ def build(spec: NetworkSpec) -> nn.Module:
     return net.eval().to(memory_format=torch.channels_last)
 
 
+def untrained(spec: NetworkSpec) -> nn.Module:
+    """The network of ``spec`` before any training, from its seed; where its builder has trained it, drawn anew."""
+    net = build(spec)
+    if spec.as_built:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.seed)
+            _draw_anew(net)
+    return net
+
+
 def hollow(spec: NetworkSpec) -> nn.Module:
     """The network of ``spec`` without content, on the device meta, where the largest takes a moment."""
+    if not kind_of(spec.model).hollow:
+        return build(spec).to("meta")
     try:
         with torch.device("meta"):
             return build(spec)
@@ -48,62 +63,33 @@ def hollow(spec: NetworkSpec) -> nn.Module:
         return build(spec).to("meta")
 
 
-def _construct(spec: NetworkSpec) -> nn.Module:
-    if spec.model in WIDTHS:
-        width, small = spec.width or WIDTHS[spec.model], spec.model == "small-alexnet"
-        net = AlexNet(spec.classes, width, round(width * (32 if small else 128) / 3), small_images=small)
-        (initialise_like_he if small else initialise_like_caffe)(net)
-        return net
-    import torchvision  # takes seconds to import, and most runs need none of its models
-
-    check_model(spec.model)
-    more: dict[str, Any] = {"aux_logits": False, "init_weights": True} if spec.model in INCEPTIONS else {}
-    if spec.model.startswith("vit_"):  # they take images of one size
-        more["image_size"] = spec.preprocessing.crop
-    model: nn.Module = torchvision.models.get_model(spec.model, weights=None, num_classes=spec.classes, **more)
-    return model
-
-
 def check_model(model: str) -> None:
-    """Raise UserError unless ``model`` is one of ours or a torchvision classification model."""
-    if model in WIDTHS:
-        return
-    import torchvision
-
-    names = torchvision.models.list_models(module=torchvision.models)
-    if model not in names:
-        raise UserError(
-            f"There is no model {model!r}; choose {', '.join(WIDTHS)} or a torchvision classification model: "
-            f"{', '.join(names)}."
-        )
+    """Raise UserError unless there is such a model."""
+    kind_of(model).check(model)
 
 
-def preprocessing_of(model: str) -> Preprocessing:
-    """What ``model`` expects of an image: the paper's for its AlexNet, torchvision's own for its models."""
-    if model == "small-alexnet":
-        return Preprocessing(resize=32, crop=32, pad=4, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
-    if model == "alexnet":
-        return Preprocessing(resize=256, crop=227, mean=(123.68, 116.78, 103.94), std=(1.0, 1.0, 1.0))
-    import torchvision
+def preprocessing_of(model: str, arguments: dict[str, object] | None = None) -> Preprocessing:
+    """What ``model`` expects of an image: the paper's for its AlexNet, its library's own for others."""
+    return kind_of(model).preprocessing(model, arguments or {})
 
-    published = torchvision.models.get_model_weights(model).DEFAULT.transforms()
-    mean, std = published.mean, published.std
-    if model in INCEPTIONS:  # their published weights take these: torchvision's transform_input makes them of its own
-        mean = std = (0.5, 0.5, 0.5)
-    return Preprocessing(
-        resize=max(published.resize_size[0], published.crop_size[0]),
-        crop=published.crop_size[0],
-        fit="short-side",
-        interpolation=published.interpolation.value,
-        mean=tuple(255 * m for m in mean),
-        std=tuple(255 * s for s in std),
-    )
+
+@torch.no_grad()
+def _draw_anew(net: nn.Module) -> None:
+    """Give every module the weights that PyTorch would; parameters of no such module keep their mean and deviation."""
+    for module in net.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+            continue
+        for parameter in module.parameters(recurse=False):
+            spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
+            parameter.normal_(float(parameter.mean()), spread)
 
 
 def load_weights(spec: NetworkSpec, weights: dict[str, Tensor]) -> nn.Module:
     """The network of ``spec`` with ``weights`` (a state dict). Raises UserError where they do not fit."""
     expected = hollow(spec).state_dict()  # weights that do not fit are refused before a network takes memory
-    if spec.model in INCEPTIONS:
+    if name_of(spec.model) in INCEPTIONS:
         weights = {name: value for name, value in weights.items() if not AUXILIARY.match(name)}
     missing = sorted(expected.keys() - weights.keys())
     surplus = sorted(weights.keys() - expected.keys())

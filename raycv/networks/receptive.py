@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from raycv.networks.models import build
+from raycv.networks.places import PlacedTaps, taps_of
 from raycv.networks.spec import WIDTHS, NetworkSpec
 from raycv.networks.taps import Taps
 
@@ -48,16 +49,16 @@ class ReceptiveFields:
 def receptive_fields(spec: NetworkSpec) -> dict[str, ReceptiveFields]:
     """The receptive fields of every layer of ``spec``, clipped to its input."""
     # They depend neither on the weights nor, in an AlexNet, on the number of channels.
-    alike = {"name": "", "seed": 0} | ({"width": 3} if spec.model in WIDTHS else {})
+    alike: dict[str, object] = {"name": "", "seed": 0} | ({"width": 3} if spec.model in WIDTHS else {})
     return _receptive_fields(spec.model_copy(update=alike))
 
 
 @lru_cache
 def _receptive_fields(spec: NetworkSpec) -> dict[str, ReceptiveFields]:
-    return trace(Taps(build(spec), spec.layers, spec.output), spec.preprocessing.crop)
+    return trace(taps_of(build(spec), spec), spec.preprocessing.crop)
 
 
-def trace(taps: Taps, extent: int) -> dict[str, ReceptiveFields]:
+def trace(taps: Taps | PlacedTaps[str], extent: int) -> dict[str, ReceptiveFields]:
     """The receptive fields of every layer tapped, in an input of ``extent`` x ``extent`` pixels."""
     seen: dict[str, list[list[np.ndarray]]] = {layer: [[], []] for layer in taps.layers}
     for axis in (0, 1):

@@ -13,7 +13,7 @@ import torch
 from raycv.errors import UserError
 from raycv.networks.models import hollow
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.taps import Taps
+from raycv.networks.places import taps_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def _sizes_of(spec: NetworkSpec) -> Sizes:
     crop = spec.preprocessing.crop
     net = hollow(spec)
     with torch.device("meta"):
-        found = Taps(net, spec.layers, spec.output)(torch.empty(1, 3, crop, crop))
+        found = taps_of(net, spec)(torch.empty(1, 3, crop, crop))
     layers = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
     return Sizes(layers, sum(int(value.numel()) for value in net.state_dict().values()))
 
@@ -54,9 +54,16 @@ def check_sizes(specs: Sequence[NetworkSpec]) -> None:
     first = sizes_of(specs[0]).layers
     for spec in specs[1:]:
         for layer, (_, positions) in sizes_of(spec).layers.items():
+            here, there = f"{spec.name} ({spec.model})", f"{specs[0].name} ({specs[0].model})"
+            if positions > 1 and spec.place(layer).grid is None and spec.preprocessing != specs[0].preprocessing:
+                raise UserError(
+                    f"The networks differ: {here} and {there} prepare images differently, so the same position would "
+                    "not show the same pixels; compare networks that prepare them alike, or compare with --positions "
+                    "resample or --positions mean."
+                )
             if positions != first[layer][1]:
                 raise UserError(
-                    f"Layer {layer} has {positions} positions in {spec.name} ({spec.model}) and {first[layer][1]} in "
-                    f"{specs[0].name} ({specs[0].model}); networks can be compared only in layers of the same spatial "
-                    "extent. Name such layers with --layers."
+                    f"Layer {layer} has {positions} positions in {here} and {first[layer][1]} in {there}; networks can "
+                    "be compared only in layers of the same spatial extent. Name such layers with --layers, or compare "
+                    "with --positions resample or --positions mean."
                 )

@@ -2,14 +2,15 @@
 
 A *layer* is named by its module path; its units are the channels (convolutional) or neurons (fully connected) of
 that module's output. In the AlexNets each named module ends in its ReLU, so units are always taken after the ReLU
-(paper, footnote 9), and ``fc8`` gives the logits. For a torchvision model the layers are named by the user and the
-logits are tapped under the name ``logits``.
+(paper, footnote 9), and ``fc8`` gives the logits. For other models the layers are named by the user and the logits
+are tapped under the name ``logits``. Where networks of different kinds are compared, a layer has one name in all of
+them, and ``places`` says which module of each it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +21,23 @@ ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc
 WIDTHS = {"small-alexnet": 18, "alexnet": 96}  # conv1 units of the AlexNets where the user names no width
 
 LARGEST_SEED = 2**32 - 1  # what follows from a seed, an epoch and a worker still fits 64 bits
+LOGITS = "logits"  # the name under which a network's output is tapped, where no module of its own gives it
+
+Argument = bool | int | float | str
+
+
+class Place(BaseModel):
+    """Where in a network a layer is, and at which positions its units are taken.
+
+    ``module``: a module path; with ``:class`` or ``:patches`` behind it, of tokens the class token alone or all others.
+    ``grid``: None takes the positions as they are; () the mean over them; (height, width) averages over the areas of
+    such a coarser grid.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    module: str
+    grid: tuple[Annotated[int, Field(ge=1)], ...] | None = None
 
 
 class NetworkSpec(BaseModel):
@@ -34,25 +52,41 @@ class NetworkSpec(BaseModel):
     layers: Annotated[tuple[str, ...], Field(min_length=1)]
     preprocessing: Preprocessing
     width: Annotated[int, Field(ge=1)] | None = None
+    places: tuple[Place, ...] = ()  # of the layers; none where all are module paths and have their own positions
+    arguments: tuple[tuple[str, Argument], ...] = ()  # by name, for what builds the model
+    as_built: bool = False  # not trained or imported from a file: what builds the model gives its weights too
 
     @property
     def output(self) -> str:
         """The name under which the logits are tapped."""
-        return ALEXNET_LAYERS[-1] if self.model in WIDTHS else "logits"
+        return ALEXNET_LAYERS[-1] if self.model in WIDTHS and LOGITS not in self.layers else LOGITS
+
+    @property
+    def architecture(self) -> tuple[object, ...]:
+        """What networks share that differ in their weights alone."""
+        return self.model, self.width, self.arguments
+
+    @property
+    def has_own_outputs(self) -> bool:
+        """Whether the number of outputs is the builder's choice, and need not be that of the images' classes."""
+        return self.as_built or ":" in self.model or self.model.startswith("hf/")
+
+    def place(self, layer: str) -> Place:
+        """Where one of the layers is."""
+        return self.places[self.layers.index(layer)] if self.places else Place(module=layer)
+
+    def described(self) -> dict[str, Any]:
+        """As JSON, without what is not given; networks of earlier versions are described alike."""
+        later = {"places", "arguments", "as_built"}
+        return self.model_dump(mode="json", exclude={name for name in later if not getattr(self, name)})
 
 
 def check_alike(specs: Sequence[NetworkSpec]) -> None:
-    """Raise UserError unless the networks have the same layers and prepare images alike."""
+    """Raise UserError unless the networks have the same layers."""
     first = specs[0]
     for spec in specs[1:]:
         if spec.layers != first.layers:
             raise UserError(
                 f"The networks differ: {spec.name} has the layers {', '.join(spec.layers)} and {first.name} "
                 f"has {', '.join(first.layers)}; compare networks with the same layers."
-            )
-        if spec.preprocessing != first.preprocessing:
-            raise UserError(
-                f"The networks differ: {spec.name} ({spec.model}) and {first.name} ({first.model}) prepare images "
-                "differently, so the same position would not show the same pixels; compare networks that prepare them "
-                "alike."
             )

@@ -2,50 +2,141 @@
 
 from __future__ import annotations
 
-from raycv.config import TrainConfig
+from fnmatch import fnmatchcase
+
+from raycv.config import PUBLISHED, Network, TrainConfig
 from raycv.errors import UserError
-from raycv.networks.layers import layers_of_model, outline
+from raycv.networks.layers import Layer, layers_of, matching, outline, outputs_of
 from raycv.networks.models import preprocessing_of
-from raycv.networks.sizes import check_sizes
-from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec, check_alike
+from raycv.networks.places import CLASS, PATCHES
+from raycv.networks.sizes import check_sizes, sizes_of
+from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec, Place, check_alike
+from raycv.stages.train.compared import placed, rows_of
+
 
 
 def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
-    """One description per seed. Raises UserError for networks that cannot be built or compared with one another."""
-    given = "checkpoints" if config.checkpoints else "seeds"
-    if len(config.seeds) < 2:
+    """One description per network. Raises UserError for networks that cannot be built or compared with one another."""
+    whole = [_whole(number, network, classes) for number, network in enumerate(config.networks)]
+    bare = whole or [_trained(config, number, classes) for number in range(len(config.seeds))]
+    if len(bare) < 2:
+        given = "networks" if whole else "checkpoints" if config.checkpoints else "seeds"
         raise UserError(f"A comparison needs two networks and --{given} names one; name two or more.")
-    specs = []
-    for number, seed in enumerate(config.seeds):
-        model = config.model[number % len(config.model)]
-        ours = model in WIDTHS
-        if config.layers is None and not ours:
-            raise UserError(_which_layers(model, classes))
-        width = config.width[number % len(config.width)] if config.width else None
-        spec = NetworkSpec(
-            name=f"net{number + 1}",
-            model=model,
-            classes=classes,
-            seed=seed,
-            layers=config.layers or ALEXNET_LAYERS,
-            preprocessing=preprocessing_of(model),
-            width=(width or WIDTHS[model]) if ours else None,
-        )
-        if spec.output not in spec.layers:  # the logits are always tapped: their matching is the health check
-            spec = spec.model_copy(update={"layers": (*spec.layers, spec.output)})
-        specs.append(spec)
+    names = [spec.name for spec in bare]
+    if len(set(names)) < len(names):
+        raise UserError(f"Two networks have the name {max(names, key=names.count)}; give them different names.")
+    there = _layers_of_all(bare, config)
+    rows = rows_of(bare, there, config.compare)
+    specs = _with_logits(placed(bare, there, rows, config.positions))
     check_alike(specs)
     check_sizes(specs)
     return specs
 
 
-def _which_layers(model: str, classes: int) -> str:
-    """What to say to a user who names a torchvision model and no layers."""
-    layers = layers_of_model(model, classes)
+def _trained(config: TrainConfig, number: int, classes: int) -> NetworkSpec:
+    """A network that is trained here, or imported into one of our models; its layers are still to be said."""
+    model = config.model[number % len(config.model)]
+    width = config.width[number % len(config.width)] if config.width else None
+    spec = NetworkSpec(
+        name=f"net{number + 1}",
+        model=model,
+        classes=classes,
+        seed=config.seeds[number],
+        layers=(ALEXNET_LAYERS[-1] if model in WIDTHS else LOGITS,),
+        preprocessing=preprocessing_of(model),
+        width=(width or WIDTHS[model]) if model in WIDTHS else None,
+    )
+    if not spec.has_own_outputs:
+        return spec
+    outputs = outputs_of(spec)
+    if outputs != classes and not config.checkpoints:
+        raise UserError(
+            f"{model} gives {outputs or 'no'} outputs for an image and the images have {classes} classes; training needs "
+            "one output for each class."
+        )
+    return spec.model_copy(update={"classes": outputs or 1})
+
+
+def _whole(number: int, network: Network, classes: int) -> NetworkSpec:
+    """A network that is given whole; its layers are still to be said."""
+    spec = NetworkSpec(
+        name=network.name or f"net{number + 1}",
+        model=network.model,
+        classes=classes,
+        seed=network.seed,
+        layers=(ALEXNET_LAYERS[-1] if network.model in WIDTHS else LOGITS,),
+        preprocessing=network.preprocessing or preprocessing_of(network.model, dict(network.arguments)),
+        width=WIDTHS.get(network.model),
+        arguments=tuple(sorted(network.arguments.items())),
+        as_built=network.weights == PUBLISHED,
+    )
+    return spec.model_copy(update={"classes": outputs_of(spec) or 1}) if spec.has_own_outputs else spec
+
+
+def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[str, Layer]]:
+    """The layers of every network that may be compared.
+
+    Patterns for all networks need to match in some network of every architecture, not each of them in each.
+    """
+    own = [network.layers for network in config.networks] or [None] * len(specs)
+    there = [layers_of(spec) for spec in specs]
+    several = len({spec.architecture for spec in specs}) > 1
+    chosen = []
+    for spec, layers, given in zip(specs, there, own, strict=True):
+        patterns = given or config.layers
+        if patterns and not given and several:
+            here = [p for p in patterns if _matches(p, layers)]
+            elsewhere = [p for p in patterns if p not in here and any(_matches(p, other) for other in there)]
+            patterns = tuple(p for p in patterns if p not in elsewhere) or patterns
+        chosen.append(_layers(spec, layers, patterns, config))
+    return chosen
+
+
+def _matches(pattern: str, layers: dict[str, Layer]) -> bool:
+    return any(fnmatchcase(layer, pattern.partition(":")[0]) for layer in layers)
+
+
+def _layers(
+    spec: NetworkSpec, there: dict[str, Layer], patterns: tuple[str, ...] | None, config: TrainConfig
+) -> dict[str, Layer]:
+    """The layers of a network that may be compared."""
+    listed = config.compare[0] not in ("same", "all")
+    if patterns is None and spec.model in WIDTHS and not listed:
+        patterns = ALEXNET_LAYERS
+    if patterns is None:
+        if not listed:
+            raise UserError(_which_layers(spec.model, there))
+        return there | {f"{layer}:{part}": of for layer, of in there.items() if of.grid for part in (CLASS, PATCHES)}
+    for pattern in patterns:
+        if not _matches(pattern, there) and not set(pattern) & set("*?["):
+            sizes_of(spec.model_copy(update={"layers": (pattern,)}))  # says what is the matter with it
+    return {layer: there[layer.partition(":")[0]] for layer in matching(spec.name, list(there), patterns)}
+
+
+def _with_logits(specs: list[NetworkSpec]) -> list[NetworkSpec]:
+    """The same, with the logits where all have as many: their matching is the health check."""
+    output = LOGITS if any(spec.output == LOGITS for spec in specs) else specs[0].output
+    if output in specs[0].layers or len({spec.classes for spec in specs}) > 1:
+        return specs
+    made = []
+    for spec in specs:
+        places = tuple(spec.place(layer) for layer in spec.layers)
+        own = Place(module=ALEXNET_LAYERS[-1] if spec.model in WIDTHS else LOGITS)
+        plain = not spec.places and own.module == output
+        made.append(
+            spec.model_copy(
+                update={"layers": (*spec.layers, output), "places": () if plain else (*places, own)},
+            )
+        )
+    return made
+
+
+def _which_layers(model: str, layers: dict[str, Layer]) -> str:
+    """What to say to a user who names a model and no layers."""
     shown = outline(layers)
     deeper = f", and {len(layers) - len(shown)} below these" if len(layers) > len(shown) else ""
     named = ", ".join(f"{name} ({layer.units})" for name, layer in shown.items())
     return (
-        f"For the torchvision model {model!r} name the layers to compare, as module paths, with --layers; it has (in "
-        f"brackets, their units) {named}{deeper}."
+        f"For the model {model!r} name the layers to compare, as module paths, with --layers; it has (in brackets, "
+        f"their units) {named}{deeper}."
     )

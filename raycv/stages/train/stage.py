@@ -17,7 +17,7 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.train.fit import fit
-from raycv.stages.train.importing import import_networks
+from raycv.stages.train.importing import import_networks, weights_of
 from raycv.stages.train.learning import Recipe, recipe_of
 from raycv.stages.train.specs import specs_of
 
@@ -80,11 +80,11 @@ def is_done(config: TrainConfig, store: RunStore, asked: Asked | None = None) ->
 
 def asked_for(config: TrainConfig) -> Asked:
     """What the settings ask for. Raises UserError for settings or images with which that cannot be done."""
-    for model in config.model:
+    for model in [network.model for network in config.networks] or config.model:
         check_model(model)
     columns = {"image_column": config.image_column, "label_column": config.label_column}
     # Networks that are imported have been trained on images which need not be here.
-    training = None if config.checkpoints else open_source(config.data, "train", **columns)
+    training = None if config.imports else open_source(config.data, "train", **columns)
     validation = open_source(config.data, "validation", **columns)
     if training is not None and training.classes != validation.classes:
         raise UserError(
@@ -100,8 +100,8 @@ def asked_for(config: TrainConfig) -> Asked:
     recipes = [replace(recipe, epochs=epochs) for recipe in recipes]
     _check_epochs(config, epochs)
     result_of = fingerprint(
-        [spec.model_dump(mode="json") for spec in specs],
-        [vars(recipe) for recipe in recipes] if not config.checkpoints else list(config.checkpoints),
+        [spec.described() for spec in specs],
+        weights_of(config) if config.imports else [vars(recipe) for recipe in recipes],
         training.identity if training is not None else None,
         validation.identity,
         config.workers,
@@ -130,4 +130,4 @@ def _is_there(config: TrainConfig, specs: Sequence[NetworkSpec], store: RunStore
     there = set(store.list("networks"))
     files = ("network.json", "weights.safetensors")
     whole = all(f"networks/{spec.name}/{file}" in there for spec in specs for file in files)
-    return whole and (bool(config.checkpoints) or tables.exists(store, "training"))
+    return whole and (config.imports or tables.exists(store, "training"))

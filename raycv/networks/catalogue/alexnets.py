@@ -1,0 +1,33 @@
+"""The paper's AlexNet and a small one."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from raycv.data.preprocessing import Preprocessing
+from raycv.errors import UserError
+from raycv.networks.alexnet import AlexNet, initialise_like_caffe, initialise_like_he
+from raycv.networks.spec import WIDTHS, NetworkSpec
+
+
+def check(model: str) -> None:
+    """There is nothing to check."""
+
+
+def construct(spec: NetworkSpec, published: bool) -> nn.Module:
+    """An AlexNet. Raises UserError for published weights, which there are none of."""
+    if published:
+        raise UserError(
+            f"There are no published weights of {spec.model}; name a file of weights, or train it with --model."
+        )
+    width, small = spec.width or WIDTHS[spec.model], spec.model == "small-alexnet"
+    net = AlexNet(spec.classes, width, round(width * (32 if small else 128) / 3), small_images=small)
+    (initialise_like_he if small else initialise_like_caffe)(net)
+    return net
+
+
+def preprocessing(model: str, _arguments: dict[str, object]) -> Preprocessing:
+    """The paper's for its AlexNet."""
+    if model == "small-alexnet":
+        return Preprocessing(resize=32, crop=32, pad=4, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
+    return Preprocessing(resize=256, crop=227, mean=(123.68, 116.78, 103.94), std=(1.0, 1.0, 1.0))

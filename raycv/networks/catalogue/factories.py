@@ -1,0 +1,78 @@
+"""A user's own function that builds a network, package.module:function.
+
+It returns a PyTorch module with whatever weights it has, or the module and a `raycv.Preprocessing`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from raycv.data.preprocessing import Preprocessing
+from raycv.errors import UserError
+from raycv.networks.catalogue.timm_models import of_timm
+from raycv.networks.spec import NetworkSpec
+
+
+def check(model: str) -> None:
+    """Raise UserError unless there is such a function."""
+    _function(model)
+
+
+def construct(spec: NetworkSpec, _published: bool) -> nn.Module:
+    """What the function returns for the arguments of ``spec``."""
+    return _called(spec.model, dict(spec.arguments))[0]
+
+
+def preprocessing(model: str, arguments: dict[str, object]) -> Preprocessing:
+    """What the function returns beside the network, or what timm says of one that it returns."""
+    net, found = _called(model, arguments)
+    if found is None and isinstance(getattr(net, "pretrained_cfg", None), dict):
+        found = of_timm({"crop_pct": 1.0, "interpolation": "bicubic", **net.pretrained_cfg})  # type: ignore[dict-item]
+    if found is None:
+        raise UserError(
+            f"{model} does not say how its network wants images: return the network and a raycv.Preprocessing, or give "
+            "preprocessing in the list of networks."
+        )
+    return found
+
+
+def _called(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, Preprocessing | None]:
+    function = _function(model)
+    try:
+        found = function(**arguments)
+    except Exception as error:  # of the user's own code
+        raise UserError(f"{model} failed: {type(error).__name__}: {str(error).rstrip('.')}.") from error
+    net, preprocessing = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+    if not isinstance(net, nn.Module) or not isinstance(preprocessing, Preprocessing | None):
+        raise UserError(
+            f"{model} returned {type(found).__name__}; it must return a PyTorch module, or a module and a "
+            "raycv.Preprocessing."
+        )
+    return net, preprocessing
+
+
+def _function(model: str) -> Callable[..., Any]:
+    module, _, name = model.partition(":")
+    if os.getcwd() not in sys.path:  # as for `python -m`; a console script leaves it out
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"The model {model} cannot be imported: there is no module {error.name}; name it as "
+            "package.module:function, from the folder in which you start raycv (on a cluster, from its working_dir)."
+        ) from None
+    except AttributeError:
+        raise UserError(f"The module {module} has no function {name!r}, which the model {model} names.") from None
+    except Exception as error:  # of the user's own code
+        raise UserError(f"The module {module} fails when it is imported: {type(error).__name__}: {error}.") from error
+    if not callable(found):
+        raise UserError(f"{model} is {type(found).__name__}; it must be a function that returns a network.")
+    function: Callable[..., Any] = found
+    return function

@@ -1,0 +1,76 @@
+"""torchvision's classification models: NAME or torchvision/NAME.
+
+torchvision takes seconds to import, and most runs need none of its models.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from raycv.data.preprocessing import Preprocessing
+from raycv.errors import UserError
+from raycv.networks.spec import WIDTHS, NetworkSpec
+
+PREFIX = "torchvision/"
+INCEPTIONS = ("googlenet", "inception_v3")
+
+
+def check(model: str) -> None:
+    """Raise UserError unless torchvision has the model."""
+    import torchvision
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name_of(model) not in names:
+        raise UserError(
+            f"There is no model {model!r}; choose {', '.join(WIDTHS)}, timm/NAME, hf/FOLDER, a function of your own as "
+            f"package.module:function, or a torchvision classification model: {', '.join(names)}."
+        )
+
+
+def construct(spec: NetworkSpec, published: bool) -> nn.Module:
+    """The model with as many classes as ``spec`` says; with ``published`` weights those of its best ones."""
+    import torchvision
+
+    name, arguments = name_of(spec.model), dict(spec.arguments)
+    more: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in INCEPTIONS else {}
+    if published:
+        try:
+            net: nn.Module = torchvision.models.get_model(name, weights="DEFAULT", **arguments)
+        except OSError as error:
+            raise UserError(f"The published weights of {spec.model} could not be fetched: {error}.") from None
+        for auxiliary in ("aux1", "aux2", "AuxLogits"):  # for training alone; they change what forward returns
+            if name in INCEPTIONS:
+                setattr(net, auxiliary, None)
+        return net
+    if not spec.as_built:
+        more["num_classes"] = spec.classes
+    if name.startswith("vit_"):  # they take images of one size
+        more["image_size"] = spec.preprocessing.crop
+    made: nn.Module = torchvision.models.get_model(name, **{"weights": None, **more, **arguments})
+    return made
+
+
+def preprocessing(model: str, _arguments: dict[str, object]) -> Preprocessing:
+    """As the transforms of the model's best weights."""
+    import torchvision
+
+    name = name_of(model)
+    published = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    mean, std = published.mean, published.std
+    if name in INCEPTIONS:  # their published weights take these: torchvision's transform_input makes them of its own
+        mean = std = (0.5, 0.5, 0.5)
+    return Preprocessing(
+        resize=max(published.resize_size[0], published.crop_size[0]),
+        crop=published.crop_size[0],
+        fit="short-side",
+        interpolation=published.interpolation.value,
+        mean=tuple(255 * m for m in mean),
+        std=tuple(255 * s for s in std),
+    )
+
+
+def name_of(model: str) -> str:
+    """torchvision's own name of a model."""
+    return model.removeprefix(PREFIX)
