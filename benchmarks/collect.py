@@ -72,16 +72,17 @@ def measure(case: Case) -> str:
     size = specs[0].preprocessing.resize
     images = np.random.default_rng(0).integers(0, 256, (case.images, size, size, 3), dtype=np.uint8)
     numbers = np.arange(case.images)
-    pilot = collector.pilot(images[:BATCH])
+    given, preprocessing = {specs[0].preprocessing.resizing: images}, specs[0].preprocessing
+    pilot = collector.pilot({specs[0].preprocessing.resizing: images[:BATCH]})
 
     @torch.inference_mode()
     def loop() -> None:
         for start in range(0, case.images, BATCH):
-            batch = collector.preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]))
+            batch = preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]))
             for net in nets.values():
                 net(batch)
 
-    forward, whole = best(loop), best(lambda: collector.partial(images, numbers, pilot, 50_000))
+    forward, whole = best(loop), best(lambda: collector.partial(given, numbers, pilot, 50_000))
     return f"| {case.name} | {case.images / forward:,.0f} | {case.images / whole:,.0f} | {whole / forward:.2f} |"
 
 
@@ -106,17 +107,19 @@ def shares(case: Case) -> tuple[str, int, float, float]:
     groups: Groups = {NETS: specs, NULL: untrained(specs)}
     nets = {spec.name: build(spec) for group in groups.values() for spec in group}
     collector = Collector(groups, nets, torch.device("cpu"))
-    resizing = specs[0].preprocessing.resizing
+    preprocessing = specs[0].preprocessing
+    resizing = preprocessing.resizing
     source = open_source(
         EMBEDDED, "validation"
     )  # small images enlarged: decoding is a little cheaper than of photographs
     numbers = np.arange(case.images)
     images, labels = source.decode(numbers, resizing)
-    pilot = collector.pilot(images[:BATCH])
+    given = {resizing: images}
+    pilot = collector.pilot({resizing: images[:BATCH]})
     decoding = best(lambda: source.decode(numbers, resizing))
     preparing = best(
         lambda: [
-            collector.preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]))
+            preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]))
             for start in range(0, case.images, BATCH)
         ]
     )
@@ -124,13 +127,13 @@ def shares(case: Case) -> tuple[str, int, float, float]:
     @torch.inference_mode()
     def forward() -> None:
         for start in range(0, case.images, BATCH):
-            batch = collector.preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]))
+            batch = preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]))
             for net in nets.values():
                 net(batch)
 
     passes = best(forward) - preparing
-    whole = best(lambda: collector.partial(images, numbers, pilot, 50_000))
-    arrays = to_arrays(collector.partial(images, numbers, pilot, 50_000), numbers, labels)
+    whole = best(lambda: collector.partial(given, numbers, pilot, 50_000))
+    arrays = to_arrays(collector.partial(given, numbers, pilot, 50_000), numbers, labels)
     bytes_ = sum(array.nbytes for array in arrays.values())
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(folder)

@@ -98,28 +98,10 @@ class Network(BaseModel):
         return {"name": name, "model": model} if equals else {"model": given}
 
 
-class ComparisonConfig(StageConfig):
-    """What is compared with what."""
+class NetworksConfig(StageConfig):
+    """Which networks, and what of them is compared with what."""
 
     group: ClassVar[str] = "networks"
-
-    compare: tuple[str, ...] = Field(
-        ("same",),
-        min_length=1,
-        description="same: layers of the same name; all: also every layer of one network with every layer of the "
-        "others; or the layers that belong together, with ~ between those of the networks: layer1~blocks.3,fc~head",
-    )
-
-    @field_validator("compare")
-    @classmethod
-    def _one_way(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        if len(given) > 1 and {"same", "all"} & set(given):
-            raise ValueError("it is same, all or a list of layers")
-        return given
-
-
-class NetworksConfig(ComparisonConfig):
-    """Which networks."""
 
     networks: tuple[Network, ...] = Field(
         (),
@@ -148,6 +130,12 @@ class NetworksConfig(ComparisonConfig):
         description="layers to compare, as module paths, in which * stands for anything (default for the AlexNets: "
         "conv1 to fc8); of tokens PATH:class is the class token alone and PATH:patches all others",
     )
+    compare: tuple[str, ...] = Field(
+        ("same",),
+        min_length=1,
+        description="same: layers of the same name; all: also every layer of one network with every layer of the "
+        "others; or the layers that belong together, with ~ between those of the networks: layer1~blocks.3,fc~head",
+    )
     positions: Literal["same", "resample", "mean"] = Field(
         "same",
         description="same: every position of an image is a sample, and compared layers must have as many; resample: "
@@ -167,6 +155,13 @@ class NetworksConfig(ComparisonConfig):
             raise ValueError(f"all must differ, and {twice[0]} is there twice")
         return given
 
+    @field_validator("compare")
+    @classmethod
+    def _one_way(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if len(given) > 1 and {"same", "all"} & set(given):
+            raise ValueError("it is same, all or a list of layers")
+        return given
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.layers and self.compare[0] not in ("same", "all"):
@@ -177,8 +172,8 @@ class NetworksConfig(ComparisonConfig):
         given = [name for name in theirs if getattr(self, name) != NetworksConfig.model_fields[name].default]
         if given:
             raise ValueError(
-                f"networks are given whole, and {given[0]} belongs to networks that are trained or imported by --model; "
-                "leave one of the two out"
+                f"networks are given whole, and {given[0]} belongs to networks that are trained or imported by their "
+                "model; leave one of the two out"
             )
         return self
 
@@ -244,7 +239,7 @@ class TrainConfig(NetworksConfig, DataConfig, ComputeConfig):
         return self
 
 
-class CollectConfig(ComparisonConfig, DataConfig, ComputeConfig):
+class CollectConfig(DataConfig, ComputeConfig):
     """`raycv collect`: one pass of the validation images through all networks at once."""
 
     group: ClassVar[str] = "pass"

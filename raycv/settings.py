@@ -186,7 +186,7 @@ def _text(node: yaml.Node) -> str | list[str] | None:
 def _nested(node: yaml.Node, path: str) -> Any:
     """Lists and mappings as they are written, with numbers, words and yes or no as YAML has them."""
     try:
-        return yaml.SafeLoader("").construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return yaml.SafeLoader("").construct_object(node, deep=True)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = node.start_mark.line + 1
         reason = getattr(error, "problem", None) or "it cannot be read"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import fsspec
@@ -16,7 +18,7 @@ from torch import Tensor
 from raycv.errors import UserError
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.stored import StoredNetwork, folder_of, weights_content
+from raycv.networks.stored import StoredNetwork, folder_of, kept_epochs, stored, weights_content
 from raycv.run.filesystem import patiently
 from raycv.run.store import RunStore
 
@@ -28,15 +30,31 @@ PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
 def save(
-    store: RunStore, spec: NetworkSpec, weights: Mapping[str, Tensor], *, epoch: int | None = None
+    store: RunStore, spec: NetworkSpec, weights: Mapping[str, Tensor], *, number: int = 0, epoch: int | None = None
 ) -> StoredNetwork:
-    """Store one network, or how it was after ``epoch``; its description is written last and makes it visible."""
+    """Store the network at place ``number``, or how it was after ``epoch``.
+
+    Its description is written last and makes it visible.
+    """
     folder = folder_of(spec.name, epoch)
     content = safetensors.torch.save({name: value.contiguous().cpu() for name, value in weights.items()})
     digest = hashlib.sha256(content).hexdigest()
     store.write(f"{folder}/weights.safetensors", content)
-    store.write_json(f"{folder}/network.json", {"spec": spec.model_dump(mode="json"), "weights_sha256": digest})
-    return StoredNetwork(spec, digest, folder)
+    return _describe(store, StoredNetwork(spec, digest, folder, number))
+
+
+def describe(store: RunStore, specs: Sequence[NetworkSpec]) -> None:
+    """Describe the networks that are stored anew, at every epoch that was kept, as ``specs`` of the same weights."""
+    of_name = {spec.name: spec for spec in specs}
+    for network in [*stored(store), *chain(*kept_epochs(store).values())]:
+        name = network.folder.split("/")[1]
+        _describe(store, replace(network, spec=of_name[name]))
+
+
+def _describe(store: RunStore, network: StoredNetwork) -> StoredNetwork:
+    said = {"spec": network.spec.model_dump(mode="json"), "weights_sha256": network.digest, "number": network.number}
+    store.write_json(f"{network.folder}/network.json", said)
+    return network
 
 
 def weights_of(store: RunStore, network: StoredNetwork) -> dict[str, Tensor]:

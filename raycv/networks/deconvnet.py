@@ -60,9 +60,7 @@ class Deconvnet:
                 elif isinstance(child, LocalResponseNorm):
                     setattr(parent, name, _Normaliser(child))
 
-    def __call__(
-        self, layer: str | Place, images: Tensor, units: Tensor, rows: Tensor, columns: Tensor
-    ) -> Tensor:
+    def __call__(self, layer: str | Place, images: Tensor, units: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) of what drives, in each image (B, 3, H, W), one unit of ``layer`` at one position.
 
         units, rows and columns (B,) int64; a fully connected layer has row and column 0, a layer of tokens row 0. The

@@ -11,8 +11,8 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
 from raycv.networks.catalogue import kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
-from raycv.networks.spec import LOGITS, NetworkSpec
 from raycv.networks.places import module_of
+from raycv.networks.spec import LOGITS, NetworkSpec
 
 # In torchvision's Inception family a classifier for training alone changes what forward returns: networks have none.
 AUXILIARY = re.compile(r"(aux1|aux2|AuxLogits)\.")

@@ -90,7 +90,7 @@ def _on_grid(values: Tensor, layer: str) -> Tensor:
     grid = grid_of(values.shape[2:])
     if grid is None:
         raise UserError(f"Layer {layer!r} has positions {tuple(values.shape[2:])}, which are no grid.")
-    return values if values.ndim == 4 else values[:, :, -grid[0] * grid[1] :].unflatten(2, grid)
+    return values if values.ndim == 4 else values[:, :, -grid[0] * grid[1] :].reshape(*values.shape[:2], *grid)
 
 
 def _tokens(values: Tensor, layer: str, part: str) -> Tensor:
@@ -105,7 +105,7 @@ def _tokens(values: Tensor, layer: str, part: str) -> Tensor:
 
 def _no_patches(tokens: int) -> int | None:
     """How many of the first tokens are no patches, which make a square; None where that cannot be told."""
-    squares = (extra for extra in range(MOST + 1) if tokens > extra and math.isqrt(tokens - extra) ** 2 == tokens - extra)
+    squares = (
+        extra for extra in range(MOST + 1) if tokens > extra and math.isqrt(tokens - extra) ** 2 == tokens - extra
+    )
     return next(squares, None)
-
-

@@ -12,8 +12,8 @@ import torch
 
 from raycv.errors import UserError
 from raycv.networks.models import hollow
-from raycv.networks.spec import NetworkSpec
 from raycv.networks.places import taps_of
+from raycv.networks.spec import NetworkSpec
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
+from raycv.run.paths import ACROSS
 
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 WIDTHS = {"small-alexnet": 18, "alexnet": 96}  # conv1 units of the AlexNets where the user names no width
 
 LARGEST_SEED = 2**32 - 1  # what follows from a seed, an epoch and a worker still fits 64 bits
 LOGITS = "logits"  # the name under which a network's output is tapped, where no module of its own gives it
+
+OF = "/"  # between a network and one of its layers, in the name of what describes that layer alone
 
 Argument = bool | int | float | str
 
@@ -53,6 +56,7 @@ class NetworkSpec(BaseModel):
     preprocessing: Preprocessing
     width: Annotated[int, Field(ge=1)] | None = None
     places: tuple[Place, ...] = ()  # of the layers; none where all are module paths and have their own positions
+    across: tuple[str, ...] = ()  # module paths that are also compared with every one of the other networks
     arguments: tuple[tuple[str, Argument], ...] = ()  # by name, for what builds the model
     as_built: bool = False  # not trained or imported from a file: what builds the model gives its weights too
 
@@ -75,10 +79,28 @@ class NetworkSpec(BaseModel):
         """Where one of the layers is."""
         return self.places[self.layers.index(layer)] if self.places else Place(module=layer)
 
-    def described(self) -> dict[str, Any]:
-        """As JSON, without what is not given; networks of earlier versions are described alike."""
-        later = {"places", "arguments", "as_built"}
-        return self.model_dump(mode="json", exclude={name for name in later if not getattr(self, name)})
+    def without_layers(self) -> dict[str, Any]:
+        """As JSON, without what is compared: what the weights depend on."""
+        return self.model_dump(mode="json", exclude={"layers", "places", "across"})
+
+    def members(self) -> tuple[NetworkSpec, ...]:
+        """One description for each layer that is compared across layers: its mean over the positions."""
+        return tuple(
+            self.model_copy(
+                update={
+                    "name": f"{self.name}{OF}{path}",
+                    "layers": (ACROSS,),
+                    "places": (Place(module=path, grid=()),),
+                    "across": (),
+                }
+            )
+            for path in self.across
+        )
+
+    @property
+    def network(self) -> str:
+        """The name of the network, also of one that describes a single layer of it."""
+        return self.name.partition(OF)[0]
 
 
 def check_alike(specs: Sequence[NetworkSpec]) -> None:

@@ -22,11 +22,12 @@ from raycv.run.store import RunStore
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """A network of a run. ``digest`` names its weights; ``folder`` holds them."""
+    """A network of a run. ``digest`` names its weights; ``folder`` holds them; ``number`` is its place among them."""
 
     spec: NetworkSpec
     digest: str
     folder: str
+    number: int = 0
 
 
 def folder_of(name: str, epoch: int | None = None) -> str:
@@ -37,6 +38,7 @@ def folder_of(name: str, epoch: int | None = None) -> str:
 class _Stored(BaseModel):
     spec: NetworkSpec
     weights_sha256: str
+    number: int = 0  # runs of earlier versions have none, and are sorted by name
 
 
 def stored(store: RunStore) -> list[StoredNetwork]:
@@ -72,12 +74,12 @@ def _read(store: RunStore, path: str) -> StoredNetwork:
         raise UserError(
             f"{store.locate(path)} does not describe a network of this run; remove it and run `raycv train` again."
         )
-    return StoredNetwork(found.spec, found.weights_sha256, path.rpartition("/")[0])
+    return StoredNetwork(found.spec, found.weights_sha256, path.rpartition("/")[0], found.number)
 
 
-def _number(network: StoredNetwork) -> tuple[int, str]:
+def _number(network: StoredNetwork) -> tuple[int, int, str]:
     """Sorts net2 before net10."""
-    return len(network.spec.name), network.spec.name
+    return network.number, len(network.spec.name), network.spec.name
 
 
 def weights_content(store: RunStore, network: StoredNetwork) -> bytes:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 LEASES = "leases"  # who does which stage now
 STATISTICS = "statistics/statistics.json"  # written last: what the pass has left, and where
 NETS, NULL = "nets", "null"  # the groups of networks that the pass compares: the trained ones, untrained ones
+ACROSS = "across"  # every layer of the trained ones, each as a network of one layer
 EPOCH = "epoch"  # and, with its number, the trained ones as they were after an epoch that training kept
 
 

@@ -83,7 +83,7 @@ def _of_images(net: nn.Module) -> nn.Module:
                 return values
         raise UserError("The model gives neither logits nor features.")
 
-    net.forward = forward  # type: ignore[method-assign]
+    net.forward = forward
     return net
 
 

@@ -49,4 +49,4 @@ class Group:
 
     def alike(self, spec: NetworkSpec) -> list[int]:
         """The numbers of the networks built like ``spec``."""
-        return [n for n, own in enumerate(self.specs) if (own.model, own.width) == (spec.model, spec.width)]
+        return [n for n, own in enumerate(self.specs) if own.architecture == spec.architecture]

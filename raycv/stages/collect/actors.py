@@ -17,13 +17,14 @@ import torch
 
 from raycv.analysis.histograms import Codes
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
+from raycv.data.preprocessing import Resize
 from raycv.data.shards import Shard
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
 from raycv.paper import SHOWN_SAMPLES
 from raycv.run.paths import NETS, NULL, Key
 from raycv.stages.collect.chance import by_chance
-from raycv.stages.collect.collector import PILOT_IMAGES, Collector, build_untrained
+from raycv.stages.collect.collector import PILOT_IMAGES, Collector, Images, build_untrained
 from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_fold, to_arrays
 from raycv.stages.collect.task import NAME, Chance, Drawing, Information, Pass, Patches, Reduction
 
@@ -120,8 +121,12 @@ class ShardActor:
         arrays = by_chance(chance, drawn, coded if key.group == NETS else None, self.device)
         self.task.store.write_arrays(chance.path(self.task.folder), arrays)
 
-    def _decode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.task.source.decode(numbers, self._collector().preprocessing.resizing)
+    def _decode(self, numbers: np.ndarray) -> tuple[Images, np.ndarray]:
+        """Images in each way the networks want them decoded, and their labels."""
+        images: dict[Resize, np.ndarray] = {}
+        for resizing in sorted(self._collector().resizings):
+            images[resizing], labels = self.task.source.decode(numbers, resizing)
+        return images, labels
 
     def _pilot(self) -> dict[Key, np.ndarray]:
         if self.pilots is None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,13 +16,14 @@ from torch import Tensor
 from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.moments import Moments
 from raycv.analysis.top_patches import Peaks, TopPatches, peaks
-from raycv.data.preprocessing import Preprocessing
+from raycv.data.preprocessing import Resize
 from raycv.data.sampling import Chosen, choose
 from raycv.errors import UserError
-from raycv.networks.models import build
-from raycv.networks.spec import NetworkSpec
-from raycv.networks.taps import Taps, as_samples
-from raycv.run.paths import NETS, Key
+from raycv.networks.models import untrained as draw
+from raycv.networks.places import PlacedTaps
+from raycv.networks.spec import NetworkSpec, Place
+from raycv.networks.taps import Tapped, as_samples
+from raycv.run.paths import ACROSS, NETS, Key
 
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
@@ -30,6 +31,8 @@ UNTRAINED = 4  # networks at most of an architecture before training
 
 Precision = Literal["float32", "bfloat16", "float16"]  # of the forward passes; sums are always float32 in float64
 Groups = dict[str, tuple[NetworkSpec, ...]]  # group -> networks compared with one another
+Images = Mapping[Resize, np.ndarray]  # the same images (n, size, size, 3) uint8 in each way networks want them decoded
+_Named = tuple[str, str]  # network, layer
 
 
 @dataclass(frozen=True)
@@ -94,26 +97,33 @@ class Collector:
         self.groups, self.device = groups, device
         self.precision = getattr(torch, precision)
         specs = [spec for group in groups.values() for spec in group]
-        self.layers = specs[0].layers
-        self.preprocessing: Preprocessing = specs[0].preprocessing
-        self.taps = {spec.name: Taps(nets[spec.name].to(device).eval(), spec.layers, spec.output) for spec in specs}
+        self.preprocessing = {spec.network: spec.preprocessing for spec in specs}
+        places: dict[str, dict[_Named, Place]] = {}
+        for spec in specs:
+            places.setdefault(spec.network, {}).update({(spec.name, layer): spec.place(layer) for layer in spec.layers})
+        outputs = {spec.network: spec.output for spec in reversed(specs)}
+        self.taps = {net: PlacedTaps(nets[net].to(device).eval(), of, outputs[net]) for net, of in places.items()}
 
-    def pilot(self, images: np.ndarray) -> dict[Key, np.ndarray]:
-        """A rough mean (U,) float32 of every group's and layer's stacked units from a few images (B, H, W, 3)."""
+    @property
+    def resizings(self) -> set[Resize]:
+        """How images are decoded for the networks."""
+        return {preprocessing.resizing for preprocessing in self.preprocessing.values()}
+
+    def pilot(self, images: Images) -> dict[Key, np.ndarray]:
+        """A rough mean (U,) float32 of every group's and layer's stacked units from a few images."""
         means: dict[Key, np.ndarray] = {}
         for key, activations in self._forward(images).items():
             means[key] = torch.cat([values.double().mean(0) for values in activations.values]).float().cpu().numpy()
         return means
 
-    def partial(
-        self, images: np.ndarray, numbers: np.ndarray, pilot: dict[Key, np.ndarray], total_images: int
-    ) -> Partial:
-        """The partial of one shard: images (n, H, W, 3) uint8 with their ``numbers`` (n,) among ``total_images``."""
+    def partial(self, images: Images, numbers: np.ndarray, pilot: dict[Key, np.ndarray], total_images: int) -> Partial:
+        """The partial of one shard: images with their ``numbers`` (n,) among ``total_images``."""
         sums = _Sums(numbers, pilot, total_images, self.device)
-        for start in range(0, len(images), BATCH):
+        for start in range(0, len(numbers), BATCH):
             part = slice(start, start + BATCH)
-            for key, activations in self._forward(images[part]).items():
-                if not sums.add(key, activations, start, len(images[part])):
+            batch = {resizing: pixels[part] for resizing, pixels in images.items()}
+            for key, activations in self._forward(batch).items():
+                if not sums.add(key, activations, start, len(numbers[part])):
                     raise self._not_finite(key, activations.values, numbers[part])
         return sums.partial()
 
@@ -130,15 +140,20 @@ class Collector:
                 )
         return UserError(f"The activations of layer {key.layer} are too large to be added up in single precision.")
 
-    def _forward(self, images: np.ndarray) -> dict[Key, Activations]:
-        """The samples of every network, by group and layer."""
-        batch = self.preprocessing.evaluation(torch.from_numpy(images).to(self.device))
+    def _forward(self, images: Images) -> dict[Key, Activations]:
+        """The samples of every network, by group and layer; each network runs once."""
+        batches = {
+            preprocessing: preprocessing.evaluation(torch.from_numpy(images[preprocessing.resizing]).to(self.device))
+            for preprocessing in set(self.preprocessing.values())
+        }
+        found: dict[_Named, Tapped] = {}
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
-            found = {name: taps.with_before(batch) for name, taps in self.taps.items()}
+            for net, taps in self.taps.items():
+                found |= taps.with_before(batches[self.preprocessing[net]])
         result: dict[Key, Activations] = {}
         for group, specs in self.groups.items():
-            for layer in self.layers:
-                tapped = [found[spec.name][layer] for spec in specs]
+            for layer in specs[0].layers:
+                tapped = [found[spec.name, layer] for spec in specs]
                 values = [as_samples(one.values) for one in tapped]
                 before = [as_samples(one.before) for one in tapped if one.before is not None]
                 result[Key(group, layer)] = Activations(values, before if len(before) == len(specs) else [])
@@ -162,7 +177,7 @@ class _Sums:
     def add(self, key: Key, activations: Activations, start: int, images: int) -> bool:
         """Add a batch of ``images`` images that starts at ``start`` in the shard; False where it is not finite."""
         positions = len(activations.values[0]) // images
-        if key not in self.chosen:
+        if key not in self.chosen and key.group != ACROSS:  # which needs moments alone
             self.chosen[key] = choose(self.numbers, positions, self.total_images)
         if activations.before:
             self.before_relu.add(key)
@@ -211,14 +226,14 @@ def _within(chosen: Chosen, start: int, images: int, positions: int) -> Tensor:
 def untrained(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:
     """Untrained networks of every architecture in ``specs``: its first networks before training, two to four."""
     nulls: list[NetworkSpec] = []
-    for model, width in dict.fromkeys((spec.model, spec.width) for spec in specs):
-        seeds = [spec.seed for spec in specs if (spec.model, spec.width) == (model, width)][:UNTRAINED]
-        first = next(spec for spec in specs if (spec.model, spec.width) == (model, width))
+    for architecture in dict.fromkeys(spec.architecture for spec in specs):
+        alike = [spec for spec in specs if spec.architecture == architecture]
+        first, seeds = alike[0], list(dict.fromkeys(spec.seed for spec in alike))[:UNTRAINED]
         for seed in seeds if len(seeds) > 1 else [first.seed, first.seed + 1]:
-            nulls.append(first.model_copy(update={"name": f"null{len(nulls) + 1}", "seed": seed}))
+            nulls.append(first.model_copy(update={"name": f"null{len(nulls) + 1}", "seed": seed, "across": ()}))
     return tuple(nulls)
 
 
 def build_untrained(specs: Sequence[NetworkSpec]) -> dict[str, torch.nn.Module]:
     """The untrained networks by name."""
-    return {spec.name: build(spec) for spec in specs}
+    return {spec.name: draw(spec) for spec in specs}

@@ -6,7 +6,7 @@ from raycv.analysis.accumulator import ROWS_PER_PRODUCT
 from raycv.data.sampling import WANTED
 from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
-from raycv.run.paths import NETS
+from raycv.run.paths import ACROSS, NETS
 from raycv.stages.collect.collector import BATCH, Groups
 from raycv.stages.collect.reducer import ROWS_AT_ONCE
 
@@ -20,7 +20,7 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
         4·N·P                                       weights
       + 8·B·N·A + 3·4·B·max A_layer                 tapped activations of a batch, before and after their ReLU, and
                                                     buffers of one forward pass
-      + (1 + 4·4)·3·(pixels)·max(shard, B)          decoded images, and one batch of them as floats
+      + (1 + 4·4)·3·(pixels)·max(shard, B)          decoded images, and one batch of them as floats, at every size
       + 8·(shard)·ΣU                                where every unit of a trained network is highest in each image
       + 3·partial                                   the partial, and its file while it is written
 
@@ -33,20 +33,21 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
     None of this grows with the number of shards.
     """
     sizes = {spec.name: sizes_of(spec) for specs in groups.values() for spec in specs}
-    weights = 4 * sum(of_net.weights for of_net in sizes.values())
+    networks = {spec.network: spec for specs in groups.values() for spec in specs}
+    weights = 4 * sum(sizes_of(spec).weights for spec in networks.values())
     partial = partial_bytes(groups, shard_size, images)
     reducing = highest = 0
     for group, specs in groups.items():
         for layer in specs[0].layers:
             widths = [sizes[spec.name].layers[layer][0] for spec in specs]
             positions = sizes[specs[0].name].layers[layer][1]
-            drawn = 20 * max(widths) * min(WANTED, images * positions) + 32 * max(widths) ** 2
+            drawn = 0 if group == ACROSS else 20 * max(widths) * min(WANTED, images * positions) + 32 * max(widths) ** 2
             reducing = max(reducing, _reducing_bytes(widths, shard_size), drawn)
             highest += 8 * sum(widths) * shard_size if group == NETS else 0
     values = [units * positions for of_net in sizes.values() for units, positions in of_net.layers.values()]
-    preprocessing = next(spec.preprocessing for group in groups.values() for spec in group)
     forward = 8 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)
-    decoded = (1 + 4 * 4) * 3 * preprocessing.resize**2 * max(shard_size, BATCH)
+    resizes = {preprocessing.resizing.size for preprocessing in {spec.preprocessing for spec in networks.values()}}
+    decoded = (1 + 4 * 4) * 3 * sum(size**2 for size in resizes) * max(shard_size, BATCH)
     return weights + max(forward + decoded + highest + 3 * partial, reducing)
 
 

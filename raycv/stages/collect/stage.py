@@ -21,11 +21,11 @@ from raycv.networks.stored import StoredNetwork, kept_epochs, stored, weights_co
 from raycv.progress import Progress, doing, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
-from raycv.run.paths import EPOCH, NETS, NULL, STATISTICS, Key
+from raycv.run.paths import ACROSS, EPOCH, NETS, NULL, STATISTICS, Key
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
 from raycv.stages.collect.actors import ShardActor
-from raycv.stages.collect.collector import untrained
+from raycv.stages.collect.collector import Groups, untrained
 from raycv.stages.collect.memory import actor_bytes, partial_bytes
 from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
@@ -61,8 +61,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
         weights_content(store, network)
     ray_cluster.connect(store.uri)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
-    groups = {NETS: specs, NULL: untrained(specs)}
-    groups |= {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
+    groups = _groups(specs) | {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
     task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, config.precision)
     _drop_damaged(task)
     actors = min(_actors(config, task), len(work))
@@ -84,6 +83,12 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     }
     record.finish(store, "collect", identity, config.model_dump(mode="json"), facts)
     say(f"collect: {len(specs[0].layers)} layers of {len(source):,} images in {store.locate(task.folder)}")
+
+
+def _groups(specs: Sequence[NetworkSpec]) -> Groups:
+    """The networks that are compared with one another, but for those of earlier epochs."""
+    members = tuple(chain(*(spec.members() for spec in specs)))
+    return {NETS: tuple(specs), NULL: untrained(specs)} | ({ACROSS: members} if members else {})
 
 
 def is_done(config: CollectConfig, store: RunStore) -> bool:
@@ -124,10 +129,10 @@ def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
     """Raise UserError unless the networks have the same layers, prepare images alike and suit the classes."""
     check_alike(specs)
     check_sizes(specs)
-    first = specs[0]
-    if source.classes != first.classes:
+    wrong = next((spec for spec in specs if not spec.has_own_outputs and spec.classes != source.classes), None)
+    if wrong is not None:
         raise UserError(
-            f"The images of {source.name} have {source.classes} classes and the networks {first.classes}; "
+            f"The images of {source.name} have {source.classes} classes and the networks {wrong.classes}; "
             "name the data set they were trained on with --data."
         )
 
@@ -154,7 +159,7 @@ def needs(config: CollectConfig, specs: Sequence[NetworkSpec], epochs: int, imag
 
     ``epochs``: after how many earlier epochs training keeps the networks.
     """
-    groups = {NETS: tuple(specs), NULL: untrained(tuple(specs))}
+    groups = _groups(specs)
     groups |= {f"{EPOCH}{place}": tuple(specs) for place in range(epochs)}
     sizes = [len(shard.images) for shard in shards(images, folds=FOLDS, shard_size=config.shard_size)]
     memory = IDLE_PROCESS + actor_bytes(groups, config.shard_size, images)
@@ -210,8 +215,9 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> Counter[Key]:
     members = {key: range(len(task.groups[key.group])) for key in keys}
     numbers = tuple(shard.number for shard in work)
     patches = [Patches(layer, numbers) for layer in layers]
-    drawings = [Drawing(key, network, numbers) for key in keys for network in members[key]]
-    chances = [Chance(key, network, len(members[key])) for key in keys for network in members[key]]
+    drawn = [key for key in keys if key.group != ACROSS]
+    drawings = [Drawing(key, network, numbers) for key in drawn for network in members[key]]
+    chances = [Chance(key, network, len(members[key])) for key in drawn for network in members[key]]
     pairs = [Information(layer, a, b) for layer in layers for a in networks for b in networks if a <= b]
     there = set(task.store.list(task.folder))
 

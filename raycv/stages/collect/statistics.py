@@ -18,6 +18,7 @@ from raycv.networks.spec import NetworkSpec
 from raycv.paper import SHOWN_LAYERS, TOP_PATCHES
 from raycv.run import record
 from raycv.run.paths import (
+    ACROSS,
     EPOCH,
     NETS,
     STATISTICS,
@@ -214,7 +215,8 @@ class Statistics:
     def _paths(self) -> Iterator[str]:
         for key, folds in self.folds.items():
             yield from (moments_path(self.folder, key, fold) for fold in range(folds))
-            yield from (chance_path(self.folder, key, network) for network in range(len(self.groups[key.group])))
+            if key.group != ACROSS:
+                yield from (chance_path(self.folder, key, network) for network in range(len(self.groups[key.group])))
         networks = range(len(self.networks))
         for place, layer in enumerate(self.layers):
             yield patches_path(self.folder, layer)

@@ -22,8 +22,9 @@ from raycv.analysis.sgd import PUBLISHED, Descent, Schedule
 from raycv.data.sources import Source
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
+from raycv.networks.places import activation_of
 from raycv.networks.stored import StoredNetwork
-from raycv.networks.taps import activation, as_samples
+from raycv.networks.taps import as_samples
 from raycv.run.store import RunStore
 
 BATCH = 32  # images per iteration (`raycv.analysis.sgd` has the rest of the published schedule)
@@ -41,14 +42,16 @@ class Stream:
     def batches(self, layer: str, device: torch.device, seed: int) -> Iterator[list[Tensor]]:
         """Without end: samples (BATCH x positions, S) of ``layer`` of every network for images drawn at random."""
         nets = [load_weights(n.spec, weights_of(self.store, n)).to(device) for n in self.networks]
-        preprocessing = self.networks[0].spec.preprocessing
+        ways = {n.spec.preprocessing for n in self.networks}
         numbers = np.random.default_rng(seed)
         while True:
             chosen = numbers.integers(len(self.source), size=BATCH)
-            images, _ = self.source.decode(chosen, preprocessing.resizing)
-            batch = preprocessing.evaluation(torch.from_numpy(images).to(device))
+            batch = {
+                way: way.evaluation(torch.from_numpy(self.source.decode(chosen, way.resizing)[0]).to(device))
+                for way in ways
+            }
             yield [
-                as_samples(activation(net, layer, network.spec.output, batch))
+                as_samples(activation_of(net, network.spec, layer, batch[network.spec.preprocessing]))
                 for net, network in zip(nets, self.networks, strict=True)
             ]
 

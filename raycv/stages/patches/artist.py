@@ -14,6 +14,7 @@ from raycv.data.sources import Source
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import load_weights
+from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork
 from raycv.run import tables
 from raycv.run.store import RunStore
@@ -83,12 +84,12 @@ class Artist:
             ("unit", "<", chunk.last),
         ]
         rows = tables.read(self.drawing.store, "top_patches", filters=filters).sort_values(["unit", "rank"])
-        frame = self._pictures(self.deconvnets[chunk.network], chunk.layer, rows)
+        frame = self._pictures(self.deconvnets[chunk.network], network.spec, chunk.layer, rows)
         tables.write_part(self.drawing.store, chunk.path(self.drawing.folder), "patch_pictures", frame)
 
-    def _pictures(self, deconvnet: Deconvnet, layer: str, rows: pd.DataFrame) -> pd.DataFrame:
+    def _pictures(self, deconvnet: Deconvnet, spec: NetworkSpec, layer: str, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows of some units of ``layer``; ``rows`` of top_patches, the nine of a unit together."""
-        preprocessing = self.drawing.networks[0].spec.preprocessing
+        preprocessing = spec.preprocessing
         numbers, place = np.unique(rows["image"], return_inverse=True)
         pixels, labels = self.drawing.source.decode(numbers, preprocessing.resizing)
         inputs = preprocessing.evaluation(torch.from_numpy(pixels).to(self.device))
@@ -100,7 +101,7 @@ class Artist:
         for first in range(0, len(rows), BATCH):
             part = slice(first, first + BATCH)
             given = (t[part].to(self.device) for t in (units, at_row, at_column))
-            drives = deconvnet(layer, inputs[place[part]], *given).permute(0, 2, 3, 1).cpu().numpy()
+            drives = deconvnet(spec.place(layer), inputs[place[part]], *given).permute(0, 2, 3, 1).cpu().numpy()
             signals += [signal[box] for signal, box in zip(drives, boxes[part], strict=True)]
         return pd.DataFrame(
             {

@@ -60,15 +60,13 @@ def _listed(given: str, specs: Sequence[NetworkSpec], there: Sequence[There]) ->
             f"--compare was given {given!r}, which names {len(named)} layers for {len(specs)} networks of {len(kinds)} "
             f"architectures; name one layer for each of them, with {BETWEEN} between two."
         )
-    if len(named) == len(specs):
-        row = named
-    else:
-        row = [named[kinds.index(spec.architecture) % len(named)] for spec in specs]
+    one_each = len(named) == len(specs)
+    row = named if one_each else [named[kinds.index(spec.architecture) % len(named)] for spec in specs]
     for spec, layer, of in zip(specs, row, there, strict=True):
         if layer not in of:
             raise UserError(
-                f"--compare was given {given!r}, and {spec.name} ({spec.model}) has no layer {layer!r}; the nearest are "
-                f"{', '.join(nearest(layer, list(of)))}."
+                f"--compare was given {given!r}, and {spec.name} ({spec.model}) has no layer {layer!r}; the nearest "
+                f"are {', '.join(nearest(layer, list(of)))}."
             )
     return row
 

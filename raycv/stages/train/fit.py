@@ -191,14 +191,15 @@ def _keep(checkpoint: ray.train.Checkpoint | None, job: TrainJob) -> None:
     if checkpoint is None:
         raise RuntimeError("Ray Train finished without a checkpoint")
     history, store, specs = [], job.store, job.specs
-    for spec in specs:
+    for number, spec in enumerate(specs):
         store.remove(f"networks/{spec.name}/epochs")
         for epoch in job.keep_epochs:
             weights = safetensors.torch.load(store.read(job.kept_path(spec, epoch)))
-            checkpoints.save(store, spec, weights, epoch=epoch)
+            checkpoints.save(store, spec, weights, number=number, epoch=epoch)
     with checkpoint.as_directory() as folder:
-        for spec in specs:
-            checkpoints.save(store, spec, safetensors.torch.load_file(f"{folder}/{spec.name}.safetensors"))
+        for number, spec in enumerate(specs):
+            weights = safetensors.torch.load_file(f"{folder}/{spec.name}.safetensors")
+            checkpoints.save(store, spec, weights, number=number)
             history += json.loads(Path(folder, f"{spec.name}.json").read_text())
     for name in sorted({path.split("/")[1] for path in store.list("networks")}):
         if name not in {spec.name for spec in specs} | {"training"}:

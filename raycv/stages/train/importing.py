@@ -21,15 +21,15 @@ def weights_of(config: TrainConfig) -> list[str]:
 
 
 def import_networks(config: TrainConfig, specs: list[NetworkSpec], store: RunStore) -> dict[str, Any]:
-    """Store the networks of ``specs``; return what run.json notes of it. Raises UserError for weights that do not fit."""
+    """Store the networks of ``specs``; return what run.json notes. Raises UserError for weights that do not fit."""
     given = weights_of(config)
     with doing("train: importing the networks"):
         # All are read before anything is written.
         states = [_weights(spec, weights) for spec, weights in zip(specs, given, strict=True)]
         record.begin(store)
         store.remove("networks")
-        for spec, state in zip(specs, states, strict=True):
-            checkpoints.save(store, spec, state)
+        for number, (spec, state) in enumerate(zip(specs, states, strict=True)):
+            checkpoints.save(store, spec, state, number=number)
     return {"imported": [f"{n.model} ({w})" for n, w in zip(config.networks, given, strict=False)] or given}
 
 

@@ -14,7 +14,6 @@ from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec, Pla
 from raycv.stages.train.compared import placed, rows_of
 
 
-
 def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
     """One description per network. Raises UserError for networks that cannot be built or compared with one another."""
     whole = [_whole(number, network, classes) for number, network in enumerate(config.networks)]
@@ -28,6 +27,8 @@ def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
     there = _layers_of_all(bare, config)
     rows = rows_of(bare, there, config.compare)
     specs = _with_logits(placed(bare, there, rows, config.positions))
+    if config.compare == ("all",):
+        specs = [spec.model_copy(update={"across": tuple(of)}) for spec, of in zip(specs, there, strict=True)]
     check_alike(specs)
     check_sizes(specs)
     return specs
@@ -51,8 +52,8 @@ def _trained(config: TrainConfig, number: int, classes: int) -> NetworkSpec:
     outputs = outputs_of(spec)
     if outputs != classes and not config.checkpoints:
         raise UserError(
-            f"{model} gives {outputs or 'no'} outputs for an image and the images have {classes} classes; training needs "
-            "one output for each class."
+            f"{model} gives {outputs or 'no'} outputs for an image and the images have {classes} classes; training "
+            "needs one output for each class."
         )
     return spec.model_copy(update={"classes": outputs or 1})
 

@@ -9,9 +9,11 @@ from raycv.config import TrainConfig
 from raycv.data.readers import listing
 from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
+from raycv.networks import checkpoints
 from raycv.networks.models import check_model
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
+from raycv.networks.stored import stored
 from raycv.progress import say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
@@ -62,7 +64,12 @@ def train(config: TrainConfig, store: RunStore) -> None:
     if is_done(config, store, asked):
         say(f"train: already finished, nothing to do; the networks are in {store.locate('networks')}")
         return
-    if asked.training is None:
+    if _has_weights(config, store, asked):
+        checkpoints.describe(store, asked.specs)
+        say("train: the networks are there, and other layers of them will be compared")
+        facts = record.read(store)["stages"]["train"]
+        facts = {name: value for name, value in facts.items() if name not in ("fingerprint", "finished")}
+    elif asked.training is None:
         facts = import_networks(config, asked.specs, store)
     else:
         facts = fit(config, asked.specs, asked.recipes, asked.training, asked.validation, asked.result_of, store)
@@ -75,6 +82,11 @@ def train(config: TrainConfig, store: RunStore) -> None:
 def is_done(config: TrainConfig, store: RunStore, asked: Asked | None = None) -> bool:
     """Whether the run has the networks that the settings ask for."""
     asked = asked or asked_for(config)
+    return _has_weights(config, store, asked) and asked.specs == [network.spec for network in stored(store)]
+
+
+def _has_weights(config: TrainConfig, store: RunStore, asked: Asked) -> bool:
+    """Whether the run has these networks, whichever of their layers are compared."""
     return record.finished(store, "train", asked.result_of) and _is_there(config, asked.specs, store)
 
 
@@ -100,7 +112,7 @@ def asked_for(config: TrainConfig) -> Asked:
     recipes = [replace(recipe, epochs=epochs) for recipe in recipes]
     _check_epochs(config, epochs)
     result_of = fingerprint(
-        [spec.described() for spec in specs],
+        [spec.without_layers() for spec in specs],
         weights_of(config) if config.imports else [vars(recipe) for recipe in recipes],
         training.identity if training is not None else None,
         validation.identity,

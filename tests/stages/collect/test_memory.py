@@ -47,10 +47,11 @@ collector = Collector(groups, nets, torch.device("cpu"))
 store = RunStore(folder)
 size = specs[0].preprocessing.resize
 images = np.random.default_rng(0).integers(0, 256, (shard, size, size, 3), dtype=np.uint8)
-pilot = collector.pilot(images[:64])
+way = specs[0].preprocessing.resizing
+pilot = collector.pilot({way: images[:64]})
 for number in range(3):
     numbers = np.arange(shard) + shard * number
-    partial = collector.partial(images, numbers, pilot, 50_000)
+    partial = collector.partial({way: images}, numbers, pilot, 50_000)
     store.write_arrays(f"{number}.npz", to_arrays(partial, numbers, numbers % 10))
     del partial
 def partials():
