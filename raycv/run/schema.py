@@ -44,7 +44,7 @@ class Table:
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _net = Column("net", _text, "network: net1, net2, ...")
-_layer = Column("layer", _text, "layer, as a module path")
+_layer = Column("layer", _text, "layer, as a module path; where it has several, with ~ between them (table layers)")
 _net_a = Column("net_a", _text, "first network of the pair")
 _net_b = Column("net_b", _text, "second network of the pair")
 _similarity = Column("similarity", _text, "measure of similarity: correlation or mutual_information")
@@ -362,6 +362,57 @@ ALL = (
             Column("unit_b", _int, "its best partner in net_b at the end of training"),
             Column("value", _float, "their correlation then"),
             Column("epoch", _int, "first kept epoch from which on unit_b is always the best partner"),
+        ),
+    ),
+    Table(
+        "layers",
+        "align",
+        "which module of every network each layer is, one row per layer and network",
+        (
+            _layer,
+            _net,
+            Column("module", _text, "module path in this network; with :class or :patches, of its tokens those alone"),
+            Column("units", _int, "units of the layer in this network"),
+            Column(
+                "grid",
+                _text,
+                "own: all its positions; mean: the mean over them; HEIGHTxWIDTH: averaged over the areas of that grid",
+            ),
+        ),
+    ),
+    Table(
+        "across",
+        "align",
+        "every layer of one network with every layer of another, one row per ordered pair of layers; a sample is an "
+        "image, and a layer with positions is its mean over them; only with --compare all",
+        (
+            _net_a,
+            Column("layer_a", _text, "layer of net_a, as a module path"),
+            _net_b,
+            Column("layer_b", _text, "layer of net_b"),
+            Column("mean", _float, "mean correlation of the units of layer_a with their best partners in layer_b"),
+            Column(
+                "excess",
+                _float,
+                "the same of absolute correlations, less the same after random rotations of the units of layer_b",
+            ),
+            Column("linear_cka", _float, "linear CKA of the two layers"),
+        ),
+    ),
+    Table(
+        "across_units",
+        "align",
+        "the best partner of every unit among the units of all layers of another network, one row per unit and other "
+        "network; only with --compare all",
+        (
+            _net_a,
+            Column("layer_a", _text, "layer of unit_a, as a module path"),
+            Column("unit_a", _int, "unit of net_a"),
+            _net_b,
+            Column("layer_b", _text, "layer of its best partner; empty if it has none, being dead or rare"),
+            Column("unit_b", _int, "the partner; -1 if none"),
+            Column("value", _float, "their correlation"),
+            Column("is_mutual", _bool, "the partner's best partner in net_a is unit_a"),
         ),
     ),
     Table(

@@ -134,7 +134,7 @@ def test_a_layer_that_runs_twice_is_refused() -> None:
 def test_wrong_names_say_what_there_is() -> None:
     with pytest.raises(UserError, match="no layer 'conv9'; its layers are: conv1, "):
         build(spec(layers=("conv9",)))
-    with pytest.raises(UserError, match="no model 'alexnot'; choose small-alexnet, alexnet or .*resnet18"):
+    with pytest.raises(UserError, match="no model 'alexnot'; choose small-alexnet, alexnet, .*resnet18"):
         check_model("alexnot")
 
 

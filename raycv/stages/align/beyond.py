@@ -77,6 +77,14 @@ def information_beyond_chance(layer: Layer, pairs: Pairs) -> dict[tuple[int, int
     return found
 
 
+UNTRAINED = ("untrained_mean", "untrained_spread", "untrained_excess", "untrained_prerelu_excess")
+
+
+def untrained_nowhere(_a: NetworkSpec, _b: NetworkSpec, _method: str) -> Columns:
+    """The columns of `Untrained` where there are no untrained networks."""
+    return dict.fromkeys(UNTRAINED, float("nan"))
+
+
 class Untrained:
     """The averages of one layer of untrained networks, for pairs of networks of the same architectures."""
 
@@ -88,6 +96,8 @@ class Untrained:
     def __call__(self, a: NetworkSpec, b: NetworkSpec, method: str) -> Columns:
         """The columns untrained_... of networks built like ``a`` and ``b``: means over all ordered pairs of such."""
         alike = [(x, y, method) for x in self._group.alike(a) for y in self._group.alike(b) if x != y]
+        if not alike:  # recorded activations
+            return untrained_nowhere(a, b, method)
         means = [self._means[key] for key in alike]
         return {
             "untrained_mean": float(np.mean(means)),

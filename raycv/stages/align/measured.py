@@ -70,7 +70,7 @@ NARROW = 100  # units; the programs are quick up to here
 ROTATIONS, ROTATIONS_WHEN_WIDER = 10, 1
 
 
-def measure_rows(layer: str, trained: Group, untrained: Group) -> pd.DataFrame:
+def measure_rows(layer: str, trained: Group, untrained: Group | None) -> pd.DataFrame:
     """One row per pair of networks and measure, two for directed measures; and each network's effective dimension."""
     folds, measures = trained.statistics.folds, {**MEASURES, **MATCHING}
     masses = _masses(trained)
@@ -79,7 +79,7 @@ def measure_rows(layer: str, trained: Group, untrained: Group) -> pd.DataFrame:
     followed = masses if _fast(PARTIAL, trained.width) else {}
     rest = [[other for other in folds if other is not fold] for fold in folds] if len(folds) > 1 else []
     replicates = [_values(trained, part, with_interval, followed) for part in rest]
-    chance = _rotated(trained, masses) | _untrained(trained, untrained, found)
+    chance = _rotated(trained, masses) | (_untrained(trained, untrained, found) if untrained else {})
     rows = []
     for key, value in (found | masses).items():
         a, b, name = key

@@ -50,12 +50,12 @@ def recurrence_rows(layer: str, group: Group, found: Recurrence) -> pd.DataFrame
     )
 
 
-def layer_rows(layer: str, units: pd.DataFrame, found: Recurrence, untrained: Recurrence) -> pd.DataFrame:
+def layer_rows(layer: str, units: pd.DataFrame, found: Recurrence, untrained: Recurrence | None) -> pd.DataFrame:
     """One row per quantity, with its interval over networks; ``units``: the layer's rows of the table units."""
     rows = []
     for name, quantity in _quantities(units).items():
         interval = over_networks(found, quantity)
-        chance = partner_share(untrained) if name == "partner_share" else np.nan
+        chance = partner_share(untrained) if name == "partner_share" and untrained else np.nan
         about = {"layer": layer, "quantity": name, "value": quantity(found)}
         rows.append(about | {"low": interval.low, "high": interval.high, "untrained": chance})
     return pd.DataFrame(rows)

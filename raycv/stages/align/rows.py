@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
 from raycv.run.schema import BY_NAME
 from raycv.stages.align.beyond import (
-    Untrained,
+    Columns,
     average,
     beyond_chance,
     information_beyond_chance,
@@ -89,7 +89,7 @@ def correlation_rows(
     nets: Layer,
     pairs: Pairs,
     recurs: Recurrence,
-    untrained: Untrained,
+    untrained: Callable[[NetworkSpec, NetworkSpec, str], Columns],
 ) -> pd.DataFrame:
     """One row per ordered pair and method: the average correlation with its interval, and what chance gives."""
     replicates = without_each_fold(nets)

@@ -14,11 +14,12 @@ from raycv.config import AlignConfig
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
-from raycv.run.paths import NETS, NULL
+from raycv.run.paths import ACROSS, NETS, NULL
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.align import measured, recurring, rows, units
-from raycv.stages.align.beyond import Untrained
+from raycv.stages.align.across import Across, identified
+from raycv.stages.align.beyond import Untrained, untrained_nowhere
 from raycv.stages.align.chance import Layer
 from raycv.stages.align.epochs import ThroughTraining
 from raycv.stages.align.health import broken_pairs
@@ -27,7 +28,7 @@ from raycv.stages.align.matched import informations, match
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
-FORMAT = 4  # of the tables; part of their identity
+FORMAT = 5  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -39,8 +40,10 @@ WRITTEN = (
     "recurrence",
     "recurrence_by_layer",
     "measures",
+    "layers",
 )
 WRITTEN_OF_EPOCHS = ("epochs", "partner_epochs")  # where training kept earlier epochs
+WRITTEN_OF_ACROSS = ("across", "across_units")  # where every layer is compared with every one
 
 
 def align(config: AlignConfig, store: RunStore) -> None:
@@ -77,13 +80,14 @@ def _identity(found: Statistics) -> str:
 
 
 def _names(found: Statistics) -> tuple[str, ...]:
-    return (*WRITTEN, *(WRITTEN_OF_EPOCHS if found.epochs else ()))
+    across = WRITTEN_OF_ACROSS if ACROSS in found.groups else ()
+    return (*WRITTEN, *(WRITTEN_OF_EPOCHS if found.epochs else ()), *across)
 
 
 def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Write all tables, layer by layer; returns those that are small."""
     store, specs = found.store, found.networks
-    small: dict[str, list[pd.DataFrame]] = {name: [] for name in names[2:]}
+    small: dict[str, list[pd.DataFrame]] = {name: [] for name in names[2:] if name not in WRITTEN_OF_ACROSS}
     informed: dict[str, list[pd.DataFrame]] = {"matchings": [], "alignment": []}  # by mutual information
     with (
         tables.Writer(store, "correlations", found.layers) as of_correlation,
@@ -92,12 +96,14 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     ):
         for place, layer in enumerate(found.layers):
             progress.note_next(f"correlation of {layer}")
-            nets, null = Layer(found, layer, NETS), Layer(found, layer, NULL)
+            nets, null = Layer(found, layer, NETS), Layer(found, layer, NULL) if NULL in found.groups else None
             values, pairs = nets.correlations, match(nets.correlations)
             # Several threads slow small matrices down.
             with threadpool_limits(1 if nets.group.width <= WIDE else None):
-                recurs, by_chance = (recurring.recurrence_of(of.group) for of in (nets, null))
-                averages = rows.correlation_rows(layer, specs, nets, pairs, recurs, Untrained(null, by_chance))
+                recurs = recurring.recurrence_of(nets.group)
+                by_chance = recurring.recurrence_of(null.group) if null else None
+                untrained = Untrained(null, by_chance) if null and by_chance else untrained_nowhere
+                averages = rows.correlation_rows(layer, specs, nets, pairs, recurs, untrained)
                 if found.epochs:
                     progress.note_next(f"{layer} through training")
                     through = ThroughTraining(found, layer, nets, recurs)
@@ -105,8 +111,9 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
                     small["partner_epochs"].append(through.unit_rows())
                 progress.advance()
                 progress.note_next(f"measures of {layer}")
-                small["measures"].append(measured.measure_rows(layer, nets.group, null.group))
+                small["measures"].append(measured.measure_rows(layer, nets.group, null.group if null else None))
             small["units"].append(units.unit_rows(layer, nets.group, nets.kurtosis, found.top_labels(layer)))
+            small["layers"].append(units.layer_rows(layer, specs, found.widths(layer)))
             small["activity"].append(units.activity_rows(layer, specs, nets.group.moments))
             small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs, recurs.pairs))
             small["alignment"].append(averages)
@@ -124,12 +131,30 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
             for part in rows.pair_rows(specs, information):
                 of_information.add(layer, part)
             progress.advance()
-    for name in set(WRITTEN_OF_EPOCHS).difference(names):  # of an earlier training
+    if ACROSS in found.groups:
+        small |= _across(found)
+    for name in {*WRITTEN_OF_EPOCHS, *WRITTEN_OF_ACROSS}.difference(names):  # of an earlier training or comparison
         store.remove(f"tables/{name}")
     whole = {name: _joined(name, frames + informed.get(name, [])) for name, frames in small.items()}
     for name, frame in whole.items():
         tables.write(store, name, frame)
     return whole
+
+
+def _across(found: Statistics) -> dict[str, list[pd.DataFrame]]:
+    """The tables of all layers against all; says how well layers find those of their own name."""
+    compared = Across(found)
+    rows = []
+    with Progress("across layers", len(compared.pairs), "pairs of layers") as progress:
+        for row in compared.rows():
+            rows.append(row)
+            progress.advance(1, f"{row['net_a']} {row['layer_a']}")
+    table = pd.DataFrame(rows)
+    for by in ("linear_cka", "excess"):
+        right, of = identified(table, by)
+        if of:
+            say(f"align: by {by}, {right} of {of} layers are most like the layer of the same name in another network")
+    return {"across": [table], "across_units": [compared.unit_rows()]}
 
 
 def _joined(name: str, frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -31,6 +33,15 @@ def unit_rows(layer: str, group: Group, kurtosis: np.ndarray, labels: np.ndarray
         },
         index=range(bounds[-1]),
     )
+
+
+def layer_rows(layer: str, specs: Sequence[NetworkSpec], widths: Sequence[int]) -> pd.DataFrame:
+    """One row per network: where in it the layer is, and at which positions."""
+    places = [spec.place(layer) for spec in specs]
+    grids = ["own" if p.grid is None else "x".join(map(str, p.grid)) or "mean" for p in places]
+    modules = [place.module for place in places]
+    about = {"layer": layer, "net": [spec.name for spec in specs]}
+    return pd.DataFrame(about | {"module": modules, "units": widths, "grid": grids})
 
 
 def activity_rows(layer: str, specs: tuple[NetworkSpec, ...], total: Moments) -> pd.DataFrame:

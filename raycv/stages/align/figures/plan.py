@@ -7,6 +7,7 @@ import pandas as pd
 
 from raycv.drawing.filters import first_layer_filters
 from raycv.drawing.subject import Plan, Subject
+from raycv.stages.align.figures.across import layers_across
 from raycv.stages.align.figures.activity import mean_activations
 from raycv.stages.align.figures.correlations import correlation_matrices
 from raycv.stages.align.figures.epochs import through_training
@@ -34,9 +35,11 @@ def plan(run: Subject) -> Plan:
         drawn["epochs"] = lambda: through_training(run.read("epochs"), run.read("training"))
     if run.has("measures"):
         drawn["measures"] = lambda: measures_by_layer(run.read("measures"))
+    if run.has("across"):
+        drawn["across"] = lambda: layers_across(run.read("across"))
     if run.has("joint_activations"):
         drawn["figure-08-joint"] = lambda: joint_activations(run.read("joint_activations"))
-    if (run.units["mean"] >= 0).any():
+    if any(run.is_rectified(layer) for layer in run.layers):
         drawn["figure-17-activity"] = lambda: mean_activations(run.units)
     if run.all_have_filters:
         order = _order(matchings, run.first, run.net_a, list(run.filters))
