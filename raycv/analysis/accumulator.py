@@ -25,6 +25,7 @@ ROWS_PER_PRODUCT = 1024
 ROWS_PER_NARROW_PRODUCT = 256
 NARROW = 64  # stacked units
 FEW = 128  # up to so many stacked units, one call for many whole products is faster than one call per strip
+ROWS_OF_STRIP = 1024  # units whose products are computed at once; those left of the diagonal mirror others
 IN_CACHE = 2**18  # entries of a block of shifted samples
 AT_ONCE = 2**27  # entries of all products that a GPU computes at once
 
@@ -48,7 +49,7 @@ class Accumulator:
         ]
         # Buffers for a CPU: a block of shifted samples, and the products of its pieces of ``step`` samples.
         pieces = max(1, IN_CACHE // (self.step * units)) if units <= FEW else 1
-        entries = pieces * units**2 if units <= FEW else max(strip.numel() for strip in self.gram)
+        entries = pieces * units**2 if units <= FEW else min(ROWS_OF_STRIP, max(self.widths)) * units
         on_cpu = device.type == "cpu"
         self.shifted = torch.empty(pieces * self.step if on_cpu else 0, units)
         self.products = torch.empty(entries if on_cpu else 0)
@@ -93,10 +94,13 @@ class Accumulator:
                 self._multiply_pieces(self.shifted[:padded].view(-1, self.step, shifted.shape[1]))
 
     def _multiply_strips(self, block: Tensor) -> None:
-        for strip, first, last in zip(self.gram, self.bounds, self.bounds[1:], strict=False):
-            product = self.products[: strip.numel()]
-            torch.mm(block[:, first:last].T, block[:, first:], out=product.view(strip.shape))
-            _add(strip.numpy().reshape(-1), product.numpy())
+        for strip, first in zip(self.gram, self.bounds, strict=False):
+            for row in range(0, len(strip), ROWS_OF_STRIP):
+                sums = strip[row : row + ROWS_OF_STRIP, row:]
+                product = self.products[: sums.numel()].view(sums.shape)
+                begin = first + row
+                torch.mm(block[:, begin : begin + len(sums)].T, block[:, begin:], out=product)
+                _add(sums.numpy(), product.numpy())
 
     def _multiply_pieces(self, pieces: Tensor) -> None:
         count, _, units = pieces.shape
@@ -125,6 +129,9 @@ class Accumulator:
 
     def moments(self) -> Moments:
         """The moments of all samples added so far."""
+        for strip in self.gram:
+            for row in range(ROWS_OF_STRIP, len(strip), ROWS_OF_STRIP):
+                strip[row : row + ROWS_OF_STRIP, :row] = strip[:row, row : row + ROWS_OF_STRIP].T
         return Moments(
             widths=np.array(self.widths),
             pilot=self.pilot.cpu().numpy(),
@@ -176,6 +183,8 @@ def _shift(
 
 @njit(cache=True, nogil=True)
 def _add(sums: NDArray[np.float64], values: NDArray[np.float32]) -> None:
-    """sums += values (n,); PyTorch is several times slower at this."""
+    """sums += values (rows, columns); PyTorch is several times slower at this."""
     for i in range(len(sums)):
-        sums[i] += values[i]
+        into, row = sums[i], values[i]
+        for j in range(len(row)):
+            into[j] += row[j]

@@ -65,5 +65,7 @@ def correlations(moments: Moments, dead: np.ndarray) -> dict[tuple[int, int], np
 def correlation_of(moments: Moments, dead: np.ndarray, a: int, b: int) -> np.ndarray:
     """Correlation (S_a, S_b) of network a's units with network b's, NaN for the stacked units (U,) that are dead."""
     bounds = offsets(moments.widths)
-    alive = [~dead[bounds[n] : bounds[n + 1]] for n in (a, b)]
-    return np.where(np.outer(*alive), correlation(moments, a, b), np.nan)
+    found = correlation(moments, a, b)
+    found[dead[bounds[a] : bounds[a + 1]]] = np.nan
+    found[:, dead[bounds[b] : bounds[b + 1]]] = np.nan
+    return found

@@ -48,7 +48,8 @@ def bipartite_matching(similarity: ArrayLike) -> Matching:
         kept = matrix[np.ix_(rows, cols)]
         # A single undefined entry costs more than any assignment can gain, so it is used only where nothing else is.
         worst = np.nanmin(kept) - (np.nanmax(kept) - np.nanmin(kept) + 1) * min(kept.shape)
-        chosen_rows, chosen_cols = linear_sum_assignment(np.where(np.isnan(kept), worst, kept), maximize=True)
+        kept[np.isnan(kept)] = worst
+        chosen_rows, chosen_cols = linear_sum_assignment(kept, maximize=True)
         columns[rows[chosen_rows]] = cols[chosen_cols]
         found = columns >= 0
         columns[found] = np.where(undefined[np.flatnonzero(found), columns[found]], -1, columns[found])

@@ -110,7 +110,9 @@ def covariance(m: Moments, a: int, b: int) -> np.ndarray:
     """Covariance (S_a, S_b) of network a's units with network b's (a may equal b), float64, divided by the count."""
     bounds = offsets(m.widths)
     ya, yb = m.total[bounds[a] : bounds[a + 1]], m.total[bounds[b] : bounds[b + 1]]
-    result: np.ndarray = (m.products(a, b) - np.outer(ya, yb / m.count)) / m.count
+    result = np.outer(ya, yb / m.count)  # then in place, as it may be large
+    np.subtract(m.products(a, b), result, out=result)
+    result /= m.count
     return result
 
 
@@ -131,7 +133,9 @@ def correlation(m: Moments, a: int, b: int) -> np.ndarray:
     spread = np.sqrt(variance(m))
     spread[spread == 0] = np.nan
     sa, sb = spread[bounds[a] : bounds[a + 1]], spread[bounds[b] : bounds[b + 1]]
-    result = np.clip(covariance(m, a, b) / np.outer(sa, sb), -1, 1)
+    result = covariance(m, a, b)
+    result /= np.outer(sa, sb)
+    np.clip(result, -1, 1, out=result)
     if a == b:
         np.fill_diagonal(result, np.where(np.isnan(sa), np.nan, 1.0))
     return result

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,10 @@ from raycv.comparing.forward import Forward, chosen, inputs
 from raycv.comparing.members import Member
 from raycv.data.recorded import Recorded, paired
 from raycv.errors import UserError
+from raycv.networks.tokens import part_of, taken
 
-ROWS = 4096  # of recorded activations read at once
+ROWS = 4096  # of recorded activations read at once, where they are not large
+ENTRIES = 2**25  # of all layers, read at once
 Batch = tuple[Any, dict[Member, Tensor]]
 Patterns = Mapping[str, Sequence[str] | None]
 
@@ -24,6 +28,8 @@ def forwarded(
 ) -> Iterator[Batch]:
     """What every layer gives of each batch of ``data``, and the recorded activations of the same samples."""
     stream = data.iter_torch_batches() if hasattr(data, "iter_torch_batches") else data
+    layers = _layers(files, patterns)
+    _check_lengths(files, _length(data) if files else None)
     forwards: list[Forward] = []
     start = 0
     for given in stream or ():
@@ -34,34 +40,52 @@ def forwarded(
             if file.samples < end:
                 raise UserError(f"{file.name} has {file.samples:,} samples and data has more; record the same ones.")
         found = {Member(f.name, layer): values for f in forwards for layer, values in f(batch).items()}
-        rows = {Member(f.name, layer): f.rows(layer, slice(start, end)) for f in files for layer in f.layers}
-        yield None, found | _tensors(rows)
+        yield None, found | _rows(files, layers, [slice(start, end)] * len(files))
         start = end
-    for file in files:
-        if file.samples > start:
-            raise UserError(f"{file.name} has {file.samples:,} samples and data {start:,}; record the same ones.")
+    _check_lengths(files, start)
 
 
 def read(files: list[Recorded], patterns: Patterns) -> Iterator[Batch]:
-    orders = paired(files)
-    layers = {
-        file.name: list(file.layers)
-        if patterns.get(file.name) is None
-        else chosen(file.name, list(file.layers), patterns[file.name] or ())
-        for file in files
-    }
-    for start in range(0, files[0].samples, ROWS):
-        part = slice(start, min(start + ROWS, files[0].samples))
-        rows = {
-            Member(file.name, layer): file.rows(layer, part if order is None else order[part])
-            for file, order in zip(files, orders, strict=True)
-            for layer in layers[file.name]
-        }
-        yield (None if files[0].ids is None else files[0].ids[part]), _tensors(rows)
+    """The recorded activations, in the order of the first recording."""
+    orders, layers = paired(files), _layers(files, patterns)
+    sizes = [math.prod(file.layers[part_of(name).path].shape[1:]) for file in files for name in layers[file.name]]
+    step = max(1, min(ROWS, ENTRIES // sum(sizes)))
+    with tempfile.TemporaryDirectory() as folder:
+        files = [
+            file if order is None else file.in_any_order(folder) for file, order in zip(files, orders, strict=True)
+        ]
+        for start in range(0, files[0].samples, step):
+            part = slice(start, min(start + step, files[0].samples))
+            wanted = [part if order is None else order[part] for order in orders]
+            yield (None if files[0].ids is None else files[0].ids[part]), _rows(files, layers, wanted)
 
 
-def _tensors(rows: dict[Member, Any]) -> dict[Member, Tensor]:
-    return {
-        member: torch.from_numpy(np.ascontiguousarray(values, np.float64 if values.dtype == np.float64 else np.float32))
-        for member, values in rows.items()
-    }
+def _layers(files: list[Recorded], patterns: Patterns) -> dict[str, list[str]]:
+    """The layers of every recording that are compared."""
+    return {file.name: chosen(file.name, list(file.layers), patterns.get(file.name)) for file in files}
+
+
+def _rows(files: list[Recorded], layers: dict[str, list[str]], wanted: Sequence[Any]) -> dict[Member, Tensor]:
+    found: dict[Member, Tensor] = {}
+    for file, samples in zip(files, wanted, strict=True):
+        for layer in layers[file.name]:
+            values = file.rows(part_of(layer).path, samples)
+            if values.dtype not in (np.float16, np.float32, np.float64):
+                values = values.astype(np.float32)
+            found[Member(file.name, layer)] = taken(layer, torch.from_numpy(np.ascontiguousarray(values)))
+    return found
+
+
+def _length(data: Any) -> int | None:
+    """How many samples ``data`` has, where that can be told before it is read."""
+    if isinstance(data, list | tuple):
+        return sum(len(inputs(batch)) for batch in data)
+    if isinstance(data, torch.utils.data.DataLoader) and data.batch_size and not data.drop_last:
+        return len(data.sampler) if isinstance(data.sampler, Sized) else None
+    return int(data.count()) if hasattr(data, "iter_torch_batches") else None
+
+
+def _check_lengths(files: list[Recorded], samples: int | None) -> None:
+    for file in files:
+        if samples is not None and file.samples != samples:
+            raise UserError(f"{file.name} has {file.samples:,} samples and data {samples:,}; record the same ones.")

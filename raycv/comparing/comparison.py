@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ import pandas as pd
 from raycv.analysis.arrays import Floats
 from raycv.analysis.folds import correlation_of
 from raycv.analysis.mapping import lasso_path
+from raycv.analysis.mapping import mean as mean_of
 from raycv.analysis.matching import bipartite_matching, semi_matching
 from raycv.analysis.measures.alignment import linear_cka
 from raycv.analysis.measures.covariances import Covariances
 from raycv.analysis.moments import covariance, mean, variance
+from raycv.analysis.nulls import best_correlation
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.spectral import spectral_clusters
 from raycv.comparing.members import Member
@@ -37,9 +39,9 @@ class _Pair:
         """The columns that say what is compared."""
         return {"net_a": self.a.net, "layer_a": self.a.layer, "net_b": self.b.net, "layer_b": self.b.layer}
 
-    @cached_property
+    @property
     def cross(self) -> Floats:
-        """Correlations (S_a, S_b), NaN where a unit is dead or rare."""
+        """Correlations (S_a, S_b), NaN where a unit is dead or rare. Not kept, as there may be many pairs."""
         return self._of.correlation(*self._at)
 
     @property
@@ -82,6 +84,20 @@ class _Group:
         """All ordered pairs of members of different networks."""
         numbers = permutations(range(len(self.members)), 2)
         return [_Pair(self, a, b) for a, b in numbers if self.members[a].net != self.members[b].net]
+
+    def mutual(self, net_a: str, net_b: str) -> pd.DataFrame:
+        """The units of two networks that are each other's best partner among those of all layers."""
+        a, b = ([n for n, member in enumerate(self.members) if member.net == net] for net in (net_a, net_b))
+        cross = np.block([[self.correlation(row, column) for column in b] for row in a])
+        there, back = semi_matching(cross), semi_matching(cross.T).columns
+        rows = np.flatnonzero((there.columns >= 0) & (back[there.columns] == np.arange(len(cross))))
+        sides = ((net_a, "a", a, rows), (net_b, "b", b, there.columns[rows]))
+        columns: dict[str, Any] = {}
+        for net, side, numbers, units in sides:
+            layers = np.repeat([self.members[n].layer for n in numbers], self.sums.widths[numbers])
+            within = np.concatenate([np.arange(width) for width in self.sums.widths[numbers]])
+            columns |= {f"net_{side}": net, f"layer_{side}": layers[units], f"unit_{side}": within[units]}
+        return pd.DataFrame(columns | {"value": there.values[rows]})
 
     def units(self) -> pd.DataFrame:
         m, widths = self.sums, self.sums.widths
@@ -146,14 +162,26 @@ class Comparison:
             raise UserError(f"There is no method {method!r}; allowed are {', '.join(methods)}.")
         return self._rows(lambda pair: _matched(pair, methods[method](pair.cross), method))
 
-    def alignment(self) -> pd.DataFrame:
+    def alignment(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per pair of layers: how alike their units are, and their subspaces.
 
         mean: the mean correlation of each unit with its best partner; mean_absolute: of absolute values; rotated_mean:
         the same after random rotations of b's units, excess: the difference; beyond_chance: the fraction of units with
         a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes.
+
+        ``columns``: which of these; None means all. Those that need no rotations are much faster. Raises UserError for
+        others.
+
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
+        >>> found.alignment(["mean", "linear_cka"]).round(3)[["net_a", "net_b", "mean", "linear_cka"]].values.tolist()
+        [['a', 'b', 1.0, 1.0], ['b', 'a', 1.0, 1.0]]
         """
-        return self._rows(_averages)
+        chosen = list(AVERAGES) if columns is None else list(columns)
+        for column in chosen:
+            _check_average(column)
+        return self._rows(lambda pair: {column: [AVERAGES[column](pair)] for column in chosen})
 
     def mapping(self, decays: Sequence[float] = DECAYS) -> pd.DataFrame:
         """How well a sparse mapping layer predicts the units of b from those of a (paper, section 4), by L1 decay.
@@ -175,15 +203,60 @@ class Comparison:
     def nearest_layers(self, by: str = "linear_cka") -> pd.DataFrame:
         """For every layer and other network, the layer there that is most like it, by a column of ``alignment``.
 
-        Useful after compare="all". Between networks of one architecture the share of layers that find the one of their
-        own name is the layer identification test (Kornblith et al., 2019).
+        Useful after compare="all". Raises UserError for another column.
+
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> one, other = {"low": x, "high": np.maximum(x[:, :5], 0)}, {"start": x[:, ::-1], "end": np.abs(x[:, :5])}
+        >>> nearest = raycv.compare({"a": one, "b": other}, compare="all").nearest_layers()
+        >>> nearest.query("net_b == 'b'")[["layer_a", "layer_b"]].values.tolist()
+        [['low', 'start'], ['high', 'start']]
         """
-        table = self.alignment()
-        if by not in table.columns[4:]:
-            raise UserError(f"There is no column {by!r}; allowed are {', '.join(table.columns[4:])}.")
-        best = table.groupby(["net_a", "layer_a", "net_b"], sort=False)[by].idxmax()
-        found: pd.DataFrame = table.loc[best, ["net_a", "layer_a", "net_b", "layer_b", by]].reset_index(drop=True)
-        return found
+        table = self.alignment([by])
+        best = table.groupby(["net_a", "layer_a", "net_b"], sort=False)[by].idxmax().dropna()
+        return table.loc[best].reset_index(drop=True)
+
+    def layer_identification(self, by: str = "linear_cka") -> pd.DataFrame:
+        """The share of layers whose nearest layer in another network is the one of their own name.
+
+        The layer identification test between networks of one architecture (Kornblith et al., 2019, section 6.1), after
+        compare="all": net_a, net_b; layers, how many of net_a have a namesake in net_b; accuracy, the share of these
+        that find it. ``by``: as in ``nearest_layers``. Raises UserError for another column, and where no two layers
+        have the same name.
+
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> one, other = {"low": x, "high": x[:, :5] ** 2}, {"low": x[:, ::-1], "high": x[:, 4::-1] ** 2}
+        >>> found = raycv.compare({"a": one, "b": other}, compare="all")
+        >>> found.layer_identification().values.tolist()
+        [['a', 'b', 2, 1.0], ['b', 'a', 2, 1.0]]
+        """
+        nearest = self.nearest_layers(by)
+        there = {(member.net, member.layer) for member in self.members}
+        named = nearest[[pair in there for pair in zip(nearest["net_b"], nearest["layer_a"], strict=True)]]
+        if named.empty:
+            raise UserError("No layer has the same name in two networks, so none can be found by its name.")
+        right = named.assign(right=named["layer_a"] == named["layer_b"]).groupby(["net_a", "net_b"], sort=False)
+        return right["right"].agg(layers="size", accuracy="mean").reset_index()
+
+    def mutual_partners(self) -> pd.DataFrame:
+        """Units of two networks that are each other's best partner, by correlation, among the units of *all* layers.
+
+        After compare="all", one of any layer; otherwise of the layers compared with each other. Columns net_a, layer_a,
+        unit_a, net_b, layer_b, unit_b and value, the correlation; each pair is there once.
+
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> one, other = {"low": x[:, :10], "high": x[:, 10:]}, {"start": x[:, 12:8:-1], "end": x[:, :2]}
+        >>> pairs = raycv.compare({"a": one, "b": other}, compare="all").mutual_partners()
+        >>> pairs[["layer_a", "unit_a", "layer_b", "unit_b"]].values.tolist()[-3:]
+        [['high', 0, 'start', 2], ['high', 1, 'start', 1], ['high', 2, 'start', 0]]
+        """
+        tables = []
+        for group in self._groups:
+            nets = dict.fromkeys(member.net for member in group.members)
+            tables += [group.mutual(net_a, net_b) for net_a, net_b in combinations(nets, 2)]
+        return pd.concat(tables, ignore_index=True)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name in a run: units, matchings, alignment, mappings or cluster_members."""
@@ -219,18 +292,20 @@ def _matched(pair: _Pair, found: Any, method: str) -> dict[str, Any]:
     }
 
 
-def _averages(pair: _Pair) -> dict[str, Any]:
-    tested = pair.partners
-    live = tested.columns >= 0
-    averages = {
-        "mean": semi_matching(pair.cross).values[live].mean() if live.any() else np.nan,
-        "mean_absolute": tested.values[live].mean() if live.any() else np.nan,
-        "rotated_mean": tested.whole.mean,
-        "excess": tested.excess[live].mean() if live.any() else np.nan,
-        "beyond_chance": tested.found()[live].mean() if live.any() else np.nan,
-        "linear_cka": pair.cka,
-    }
-    return {name: [value] for name, value in averages.items()}
+# Columns of ``alignment``. The first two and the last need no rotations.
+AVERAGES: dict[str, Callable[[_Pair], float]] = {
+    "mean": lambda pair: mean_of(semi_matching(pair.cross).values),
+    "mean_absolute": lambda pair: mean_of(best_correlation(pair.cross)),
+    "rotated_mean": lambda pair: pair.partners.whole.mean,
+    "excess": lambda pair: mean_of(pair.partners.excess),
+    "beyond_chance": lambda pair: mean_of(np.where(pair.partners.columns < 0, np.nan, pair.partners.found())),
+    "linear_cka": lambda pair: pair.cka,
+}
+
+
+def _check_average(column: str) -> None:
+    if column not in AVERAGES:
+        raise UserError(f"There is no column {column!r}; allowed are {', '.join(AVERAGES)}.")
 
 
 def _mapped(pair: _Pair, decays: Sequence[float]) -> dict[str, Any]:

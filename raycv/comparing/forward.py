@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from raycv.errors import UserError
 from raycv.networks.layers import layers_run, nearest
 from raycv.networks.taps import Taps
+from raycv.networks.tokens import part_of, squared, taken
 
 
 class Forward:
@@ -22,32 +23,45 @@ class Forward:
         self.name, self.net = name, net.eval()
         self.device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
         there = layers_run(net, lambda: self._call(batch))
-        self.layers = list(there) if patterns is None else chosen(name, list(there), patterns)
-        self._taps = Taps(net, self.layers, "")
+        self.layers = chosen(name, list(there), patterns)
+        self._taps = Taps(net, list(dict.fromkeys(part_of(layer).path for layer in self.layers)), "")
 
     def __call__(self, batch: Any) -> dict[str, Tensor]:
         """The activations (B, S, ...) of every layer, from one pass."""
-        return self._taps.during(lambda: self._call(batch))
+        found = self._taps.during(lambda: self._call(batch))
+        return {layer: taken(layer, found[part_of(layer).path]) for layer in self.layers}
 
     def _call(self, batch: Any) -> Any:
         return self.net(batch.to(self.device))
 
 
-def chosen(net: str, there: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """The layers that match any of ``patterns``, in the order of ``there``; ``*`` also stands for dots.
+def chosen(net: str, there: Sequence[str], patterns: Sequence[str] | None) -> list[str]:
+    """The layers that match any of ``patterns``, in the order of ``there``; ``*`` also stands for dots. None means all.
 
-    Raises UserError for a pattern that matches none.
+    A pattern may end in ":class" or ":patches", and so do its layers then. Raises UserError for one that matches none.
     """
-    for pattern in patterns:
-        if not any(fnmatchcase(layer, pattern) for layer in there):
-            raise UserError(f"{net} has no layer {pattern!r}; the nearest are {', '.join(nearest(pattern, there))}.")
-    return [layer for layer in there if any(fnmatchcase(layer, pattern) for pattern in patterns)]
+    found: dict[str, None] = {}
+    for pattern in there if patterns is None else patterns:
+        part = part_of(pattern)
+        matching = [layer for layer in there if fnmatchcase(layer, part.path)]
+        if not matching:
+            raise UserError(
+                f"{net} has no layer {part.path!r}; the nearest are {', '.join(nearest(part.path, there))}."
+            )
+        found |= dict.fromkeys(f"{layer}:{part.tokens}" if part.tokens else layer for layer in matching)
+    return sorted(found, key=lambda layer: there.index(part_of(layer).path))
 
 
 def inputs(batch: Any) -> Tensor:
     """The images of a batch: a tensor, the first of a tuple, or the only tensor of a mapping."""
     if isinstance(batch, Mapping):
-        batch = next((value for value in batch.values() if getattr(value, "ndim", 0) > 1), None)
+        arrays = [value for value in batch.values() if getattr(value, "ndim", 0) > 1]
+        if len(arrays) != 1:
+            raise UserError(
+                f"A batch of data has {', '.join(map(repr, batch))}, of which {len(arrays)} may be what a network "
+                "takes; give batches with one tensor of two axes or more."
+            )
+        batch = arrays[0]
     elif isinstance(batch, tuple | list):
         batch = batch[0]
     found: Tensor = batch if isinstance(batch, Tensor) else torch.as_tensor(batch)
@@ -56,14 +70,21 @@ def inputs(batch: Any) -> Tensor:
 
 def on_one_grid(activations: Mapping[str, Tensor], positions: str) -> dict[str, Tensor]:
     """The members of one comparison at the same positions; see `raycv.compare`. Raises UserError where they differ."""
+    if positions == "resample" and len({values.shape[2:] for values in activations.values()}) > 1:
+        activations = {name: squared(values) for name, values in activations.items()}
     grids = {name: tuple(values.shape[2:]) for name, values in activations.items()}
     if positions == "mean":
-        return {name: values.flatten(2).mean(2) if values.ndim > 2 else values for name, values in activations.items()}
+        return {name: _exact(v).flatten(2).mean(2) if v.ndim > 2 else v for name, v in activations.items()}
     if len(set(grids.values())) == 1:
         return dict(activations)
     if positions == "resample" and all(len(grid) == 2 for grid in grids.values()):
         height, width = (min(grid[axis] for grid in grids.values()) for axis in (0, 1))
-        return {name: adaptive_avg_pool2d(values.float(), (height, width)) for name, values in activations.items()}
+        return {name: adaptive_avg_pool2d(_exact(v), (height, width)) for name, v in activations.items()}
     text = ", ".join(f"{name} {' x '.join(map(str, grid)) or 'none'}" for name, grid in grids.items())
     advice = 'positions="mean"' if positions == "resample" else 'positions="resample" or positions="mean"'
     raise UserError(f"The layers have different positions: {text}; compare them with {advice}.")
+
+
+def _exact(values: Tensor) -> Tensor:
+    """float64 as it is, and all else as float32: a mean of halves would be one."""
+    return values if values.dtype == torch.float64 else values.float()

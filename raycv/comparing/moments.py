@@ -95,6 +95,8 @@ class Moments:
         widths = [table.shape[2] for table in tables.values()]
         pilot = np.concatenate([table.double().mean((0, 1)).numpy() for table in tables.values()]).astype(np.float32)
         self._folds = [Accumulator(widths, pilot, torch.device("cpu")) for _ in range(folds)]
+        for fold in self._folds:  # they are used one after the other
+            fold.shifted, fold.products = self._folds[0].shifted, self._folds[0].products
 
     def _check(self, tables: dict[str, torch.Tensor]) -> None:
         found = {name: table.shape[2] for name, table in tables.items()}

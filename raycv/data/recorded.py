@@ -1,30 +1,42 @@
-"""Recorded activations: arrays in memory, .npy, .npz, safetensors and Parquet files, read in pieces where they can be.
+"""Recorded activations: arrays in memory, and files on disk or on S3, read in pieces.
 
-A file or array is of one layer, or of several by name. Ids name the samples, so that two recordings of the same samples
-in another order are paired rightly: an array "ids" in .npz and safetensors, a column "ids" in Parquet, and NAME.ids.npy
-beside NAME.npy. Without ids samples are numbered as they stand.
+A file or array is of one layer, or of several by name: .npy, .npz, .safetensors, .parquet and .zarr. Ids name the
+samples, so that two recordings of the same samples in another order are paired rightly: an array "ids" in .npz,
+safetensors and zarr, a column "ids" or the index of the pandas frame in Parquet, and NAME.ids.npy beside NAME.npy.
+Without ids samples are numbered as they stand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import mmap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
+from raycv.data.row_groups import parquet
+from raycv.data.stored_rows import IDS, ONLY, StoredRows, npy, npz, safetensors
+from raycv.data.zarr_arrays import zarr
 from raycv.errors import UserError
+from raycv.run.filesystem import patiently
 
-IDS = "ids"
-ONLY = "activations"  # the name of the layer where a recording has one, and no name for it
-KINDS = (".npy", ".npz", ".safetensors", ".parquet")
+OPENERS: dict[str, Callable[[str], dict[str, Any]]] = {
+    ".npy": npy,
+    ".npz": npz,
+    ".safetensors": safetensors,
+    ".parquet": parquet,
+    ".zarr": zarr,
+}
+COPIED_AT_ONCE = 2**24  # bytes, about
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Activations of one network: ``layers``, arrays (n, S, ...) perhaps on disk, and ``ids`` (n,) if it has any."""
+    """Activations of one network: ``layers``, arrays (n, S, ...) perhaps in a file, and ``ids`` (n,) if it has any."""
 
     name: str
     layers: Mapping[str, Any]
@@ -36,25 +48,64 @@ class Recorded:
         return int(next(iter(self.layers.values())).shape[0])
 
     def rows(self, layer: str, wanted: slice | NDArray[np.int64]) -> NDArray[Any]:
-        """Some samples of a layer, in memory."""
+        """Some samples of a layer, in memory, in the order asked for.
+
+        Parquet and zarr are made to be read from front to back: samples far apart cost what lies between them. See
+        ``in_any_order``.
+        """
         values = self.layers[layer]
-        if isinstance(wanted, slice) or isinstance(values, np.ndarray):
+        if isinstance(values, np.memmap):
+            found = np.array(values[wanted])
+            _release(values)
+            return found
+        if isinstance(wanted, slice) or isinstance(values, np.ndarray | StoredRows):
             return np.asarray(values[wanted])
-        first, last = int(wanted.min()), int(wanted.max()) + 1  # a file that gives ranges alone
+        if not len(wanted):
+            return np.asarray(values[:0])
+        first, last = int(wanted.min()), int(wanted.max()) + 1
         return np.asarray(values[first:last])[wanted - first]
+
+    def in_any_order(self, folder: str) -> Recorded:
+        """The same, to be read in any order: what is made to be read from front to back is copied into ``folder``."""
+        layers = dict(self.layers)
+        for number, (layer, values) in enumerate(self.layers.items()):
+            if not isinstance(values, np.ndarray | StoredRows):
+                layers[layer] = _copied(values, str(Path(folder) / f"{self.name}-{number}.npy".replace("/", "-")))
+        return replace(self, layers=layers)
+
+
+def _copied(values: Any, path: str) -> StoredRows:
+    first = np.asarray(values[:1])
+    copy = np.lib.format.open_memmap(path, "w+", dtype=first.dtype, shape=tuple(values.shape))
+    step = max(1, COPIED_AT_ONCE // first.nbytes)
+    for start in range(0, len(copy), step):
+        copy[start : start + step] = values[start : start + step]
+        copy.flush()
+        _release(copy)
+    found: StoredRows = npy(path)[ONLY]
+    return found
+
+
+def _release(values: Any) -> None:
+    """Let go of the pages of a mapped file that were read; they would stay in the process's memory until it is full."""
+    mapping = values
+    while isinstance(mapping, np.ndarray):
+        mapping = mapping.base
+    if isinstance(mapping, mmap.mmap) and getattr(values, "mode", "") in ("r", "r+", "w+"):  # shared: nothing is lost
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def recorded(name: str, given: Any) -> Recorded:
-    """The activations of network ``name``: an array (n, S, ...), a mapping of layers to such arrays, or a file's path.
+    """The activations of network ``name``: an array (n, S, ...), a mapping of layers to such arrays, or a file.
 
-    A mapping may have the ids under "ids". Raises UserError for a file that is missing, of another kind or damaged, and
-    for arrays that are not activations of the same samples.
+    A file is a local path or ``s3://bucket/key``. A mapping may have the ids under "ids". Raises UserError for a file
+    that is missing, of another kind or damaged, and for arrays that are not activations of the same samples.
     """
     if isinstance(given, str | Path):
-        arrays = _opened(name, Path(given))
+        arrays = _opened(name, str(given))
     else:
         arrays = dict(given) if isinstance(given, Mapping) else {ONLY: given}
-    arrays = {layer: values if hasattr(values, "shape") else np.asarray(values) for layer, values in arrays.items()}
+    arrays = {str(layer): _array(values) for layer, values in arrays.items()}
     ids = arrays.pop(IDS, None)
     if not arrays:
         raise UserError(
@@ -66,9 +117,15 @@ def recorded(name: str, given: Any) -> Recorded:
                 f"The activations {layer!r} of {name} have shape {tuple(values.shape)}; they must be (samples, units) "
                 "or (samples, units, ...), and not empty."
             )
-    lengths = {layer: values.shape[0] for layer, values in arrays.items()}
+        if np.dtype(getattr(values, "dtype", float)).kind not in "iuf":
+            raise UserError(f"The activations {layer!r} of {name} are of type {values.dtype}; they must be numbers.")
+    lengths = {layer: int(values.shape[0]) for layer, values in arrays.items()}
     if len(set(lengths.values())) > 1:
-        raise UserError(f"The layers of {name} have different numbers of samples: {lengths}; record the same ones.")
+        few, many = (pick(lengths, key=lengths.__getitem__) for pick in (min, max))
+        raise UserError(
+            f"The layers of {name} have different numbers of samples: {few!r} has {lengths[few]:,} and {many!r} "
+            f"{lengths[many]:,}; record the same ones."
+        )
     found = Recorded(name, arrays, None if ids is None else np.asarray(ids))
     if found.ids is not None and (found.ids.shape != (found.samples,) or len(np.unique(found.ids)) != found.samples):
         raise UserError(
@@ -78,74 +135,31 @@ def recorded(name: str, given: Any) -> Recorded:
     return found
 
 
-def _opened(name: str, path: Path) -> dict[str, Any]:
-    if path.suffix not in KINDS:
-        raise UserError(f"{path}, given for {name}, is of no known kind; allowed are {', '.join(KINDS)}.")
-    if not path.is_file():
-        raise UserError(f"There is no file {path}, given for {name}.")
+def _array(values: Any) -> Any:
+    """An array, or what is indexed like one; tensors become arrays."""
+    if hasattr(values, "detach"):
+        tensor = values.detach().cpu()
+        return (tensor.float() if tensor.dtype.is_floating_point and tensor.element_size() < 4 else tensor).numpy()
+    return values if hasattr(values, "shape") else np.asarray(values)
+
+
+def _opened(name: str, uri: str) -> dict[str, Any]:
+    kind = PurePosixPath(uri).suffix
+    if kind not in OPENERS:
+        raise UserError(f"{uri}, given for {name}, is of no known kind; allowed are {', '.join(OPENERS)}.")
+
+    def found(fs: fsspec.AbstractFileSystem, path: str) -> str:
+        return str(fs.info(path)["type"]) if fs.exists(path) else "nothing"
+
+    if patiently(uri, "look for", found) == "nothing":
+        raise UserError(f"There is no file {uri}, given for {name}.")
     try:
-        return {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".parquet": _parquet}[path.suffix](path)
+        return OPENERS[kind](uri)
     except UserError:
         raise
     except Exception as error:  # each format has errors of its own
-        raise UserError(f"{path}, given for {name}, cannot be read as {path.suffix}: {error}.") from None
-
-
-def _npy(path: Path) -> dict[str, Any]:
-    beside = path.with_suffix(".ids.npy")
-    arrays: dict[str, Any] = {ONLY: np.load(path, mmap_mode="r", allow_pickle=False)}
-    return arrays | ({IDS: np.load(beside, allow_pickle=False)} if beside.is_file() else {})
-
-
-def _npz(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-class _Slices:
-    """One tensor of a safetensors file, read by ranges."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        from safetensors import safe_open
-
-        opened: Any = safe_open(str(path), framework="pt")
-        self._part = opened.get_slice(name)
-        self.shape = tuple(self._part.get_shape())
-
-    def __getitem__(self, wanted: slice) -> NDArray[Any]:
-        tensor = self._part[wanted]  # by PyTorch, as NumPy has no bfloat16
-        return np.asarray(tensor if tensor.element_size() > 2 else tensor.float())
-
-
-def _safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import safe_open
-
-    opened: Any = safe_open(str(path), framework="pt")
-    names = list(opened.keys())
-    return {name: _Slices(path, name)[:] if name == IDS else _Slices(path, name) for name in names}
-
-
-def _parquet(path: Path) -> dict[str, Any]:
-    """A column of lists is a layer; columns of numbers are together the units of one."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    arrays: dict[str, Any] = {}
-    numbers: list[NDArray[Any]] = []
-    for field in table.schema:
-        column = table[field.name].combine_chunks()
-        if field.name == IDS:
-            arrays[IDS] = np.asarray(column.to_numpy(zero_copy_only=False))
-        elif pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type):
-            arrays[field.name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-        elif pa.types.is_floating(field.type) or pa.types.is_integer(field.type):
-            numbers.append(column.to_numpy(zero_copy_only=False))
-        else:
-            raise UserError(
-                f"{path} has a column {field.name!r} of {field.type}; a layer is a column of lists of numbers."
-            )
-    return arrays | ({ONLY: np.stack(numbers, axis=1)} if numbers else {})
+        why = str(error).rstrip(".")
+        raise UserError(f"{uri}, given for {name}, cannot be read as {kind}: {why}.") from None
 
 
 def paired(recordings: list[Recorded]) -> list[NDArray[np.int64] | None]:
