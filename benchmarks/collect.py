@@ -73,7 +73,7 @@ def measure(case: Case) -> str:
     images = np.random.default_rng(0).integers(0, 256, (case.images, size, size, 3), dtype=np.uint8)
     numbers = np.arange(case.images)
     given, preprocessing = {specs[0].preprocessing.resizing: images}, specs[0].preprocessing
-    pilot = collector.pilot({specs[0].preprocessing.resizing: images[:BATCH]})
+    pilot = collector.pilot({specs[0].preprocessing.resizing: images[:BATCH]}, numbers[:BATCH])
 
     @torch.inference_mode()
     def loop() -> None:
@@ -115,7 +115,7 @@ def shares(case: Case) -> tuple[str, int, float, float]:
     numbers = np.arange(case.images)
     images, labels = source.decode(numbers, resizing)
     given = {resizing: images}
-    pilot = collector.pilot({resizing: images[:BATCH]})
+    pilot = collector.pilot({resizing: images[:BATCH]}, numbers[:BATCH])
     decoding = best(lambda: source.decode(numbers, resizing))
     preparing = best(
         lambda: [

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from raycv.data.preprocessing import Preprocessing
-from raycv.networks.spec import LARGEST_SEED, WIDTHS, Argument
+from raycv.networks.spec import LARGEST_SEED, RECORDINGS, WIDTHS, Argument
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, NODES_FIRST, THRESHOLD, UNITS_USED
 
 Positive = Annotated[int, Field(ge=1)]
@@ -89,6 +89,11 @@ class Network(BaseModel):
     arguments: dict[str, Argument] = {}
     preprocessing: Preprocessing | None = None
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is no network but its recorded activations."""
+        return self.model.rstrip("/").endswith(RECORDINGS)
+
     @model_validator(mode="before")
     @classmethod
     def _short(cls, given: Any) -> Any:
@@ -105,8 +110,9 @@ class NetworksConfig(StageConfig):
 
     networks: tuple[Network, ...] = Field(
         (),
-        description="networks as they are, instead of training: torchvision/NAME, timm/NAME, hf/FOLDER, or a function "
-        "of your own, package.module:function; NAME=MODEL names one; more can be said of each in a YAML file",
+        description="networks as they are, instead of training: torchvision/NAME, timm/NAME, hf/FOLDER, a function of "
+        "your own, package.module:function, or a file of recorded activations (.npy, .npz, .safetensors, .parquet, "
+        ".zarr); NAME=MODEL names one; more can be said of each in a YAML file",
     )
 
     seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...] = Field(

@@ -40,7 +40,7 @@ def save(
     content = safetensors.torch.save({name: value.contiguous().cpu() for name, value in weights.items()})
     digest = hashlib.sha256(content).hexdigest()
     store.write(f"{folder}/weights.safetensors", content)
-    return _describe(store, StoredNetwork(spec, digest, folder, number))
+    return note(store, StoredNetwork(spec, digest, folder, number))
 
 
 def describe(store: RunStore, specs: Sequence[NetworkSpec]) -> None:
@@ -48,10 +48,11 @@ def describe(store: RunStore, specs: Sequence[NetworkSpec]) -> None:
     of_name = {spec.name: spec for spec in specs}
     for network in [*stored(store), *chain(*kept_epochs(store).values())]:
         name = network.folder.split("/")[1]
-        _describe(store, replace(network, spec=of_name[name]))
+        note(store, replace(network, spec=of_name[name]))
 
 
-def _describe(store: RunStore, network: StoredNetwork) -> StoredNetwork:
+def note(store: RunStore, network: StoredNetwork) -> StoredNetwork:
+    """Write the description of a network."""
     said = {"spec": network.spec.model_dump(mode="json"), "weights_sha256": network.digest, "number": network.number}
     store.write_json(f"{network.folder}/network.json", said)
     return network

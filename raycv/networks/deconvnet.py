@@ -21,9 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from raycv.networks.alexnet import LocalResponseNorm
-from raycv.networks.places import at, module_of
+from raycv.networks.places import activation_at
 from raycv.networks.spec import Place
-from raycv.networks.taps import activation
 
 SEQUENTIAL = (
     nn.Conv2d,
@@ -68,7 +67,7 @@ class Deconvnet:
         """
         images = images.detach().requires_grad_()
         place = layer if isinstance(layer, Place) else Place(module=layer)
-        found = at(activation(self.net, module_of(place.module), self.output, images), place)
+        found = activation_at(self.net, place, self.output, images)
         by_position = found.reshape(*found.shape[:2], *((1, -1) if found.ndim < 4 else found.shape[2:]))
         chosen = by_position[torch.arange(len(images), device=images.device), units, rows, columns]
         (pictures,) = torch.autograd.grad(chosen, images, chosen.detach())

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from raycv.errors import UserError
 from raycv.networks.models import check_model, hollow, preprocessing_of
+from raycv.networks.recordings import opened
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
+from raycv.networks.tokens import part_of
 from raycv.networks.unit_axis import UnitAxis
 
 SHOWN = 40  # layers at most, as a person reads them
@@ -35,8 +37,12 @@ class Layer(NamedTuple):
 def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
     """The layers of a network, as ``layers_run`` finds them.
 
-    The network and its activations have no content, so that the largest takes a moment.
+    The network and its activations have no content, so that the largest takes a moment. Of recorded activations they
+    are the arrays (samples, units) or (samples, units, ...positions).
     """
+    if spec.is_recorded:
+        shapes = {layer: tuple(values.shape) for layer, values in opened(spec).layers.items()}
+        return {layer: Layer(shape[1], math.prod(shape[2:]), 0, shape[2:]) for layer, shape in shapes.items()}
     net, images = _with_images(spec)
     with torch.device("meta"):
         found = layers_run(net, lambda: net(images))
@@ -81,11 +87,11 @@ def matching(net: str, there: Sequence[str], patterns: Sequence[str]) -> list[st
     """
     found: dict[str, None] = {}
     for pattern in patterns:
-        path, colon, part = pattern.partition(":")
+        path, tokens = part_of(pattern)
         some = [layer for layer in there if fnmatchcase(layer, path)]
         if not some:
             raise UserError(f"{net} has no layer {path!r}; the nearest are {', '.join(nearest(path, there))}.")
-        found.update(dict.fromkeys(f"{layer}{colon}{part}" for layer in some))
+        found.update(dict.fromkeys(f"{layer}:{tokens}" if tokens else layer for layer in some))
     return list(found)
 
 

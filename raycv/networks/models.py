@@ -11,8 +11,8 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
 from raycv.networks.catalogue import kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
-from raycv.networks.places import module_of
 from raycv.networks.spec import LOGITS, NetworkSpec
+from raycv.networks.tokens import part_of
 
 # In torchvision's Inception family a classifier for training alone changes what forward returns: networks have none.
 AUXILIARY = re.compile(r"(aux1|aux2|AuxLogits)\.")
@@ -32,7 +32,7 @@ def build(spec: NetworkSpec, *, published: bool = False) -> nn.Module:
         if hasattr(module, "inplace"):  # an in-place ReLU would overwrite the output of the layer before it
             module.inplace = False  # type: ignore[assignment]
     known = dict(net.named_modules())
-    wanted = [module_of(spec.place(layer).module) for layer in spec.layers]
+    wanted = [part_of(spec.place(layer).module).path for layer in spec.layers]
     unknown = [module for module in wanted if module not in known and module != LOGITS]
     if unknown:
         raise UserError(

@@ -11,9 +11,10 @@ from functools import lru_cache
 import torch
 
 from raycv.errors import UserError
+from raycv.networks.layers import Layer, layers_of
 from raycv.networks.models import hollow
 from raycv.networks.places import taps_of
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.spec import NetworkSpec, Place
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,24 @@ def sizes_of(spec: NetworkSpec) -> Sizes:
 
 @lru_cache
 def _sizes_of(spec: NetworkSpec) -> Sizes:
+    if spec.is_recorded:
+        there = layers_of(spec)
+        places = {layer: spec.place(layer) for layer in spec.layers}
+        return Sizes({layer: (there[p.module].units, _positions(p, there[p.module])) for layer, p in places.items()}, 0)
     crop = spec.preprocessing.crop
     net = hollow(spec)
     with torch.device("meta"):
         found = taps_of(net, spec)(torch.empty(1, 3, crop, crop))
     layers = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
     return Sizes(layers, sum(int(value.numel()) for value in net.state_dict().values()))
+
+
+def _prepared_alike(a: NetworkSpec, b: NetworkSpec) -> bool:
+    return a.preprocessing == b.preprocessing or a.is_recorded or b.is_recorded
+
+
+def _positions(place: Place, layer: Layer) -> int:
+    return layer.positions if place.grid is None else math.prod(place.grid)
 
 
 def check_sizes(specs: Sequence[NetworkSpec]) -> None:
@@ -55,7 +68,7 @@ def check_sizes(specs: Sequence[NetworkSpec]) -> None:
     for spec in specs[1:]:
         for layer, (_, positions) in sizes_of(spec).layers.items():
             here, there = f"{spec.name} ({spec.model})", f"{specs[0].name} ({specs[0].model})"
-            if positions > 1 and spec.place(layer).grid is None and spec.preprocessing != specs[0].preprocessing:
+            if positions > 1 and spec.place(layer).grid is None and not _prepared_alike(spec, specs[0]):
                 raise UserError(
                     f"The networks differ: {here} and {there} prepare images differently, so the same position would "
                     "not show the same pixels; compare networks that prepare them alike, or compare with --positions "

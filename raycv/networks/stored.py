@@ -84,6 +84,11 @@ def _number(network: StoredNetwork) -> tuple[int, int, str]:
 
 def weights_content(store: RunStore, network: StoredNetwork) -> bytes:
     """The safetensors file of a network's weights. Raises UserError where it is not what was written."""
+    if network.spec.is_recorded:
+        raise UserError(
+            f"{network.spec.name} is a recording, {network.spec.model}, and has no weights; this needs networks that "
+            "can be run."
+        )
     path = f"{network.folder}/weights.safetensors"
     content = store.read(path)
     if hashlib.sha256(content).hexdigest() != network.digest:
@@ -96,7 +101,7 @@ def weights_content(store: RunStore, network: StoredNetwork) -> bytes:
 def first_filters(store: RunStore, networks: Sequence[StoredNetwork], units: dict[str, int]) -> dict[str, np.ndarray]:
     """The kernels (S, 3, H, W) of each network's convolution of the image, where it has one of as many ``units``."""
     found = {}
-    for network in networks:
+    for network in [network for network in networks if not network.spec.is_recorded]:
         weights = safetensors.numpy.load(weights_content(store, network))
         kernels = [v for _, v in sorted(weights.items()) if v.ndim == 4]
         of_colours = [v for v in kernels if v.shape[1] == 3 and len(v) == units.get(network.spec.name)]

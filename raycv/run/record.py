@@ -21,7 +21,7 @@ LIBRARIES = ("ray", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow
 
 
 class _Health(BaseModel):
-    layer: str
+    layer: str | None  # of the logits; none where the networks have no logits of the images' classes
     broken_pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
 
 

@@ -28,8 +28,11 @@ def verdict(layer: str, broken: Sequence[Sequence[str]]) -> str:
     )
 
 
-def summary(alignment: pd.DataFrame, output: str, broken: list[tuple[str, str]]) -> str:
-    """The averages per layer over all pairs, and whether the health check passed, for a person."""
+def summary(alignment: pd.DataFrame, output: str | None, broken: list[tuple[str, str]]) -> str:
+    """The averages per layer over all pairs, and whether the health check passed, for a person.
+
+    ``output``: the layer of the logits, if there is one that can be checked.
+    """
     semi = alignment[alignment["method"] == "semi"].groupby(["similarity", "layer"], sort=False).mean(numeric_only=True)
     lines = [
         "correlation of units with their best partner in another network, and its excess over random mixtures of that",
@@ -45,15 +48,17 @@ def summary(alignment: pd.DataFrame, output: str, broken: list[tuple[str, str]])
             f"{_both(row['prerelu_excess'], row['untrained_prerelu_excess'], '+z.3f'):>19}"
             f"{row['beyond_chance']:>15.0%}{row['agreement']:>12.0%}{informed['agreement_with_correlation']:>7.0%}"
         )
+    classes = f"; units of {output} are classes by construction" if output else ""
     lines += [
         "beyond chance: units with a partner at a false discovery rate of 5%; one to one, by MI: units with the same",
-        f"partner when matched one to one, and by mutual information; units of {output} are classes by construction",
+        f"partner when matched one to one, and by mutual information{classes}",
     ]
-    if not broken:  # `verdict` says what else it means
+    if output and not broken:  # `verdict` says what else it means
         lines.append(f"health check: the logits ({output}) of all pairs match class by class")
     return "\n".join(lines)
 
 
 def _both(value: float, untrained: float, form: str) -> str:
-    """A value and, in brackets, the same of untrained networks; empty where it is not defined."""
-    return f"{value:{form}} ({untrained:{form}})" if pd.notna(value) else "-"
+    """A value and, in brackets, the same of untrained networks where there are some; a dash where it is not defined."""
+    beside = f" ({untrained:{form}})" if pd.notna(untrained) else ""
+    return f"{value:{form}}{beside}" if pd.notna(value) else "-"

@@ -58,11 +58,10 @@ def align(config: AlignConfig, store: RunStore) -> None:
     found = statistics.read(store)
     identity, names = _identity(found), _names(found)
     written = _write(found, names)
-    output = found.networks[0].output
-    broken = broken_pairs(written["matchings"], output)
+    broken = broken_pairs(written["matchings"], found.logits) if found.logits else []
     facts: dict[str, Any] = {
         "seconds": {"align": round(time.time() - began, 1)},
-        "health": {"layer": output, "broken_pairs": [list(pair) for pair in broken]},
+        "health": {"layer": found.logits, "broken_pairs": [list(pair) for pair in broken]},
     }
     record.finish(store, "align", identity, config.model_dump(mode="json"), facts)
     for name in names:

@@ -7,6 +7,7 @@ its shards, as often as needed, and gets the same bits.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -18,13 +19,15 @@ import torch
 from raycv.analysis.histograms import Codes
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
 from raycv.data.preprocessing import Resize
+from raycv.data.samples import orders
 from raycv.data.shards import Shard
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
+from raycv.networks.recordings import opened
 from raycv.paper import SHOWN_SAMPLES
 from raycv.run.paths import NETS, NULL, Key
 from raycv.stages.collect.chance import by_chance
-from raycv.stages.collect.collector import PILOT_IMAGES, Collector, Images, build_untrained
+from raycv.stages.collect.collector import PILOT_IMAGES, Collector, Images, Recording, build_untrained
 from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_fold, to_arrays
 from raycv.stages.collect.task import NAME, Chance, Drawing, Information, Pass, Patches, Reduction
 
@@ -53,15 +56,30 @@ class ShardActor:
             if not task.use_gpu:
                 # Always one thread: with several, the rounding of a product would depend on their number.
                 torch.set_num_threads(1)
-            nets = {n.spec.name: load_weights(n.spec, weights_of(task.store, n)) for n in task.networks}
-            nets |= build_untrained(task.groups[NULL])
+            nets: dict[str, torch.nn.Module | Recording] = {
+                n.spec.name: load_weights(n.spec, weights_of(task.store, n))
+                for n in task.networks
+                if not n.spec.is_recorded
+            }
+            nets |= build_untrained(task.groups.get(NULL, ()))
+            nets |= self._recordings()
             self.loaded = Collector(task.groups, nets, self.device, task.precision)
         return self.loaded
 
+    def _recordings(self) -> dict[str, Recording]:
+        """The recorded activations among the networks, their samples in the order of the images."""
+        task = self.task
+        specs = [network.spec for network in task.networks if network.spec.is_recorded]
+        images = len(task.source) if len(specs) < len(task.networks) else None
+        self.copies = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # for as long as the actor lives
+        found = [opened(spec).in_any_order(self.copies.name) for spec in specs]
+        in_order = zip(specs, found, orders(found, images), strict=True)
+        return {spec.name: Recording(recorded, order) for spec, recorded, order in in_order}
+
     def make_pilot(self, shard: Shard) -> None:
         """Compute the pilot from the first images of the shard and store it."""
-        images, _ = self._decode(shard.images[:PILOT_IMAGES])
-        pilot = self._collector().pilot(images)
+        numbers = shard.images[:PILOT_IMAGES]
+        pilot = self._collector().pilot(self._decode(numbers)[0], numbers)
         self.task.keep(self.task.pilot_path, {str(key): means for key, means in pilot.items()})
 
     def collect(self, shard: Shard) -> float:
@@ -124,6 +142,7 @@ class ShardActor:
     def _decode(self, numbers: np.ndarray) -> tuple[Images, np.ndarray]:
         """Images in each way the networks want them decoded, and their labels."""
         images: dict[Resize, np.ndarray] = {}
+        labels = np.full(len(numbers), -1)  # of recordings
         for resizing in sorted(self._collector().resizings):
             images[resizing], labels = self.task.source.decode(numbers, resizing)
         return images, labels

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +17,11 @@ from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.moments import Moments
 from raycv.analysis.top_patches import Peaks, TopPatches, peaks
 from raycv.data.preprocessing import Resize
+from raycv.data.recorded import Recorded
 from raycv.data.sampling import Chosen, choose
 from raycv.errors import UserError
 from raycv.networks.models import untrained as draw
-from raycv.networks.places import PlacedTaps
+from raycv.networks.places import PlacedTaps, at
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, as_samples
 from raycv.run.paths import ACROSS, NETS, Key
@@ -30,6 +31,21 @@ PILOT_IMAGES = 64
 UNTRAINED = 4  # networks at most of an architecture before training
 
 Precision = Literal["float32", "bfloat16", "float16"]  # of the forward passes; sums are always float32 in float64
+
+
+class Recording:
+    """Recorded activations in the place of a network. ``order``: which of its samples is which image's, if any."""
+
+    def __init__(self, recorded: Recorded, order: np.ndarray | None) -> None:
+        self.recorded, self.order = recorded, order
+
+    def rows(self, layers: Iterable[str], numbers: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        """The activations (n, S, ...) float32 of some samples, by layer."""
+        wanted = numbers if self.order is None else self.order[numbers]
+        found = {layer: np.asarray(self.recorded.rows(layer, wanted), dtype=np.float32) for layer in layers}
+        return {layer: torch.from_numpy(values).to(device) for layer, values in found.items()}
+
+
 Groups = dict[str, tuple[NetworkSpec, ...]]  # group -> networks compared with one another
 Images = Mapping[Resize, np.ndarray]  # the same images (n, size, size, 3) uint8 in each way networks want them decoded
 _Named = tuple[str, str]  # network, layer
@@ -90,29 +106,36 @@ class Collector:
     def __init__(
         self,
         groups: Groups,
-        nets: dict[str, torch.nn.Module],
+        nets: Mapping[str, torch.nn.Module | Recording],
         device: torch.device,
         precision: Precision = "float32",
     ) -> None:
         self.groups, self.device = groups, device
         self.precision = getattr(torch, precision)
         specs = [spec for group in groups.values() for spec in group]
-        self.preprocessing = {spec.network: spec.preprocessing for spec in specs}
+        self.preprocessing = {spec.network: spec.preprocessing for spec in specs if not spec.is_recorded}
         places: dict[str, dict[_Named, Place]] = {}
         for spec in specs:
             places.setdefault(spec.network, {}).update({(spec.name, layer): spec.place(layer) for layer in spec.layers})
         outputs = {spec.network: spec.output for spec in reversed(specs)}
-        self.taps = {net: PlacedTaps(nets[net].to(device).eval(), of, outputs[net]) for net, of in places.items()}
+        self.taps: dict[str, PlacedTaps[_Named]] = {}
+        self.recordings: dict[str, tuple[Recording, dict[_Named, Place]]] = {}
+        for name, of_network in places.items():
+            net = nets[name]
+            if isinstance(net, Recording):
+                self.recordings[name] = net, of_network
+            else:
+                self.taps[name] = PlacedTaps(net.to(device).eval(), of_network, outputs[name])
 
     @property
     def resizings(self) -> set[Resize]:
         """How images are decoded for the networks."""
         return {preprocessing.resizing for preprocessing in self.preprocessing.values()}
 
-    def pilot(self, images: Images) -> dict[Key, np.ndarray]:
+    def pilot(self, images: Images, numbers: np.ndarray) -> dict[Key, np.ndarray]:
         """A rough mean (U,) float32 of every group's and layer's stacked units from a few images."""
         means: dict[Key, np.ndarray] = {}
-        for key, activations in self._forward(images).items():
+        for key, activations in self._forward(images, numbers).items():
             means[key] = torch.cat([values.double().mean(0) for values in activations.values]).float().cpu().numpy()
         return means
 
@@ -122,7 +145,7 @@ class Collector:
         for start in range(0, len(numbers), BATCH):
             part = slice(start, start + BATCH)
             batch = {resizing: pixels[part] for resizing, pixels in images.items()}
-            for key, activations in self._forward(batch).items():
+            for key, activations in self._forward(batch, numbers[part]).items():
                 if not sums.add(key, activations, start, len(numbers[part])):
                     raise self._not_finite(key, activations.values, numbers[part])
         return sums.partial()
@@ -140,8 +163,8 @@ class Collector:
                 )
         return UserError(f"The activations of layer {key.layer} are too large to be added up in single precision.")
 
-    def _forward(self, images: Images) -> dict[Key, Activations]:
-        """The samples of every network, by group and layer; each network runs once."""
+    def _forward(self, images: Images, numbers: np.ndarray) -> dict[Key, Activations]:
+        """The samples of every network in the images of ``numbers``, by group and layer; each network runs once."""
         batches = {
             preprocessing: preprocessing.evaluation(torch.from_numpy(images[preprocessing.resizing]).to(self.device))
             for preprocessing in set(self.preprocessing.values())
@@ -150,6 +173,9 @@ class Collector:
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
             for net, taps in self.taps.items():
                 found |= taps.with_before(batches[self.preprocessing[net]])
+        for recording, of_network in self.recordings.values():
+            rows = recording.rows({place.module for place in of_network.values()}, numbers, self.device)
+            found |= {named: Tapped(at(rows[place.module], place), None) for named, place in of_network.items()}
         result: dict[Key, Activations] = {}
         for group, specs in self.groups.items():
             for layer in specs[0].layers:
@@ -224,9 +250,12 @@ def _within(chosen: Chosen, start: int, images: int, positions: int) -> Tensor:
 
 
 def untrained(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:
-    """Untrained networks of every architecture in ``specs``: its first networks before training, two to four."""
+    """Untrained networks of every architecture in ``specs``: its first networks before training, two to four.
+
+    None of recorded activations.
+    """
     nulls: list[NetworkSpec] = []
-    for architecture in dict.fromkeys(spec.architecture for spec in specs):
+    for architecture in dict.fromkeys(spec.architecture for spec in specs if not spec.is_recorded):
         alike = [spec for spec in specs if spec.architecture == architecture]
         first, seeds = alike[0], list(dict.fromkeys(spec.seed for spec in alike))[:UNTRAINED]
         for seed in seeds if len(seeds) > 1 else [first.seed, first.seed + 1]:

@@ -11,10 +11,11 @@ from typing import Any
 
 from raycv.config import CollectConfig
 from raycv.data.shards import Shard, shards
-from raycv.data.sources import Source, open_source
+from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
+from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import check_sizes
 from raycv.networks.spec import NetworkSpec, check_alike
 from raycv.networks.stored import StoredNetwork, kept_epochs, stored, weights_content
@@ -48,7 +49,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     began = time.time()
     networks, epochs = stored(store), kept_epochs(store)
     specs = tuple(network.spec for network in networks)
-    source = open_source(config.data, "validation", image_column=config.image_column, label_column=config.label_column)
+    source = _source(config, specs)
     _check(specs, source)
     _check_epochs(epochs, networks)
     identity = _identity(networks, epochs, source, config)
@@ -58,7 +59,8 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     work = shards(len(source), folds=FOLDS, shard_size=config.shard_size)
     all_stored = (*networks, *chain(*epochs.values()))
     for network in all_stored:  # the actors read them too, but would say so only once they have started
-        weights_content(store, network)
+        if not network.spec.is_recorded:
+            weights_content(store, network)
     ray_cluster.connect(store.uri)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     groups = _groups(specs) | {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
@@ -88,13 +90,20 @@ def collect(config: CollectConfig, store: RunStore) -> None:
 def _groups(specs: Sequence[NetworkSpec]) -> Groups:
     """The networks that are compared with one another, but for those of earlier epochs."""
     members = tuple(chain(*(spec.members() for spec in specs)))
-    return {NETS: tuple(specs), NULL: untrained(specs)} | ({ACROSS: members} if members else {})
+    groups = {NETS: tuple(specs), NULL: untrained(specs), ACROSS: members}
+    return {group: of_group for group, of_group in groups.items() if of_group}
 
 
 def is_done(config: CollectConfig, store: RunStore) -> bool:
     """Whether the run has the statistics of its networks for these images and settings."""
-    source = open_source(config.data, "validation", image_column=config.image_column, label_column=config.label_column)
-    return _is_done(store, _identity(stored(store), kept_epochs(store), source, config))
+    networks = stored(store)
+    source = _source(config, [network.spec for network in networks])
+    return _is_done(store, _identity(networks, kept_epochs(store), source, config))
+
+
+def _source(config: CollectConfig, specs: Sequence[NetworkSpec]) -> Source:
+    columns = {"image_column": config.image_column, "label_column": config.label_column}
+    return validation_of(specs, config.data, **columns)
 
 
 def _identity(networks: Sequence[StoredNetwork], epochs: Epochs, source: Source, config: CollectConfig) -> str:
@@ -129,6 +138,7 @@ def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
     """Raise UserError unless the networks have the same layers, prepare images alike and suit the classes."""
     check_alike(specs)
     check_sizes(specs)
+    check_samples(specs, len(source))
     wrong = next((spec for spec in specs if not spec.has_own_outputs and spec.classes != source.classes), None)
     if wrong is not None:
         raise UserError(
@@ -265,6 +275,7 @@ def _index(task: Pass, folds: Counter[Key]) -> dict[str, Any]:
         "folder": task.folder,
         "images": len(task.source),
         "source": task.source.name,
+        "classes": task.source.classes,
         "groups": {group: [spec.model_dump(mode="json") for spec in specs] for group, specs in task.groups.items()},
         "folds": {str(key): count for key, count in folds.items()},
     }

@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field, ValidationError
 from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import Moments
 from raycv.data.readers import EMBEDDED
-from raycv.data.sources import Source, open_source
+from raycv.data.sources import Source
 from raycv.errors import UserError
+from raycv.networks.recordings import validation_of
 from raycv.networks.spec import NetworkSpec
 from raycv.paper import SHOWN_LAYERS, TOP_PATCHES
 from raycv.run import record
@@ -57,13 +58,14 @@ class Statistics:
     folds: dict[Key, int]
     folder: str
     images: int
+    classes: int | None = None  # of the images; not noted by earlier versions
     _widths: dict[Key, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def source(self) -> Source:
         """The validation images of the pass. Raises UserError where they have changed since."""
         given = record.read(self.store)["config"]
         columns = {name: given.get(name) for name in ("image_column", "label_column")}
-        source = open_source(given.get("data", EMBEDDED), "validation", **columns)
+        source = validation_of(self.networks, given.get("data", EMBEDDED), **columns)
         if len(source) != self.images:
             raise UserError(
                 f"The statistics are of {self.images:,} validation images and {source.name} has {len(source):,}; "
@@ -86,6 +88,13 @@ class Statistics:
     def names(self) -> list[str]:
         """The names of the trained networks."""
         return [spec.name for spec in self.networks]
+
+    @property
+    def logits(self) -> str | None:
+        """The layer whose units are the images' classes in every network; None where there is none."""
+        output = self.networks[0].output
+        alike = all(spec.classes == (self.classes or spec.classes) for spec in self.networks)
+        return output if output in self.layers and alike else None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -235,6 +244,7 @@ class _Index(BaseModel):
     folds: dict[str, Annotated[int, Field(ge=1)]]
     folder: str
     images: int
+    classes: int | None = None
 
 
 def mixtures_left_out(active: np.ndarray, units: int) -> np.ndarray:
@@ -264,4 +274,4 @@ def read(store: RunStore) -> Statistics:
         raise UserError(
             f"{store.locate(STATISTICS)} does not describe statistics; remove it and run `raycv collect` again."
         )
-    return Statistics(store, held.groups, folds, held.folder, held.images)
+    return Statistics(store, held.groups, folds, held.folder, held.images, held.classes)

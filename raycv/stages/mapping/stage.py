@@ -13,7 +13,7 @@ import pandas as pd
 from raycv.config import MappingSweepConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
-from raycv.networks.stored import stored
+from raycv.networks.stored import stored, weights_content
 from raycv.progress import detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
@@ -84,7 +84,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     found = statistics.read(store)
     decays, solvers = tuple(sorted(set(config.decays))), tuple(sorted(set(config.solvers or solvers)))
     sought, identity = Sought(config.units_used, config.loss), _identity(config, found)
-    stream = Stream(store, tuple(stored(store)), found.source()) if "streamed" in solvers else None
+    stream = _stream(store, found) if "streamed" in solvers else None
     ray_cluster.connect(store.uri)
     gpus = int(ray_cluster.amount("GPU") > 0)
     plan = _Plan(decays, solvers, sought, gpus, {layer: found.width(layer) for layer in found.layers})
@@ -110,6 +110,14 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         say(f"{STAGE}: {sentence}")
     for uri in where:
         detail(f"{STAGE}: {uri}")
+
+
+def _stream(store: RunStore, found: Statistics) -> Stream:
+    """The networks and images to train on. Raises UserError where a network is a recording."""
+    networks = tuple(stored(store))
+    for network in networks:
+        weights_content(store, network)
+    return Stream(store, networks, found.source())
 
 
 def is_done(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = SOLVERS) -> bool:

@@ -22,7 +22,7 @@ from raycv.analysis.sgd import PUBLISHED, Descent, Schedule
 from raycv.data.sources import Source
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
-from raycv.networks.places import activation_of
+from raycv.networks.places import activation_at
 from raycv.networks.stored import StoredNetwork
 from raycv.networks.taps import as_samples
 from raycv.run.store import RunStore
@@ -42,7 +42,8 @@ class Stream:
     def batches(self, layer: str, device: torch.device, seed: int) -> Iterator[list[Tensor]]:
         """Without end: samples (BATCH x positions, S) of ``layer`` of every network for images drawn at random."""
         nets = [load_weights(n.spec, weights_of(self.store, n)).to(device) for n in self.networks]
-        ways = {n.spec.preprocessing for n in self.networks}
+        specs = [network.spec for network in self.networks]
+        ways = {spec.preprocessing for spec in specs}
         numbers = np.random.default_rng(seed)
         while True:
             chosen = numbers.integers(len(self.source), size=BATCH)
@@ -51,8 +52,8 @@ class Stream:
                 for way in ways
             }
             yield [
-                as_samples(activation_of(net, network.spec, layer, batch[network.spec.preprocessing]))
-                for net, network in zip(nets, self.networks, strict=True)
+                as_samples(activation_at(net, spec.place(layer), spec.output, batch[spec.preprocessing]))
+                for net, spec in zip(nets, specs, strict=True)
             ]
 
 

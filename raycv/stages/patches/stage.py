@@ -37,7 +37,14 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     found = statistics.read(store)
     identity = _identity(found)
     source, networks = found.source(), tuple(stored(store))
-    for network in networks:  # the actors read them too, but would say so only once they have started
+    seeing = [network for network in networks if not network.spec.is_recorded]
+    if not seeing:
+        for name in WRITTEN:
+            store.remove(f"tables/{name}")
+        record.finish(store, "patches", identity, config.model_dump(mode="json"), {"units": 0, "class_names": None})
+        say("patches: recorded activations have no images, so there is nothing to draw")
+        return
+    for network in seeing:  # the actors read them too, but would say so only once they have started
         weights_content(store, network)
     rows = top_patches(found)
     where = tables.write(store, "top_patches", rows)
@@ -63,8 +70,9 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
 
 def is_done(_config: PatchesConfig, store: RunStore) -> bool:
     """Whether the run has the pictures of its statistics."""
-    identity = _identity(statistics.read(store))
-    return record.finished(store, "patches", identity) and tables.are_whole(store, WRITTEN)
+    found = statistics.read(store)
+    written = () if all(spec.is_recorded for spec in found.networks) else WRITTEN
+    return record.finished(store, "patches", _identity(found)) and tables.are_whole(store, written)
 
 
 def _identity(found: Statistics) -> str:
@@ -78,6 +86,7 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
         Chunk(network, layer, first, min(first + UNITS, units[name, layer]))
         for layer in found.layers
         for network, name in enumerate(found.names)
+        if (name, layer) in units
         for first in range(0, units[name, layer], UNITS)
     ]
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from raycv.errors import UserError
 from raycv.networks.layers import Layer, nearest
-from raycv.networks.places import CLASS, grid_of
+from raycv.networks.places import grid_of
 from raycv.networks.spec import NetworkSpec, Place
+from raycv.networks.tokens import CLASS, part_of
 from raycv.progress import say
 
 BETWEEN = "~"  # between the layers of several networks that are compared with each other
@@ -90,10 +91,7 @@ def _grid(
         return None
     if positions == "mean":
         return ()
-    own = [
-        () if path.endswith(f":{CLASS}") else of[path.partition(":")[0]].grid
-        for path, of in zip(row, there, strict=True)
-    ]
+    own = [() if part_of(path).tokens == CLASS else of[path].grid for path, of in zip(row, there, strict=True)]
     if len({() if math.prod(positions) == 1 else positions for positions in own}) == 1:
         return None
     grids = [grid_of(positions) for positions in own]

@@ -8,9 +8,10 @@ from raycv.config import PUBLISHED, Network, TrainConfig
 from raycv.errors import UserError
 from raycv.networks.layers import Layer, layers_of, matching, outline, outputs_of
 from raycv.networks.models import preprocessing_of
-from raycv.networks.places import CLASS, PATCHES
+from raycv.networks.recordings import recording_spec
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec, Place, check_alike
+from raycv.networks.tokens import CLASS, PATCHES, part_of
 from raycv.stages.train.compared import placed, rows_of
 
 
@@ -60,6 +61,8 @@ def _trained(config: TrainConfig, number: int, classes: int) -> NetworkSpec:
 
 def _whole(number: int, network: Network, classes: int) -> NetworkSpec:
     """A network that is given whole; its layers are still to be said."""
+    if network.is_recorded:
+        return recording_spec(network.name or f"net{number + 1}", network.model)
     spec = NetworkSpec(
         name=network.name or f"net{number + 1}",
         model=network.model,
@@ -94,7 +97,7 @@ def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[s
 
 
 def _matches(pattern: str, layers: dict[str, Layer]) -> bool:
-    return any(fnmatchcase(layer, pattern.partition(":")[0]) for layer in layers)
+    return any(fnmatchcase(layer, part_of(pattern).path) for layer in layers)
 
 
 def _layers(
@@ -104,20 +107,23 @@ def _layers(
     listed = config.compare[0] not in ("same", "all")
     if patterns is None and spec.model in WIDTHS and not listed:
         patterns = ALEXNET_LAYERS
+    if patterns is None and spec.is_recorded:
+        return there
     if patterns is None:
         if not listed:
             raise UserError(_which_layers(spec.model, there))
         return there | {f"{layer}:{part}": of for layer, of in there.items() if of.grid for part in (CLASS, PATCHES)}
     for pattern in patterns:
-        if not _matches(pattern, there) and not set(pattern) & set("*?["):
+        if not spec.is_recorded and not _matches(pattern, there) and not set(pattern) & set("*?["):
             sizes_of(spec.model_copy(update={"layers": (pattern,)}))  # says what is the matter with it
-    return {layer: there[layer.partition(":")[0]] for layer in matching(spec.name, list(there), patterns)}
+    return {layer: there[part_of(layer).path] for layer in matching(spec.name, list(there), patterns)}
 
 
 def _with_logits(specs: list[NetworkSpec]) -> list[NetworkSpec]:
     """The same, with the logits where all have as many: their matching is the health check."""
     output = LOGITS if any(spec.output == LOGITS for spec in specs) else specs[0].output
-    if output in specs[0].layers or len({spec.classes for spec in specs}) > 1:
+    recorded = any(spec.is_recorded for spec in specs)
+    if recorded or output in specs[0].layers or len({spec.classes for spec in specs}) > 1:
         return specs
     made = []
     for spec in specs:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raycv.config import TrainConfig
 from raycv.data.readers import listing
+from raycv.data.samples import Samples
 from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
 from raycv.networks import checkpoints
 from raycv.networks.models import check_model
+from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import stored
@@ -51,7 +53,7 @@ class Asked:
 
     def image_bytes(self) -> int:
         """The bytes of all files of images."""
-        return sum(listing(self.validation.reader.root).values())
+        return 0 if isinstance(self.validation.reader, Samples) else sum(listing(self.validation.reader.root).values())
 
 
 def train(config: TrainConfig, store: RunStore) -> None:
@@ -92,10 +94,34 @@ def _has_weights(config: TrainConfig, store: RunStore, asked: Asked) -> bool:
 
 def asked_for(config: TrainConfig) -> Asked:
     """What the settings ask for. Raises UserError for settings or images with which that cannot be done."""
-    for model in [network.model for network in config.networks] or config.model:
+    for model in [network.model for network in config.networks if not network.is_recorded] or config.model:
         check_model(model)
     columns = {"image_column": config.image_column, "label_column": config.label_column}
-    # Networks that are imported have been trained on images which need not be here.
+    if config.networks and all(network.is_recorded for network in config.networks):
+        training, specs = None, specs_of(config, classes=1)
+        validation = validation_of(specs, config.data, **columns)
+    else:
+        training, validation = _images(config, columns)
+        specs = specs_of(config, validation.classes)
+        check_samples(specs, len(validation))
+    recipes = [recipe_of(spec.model, config) for spec in specs]
+    # All networks report together at the end of each epoch, so all train for the same number of epochs.
+    epochs = max(recipe.epochs for recipe in recipes)
+    recipes = [replace(recipe, epochs=epochs) for recipe in recipes]
+    _check_epochs(config, epochs)
+    result_of = fingerprint(
+        [spec.without_layers() for spec in specs],
+        weights_of(config, specs) if config.imports else [vars(recipe) for recipe in recipes],
+        training.identity if training is not None else None,
+        validation.identity,
+        config.workers,
+        *([config.keep_epochs, config.fork_epoch] if config.keep_epochs or config.fork_epoch else []),
+    )
+    return Asked(specs, recipes, training, validation, result_of)
+
+
+def _images(config: TrainConfig, columns: Mapping[str, str | None]) -> tuple[Source | None, Source]:
+    """The training and the validation images; networks that are imported were trained on images not needed here."""
     training = None if config.imports else open_source(config.data, "train", **columns)
     validation = open_source(config.data, "validation", **columns)
     if training is not None and training.classes != validation.classes:
@@ -105,21 +131,7 @@ def asked_for(config: TrainConfig) -> Asked:
         )
     if training is not None and config.train_images is not None:
         training = training.first(config.train_images)
-    specs = specs_of(config, validation.classes)
-    recipes = [recipe_of(spec.model, config) for spec in specs]
-    # All networks report together at the end of each epoch, so all train for the same number of epochs.
-    epochs = max(recipe.epochs for recipe in recipes)
-    recipes = [replace(recipe, epochs=epochs) for recipe in recipes]
-    _check_epochs(config, epochs)
-    result_of = fingerprint(
-        [spec.without_layers() for spec in specs],
-        weights_of(config) if config.imports else [vars(recipe) for recipe in recipes],
-        training.identity if training is not None else None,
-        validation.identity,
-        config.workers,
-        *([config.keep_epochs, config.fork_epoch] if config.keep_epochs or config.fork_epoch else []),
-    )
-    return Asked(specs, recipes, training, validation, result_of)
+    return training, validation
 
 
 def _check_epochs(config: TrainConfig, epochs: int) -> None:
@@ -140,6 +152,9 @@ def _listed(epochs: Sequence[int]) -> str:
 def _is_there(config: TrainConfig, specs: Sequence[NetworkSpec], store: RunStore) -> bool:
     """Whether the files that a finished stage has written are still there."""
     there = set(store.list("networks"))
-    files = ("network.json", "weights.safetensors")
-    whole = all(f"networks/{spec.name}/{file}" in there for spec in specs for file in files)
+    whole = all(
+        f"networks/{spec.name}/{file}" in there
+        for spec in specs
+        for file in ("network.json", *([] if spec.is_recorded else ["weights.safetensors"]))
+    )
     return whole and (config.imports or tables.exists(store, "training"))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from raycv.drawing.style import QUIET, TEXT, TICKS, label, page
+from raycv.drawing.style import QUIET, TICKS, label, page
 from raycv.drawing.undrawable import Undrawable
 
 _QUANTITIES = {"excess": "correlation with the best partner, beyond chance", "linear_cka": "linear CKA"}
@@ -38,12 +38,11 @@ def layers_across(across: pd.DataFrame) -> Figure:
         axes.plot(
             np.nanargmax(values, 1), np.arange(len(rows)), "o", color="white", markeredgecolor=QUIET, markersize=3
         )
-        label(axes, title, "", "")
+        label(axes, title, "" if alike else nets[1], "" if alike else nets[0])
         for axis, names in ((axes.xaxis, columns), (axes.yaxis, rows)):
             step = -(-len(names) // _MOST)
             axis.set_ticks(range(0, len(names), step), names[::step])
         axes.tick_params(axis="x", labelrotation=90)
         bar = figure.colorbar(image, ax=axes, shrink=0.7, location="bottom")
         bar.ax.tick_params(labelsize=TICKS)
-        bar.set_label(title, fontsize=TEXT)
     return figure

@@ -1,0 +1,58 @@
+"""The samples of recorded activations, in the place of a set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from raycv.data.readers import Item
+from raycv.data.recorded import Recorded, paired
+from raycv.data.sources import Source
+from raycv.errors import UserError
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Reads no images, for there are none; ``facts`` say which recordings the samples are of."""
+
+    root: str  # a path of one of them
+    count: int
+    facts: Any
+    class_names: None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def items(self, _numbers: Sequence[int] | np.ndarray) -> Iterator[Item]:
+        """Raise UserError."""
+        raise UserError("Recorded activations have no images; give networks that take some.")
+
+    def largest_label(self) -> int:
+        """There are no labels."""
+        return -1
+
+
+def samples_of(recordings: Sequence[Recorded], paths: Sequence[str]) -> Source:
+    """The samples that all recordings are of. Raises UserError where they are not of the same ones."""
+    paired(list(recordings))
+    names = ", ".join(recording.name for recording in recordings)
+    return Source(f"the recordings {names}", Samples(paths[0], recordings[0].samples, list(paths)), 1)
+
+
+def orders(recordings: Sequence[Recorded], images: int | None) -> list[np.ndarray | None]:
+    """For every recording which of its samples is which; None where they stand in order already.
+
+    ``images``: how many images other networks see; ids are then the numbers of these. Raises UserError where the
+    samples are not the same.
+    """
+    if images is None:
+        return list(paired(list(recordings)))
+    found: list[np.ndarray | None] = []
+    for recording in recordings:
+        ids = None if recording.ids is None else np.arange(images)
+        of_images = Recorded("the validation images", {"": np.empty((images, 1))}, ids)
+        found.append(paired([of_images, recording])[1])
+    return found

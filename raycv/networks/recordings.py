@@ -1,0 +1,57 @@
+"""Recorded activations in the place of networks: their descriptions, and the samples that a run of them is of.
+
+Imports no PyTorch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from raycv.data.preprocessing import Preprocessing
+from raycv.data.recorded import Recorded, recorded
+from raycv.data.samples import orders, samples_of
+from raycv.data.sources import Source, open_source
+from raycv.networks.spec import NetworkSpec
+from raycv.run.filesystem import patiently
+from raycv.run.fingerprint import fingerprint
+
+NO_IMAGES = Preprocessing(resize=1, crop=1, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def recording_spec(name: str, path: str) -> NetworkSpec:
+    """The description of a recording; its layers are all that it holds. Raises UserError where it cannot be read."""
+    where = path if "://" in path else os.path.abspath(path)
+    layers = tuple(recorded(name, where).layers)
+    return NetworkSpec(name=name, model=where, classes=1, seed=0, layers=layers, preprocessing=NO_IMAGES, as_built=True)
+
+
+def opened(spec: NetworkSpec) -> Recorded:
+    """The recording that ``spec`` describes."""
+    return recorded(spec.name, spec.model)
+
+
+def digest(spec: NetworkSpec) -> str:
+    """What changes where the file does: its size, and when it was written."""
+
+    def facts(fs: Any, path: str) -> Any:
+        found = fs.info(path)
+        return [found.get(name) for name in ("size", "mtime", "ETag", "LastModified")]
+
+    return fingerprint(spec.model, patiently(spec.model, "read the recording", facts))
+
+
+def validation_of(specs: Sequence[NetworkSpec], data: str, **columns: str | None) -> Source:
+    """What the networks of a run see: the validation images of ``data``, or the samples of recordings alone.
+
+    Raises UserError where recordings are not of the same samples.
+    """
+    if all(spec.is_recorded for spec in specs):
+        return samples_of([opened(spec) for spec in specs], [spec.model for spec in specs])
+    return open_source(data, "validation", **columns)
+
+
+def check_samples(specs: Sequence[NetworkSpec], images: int) -> None:
+    """Raise UserError where a recording is not of the validation images."""
+    orders([opened(spec) for spec in specs if spec.is_recorded], images)
