@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from raycv.data.preprocessing import Preprocessing
-from raycv.errors import UserError
 from raycv.networks.alexnet import AlexNet, initialise_like_caffe, initialise_like_he
 from raycv.networks.spec import WIDTHS, NetworkSpec
 
@@ -14,12 +13,8 @@ def check(model: str) -> None:
     """There is nothing to check."""
 
 
-def construct(spec: NetworkSpec, published: bool) -> nn.Module:
-    """An AlexNet. Raises UserError for published weights, which there are none of."""
-    if published:
-        raise UserError(
-            f"There are no published weights of {spec.model}; name a file of weights, or train it with --model."
-        )
+def construct(spec: NetworkSpec, _published: bool) -> nn.Module:
+    """An AlexNet. Weights of it are not published in this form."""
     width, small = spec.width or WIDTHS[spec.model], spec.model == "small-alexnet"
     net = AlexNet(spec.classes, width, round(width * (32 if small else 128) / 3), small_images=small)
     (initialise_like_he if small else initialise_like_caffe)(net)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from raycv.errors import UserError
 from raycv.networks.layers import Layer, nearest
 from raycv.networks.places import grid_of
-from raycv.networks.spec import NetworkSpec, Place
+from raycv.networks.spec import LOGITS, NetworkSpec, Place
 from raycv.networks.tokens import CLASS, part_of
 from raycv.progress import say
 
@@ -25,20 +25,21 @@ def rows_of(specs: Sequence[NetworkSpec], there: Sequence[There], compare: Seque
     """
     if compare[0] not in ("same", "all"):
         return {_name(row): row for row in (_listed(given, specs, there) for given in compare)}
-    common = [layer for layer in there[0] if all(layer in layers for layers in there)]
+    hidden = [{layer: of for layer, of in layers.items() if layer != LOGITS} or layers for layers in there]
+    common = [layer for layer in hidden[0] if all(layer in layers for layers in hidden)]
     if common:
-        left_out = sum(len(layers) for layers in there) - len(common) * len(specs)
+        left_out = sum(len(layers) for layers in hidden) - len(common) * len(specs)
         if left_out:
             say(f"compared are the layers of the same name: {', '.join(common)}; {left_out} others are not")
         return {layer: [layer] * len(specs) for layer in common}
     if compare[0] == "same":
-        text = "; ".join(f"{spec.name} has {', '.join(list(of)[:4])}" for spec, of in zip(specs, there, strict=True))
+        text = "; ".join(f"{spec.name} has {', '.join(list(of)[:4])}" for spec, of in zip(specs, hidden, strict=True))
         raise UserError(
             f"The networks have no layer of the same name: {text}. Say with --compare which belong together, such as "
-            f"{BETWEEN.join(next(iter(of)) for of in there)}, or all."
+            f"{BETWEEN.join(next(iter(of)) for of in hidden)}, or all."
         )
-    depths = range(min(len(layers) for layers in there))
-    rows = [[list(of)[_at_depth(depth, len(depths), len(of))] for of in there] for depth in depths]
+    depths = range(min(len(layers) for layers in hidden))
+    rows = [[list(of)[_at_depth(depth, len(depths), len(of))] for of in hidden] for depth in depths]
     return {_name(row): row for row in rows}
 
 

@@ -13,7 +13,8 @@ from raycv.config import TrainConfig
 from raycv.distributed import ray_cluster
 from raycv.errors import UserError
 from raycv.networks.models import build
-from raycv.networks.spec import LARGEST_SEED, check_alike
+from raycv.networks.sizes import check_sizes
+from raycv.networks.spec import LARGEST_SEED
 from raycv.stages.train.specs import specs_of
 from tests.support.commands import failing
 from tests.support.runs import spec
@@ -28,11 +29,11 @@ from tests.support.runs import spec
         ({"model": ("alexnet", "small-alexnet"), "seeds": (1, 2)}, "prepare images differently"),
         (
             {"model": ("resnet18", "alexnet"), "layers": ("conv1",), "seeds": (1, 2)},
-            "net2 has the layers conv1, fc8 and net1 has conv1, logits",
+            "prepare images differently",
         ),
         (
             {"model": ("resnet18", "squeezenet1_1"), "layers": ("layer1", "features"), "seeds": (1, 2)},
-            "has no layer 'features'",
+            r"no layer of the same name: net1 has layer1; net2 has features. Say with --compare .* layer1~features",
         ),
         (
             {"model": ("vgg11", "squeezenet1_1"), "layers": ("features",), "seeds": (1, 2)},
@@ -55,7 +56,7 @@ def test_the_largest_seed_will_do() -> None:
 def test_train_and_collect_refuse_with_the_same_words() -> None:
     pair = [spec(1, 96, model="alexnet"), spec(2, 18)]
     with pytest.raises(UserError) as refused:
-        check_alike(pair)
+        check_sizes(pair)
     with pytest.raises(UserError) as early:
         specs_of(TrainConfig.model_validate({"model": ("alexnet", "small-alexnet"), "seeds": (1, 2)}), 10)
     assert str(early.value).split(" prepare ")[1] == str(refused.value).split(" prepare ")[1]
