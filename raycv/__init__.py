@@ -33,14 +33,16 @@ if TYPE_CHECKING:
     from raycv.comparing.comparison import Comparison
     from raycv.comparing.entry import compare
     from raycv.comparing.moments import Moments
+    from raycv.data.preprocessing import Preprocessing
     from raycv.reading import Run, open_run
 
 __version__ = "0.1.0"
-__all__ = ["Comparison", "Moments", "Run", "__version__", "compare", "open_run"]
+__all__ = ["Comparison", "Moments", "Preprocessing", "Run", "__version__", "compare", "open_run"]
 
 _HOMES = {
     "Comparison": "raycv.comparing.comparison",
     "Moments": "raycv.comparing.moments",
+    "Preprocessing": "raycv.data.preprocessing",
     "Run": "raycv.reading",
     "compare": "raycv.comparing.entry",
     "open_run": "raycv.reading",
