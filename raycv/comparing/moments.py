@@ -105,7 +105,9 @@ class Moments:
             raise ValueError(f"these moments are of {_named(expected)}, found {_named(found)}")
         for name, table in tables.items():
             if not torch.isfinite(table.sum(dtype=torch.float64)):
-                raise ValueError(f"the activations of {name!r} are not all finite numbers")
+                bad = int((~torch.isfinite(table)).flatten(1).any(1).nonzero()[0, 0])
+                sample = self.samples // table.shape[1] + bad
+                raise ValueError(f"the activations of {name!r} are not all finite numbers, first in sample {sample:,}")
 
     def merge(self, other: Moments) -> None:
         """Add all that ``other`` has of the same members, and of other samples.
