@@ -154,7 +154,8 @@ def test_no_namesake_no_identification() -> None:
 
 def vit() -> nn.Module:
     torch.manual_seed(0)
-    return torchvision.models.VisionTransformer(16, 4, 2, 2, 24, 48, num_classes=5)
+    net: nn.Module = torchvision.models.VisionTransformer(16, 4, 2, 2, 24, 48, num_classes=5)
+    return net
 
 
 def test_class_tokens_and_patches_are_chosen_by_name() -> None:
@@ -278,6 +279,7 @@ def test_a_network_against_its_recording() -> None:
 
 NETS = {"a": Small(1), "b": Small(2)}
 X = np.random.default_rng(0).standard_normal((30, 4))
+IDS = [f"image {n}" for n in range(30)]
 
 
 @pytest.mark.parametrize(
@@ -296,6 +298,16 @@ X = np.random.default_rng(0).standard_normal((30, 4))
             {"a": X, "b": {"x": X, "ids": np.arange(30)}},
             {"compare": [("activations", "x")]},
             "b has ids and a has none",
+        ),
+        (
+            {"a": {"x": X, "ids": np.arange(30).astype(str)}, "b": {"x": X, "ids": np.arange(30)}},
+            {},
+            "The ids of a are text and those of b numbers",
+        ),
+        (
+            {"a": {"x": X, "ids": IDS}, "b": {"x": X[:-2], "ids": IDS[2:]}},
+            {},
+            "b lacks 2 of the samples of a, the first being 'image 0'; record the same samples",
         ),
         ({"a": X, "b": {"x": X, "ids": np.zeros(30)}}, {}, "ids of b do not name its 30 samples"),
         ({"a": X, "b": {"x": X, "y": X[1:]}}, {}, "layers of b have different numbers of samples"),
