@@ -120,11 +120,12 @@ def main() -> None:
         for network, path in enumerate(paths):
             write(path, network, order, options.samples)
         peak: dict[str, int] = {}
+        compare = raycv.compare  # imports what it needs
         with watched(peak):
             clock = time.perf_counter()
             began = time.process_time()
             given = [np.load(path, mmap_mode="r") if options.memmap else path for path in paths]
-            found = raycv.compare(dict(zip("ab", given, strict=True)))
+            found = compare(dict(zip("ab", given, strict=True)))
             taken, wall = time.process_time() - began, time.perf_counter() - clock
             correlation = found.correlation("a/activations", "b/activations")
             partners = found.matching("bipartite").query("net_a == 'b'")["unit_b"].to_numpy()

@@ -73,7 +73,7 @@ class _Group:
     def __init__(self, members: list[Member], moments: Moments) -> None:
         self.members, self.statistics = members, moments.statistics
         self._left_out = self.statistics.left_out()
-        self.sums = self.statistics.all
+        self.sums = self.statistics.together
 
     def correlation(self, a: int, b: int) -> Floats:
         found: Floats = correlation_of(self.sums, self._left_out, a, b)

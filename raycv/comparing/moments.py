@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -145,7 +144,7 @@ class Moments:
         for name in (a, b):
             if name not in self.names:
                 raise ValueError(f"there is no member {name!r}; there are {', '.join(self.names) or 'none yet'}")
-        total: Sums = reduce(merge, self.statistics.folds)
+        total: Sums = self.statistics.together
         constant = total.minimum == total.maximum
         return correlation_of(total, constant, self.names.index(a), self.names.index(b))
 
