@@ -33,6 +33,7 @@ from tests.support.tables import write_layers
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+READERS = [path for path in NOTEBOOKS if "raycv.open_run" in path.read_text()]
 NETS, LAYERS, WIDTH = ("net1", "net2"), ("conv1", "conv3"), 9
 DECAYS = (0.0, 1e-3, SPARSE_DECAY, 0.1)
 
@@ -167,9 +168,21 @@ def test_the_cluster_notebook_names_members_at_a_cut(outputs: dict[str, list[Any
     assert any("image/png" in output.get("data", {}) for output in outputs["clusters"])
 
 
+def test_any_networks_are_compared_without_a_run(outputs: dict[str, list[Any]]) -> None:
+    said = texts(outputs["any_network"])
+    top1 = [int(found) for found in re.findall(r"top-1 (\d+)%", said)]
+    assert len(top1) == 2
+    assert min(top1) > 15  # of 800 images; chance gets 10%
+    for trained, untrained in re.findall(r"([\d.]+) nats per character, untrained ([\d.]+)", said):
+        assert float(trained) < 0.7 * float(untrained)
+    trained, untrained = map(int, re.findall(r"(\d+) mutual best partners.*\((\d+) before training\)", said)[0])
+    assert trained > 0 < untrained
+    assert sum("image/png" in output.get("data", {}) for output in outputs["any_network"]) == 2
+
+
 def test_without_a_variable_they_read_the_run_that_the_readme_makes() -> None:
     assert "raycv run --run runs/first\n" in (ROOT / "README.md").read_text()
-    for path in NOTEBOOKS:
+    for path in READERS:
         first = next(cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")  # type: ignore[no-untyped-call]
         assert 'raycv.open_run(os.environ.get("RAYCV_RUN", "../runs/first"))' in first.source
 
@@ -177,13 +190,13 @@ def test_without_a_variable_they_read_the_run_that_the_readme_makes() -> None:
 def test_without_a_run_they_say_how_to_make_one(tmp_path: Path) -> None:
     first = [
         next(cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")  # type: ignore[no-untyped-call]
-        for path in NOTEBOOKS
+        for path in READERS
     ]
     said = [error for cell in executed(first, str(tmp_path / "none"), allow_errors=True) for error in cell.outputs]
     sentence = (
         f"There is no run in {tmp_path}/none: it has no run.json. Make one with `raycv run --run {tmp_path}/none`."
     )
-    assert [(error.ename, error.traceback) for error in said] == [("UserError", [sentence])] * len(NOTEBOOKS)
+    assert [(error.ename, error.traceback) for error in said] == [("UserError", [sentence])] * len(READERS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

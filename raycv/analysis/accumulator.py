@@ -131,7 +131,8 @@ class Accumulator:
         """The moments of all samples added so far."""
         for strip in self.gram:
             for row in range(ROWS_OF_STRIP, len(strip), ROWS_OF_STRIP):
-                strip[row : row + ROWS_OF_STRIP, :row] = strip[:row, row : row + ROWS_OF_STRIP].T
+                below = strip[row : row + ROWS_OF_STRIP, :row]
+                below.copy_(strip[:row, row : row + len(below)].T)
         return Moments(
             widths=np.array(self.widths),
             pilot=self.pilot.cpu().numpy(),

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
 from raycv.analysis.moments import Moments, correlation, merge, offsets, variance
 
 RARE = 0.5  # of its variance: a unit that keeps less without some one fold is rare
+
+
+class _Added:
+    """The strips of several folds in place of their sum."""
+
+    def __init__(self, strips: Sequence[np.ndarray]) -> None:
+        self._strips = strips
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        return reduce(np.add, [strip[where] for strip in self._strips])
+
+    def diagonal(self) -> np.ndarray:
+        return reduce(np.add, [strip.diagonal() for strip in self._strips])
 
 
 @dataclass(frozen=True)
@@ -22,6 +37,13 @@ class LayerStatistics:
     def all(self) -> Moments:
         """The moments over all images."""
         return reduce(merge, self.folds)
+
+    @property
+    def together(self) -> Moments:
+        """The same as ``all``, whose products are added when they are asked for: kept, they take as much as a fold."""
+        bare = reduce(merge, [replace(fold, gram=()) for fold in self.folds])
+        gram: Any = tuple(_Added(strips) for strips in zip(*(fold.gram for fold in self.folds), strict=True))
+        return replace(bare, gram=gram)
 
     def without_each(self) -> list[Moments]:
         """For each fold, the moments over the images of all other folds; empty if there is only one fold."""

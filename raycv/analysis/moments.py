@@ -118,7 +118,7 @@ def covariance(m: Moments, a: int, b: int) -> np.ndarray:
 
 def variance(m: Moments) -> np.ndarray:
     """Variance of every unit (U,), float64, never negative; exactly 0 for a constant unit."""
-    squares = np.concatenate([np.diagonal(strip) for strip in m.gram])
+    squares = np.concatenate([strip.diagonal() for strip in m.gram])
     spread = np.maximum(squares - m.total**2 / m.count, 0) / m.count
     return np.where(m.minimum == m.maximum, 0.0, spread)
 

@@ -80,9 +80,8 @@ def _length(data: Any) -> int | None:
     """How many samples ``data`` has, where that can be told before it is read."""
     if isinstance(data, list | tuple):
         return sum(len(inputs(batch)) for batch in data)
-    if isinstance(data, torch.utils.data.DataLoader) and data.batch_size and not data.drop_last:
-        return len(data.sampler) if isinstance(data.sampler, Sized) else None
-    return int(data.count()) if hasattr(data, "iter_torch_batches") else None
+    is_loader = isinstance(data, torch.utils.data.DataLoader) and data.batch_size and not data.drop_last
+    return len(data.sampler) if is_loader and isinstance(data.sampler, Sized) else None
 
 
 def _check_lengths(files: list[Recorded], samples: int | None) -> None:

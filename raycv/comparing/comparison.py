@@ -73,7 +73,7 @@ class _Group:
     def __init__(self, members: list[Member], moments: Moments) -> None:
         self.members, self.statistics = members, moments.statistics
         self._left_out = self.statistics.left_out()
-        self.sums = self.statistics.all
+        self.sums = self.statistics.together
 
     def correlation(self, a: int, b: int) -> Floats:
         found: Floats = correlation_of(self.sums, self._left_out, a, b)
@@ -120,6 +120,22 @@ class Comparison:
 
     In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there
     both ways. Dead units and rare ones keep their rows and numbers and have no partner.
+
+    >>> import numpy as np, raycv
+    >>> x = np.random.default_rng(0).standard_normal((800, 20))
+    >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
+    >>> found
+    Comparison of a/activations, b/activations in 800 samples
+    >>> found.correlation("a/activations", "b/activations").shape
+    (20, 20)
+    >>> found.matching("bipartite").query("net_a == 'a'")["unit_b"].tolist()[:3]
+    [19, 18, 17]
+    >>> found.mapping([0.001]).round(2)[["net_a", "r2", "units_used"]].values.tolist()
+    [['a', 1.0, 1.0], ['b', 1.0, 1.0]]
+    >>> found.clusters(k=20).query("unit == 0 and net == 'a' or unit == 19 and net == 'b'")["cluster"].nunique()
+    1
+    >>> found.units().columns.tolist()[3:]
+    ['mean', 'std', 'active_fraction', 'is_dead', 'is_rare']
     """
 
     def __init__(self, compared: Sequence[tuple[list[Member], Moments]]) -> None:

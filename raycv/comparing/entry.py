@@ -29,20 +29,22 @@ def compare(
     """Pass the same samples through all ``networks`` once and compare their units.
 
     ``networks``: two or more, by name. Each is a PyTorch module, which is called with the batches of ``data``, or
-    recorded activations: an array (n, S) or (n, S, ...), a mapping of layer names to such arrays, or the path of a
-    .npy, .npz, .safetensors or .parquet file, see `raycv.data.recorded`; kinds may be mixed, as long as recorded
-    samples stand in the order of ``data``. ``data``: batches, each a tensor, or a tuple or mapping that holds one; a
-    `ray.data.Dataset` by its ``iter_torch_batches``. Only modules need it.
+    recorded activations: an array (n, S) or (n, S, ...), a mapping of layer names to such arrays, or the path or
+    ``s3://`` URI of a .npy, .npz, .safetensors, .parquet or .zarr file, see `raycv.data.recorded`; kinds may be mixed,
+    as long as recorded samples stand in the order of ``data``. ``data``: batches, each a tensor, or a tuple or mapping
+    that holds one; a `ray.data.Dataset` by its ``iter_torch_batches``. Only modules need it.
 
     ``layers``: module paths, with ``*`` for any part of one, for all networks or by network; None means all that give
-    one tensor of units. ``compare``: "same", layers of the same name; "all", every layer of one network with every
-    layer of the others; or a list of layers that belong together, one for each network in the order of ``networks``.
+    one tensor of units. Where a layer gives tokens, PATH:class is its class token alone and PATH:patches the tokens
+    without it. ``compare``: "same", layers of the same name; "all", every layer of one network with every layer of the
+    others; or a list of layers that belong together, one for each network in the order of ``networks``.
 
     ``positions``: "same" takes every position of an image as a sample, and compared layers must have as many;
-    "resample" averages the finer grid over the areas of the coarser one; "mean" takes the mean over positions, one
-    sample an image. "all" needs "mean" where layers have positions.
+    "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
+    `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" the positions of all
+    layers must fit.
 
-    Returns a `Comparison`. Raises UserError for networks, layers, files or positions that do not fit, ValueError for
+    Returns a `Comparison`. Raises UserError for networks, layers, files or positions that do not fit, and for
     activations that are not finite.
 
     >>> import numpy as np
@@ -57,9 +59,14 @@ def compare(
             compared = [(members, Moments()) for members in groups(list(networks), list(activations), compare)]
         for members, moments in compared:
             chosen = on_one_grid({str(member): activations[member] for member in members}, positions)
-            moments.update(ids, **chosen)
+            try:
+                moments.update(ids, **chosen)
+            except ValueError as error:
+                raise UserError(f"The networks cannot be compared: {error}.") from None
     if not compared:
         raise UserError("There is nothing to compare: data gave no batch.")
+    if compared[0][1].samples < 2:
+        raise UserError("There is nothing to compare: a correlation needs two samples or more, and there is one.")
     return Comparison(compared)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -105,7 +104,9 @@ class Moments:
             raise ValueError(f"these moments are of {_named(expected)}, found {_named(found)}")
         for name, table in tables.items():
             if not torch.isfinite(table.sum(dtype=torch.float64)):
-                raise ValueError(f"the activations of {name!r} are not all finite numbers")
+                bad = int((~torch.isfinite(table)).flatten(1).any(1).nonzero()[0, 0])
+                sample = self.samples // table.shape[1] + bad
+                raise ValueError(f"the activations of {name!r} are not all finite numbers, first in sample {sample:,}")
 
     def merge(self, other: Moments) -> None:
         """Add all that ``other`` has of the same members, and of other samples.
@@ -143,7 +144,7 @@ class Moments:
         for name in (a, b):
             if name not in self.names:
                 raise ValueError(f"there is no member {name!r}; there are {', '.join(self.names) or 'none yet'}")
-        total: Sums = reduce(merge, self.statistics.folds)
+        total: Sums = self.statistics.together
         constant = total.minimum == total.maximum
         return correlation_of(total, constant, self.names.index(a), self.names.index(b))
 

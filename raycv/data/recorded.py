@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
+from uuid import uuid4
 
-import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,9 +68,9 @@ class Recorded:
     def in_any_order(self, folder: str) -> Recorded:
         """The same, to be read in any order: what is made to be read from front to back is copied into ``folder``."""
         layers = dict(self.layers)
-        for number, (layer, values) in enumerate(self.layers.items()):
+        for layer, values in self.layers.items():
             if not isinstance(values, np.ndarray | StoredRows):
-                layers[layer] = _copied(values, str(Path(folder) / f"{self.name}-{number}.npy".replace("/", "-")))
+                layers[layer] = _copied(values, f"{folder}/{uuid4().hex}.npy")
         return replace(self, layers=layers)
 
 
@@ -126,13 +126,18 @@ def recorded(name: str, given: Any) -> Recorded:
             f"The layers of {name} have different numbers of samples: {few!r} has {lengths[few]:,} and {many!r} "
             f"{lengths[many]:,}; record the same ones."
         )
-    found = Recorded(name, arrays, None if ids is None else np.asarray(ids))
+    found = Recorded(name, arrays, None if ids is None else _ids(ids))
     if found.ids is not None and (found.ids.shape != (found.samples,) or len(np.unique(found.ids)) != found.samples):
         raise UserError(
             f"The ids of {name} do not name its {found.samples:,} samples one by one: their shape is {found.ids.shape} "
             f"and {len(np.unique(found.ids)):,} are different."
         )
     return found
+
+
+def _ids(given: Any) -> NDArray[Any]:
+    ids = np.asarray(_array(given))
+    return ids if ids.dtype.kind in "iuf" else ids.astype(str)
 
 
 def _array(values: Any) -> Any:
@@ -148,10 +153,7 @@ def _opened(name: str, uri: str) -> dict[str, Any]:
     if kind not in OPENERS:
         raise UserError(f"{uri}, given for {name}, is of no known kind; allowed are {', '.join(OPENERS)}.")
 
-    def found(fs: fsspec.AbstractFileSystem, path: str) -> str:
-        return str(fs.info(path)["type"]) if fs.exists(path) else "nothing"
-
-    if patiently(uri, "look for", found) == "nothing":
+    if not patiently(uri, "look for", lambda fs, path: fs.exists(path)):
         raise UserError(f"There is no file {uri}, given for {name}.")
     try:
         return OPENERS[kind](uri)
@@ -181,6 +183,9 @@ def paired(recordings: list[Recorded]) -> list[NDArray[np.int64] | None]:
                 )
             orders.append(None)
             continue
+        if (first.ids.dtype.kind == "U") != (other.ids.dtype.kind == "U"):
+            text, numbers = (first, other) if first.ids.dtype.kind == "U" else (other, first)
+            raise UserError(f"The ids of {text.name} are text and those of {numbers.name} numbers; give the same ones.")
         _same_ids(first, other)
         order = np.argsort(other.ids)[np.argsort(np.argsort(first.ids))]
         orders.append(None if np.array_equal(order, np.arange(len(order))) else order)
@@ -192,6 +197,6 @@ def _same_ids(first: Recorded, other: Recorded) -> None:
         missing = np.setdiff1d(np.asarray(has.ids), np.asarray(lacks.ids))
         if len(missing):
             raise UserError(
-                f"{lacks.name} lacks {len(missing):,} of the samples of {has.name}, the first being {missing[0]!r}; "
-                "record the same samples."
+                f"{lacks.name} lacks {len(missing):,} of the samples of {has.name}, the first being "
+                f"{missing.tolist()[0]!r}; record the same samples."
             )

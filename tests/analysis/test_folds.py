@@ -8,6 +8,7 @@ import torch
 from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.arrays import Floats
 from raycv.analysis.folds import LayerStatistics
+from raycv.analysis.moments import correlation, variance
 
 
 def statistics(folds: list[Floats]) -> LayerStatistics:
@@ -55,3 +56,16 @@ def test_one_fold_has_no_rare_units() -> None:
     np.testing.assert_allclose(whole.kept_variance()[:3], 1)
     assert not whole.rare().any()
     np.testing.assert_array_equal(whole.left_out(), [False, False, False, True])
+
+
+def test_products_added_when_asked_for_are_those_of_all() -> None:
+    rng = np.random.default_rng(1)
+    parts = []
+    for _ in range(3):
+        accumulator = Accumulator((4, 3), np.zeros(7, np.float32), torch.device("cpu"))
+        accumulator.add([torch.from_numpy(rng.standard_normal((50, width)).astype(np.float32)) for width in (4, 3)])
+        parts.append(accumulator.moments())
+    found = LayerStatistics(tuple(parts))
+    np.testing.assert_array_equal(variance(found.together), variance(found.all))
+    for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        np.testing.assert_array_equal(correlation(found.together, a, b), correlation(found.all, a, b))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycv.analysis.accumulator import Accumulator
+from raycv.analysis.accumulator import ROWS_OF_STRIP, Accumulator
 from raycv.analysis.moments import Moments, correlation, mean, merge, offsets, variance
 
 CPU = torch.device("cpu")
@@ -46,6 +46,21 @@ def test_correlations_equal_corrcoef(rows: int, widths: tuple[int, ...]) -> None
         for b in range(len(widths)):
             expected = oracle[bounds[a] : bounds[a + 1], bounds[b] : bounds[b + 1]]
             np.testing.assert_allclose(correlation(m, a, b), expected, atol=5e-6)
+
+
+def test_wide_layers_are_multiplied_strip_by_strip_and_mirrored() -> None:
+    samples = activations(0, 120, (ROWS_OF_STRIP + 70, 9, 2 * ROWS_OF_STRIP + 1))
+    accumulator = Accumulator(
+        [s.shape[1] for s in samples], np.zeros(sum(s.shape[1] for s in samples), np.float32), CPU
+    )
+    for piece in (slice(0, 50), slice(50, 120)):
+        accumulator.add([torch.from_numpy(s[piece]) for s in samples])
+        m = accumulator.moments()  # also before all is added
+    exact = [s.astype(np.float64) for s in samples]
+    for a, x in enumerate(exact):
+        for b, y in enumerate(exact):
+            np.testing.assert_allclose(m.products(a, b), x.T @ y, rtol=1e-5, atol=1e-4)
+        np.testing.assert_array_equal(correlation(m, a, a), correlation(m, a, a).T)
 
 
 @pytest.mark.parametrize("ratio", [1e2, 1e3, 1e4])

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from sklearn.linear_model import Lasso
 from torch import Tensor, nn
@@ -101,9 +102,90 @@ def test_all_layers_against_all_find_the_permuted_layer_and_the_layer_of_the_sam
     nearest = found.nearest_layers()
     assert (nearest["layer_a"] == nearest["layer_b"]).all()
     assert len(nearest) == 4
-    pairs = found.alignment()[["net_a", "layer_a", "net_b", "layer_b"]]
+    identified = found.layer_identification("mean_absolute")
+    assert identified[["layers", "accuracy"]].to_numpy().tolist() == [[2, 1.0]] * 2
+    pairs = found.alignment(["mean"])[["net_a", "layer_a", "net_b", "layer_b"]]
     assert len(pairs) == 2 * 2 * 2
     assert not (pairs["net_a"] == pairs["net_b"]).any()
+
+
+def test_mutual_partners_are_found_by_brute_force() -> None:
+    rng = np.random.default_rng(0)
+    x, mixing = rng.standard_normal((500, 8)), rng.standard_normal((8, 9))
+    nets = {
+        "a": {"first": x @ mixing, "second": x[:, :3], "dead": np.zeros((500, 2))},
+        "b": {"first": x[:, 2:] + rng.standard_normal((500, 6)), "last": x @ rng.standard_normal((8, 5))},
+        "c": {"only": x[:, ::-1]},
+    }
+    pairs = raycv.compare(nets, compare="all").mutual_partners()
+    names = {
+        net: [(layer, unit) for layer in layers for unit in range(layers[layer].shape[1])]
+        for net, layers in nets.items()
+    }
+    live = {
+        net: np.hstack([values for layer, values in layers.items() if layer != "dead"]) for net, layers in nets.items()
+    }
+    for a, b in (("a", "b"), ("a", "c"), ("b", "c")):
+        between = np.corrcoef(live[a], live[b], rowvar=False)[: live[a].shape[1], live[a].shape[1] :]
+        expected = [
+            (*names[a][i], *names[b][j]) for i, j in enumerate(between.argmax(1)) if between[:, j].argmax() == i
+        ]
+        got = pairs.query("net_a == @a and net_b == @b")
+        assert list(got[["layer_a", "unit_a", "layer_b", "unit_b"]].itertuples(index=False, name=None)) == expected
+        assert len(expected) > 2
+    assert len(pairs.query("net_a > net_b")) == 0
+
+
+def test_a_column_of_the_alignment_is_the_same_alone() -> None:
+    x, y = recordings()
+    found = raycv.compare({"a": x[:400], "b": y[:400]})
+    whole = found.alignment()
+    for column in whole.columns[4:]:
+        pd.testing.assert_series_equal(found.alignment([column])[column], whole[column])
+    with pytest.raises(UserError, match="There is no column 'cka'; allowed are mean, .*, linear_cka"):
+        found.nearest_layers("cka")
+
+
+def test_no_namesake_no_identification() -> None:
+    found = raycv.compare({"a": {"x": X}, "b": {"y": X}}, compare="all")
+    with pytest.raises(UserError, match="No layer has the same name in two networks"):
+        found.layer_identification()
+
+
+def vit() -> nn.Module:
+    torch.manual_seed(0)
+    net: nn.Module = torchvision.models.VisionTransformer(16, 4, 2, 2, 24, 48, num_classes=5)
+    return net
+
+
+def test_class_tokens_and_patches_are_chosen_by_name() -> None:
+    block = "encoder.layers.encoder_layer_1"
+    net, wanted = vit(), {"a": [f"{block}:class", f"{block}:patches", block], "b": ["second"]}
+    other = Small(1)
+    with pytest.raises(UserError, match=f"a/{block}:class none, a/{block}:patches 4 x 4, .* b/second 8 x 8; "):
+        raycv.compare({"a": net, "b": other}, batches(), layers=wanted, compare="all", positions="resample")
+    found = raycv.compare({"a": net, "b": other}, batches(), layers=wanted, compare="all", positions="mean")
+    names = [str(member) for member in found.members if member.net == "a"]
+    assert names == [f"a/{block}:class", f"a/{block}:patches", f"a/{block}"]
+    means = found.units().query("net == 'a'").groupby("layer")["mean"].apply(np.array)
+    np.testing.assert_allclose(means[block], (means[f"{block}:class"] + 16 * means[f"{block}:patches"]) / 17, atol=1e-5)
+    with pytest.raises(UserError, match="'second' gives activations of shape"):
+        raycv.compare({"a": net, "b": other}, batches(), layers={"b": ["second:class"]})
+
+
+def test_patches_are_resampled_to_a_convolutions_grid_where_they_lie_in_the_image() -> None:
+    net = vit()
+    with torch.no_grad():  # then the tokens that the transformer takes are what the convolution gives
+        net.get_submodule("encoder").get_parameter("pos_embedding").zero_()
+    pairs = [("encoder.dropout", "conv_proj")]
+    found = raycv.compare({"tokens": net, "grid": net}, batches(), compare=pairs, positions="resample")
+    assert found.samples == IMAGES * 16
+    same = np.diagonal(found.correlation("tokens/encoder.dropout", "grid/conv_proj"))
+    np.testing.assert_allclose(same, 1, atol=1e-6)
+    recording = {"x": np.random.default_rng(0).standard_normal((IMAGES, 6, 17)).astype(np.float32)}
+    square = {"x": recording["x"][:, ::-1, 1:].reshape(IMAGES, 6, 4, 4).repeat(2, 2).repeat(2, 3)}
+    found = raycv.compare({"a": recording, "b": square}, positions="resample")
+    np.testing.assert_allclose(np.diagonal(found.correlation("a/x", "b/x")[:, ::-1]), 1, atol=1e-6)
 
 
 def test_grids_are_resampled_by_area_or_refused() -> None:
@@ -197,6 +279,7 @@ def test_a_network_against_its_recording() -> None:
 
 NETS = {"a": Small(1), "b": Small(2)}
 X = np.random.default_rng(0).standard_normal((30, 4))
+IDS = [f"image {n}" for n in range(30)]
 
 
 @pytest.mark.parametrize(
@@ -216,10 +299,33 @@ X = np.random.default_rng(0).standard_normal((30, 4))
             {"compare": [("activations", "x")]},
             "b has ids and a has none",
         ),
+        (
+            {"a": {"x": X, "ids": np.arange(30).astype(str)}, "b": {"x": X, "ids": np.arange(30)}},
+            {},
+            "The ids of a are text and those of b numbers",
+        ),
+        (
+            {"a": {"x": X, "ids": IDS}, "b": {"x": X[:-2], "ids": IDS[2:]}},
+            {},
+            "b lacks 2 of the samples of a, the first being 'image 0'; record the same samples",
+        ),
         ({"a": X, "b": {"x": X, "ids": np.zeros(30)}}, {}, "ids of b do not name its 30 samples"),
         ({"a": X, "b": {"x": X, "y": X[1:]}}, {}, "layers of b have different numbers of samples"),
         ({"a": X, "b": X[0]}, {}, r"have shape \(4,\); they must be \(samples, units\)"),
         ({"a": X, "b": "nowhere.npy"}, {}, "There is no file nowhere.npy, given for b"),
+        (NETS, {"data": [{"x": X, "y": X}]}, "A batch of data has 'x', 'y', of which 2 may be what a network takes"),
+        (
+            {"a": X, "b": X},
+            {"layers": {"b": ["activation"]}},
+            "b has no layer 'activation'; the nearest are activations",
+        ),
+        (
+            {"a": X, "b": np.where(X > 1.5, np.nan, X)},
+            {},
+            "of 'b/activations' are not all finite numbers, first in sample",
+        ),
+        ({"a": X[:1], "b": X[:1]}, {}, "a correlation needs two samples or more"),
+        ({"a": X, "b": {"x": X.astype(complex)}}, {}, "'x' of b are of type complex128; they must be numbers"),
         ({"a": X, "b": "x.csv"}, {}, "x.csv, given for b, is of no known kind; allowed are .npy"),
     ],
 )
@@ -248,13 +354,8 @@ def test_what_the_readme_shows_runs() -> None:
     assert nearest["linear_cka"].between(0, 1).all()
 
 
-@pytest.mark.parametrize("module", ["raycv.comparing.entry", "raycv.comparing.moments"])
+@pytest.mark.parametrize("module", ["raycv.comparing.entry", "raycv.comparing.moments", "raycv.comparing.comparison"])
 def test_examples_in_docstrings(module: str) -> None:
     result = doctest.testmod(import_module(module), extraglobs={"Moments": raycv.Moments})
     assert result.attempted
     assert not result.failed
-
-
-def test_activations_that_are_not_finite_are_refused() -> None:
-    with pytest.raises(ValueError, match="'b/activations' are not all finite"):
-        raycv.compare({"a": X, "b": np.where(X > 1, np.nan, X)})

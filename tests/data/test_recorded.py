@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.fixture(scope="module", params=["disk", "s3"])
-def put(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[Any, str], str]]:
+def put(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any, str], str]:
     """Write a file where it is to be read: the name it has there."""
     folder = tmp_path_factory.mktemp("recorded")
     if request.param == "s3":
