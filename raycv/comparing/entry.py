@@ -25,6 +25,7 @@ def compare(
     layers: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     compare: Pairing = "same",
     positions: Positions = "same",
+    run: str | None = None,
 ) -> Comparison:
     """Pass the same samples through all ``networks`` once and compare their units.
 
@@ -44,6 +45,11 @@ def compare(
     `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" the positions of all
     layers must fit.
 
+    ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
+    stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
+    files of recordings, or mappings with more of each, as in the setting ``networks``; ``data`` is a set of images by
+    name or path; see README.
+
     Returns a `Comparison`. Raises UserError for networks, layers, files or positions that do not fit, and for
     activations that are not finite.
 
@@ -53,6 +59,12 @@ def compare(
     >>> found.matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
     [19, 18, 17]
     """
+    if run is not None:
+        from raycv.comparing.on_ray import on_ray
+
+        if data is not None and not isinstance(data, str):
+            raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
+        return on_ray(networks, run, data, layers, compare, positions)
     compared: list[tuple[list[Member], Moments]] = []
     for ids, activations in _batches(networks, data, layers):
         if not compared:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,13 @@ class Moments:
         self.names: list[str] = []
         self._folds: list[Accumulator] = []
         self._float64 = False
+
+    @classmethod
+    def of(cls, names: Sequence[str], statistics: LayerStatistics) -> Moments:
+        """Those of members whose sums are there already, as a run has them."""
+        made = cls()
+        made.names, made._folds = list(names), [_again(fold) for fold in statistics.folds]
+        return made
 
     def __repr__(self) -> str:
         widths = ", ".join(f"{name} ({width} units)" for name, width in zip(self.names, self.widths, strict=True))

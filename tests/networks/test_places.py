@@ -10,7 +10,7 @@ from raycv.errors import UserError
 from raycv.networks.models import build
 from raycv.networks.places import activation_at, at, grid_of, taps_of
 from raycv.networks.spec import Place
-from tests.networks.test_catalogue import described
+from tests.support.nets import described
 
 
 def test_the_mean_over_positions_is_one_sample_an_image() -> None:

@@ -6,9 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from raycv.data.preprocessing import Preprocessing
+from raycv.networks.models import preprocessing_of
+from raycv.networks.spec import NetworkSpec
 
 WAY = Preprocessing(resize=32, crop=32, mean=(125.0, 125.0, 125.0), std=(60.0, 60.0, 60.0))
 OTHER_WAY = Preprocessing(resize=40, crop=36, fit="short-side", mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0))
+
+
+def described(model: str, preprocessing: Preprocessing | None = None, **more: object) -> NetworkSpec:
+    """A network of any kind, of which the logits are compared."""
+    found = preprocessing or preprocessing_of(model)
+    spec = NetworkSpec(name="net1", model=model, classes=10, seed=1, layers=("logits",), preprocessing=found)
+    return spec.model_copy(update=more)
 
 
 class Tokens(nn.Module):

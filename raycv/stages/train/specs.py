@@ -65,8 +65,8 @@ def _whole(number: int, network: Network, classes: int) -> NetworkSpec:
         return recording_spec(network.name or f"net{number + 1}", network.model)
     if network.model in WIDTHS and network.weights == PUBLISHED:
         raise UserError(
-            f"There are no published weights of {network.model}; name a file of weights in the list of networks, or train "
-            "networks with --model."
+            f"There are no published weights of {network.model}; name a file of weights in the list of networks, or "
+            "train networks with --model."
         )
     spec = NetworkSpec(
         name=network.name or f"net{number + 1}",

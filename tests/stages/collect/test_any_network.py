@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import raycv
 from raycv.cli import main
 from raycv.data.recorded import recorded
 from raycv.data.sources import open_source
+from raycv.errors import UserError
 from raycv.networks.models import build, untrained
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.run.paths import ACROSS, NETS, NULL, Key
@@ -71,20 +73,21 @@ positions: mean
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :]
+    return np.asarray(np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :])
 
 
 def mean_of(values: np.ndarray) -> np.ndarray:
-    return values.reshape(*values.shape[:2], -1).mean(2)
+    return np.asarray(values.reshape(*values.shape[:2], -1).mean(2))
 
 
 def test_layers_at_the_same_depth_are_compared(run: Path, seen: dict[str, np.ndarray]) -> None:
     opened = raycv.open_run(str(run))
-    where = opened.table("layers").set_index(["layer", "net"])
+    where = opened.table("layers")
     (layer,) = opened.layers  # a recording has one, and no logits
-    assert where.loc[(layer, "copy"), "module"] == "deep"
+    module = dict(zip(where["net"], where["module"], strict=True))
+    assert module["copy"] == "deep"
     assert (where["grid"] == "mean").all()
-    x, y = (mean_of(seen[f"{net}/{where.loc[(layer, net), 'module']}"]) for net in ("vit", "conv"))
+    x, y = (mean_of(seen[f"{net}/{module[net]}"]) for net in ("vit", "conv"))
     np.testing.assert_allclose(opened.correlation(layer, "vit", "conv"), correlation(x, y), atol=5e-6)
 
 
@@ -113,10 +116,11 @@ def test_a_permuted_copy_is_found_in_the_layer_it_was_made_of(run: Path) -> None
 
 def test_mutual_partners_are_each_others(run: Path) -> None:
     units = pd.read_parquet(run / "tables/across_units")
-    best = {(row.net_a, row.layer_a, row.unit_a, row.net_b): (row.layer_b, row.unit_b) for row in units.itertuples()}
-    for row in units.itertuples():
-        back = best.get((row.net_b, row.layer_b, row.unit_b, row.net_a)) == (row.layer_a, row.unit_a)
-        assert row.is_mutual == (row.unit_b >= 0 and back)
+    rows: Any = units.to_dict("records")
+    best = {(r["net_a"], r["layer_a"], r["unit_a"], r["net_b"]): (r["layer_b"], r["unit_b"]) for r in rows}
+    for r in rows:
+        back = best.get((r["net_b"], r["layer_b"], r["unit_b"], r["net_a"])) == (r["layer_a"], r["unit_a"])
+        assert r["is_mutual"] == (r["unit_b"] >= 0 and back)
 
 
 def test_the_recording_has_no_untrained_counterpart(run: Path) -> None:
@@ -193,3 +197,23 @@ def test_a_recording_gives_the_samples_of_its_ids() -> None:
     found = given.rows(["x"], np.array([0, 2]), torch.device("cpu"))["x"]
     assert found.tolist() == [[10.0, 11.0], [6.0, 7.0]]
     assert found.dtype is torch.float32
+
+
+def test_the_same_from_python(run: Path, images: Path, tmp_path: Path) -> None:
+    """In a run of its own, and equal to a comparison in this process."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 6)).astype(np.float32)
+    np.save(tmp_path / "a.npy", x)
+    np.save(tmp_path / "b.npy", x[:, ::-1] + 0.1 * rng.standard_normal((400, 6)).astype(np.float32))
+    files = {"a": str(tmp_path / "a.npy"), "b": str(tmp_path / "b.npy")}
+    kept = raycv.compare(files, run=str(tmp_path / "run"))
+    here = raycv.compare(files)
+    names = "a/activations", "b/activations"
+    np.testing.assert_allclose(kept.correlation(*names), here.correlation(*names), atol=1e-6)
+    pd.testing.assert_frame_equal(
+        kept.matching("bipartite")[["unit_a", "unit_b"]], here.matching("bipartite")[["unit_a", "unit_b"]]
+    )
+    with pytest.raises(UserError, match="a is Linear, which other machines cannot be given; on Ray name a model"):
+        raycv.compare({"a": torch.nn.Linear(2, 2), "b": files["b"]}, run=str(tmp_path / "other"))
+    with pytest.raises(UserError, match="There is no file"):
+        raycv.compare({"a": "nowhere.npy", "b": files["b"]}, run=str(tmp_path / "other"))

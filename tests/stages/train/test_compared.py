@@ -29,7 +29,8 @@ def test_layers_of_the_same_name() -> None:
     a, b = specs(f"a={CONVOLUTIONS}", CONVOLUTIONS, layers=("?",))
     assert (a.name, b.name) == ("a", "net2")
     assert a.layers == b.layers == ("0", "1", "2", "3", "4", "logits")
-    assert a.places == b.places == a.across == ()
+    assert a.places == b.places == ()
+    assert a.across == ()
     assert (a.as_built, a.classes) == (True, 10)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +19,8 @@ from raycv.data.recorded import OPENERS
 from raycv.errors import UserError
 from raycv.networks.layers import layers_of, outputs_of
 from raycv.networks.models import build, check_model, preprocessing_of, untrained
-from raycv.networks.spec import RECORDINGS, NetworkSpec
-from tests.support.nets import OTHER_WAY
-
-
-def described(model: str, preprocessing: Preprocessing | None = None, **more: object) -> NetworkSpec:
-    found = preprocessing or preprocessing_of(model)
-    spec = NetworkSpec(name="net1", model=model, classes=10, seed=1, layers=("logits",), preprocessing=found)
-    return spec.model_copy(update=more)
+from raycv.networks.spec import RECORDINGS
+from tests.support.nets import OTHER_WAY, described
 
 
 def photograph(width: int, height: int) -> Image.Image:
@@ -39,8 +34,9 @@ def photograph(width: int, height: int) -> Image.Image:
 )
 @pytest.mark.parametrize("size", [(375, 500), (260, 200)])
 def test_timms_networks_see_what_timm_shows_them(model: str, size: tuple[int, int]) -> None:
-    config = timm.models.get_pretrained_cfg(model.removeprefix("timm/"))
-    theirs = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=config.to_dict()))
+    library: Any = timm
+    config = library.models.get_pretrained_cfg(model.removeprefix("timm/"))
+    theirs = library.data.create_transform(**library.data.resolve_data_config(pretrained_cfg=config.to_dict()))
     way, image = preprocessing_of(model), photograph(*size)
     ours = way.evaluation(torch.from_numpy(np.asarray(way.resizing(image))[None].copy()))[0]
     torch.testing.assert_close(ours, theirs(image), rtol=0, atol=1e-5)

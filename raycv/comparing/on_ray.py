@@ -1,0 +1,79 @@
+"""The same comparison as a run on Ray: resumable, on as many nodes as there are, its results in the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raycv.comparing.comparison import Comparison
+from raycv.comparing.members import Member, Pairing
+from raycv.comparing.moments import Moments
+from raycv.config import CollectConfig, TrainConfig
+from raycv.errors import UserError
+from raycv.run import lease, record
+from raycv.run.paths import ACROSS
+from raycv.run.store import RunStore
+from raycv.settings import Given, load
+from raycv.stages.collect import statistics
+from raycv.stages.collect.statistics import Statistics
+
+BETWEEN = "~"  # between layers that belong together, in the setting compare
+
+
+def on_ray(
+    networks: Mapping[str, Any],
+    run: str,
+    data: str | None,
+    layers: Sequence[str] | Mapping[str, Sequence[str]] | None,
+    compare: Pairing,
+    positions: str,
+) -> Comparison:
+    """What `raycv.compare` does with ``run``. Raises UserError for settings with which no run can be made."""
+    from raycv.stages.collect.stage import collect
+    from raycv.stages.train.stage import train
+
+    given: dict[str, Any] = {
+        "run": run,
+        "networks": [_network(name, network, layers) for name, network in networks.items()],
+        "compare": [compare] if isinstance(compare, str) else [BETWEEN.join(row) for row in compare],
+        "positions": positions,
+        "data": data,
+        "layers": None if isinstance(layers, Mapping) else layers,
+    }
+    settings = {name: Given(name, value) for name, value in given.items() if value is not None}
+    store = RunStore(run)
+    record.check_kind(store, study=False)
+    with lease.held(store, ["train", "collect"]):
+        train(load(TrainConfig, settings), store)
+        collect(load(CollectConfig, settings, record.read(store)["config"]), store)
+    return comparison_of(statistics.read(store))
+
+
+def _network(name: str, network: Any, layers: Any) -> dict[str, Any]:
+    """One entry of the setting networks."""
+    if not isinstance(network, str | Mapping):
+        raise UserError(
+            f"{name} is {type(network).__name__}, which other machines cannot be given; on Ray name a model, a "
+            "function that builds it (package.module:function) or a file."
+        )
+    entry = {"model": network} if isinstance(network, str) else dict(network)
+    own = {"layers": list(layers[name])} if isinstance(layers, Mapping) and name in layers else {}
+    return {"name": name, **entry, **own}
+
+
+def comparison_of(found: Statistics) -> Comparison:
+    """The layers of a run that are compared with each other; all with all where it has that."""
+    if ACROSS in found.groups:
+        specs = found.groups[ACROSS]
+        members = [Member(spec.network, spec.places[0].module) for spec in specs]
+        return Comparison([(members, _moments(members, found, ACROSS, ACROSS))])
+    compared = []
+    for layer in found.layers:
+        members = [Member(spec.name, spec.place(layer).module) for spec in found.networks]
+        compared.append((members, _moments(members, found, layer, None)))
+    return Comparison(compared)
+
+
+def _moments(members: Sequence[Member], found: Statistics, layer: str, group: str | None) -> Moments:
+    of_layer = found.layer(layer) if group is None else found.layer(layer, group)
+    return Moments.of([str(member) for member in members], of_layer)
