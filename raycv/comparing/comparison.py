@@ -219,7 +219,8 @@ class Comparison:
     def nearest_layers(self, by: str = "linear_cka") -> pd.DataFrame:
         """For every layer and other network, the layer there that is most like it, by a column of ``alignment``.
 
-        Useful after compare="all". Raises UserError for another column.
+        Useful after compare="all". A layer without a live unit has none and is left out. Raises UserError for another
+        column.
 
         >>> import numpy as np, raycv
         >>> x = np.random.default_rng(0).standard_normal((800, 20))
@@ -228,8 +229,8 @@ class Comparison:
         >>> nearest.query("net_b == 'b'")[["layer_a", "layer_b"]].values.tolist()
         [['low', 'start'], ['high', 'start']]
         """
-        table = self.alignment([by])
-        best = table.groupby(["net_a", "layer_a", "net_b"], sort=False)[by].idxmax().dropna()
+        table = self.alignment([by]).dropna()
+        best = table.groupby(["net_a", "layer_a", "net_b"], sort=False)[by].idxmax()
         return table.loc[best].reset_index(drop=True)
 
     def layer_identification(self, by: str = "linear_cka") -> pd.DataFrame:

@@ -146,6 +146,11 @@ def test_a_column_of_the_alignment_is_the_same_alone() -> None:
         found.nearest_layers("cka")
 
 
+def test_a_layer_without_live_units_has_no_nearest_layer() -> None:
+    found = raycv.compare({"a": {"x": X, "dead": np.zeros((30, 3))}, "b": {"x": X}}, compare="all")
+    assert found.nearest_layers()[["layer_a", "layer_b"]].to_numpy().tolist() == [["x", "x"], ["x", "x"]]
+
+
 def test_no_namesake_no_identification() -> None:
     found = raycv.compare({"a": {"x": X}, "b": {"y": X}}, compare="all")
     with pytest.raises(UserError, match="No layer has the same name in two networks"):
