@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from raycv.errors import UserError
-from raycv.networks.layers import layers_run, nearest
+from raycv.networks.layers import layers_run, matching
 from raycv.networks.taps import Taps
 from raycv.networks.tokens import part_of, squared, taken
 
@@ -40,15 +39,7 @@ def chosen(net: str, there: Sequence[str], patterns: Sequence[str] | None) -> li
 
     A pattern may end in ":class" or ":patches", and so do its layers then. Raises UserError for one that matches none.
     """
-    found: dict[str, None] = {}
-    for pattern in there if patterns is None else patterns:
-        part = part_of(pattern)
-        matching = [layer for layer in there if fnmatchcase(layer, part.path)]
-        if not matching:
-            raise UserError(
-                f"{net} has no layer {part.path!r}; the nearest are {', '.join(nearest(part.path, there))}."
-            )
-        found |= dict.fromkeys(f"{layer}:{part.tokens}" if part.tokens else layer for layer in matching)
+    found = matching(net, there, there if patterns is None else patterns)
     return sorted(found, key=lambda layer: there.index(part_of(layer).path))
 
 
