@@ -65,10 +65,15 @@ def compare(
         if data is not None and not isinstance(data, str):
             raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
         return on_ray(networks, run, data, layers, compare, positions)
+    return _here(_batches(networks, data, layers), list(networks), compare, positions)
+
+
+def _here(batches: Iterator[Batch], nets: list[str], pairing: Pairing, positions: Positions) -> Comparison:
+    """The comparison of all batches, in this process."""
     compared: list[tuple[list[Member], Moments]] = []
-    for ids, activations in _batches(networks, data, layers):
+    for ids, activations in batches:
         if not compared:
-            compared = [(members, Moments()) for members in groups(list(networks), list(activations), compare)]
+            compared = [(members, Moments()) for members in groups(nets, list(activations), pairing)]
         for members, moments in compared:
             chosen = on_one_grid({str(member): activations[member] for member in members}, positions)
             try:

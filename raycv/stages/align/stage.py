@@ -99,8 +99,7 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
             values, pairs = nets.correlations, match(nets.correlations)
             # Several threads slow small matrices down.
             with threadpool_limits(1 if nets.group.width <= WIDE else None):
-                recurs = recurring.recurrence_of(nets.group)
-                by_chance = recurring.recurrence_of(null.group) if null else None
+                recurs, by_chance = recurring.recurrence_of(nets.group), null and recurring.recurrence_of(null.group)
                 untrained = Untrained(null, by_chance) if null and by_chance else untrained_nowhere
                 averages = rows.correlation_rows(layer, specs, nets, pairs, recurs, untrained)
                 if found.epochs:
@@ -130,8 +129,7 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
             for part in rows.pair_rows(specs, information):
                 of_information.add(layer, part)
             progress.advance()
-    if ACROSS in found.groups:
-        small |= _across(found)
+    small |= _across(found)
     for name in {*WRITTEN_OF_EPOCHS, *WRITTEN_OF_ACROSS}.difference(names):  # of an earlier training or comparison
         store.remove(f"tables/{name}")
     whole = {name: _joined(name, frames + informed.get(name, [])) for name, frames in small.items()}
@@ -141,7 +139,9 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 
 def _across(found: Statistics) -> dict[str, list[pd.DataFrame]]:
-    """The tables of all layers against all; says how well layers find those of their own name."""
+    """The tables of all layers against all, if they are compared; says how well layers find those of their own name."""
+    if ACROSS not in found.groups:
+        return {}
     compared = Across(found)
     rows = []
     with Progress("across layers", len(compared.pairs), "pairs of layers") as progress:
