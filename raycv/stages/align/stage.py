@@ -24,7 +24,7 @@ from raycv.stages.align.chance import Layer
 from raycv.stages.align.epochs import ThroughTraining
 from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
-from raycv.stages.align.matched import informations, match
+from raycv.stages.align.matched import Pairs, informations, match
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
@@ -99,7 +99,8 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
             values, pairs = nets.correlations, match(nets.correlations)
             # Several threads slow small matrices down.
             with threadpool_limits(1 if nets.group.width <= WIDE else None):
-                recurs, by_chance = recurring.recurrence_of(nets.group), null and recurring.recurrence_of(null.group)
+                recurs = recurring.recurrence_of(nets.group)
+                by_chance = recurring.recurrence_of(null.group) if null else None
                 untrained = Untrained(null, by_chance) if null and by_chance else untrained_nowhere
                 averages = rows.correlation_rows(layer, specs, nets, pairs, recurs, untrained)
                 if found.epochs:
@@ -122,12 +123,7 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
                 of_correlation.add(layer, part)
             progress.advance()
             progress.note_next(f"mutual information of {layer}")
-            information = informations(found, nets, layer)
-            by_information = match(information["value"])
-            informed["matchings"].append(rows.matching_rows(layer, specs, "mutual_information", by_information))
-            informed["alignment"].append(rows.information_rows(layer, specs, nets, by_information, pairs))
-            for part in rows.pair_rows(specs, information):
-                of_information.add(layer, part)
+            _add_information(found, layer, nets, pairs, informed, of_information)
             progress.advance()
     small |= _across(found)
     for name in {*WRITTEN_OF_EPOCHS, *WRITTEN_OF_ACROSS}.difference(names):  # of an earlier training or comparison
@@ -136,6 +132,23 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     for name, frame in whole.items():
         tables.write(store, name, frame)
     return whole
+
+
+def _add_information(
+    found: Statistics,
+    layer: str,
+    nets: Layer,
+    pairs: Pairs,
+    informed: dict[str, list[pd.DataFrame]],
+    writer: tables.Writer,
+) -> None:
+    """The rows of one layer by mutual information; ``pairs``: its matchings by correlation."""
+    information = informations(found, nets, layer)
+    by_information = match(information["value"])
+    informed["matchings"].append(rows.matching_rows(layer, found.networks, "mutual_information", by_information))
+    informed["alignment"].append(rows.information_rows(layer, found.networks, nets, by_information, pairs))
+    for part in rows.pair_rows(found.networks, information):
+        writer.add(layer, part)
 
 
 def _across(found: Statistics) -> dict[str, list[pd.DataFrame]]:
