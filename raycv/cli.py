@@ -94,14 +94,19 @@ def _patches(config: PatchesConfig, store: RunStore) -> None:
 
 
 def _figures(config: FiguresConfig, store: RunStore) -> None:
+    from raycv.stages.ablate.figures import plan as ablate
     from raycv.stages.align.figures import plan as align
     from raycv.stages.clusters.figures import plan as clusters
+    from raycv.stages.ensemble.figures import plan as ensemble
     from raycv.stages.figures.stage import figures
     from raycv.stages.mapping.figures import plan as mapping
     from raycv.stages.patches.figures import plan as patches
+    from raycv.stages.prune.figures import plan as prune
+    from raycv.stages.stitch.figures import plan as stitch
     from raycv.stages.train.figures import plan as train
 
-    figures(config, store, [room.plan for room in (train, align, mapping, clusters, patches)])
+    of_run, of_after = (train, align, mapping, clusters, patches), (prune, ablate, ensemble, stitch)
+    figures(config, store, [room.plan for room in (*of_run, *of_after)])
 
 
 def _report(config: ReportConfig, store: RunStore) -> None:

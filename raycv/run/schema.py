@@ -905,7 +905,8 @@ ALL = (
                 "way",
                 _text,
                 "matching (each unit is its one-to-one partner, with its own mean and standard deviation), mapping "
-                "(mapping layer of this decay) or mean (every unit is its mean: nothing is passed on)",
+                "(mapping layer of this decay), rescaled (the same, with every unit's own standard deviation) or mean "
+                "(every unit is its mean: nothing is passed on)",
             ),
             Column("decay", _float, "the paper's L1 weight decay; 0 is least squares; NaN without a mapping layer"),
             Column("units_used", _float, "source units with a weight above 0.001, mean over target units"),
@@ -925,7 +926,7 @@ ALL = (
         "the same, means over source networks and then over target networks",
         (
             _layer,
-            Column("way", _text, "matching, mapping or mean"),
+            Column("way", _text, "matching, mapping, rescaled or mean, as in stitching"),
             Column("decay", _float, "the paper's L1 weight decay; NaN without a mapping layer"),
             *_over_networks("units_used", "source units with a weight above 0.001"),
             *_over_networks("prediction_loss", "as in stitching"),

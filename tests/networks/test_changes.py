@@ -24,7 +24,7 @@ PARTS = [
 def test_a_layer_without_units_is_a_constant() -> None:
     """By hand: whatever the image, conv5 sees the same everywhere."""
     net = build(spec(1, 6))
-    units = net.get_submodule("conv4")[0].out_channels  # type: ignore[index,union-attr]
+    units = net.get_submodule("conv4")[0].out_channels  # type: ignore[index]
     values = np.linspace(0, 2, units)
     change = {"all": replaced(np.arange(units), values), "none": unchanged}
     found = scores_of(Cut(net, "conv4"), PARTS, [change, change])

@@ -26,10 +26,9 @@ from raycv.run.summary import over_networks
 from raycv.run.trial_results import Frames
 from raycv.stages.collect.statistics import Statistics
 
-MATCHING, MAPPING, MEAN = "matching", "mapping", "mean"  # ways of joining two networks
+MATCHING, MAPPING, RESCALED, MEAN = "matching", "mapping", "rescaled", "mean"  # ways of joining two networks
 WIDE = 1024  # units above which mapping layers are solved on a GPU where there is one
 Way = tuple[str, float]  # and its decay, NaN without a mapping layer
-OWN = -1  # the place of the target network's own activations among the sources
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,19 @@ def _weights(fit: PairMoments, decays: Sequence[float], device: str) -> list[tup
         ((MEAN, np.nan), np.zeros(cross.T.shape)),
         ((MATCHING, np.nan), one_to_one),
         *(((MAPPING, layer.decay), layer.weights) for layer in layers),
+        *(((RESCALED, layer.decay), rescaled(layer.weights, source)) for layer in layers),
     ]
+
+
+def rescaled(weights: Floats, source: Floats) -> Floats:
+    """The same ``weights`` (S_target, S_source), so that every prediction has the standard deviation of its unit, 1.
+
+    ``source`` (S_source, S_source) holds the correlations of the source units. Least squares and the LASSO predict with
+    less, the less they predict. A unit that nothing predicts stays its mean.
+    """
+    deviation = np.sqrt(np.maximum(np.einsum("ts,ts->t", weights @ np.nan_to_num(source), weights), 0))
+    whole: Floats = weights / np.where(deviation > 0, deviation, 1)[:, None]
+    return whole
 
 
 def _affine(fit: PairMoments, weights: Floats) -> Affine:
