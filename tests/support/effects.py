@@ -29,7 +29,7 @@ def effect_tables(layers: Sequence[str], nets: Sequence[str]) -> dict[str, pd.Da
         for layer, order, fraction, made_up in product(layers, ORDERS, (0.25, 0.5), (False, True))
     ]
     quantities = [f"{g}{e}" for g in ("matched", "unmatched", "recurring", "lonely") for e in ("", "_excess", "_even")]
-    quantities += [f"unit_loss_by_{name}" for name in ("partner", "excess", "partners", "mean", "std")]
+    quantities += [f"unit_loss_by_{name}" for name in ("partner", "partner_given_std", "excess", "mean", "std")]
     groups = [{"layer": layer, "quantity": quantity, "units": 5.0} for layer, quantity in product(layers, quantities)]
     ways: list[tuple[str, float]] = [("mean", np.nan), ("matching", np.nan)]
     ways += [(way, decay) for way in ("mapping", "rescaled") for decay in DECAYS]

@@ -12,7 +12,7 @@ from torch import Tensor
 from raycv.networks.bench import Bench
 from raycv.run import tables
 from raycv.run.store import RunStore
-from raycv.stages.ablate.rows import DRAWS, WRITTEN, Ablater, by_layer, choices, groups_of, units_of
+from raycv.stages.ablate.rows import DRAWS, WRITTEN, Ablater, by_layer, choices, groups_of, of_single_units, units_of
 from raycv.stages.collect import statistics
 from tests.support.by_hand import images_of, loss_and_top1, outputs
 
@@ -107,15 +107,28 @@ def test_averages_by_layer(aligned_run: RunStore, found: Frames) -> None:
     assert averages.loc[("fc7", "matched"), "value"] == pytest.approx(means["whole"].mean())
     excess = (means["whole"] - means["random"]).mean()
     assert averages.loc[("fc7", "matched_excess"), "value"] == pytest.approx(excess)
-    single = found["unit_ablations"].query("net == 'net1'").set_index("unit")["loss_change"]
-    units = tables.read(aligned_run, "units").query("layer == 'conv3' and net == 'net1'").set_index("unit")
-    first = single.corr(units["mean"], method="spearman")
-    values = [first]
-    for net in ("net2", "net3"):
+    values = []
+    for net in ("net1", "net2", "net3"):
         single = found["unit_ablations"].query(f"net == '{net}'").set_index("unit")["loss_change"]
-        units = tables.read(aligned_run, "units").query(f"layer == 'conv3' and net == '{net}'").set_index("unit")
-        values.append(single.corr(units["mean"], method="spearman"))
+        units = units_of(aligned_run, "conv3", net)
+        live = units["partner"].notna()
+        values.append(single[live].corr(units["mean"][live], method="spearman"))
     assert averages.loc[("conv3", "unit_loss_by_mean"), "value"] == pytest.approx(np.mean(values))
+
+
+def test_a_partial_correlation_is_that_of_what_the_spread_leaves() -> None:
+    rng = np.random.default_rng(0)
+    std = rng.standard_normal(40)
+    units = pd.DataFrame({"std": std, "partner": std + rng.standard_normal(40), "loss": std + rng.standard_normal(40)})
+    units = units.assign(excess=rng.standard_normal(40), partners=rng.integers(0, 3, 40), mean=1.0)
+    units.loc[7, "partner"] = np.nan  # dead
+    found = of_single_units(units)
+    ranks = units.drop(index=7)[["loss", "partner", "std"]].rank()
+    line = {name: np.polyfit(ranks["std"], ranks[name], 1) for name in ("loss", "partner")}
+    loss, partner = (ranks[name] - np.polyval(of_name, ranks["std"]) for name, of_name in line.items())
+    assert found["unit_loss_by_partner_given_std"] == pytest.approx(loss.corr(partner))
+    assert found["unit_loss_by_std"] == pytest.approx(ranks["loss"].corr(ranks["std"]))
+    assert np.isnan(found["unit_loss_by_mean"])
 
 
 def test_even_choices_have_as_many_units(aligned_run: RunStore) -> None:
