@@ -32,13 +32,17 @@ def aligned_run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> RunSt
     """
     store = RunStore(str(tmp_path_factory.mktemp("after") / "run"))
     specs = [spec(number, 4, LAYERS) for number in (1, 2, 3)]
-    weights = build(specs[0]).state_dict()
-    of_nets = [weights, permuted(weights, {"conv3": "conv4", "fc7": "fc8"}, seed=0), build(specs[2]).state_dict()]
+    first, third = (build(specs[n]).state_dict() for n in (0, 2))
+    for weights in (first, third):
+        for name in ("conv3.0.bias", "fc7.0.bias"):
+            weights[name] += 2.0  # so that no unit fires in a few images only
+    of_nets = [first, permuted(first, {"conv3": "conv4", "fc7": "fc8"}, seed=0), third]
     for one, of_net in zip(specs, of_nets, strict=True):
         checkpoints.save(store, one, of_net)
     for stage in ("train", "collect", "align"):
         record.finish(store, stage, stage, {"data": str(images)}, {})
     folds = {layer: _folds(store, layer) for layer in LAYERS}
+    assert not any(found.left_out().any() for found in folds.values())
     write_statistics(store, specs, {layer: found.folds for layer, found in folds.items()}, images=160)
     for name, frame in _tables(folds).items():
         tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names).fillna({"group": -1}))

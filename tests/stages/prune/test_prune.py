@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,6 @@ from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
 from raycv.stages.prune.rows import DRAWS, Pruner, by_layer
 from tests.support.by_hand import fold_of, giving, images_of, loss_and_top1, outputs
-from tests.support.commands import failing
 
 FRACTIONS = (0.3, 1.0)
 
@@ -102,8 +100,3 @@ def test_zero_is_another_filling(aligned_run: RunStore) -> None:
     rows = pruned(aligned_run, "zero", (1.0,)).query("layer == 'fc7' and net == 'net3' and not compensated")
     expected = loss_and_top1(outputs(aligned_run, 2, ("fc7", torch.zeros_like)), images_of(aligned_run)[1])
     assert rows["loss"].to_numpy() == pytest.approx(expected[0], rel=1e-5)
-
-
-def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "run `raycv collect` first" in failing(capsys, "prune", "--run", str(tmp_path / "none"))
-    assert "--fractions was given '0'" in failing(capsys, "prune", "--fractions", "0")
