@@ -75,11 +75,11 @@ def _tables(folds: dict[str, LayerStatistics]) -> dict[str, pd.DataFrame]:
         for n in range(3):
             others = [m for m in range(3) if m != n]
             unit, own = np.arange(total.widths[n]), slice(bounds[n], bounds[n + 1])
-            about = {"layer": [layer] * len(unit), "net": f"net{n + 1}", "unit": unit}
+            of_net = pd.DataFrame({"unit": unit}).assign(layer=layer, net=f"net{n + 1}")
             mutual = sum((best[m, n].columns[best[n, m].columns] == unit) & (best[n, m].columns >= 0) for m in others)
             partners = sum(best[n, m].values > 0.9 for m in others)
-            frames["recurrence"].append(pd.DataFrame(about | {"partners": partners, "mutual": mutual}))
+            frames["recurrence"].append(of_net.assign(partners=partners, mutual=mutual))
             state = {"is_dead": found.dead()[own], "is_rare": found.rare()[own]}
             spread = {"mean": mean(total)[own], "std": np.sqrt(variance(total)[own])}
-            frames["units"].append(pd.DataFrame(about | spread | state))
+            frames["units"].append(of_net.assign(**spread, **state))
     return {name: pd.concat(parts) for name, parts in frames.items()}

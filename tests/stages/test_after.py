@@ -1,4 +1,4 @@
-"""The commands that come after a run, on a real cluster: their tables, what they say, and what a killed driver leaves."""
+"""The commands that come after a run, on a real cluster: tables, what they say, what a killed driver leaves."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -136,11 +137,15 @@ def of_single_units(units: pd.DataFrame) -> dict[str, float]:
     """
     live = units[units["partner"].notna()]
     ranks = live[["loss", *PREDICTORS]].rank().corr()
-    found = {f"unit_loss_by_{name}": float(ranks.loc["loss", name]) for name in PREDICTORS}
-    both, loss, partner = (ranks.loc[a, b] for a, b in (("loss", "partner"), ("loss", "std"), ("partner", "std")))
+
+    def correlation(a: str, b: str) -> float:
+        return float(ranks[a].to_dict()[b])
+
+    both, loss, partner = correlation("loss", "partner"), correlation("loss", "std"), correlation("partner", "std")
     rest = (1 - loss**2) * (1 - partner**2)
-    found["unit_loss_by_partner_given_std"] = float((both - loss * partner) / np.sqrt(rest)) if rest > 0 else np.nan
-    return found
+    return {f"unit_loss_by_{name}": correlation("loss", name) for name in PREDICTORS} | {
+        "unit_loss_by_partner_given_std": (both - loss * partner) / math.sqrt(rest) if rest > 0 else math.nan
+    }
 
 
 def _live(units: pd.DataFrame) -> Ints:
