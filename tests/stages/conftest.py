@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from torch import Tensor
 
 from raycv.analysis.folds import LayerStatistics, correlation_of
 from raycv.analysis.matching import semi_matching
 from raycv.analysis.moments import mean, offsets, variance
 from raycv.networks import checkpoints
+from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import build
+from raycv.networks.stored import stored
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
@@ -32,21 +35,31 @@ def aligned_run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> RunSt
     """
     store = RunStore(str(tmp_path_factory.mktemp("after") / "run"))
     specs = [spec(number, 4, LAYERS) for number in (1, 2, 3)]
-    first, third = (build(specs[n]).state_dict() for n in (0, 2))
-    for weights in (first, third):
-        for name in ("conv3.0.bias", "fc7.0.bias"):
-            weights[name] += 2.0  # so that no unit fires in a few images only
+    for stage in ("train", "collect", "align"):
+        record.finish(store, stage, stage, {"data": str(images)}, {})
+    for one in specs:
+        checkpoints.save(store, one, build(one).state_dict())
+    first, third = _centred(store, 0), _centred(store, 2)
     of_nets = [first, permuted(first, {"conv3": "conv4", "fc7": "fc8"}, seed=0), third]
     for one, of_net in zip(specs, of_nets, strict=True):
         checkpoints.save(store, one, of_net)
-    for stage in ("train", "collect", "align"):
-        record.finish(store, stage, stage, {"data": str(images)}, {})
     folds = {layer: _folds(store, layer) for layer in LAYERS}
     assert not any(found.left_out().any() for found in folds.values())
     write_statistics(store, specs, {layer: found.folds for layer, found in folds.items()}, images=160)
     for name, frame in _tables(folds).items():
         tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names).fillna({"group": -1}))
     return store
+
+
+def _centred(store: RunStore, number: int) -> dict[str, Tensor]:
+    """The weights of a network whose units fire for about half of the samples: none is dead or rare."""
+    for layer in LAYERS[:2]:
+        network = stored(store)[number]
+        weights = weights_of(store, network)
+        before = outputs(store, number, tap=f"{layer}.0")
+        weights[f"{layer}.0.bias"] -= before.movedim(1, -1).flatten(0, -2).mean(0)
+        checkpoints.save(store, network.spec, weights)
+    return weights
 
 
 def _folds(store: RunStore, layer: str) -> LayerStatistics:

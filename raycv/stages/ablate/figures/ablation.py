@@ -59,8 +59,11 @@ def _finish(axes: Axes, layers: list[str], title: str, scale: str) -> None:
     axes.set_xticks(range(len(layers)), layers, rotation=90)
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     values = values[np.isfinite(values)]
-    room = 0.35 * max(float(np.ptp(values)), 0.05) if len(values) else 0.05
-    axes.set_ylim(min(values, default=0) - room, max(values, default=0) + 2 * room)  # long intervals run out of sight
+    if len(values):  # long intervals run out of sight; the legend has its place above
+        low, high = float(values.min()), float(values.max())
+        room = 0.3 * max(high - low, 0.05)
+        entries = sum(not str(line.get_label()).startswith("_") for line in axes.lines)
+        axes.set_ylim(low - room, low - room + (high - low + 2 * room) / (1 - 0.085 * entries))
     open_frame(axes)
     axes.legend(fontsize=TICKS, frameon=False, loc="upper left")
 
