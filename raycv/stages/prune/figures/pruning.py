@@ -55,7 +55,16 @@ def _curves(axes: Axes, rows: pd.DataFrame) -> None:
         if order in _WITH_INTERVALS:
             low, high = curve["top1_change_low"], curve["top1_change_high"]
             axes.fill_between(curve["fraction"], low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(curve["fraction"], curve["top1_change"], dashes, color=colour, linewidth=1.1, label=name)
+        axes.plot(
+            curve["fraction"],
+            curve["top1_change"],
+            dashes,
+            marker=".",
+            markersize=3,
+            color=colour,
+            linewidth=1.1,
+            label=name,
+        )
     open_frame(axes)
 
 
