@@ -39,12 +39,12 @@ def without_units(rows: pd.DataFrame) -> Figure:
             _curves(axes, of_layer)
             label(axes, "" if made_up else layer, "", "")
             axes.set_ylim(-0.65, 0.05)
+            axes.set_xlim(0, 1)
             axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=""))
             axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
         panels[0].set_ylabel("with compensation" if made_up else "without", fontsize=TEXT)
-    figure.legend(
-        *grid[0, 0].get_legend_handles_labels(), fontsize=TICKS, frameon=False, ncols=4, loc="outside upper center"
-    )
+    names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(*names, fontsize=TICKS, frameon=False, loc="outside right center")
     return figure
 
 
