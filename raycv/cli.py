@@ -16,19 +16,23 @@ from click.shell_completion import ShellComplete, get_completion_class
 import raycv
 from raycv import flags
 from raycv.config import (
+    AblateConfig,
     AlignConfig,
     CleanConfig,
     ClusterSweepConfig,
     CollectConfig,
+    EnsembleConfig,
     ExportConfig,
     FiguresConfig,
     MappingSweepConfig,
     PatchesConfig,
     PlanConfig,
+    PruneConfig,
     ReportConfig,
     RunConfig,
     StageConfig,
     StatusConfig,
+    StitchConfig,
     StudyConfig,
     TrainConfig,
 )
@@ -90,14 +94,19 @@ def _patches(config: PatchesConfig, store: RunStore) -> None:
 
 
 def _figures(config: FiguresConfig, store: RunStore) -> None:
+    from raycv.stages.ablate.figures import plan as ablate
     from raycv.stages.align.figures import plan as align
     from raycv.stages.clusters.figures import plan as clusters
+    from raycv.stages.ensemble.figures import plan as ensemble
     from raycv.stages.figures.stage import figures
     from raycv.stages.mapping.figures import plan as mapping
     from raycv.stages.patches.figures import plan as patches
+    from raycv.stages.prune.figures import plan as prune
+    from raycv.stages.stitch.figures import plan as stitch
     from raycv.stages.train.figures import plan as train
 
-    figures(config, store, [room.plan for room in (train, align, mapping, clusters, patches)])
+    of_run, of_after = (train, align, mapping, clusters, patches), (prune, ablate, ensemble, stitch)
+    figures(config, store, [room.plan for room in (*of_run, *of_after)])
 
 
 def _report(config: ReportConfig, store: RunStore) -> None:
@@ -106,11 +115,39 @@ def _report(config: ReportConfig, store: RunStore) -> None:
     report(config, store)
 
 
+def _prune(config: PruneConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.prune.stage import prune
+
+    prune(config, store)
+
+
+def _ablate(config: AblateConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.ablate.stage import ablate
+
+    ablate(config, store)
+
+
+def _stitch(config: StitchConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.stitch.stage import stitch
+
+    stitch(config, store)
+
+
+def _ensemble(config: EnsembleConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.ensemble.stage import ensemble
+
+    ensemble(config, store)
+
+
 @dataclass(frozen=True)
 class Command:
     """One command: its settings, what it does, the help text that says so, and flags as one might give them.
 
-    ``stages`` names the stages of which it is the only driver meanwhile.
+    ``stages`` names the stages of which it is the only driver meanwhile; ``section`` is its place in the help.
     """
 
     settings: type[StageConfig]
@@ -119,6 +156,7 @@ class Command:
     example: str = "--run runs/first"
     checks_health: bool = False
     stages: tuple[str, ...] = ()
+    section: str = "Commands"
 
 
 # PyTorch and Ray are imported when a stage runs, so that --help and a wrong flag answer at once.
@@ -153,11 +191,21 @@ STAGES = {
     "report": Command(ReportConfig, _report, "write the report, one HTML file"),
 }
 
+# Stages for a finished run, of which `raycv run` does none; `raycv figures` and `raycv report` show what they found.
+AFTER = {
+    "prune": Command(PruneConfig, _prune, "remove units, and see what it costs", "--run runs/first --fractions 0.5"),
+    "ablate": Command(AblateConfig, _ablate, "remove matched, unmatched, recurring and lonely units"),
+    "ensemble": Command(EnsembleConfig, _ensemble, "let networks vote, and put the units of two of them together"),
+    "stitch": Command(StitchConfig, _stitch, "join the first layers of one network with the last of another"),
+}
+AFTER = {name: replace(command, section="After a run") for name, command in AFTER.items()}
+EVERY_STAGE = STAGES | AFTER
+
 
 def _stage(name: str, config: StageConfig, store: RunStore) -> None:
     """Do one stage; what it fails of is noted in the run. A mistake of the user leaves the run as it is."""
     try:
-        STAGES[name].do(config, store)
+        EVERY_STAGE[name].do(config, store)
     except UserError:
         raise
     except Exception as error:
@@ -207,7 +255,7 @@ def _answer(store: RunStore) -> None:
 def _status(config: StatusConfig, store: RunStore) -> None:
     from raycv.stages.status.stage import status
 
-    status(config, store, tuple(STAGES))
+    status(config, store, tuple(STAGES), tuple(AFTER))
 
 
 def _clean(config: CleanConfig, store: RunStore) -> None:
@@ -219,7 +267,7 @@ def _clean(config: CleanConfig, store: RunStore) -> None:
 def _export(config: ExportConfig, store: RunStore) -> None:
     from raycv.stages.export.stage import export
 
-    export(config, store, tuple(STAGES))
+    export(config, store, tuple(EVERY_STAGE))
 
 
 def _plan(config: PlanConfig, store: RunStore) -> None:
@@ -268,14 +316,16 @@ COMMANDS = {
     ),
     "status": Command(StatusConfig, _status, "say what each stage of a run is doing, has done or has failed of"),
     "plan": Command(PlanConfig, _plan, "say what `raycv run` would do, with the same flags"),
-    "clean": Command(CleanConfig, _clean, "remove what stages that did not finish have left", stages=tuple(STAGES)),
+    "clean": Command(
+        CleanConfig, _clean, "remove what stages that did not finish have left", stages=tuple(EVERY_STAGE)
+    ),
     "export": Command(
         ExportConfig,
         _export,
         "copy tables, figures and report, without weights",
         "--run runs/first --to s3://bucket/first",
     ),
-    **{name: replace(stage, do=partial(_stage, name), stages=(name,)) for name, stage in STAGES.items()},
+    **{name: replace(stage, do=partial(_stage, name), stages=(name,)) for name, stage in EVERY_STAGE.items()},
 }
 
 
@@ -299,6 +349,7 @@ def _commands() -> Group:
             flags.Command(
                 last,
                 params=[*flags.flags_of(command.settings), *([flags.wait()] if command.stages else [])],
+                section=command.section,
                 help=command.meaning,
                 epilog=f"Example: raycv {name} {command.example}",
                 callback=partial(_prepared, command),

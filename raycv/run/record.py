@@ -126,6 +126,20 @@ def finished(store: RunStore, stage: str, result_of: str) -> bool:
     return bool(read(store)["stages"].get(stage, {}).get("fingerprint") == result_of)
 
 
+def fingerprint_of(store: RunStore, stage: str) -> str:
+    """What names the result of a finished stage. Raises UserError where it has not finished."""
+    done = read(store)["stages"].get(stage)
+    if done is None:
+        raise UserError(f"The run {store.uri} is not finished as far as needed; run `raycv {stage}` first.")
+    return str(done["fingerprint"])
+
+
+def is_of(store: RunStore, stage: str, earlier: str) -> bool:
+    """Whether ``stage`` has finished with what ``earlier`` has left: it notes that one's fingerprint as ``of``."""
+    stages = read(store)["stages"]
+    return stage in stages and stages[stage].get("of") == stages.get(earlier, {}).get("fingerprint")
+
+
 def finish(store: RunStore, stage: str, result_of: str, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Note that ``stage`` is complete. Called last, so that a stage is noted with all its files or not at all."""
     done = {"fingerprint": result_of, "finished": _now(), **facts}

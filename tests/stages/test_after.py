@@ -1,0 +1,96 @@
+"""The commands that come after a run, on a real cluster: tables, what they say, what a killed driver leaves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from raycv.cli import AFTER, main
+from raycv.run import record, tables
+from raycv.run.schema import ALL
+from raycv.run.store import RunStore
+from tests.support.commands import failing
+from tests.support.s3_server import BUCKET
+
+FLAGS = {
+    "prune": ["--fractions", "0.5"],
+    "ablate": ["--single-units", "0"],
+    "ensemble": ["--readout-images", "100"],
+    "stitch": ["--decays", "0.001"],
+}
+
+
+def written(stage: str) -> list[str]:
+    return [table.name for table in ALL if table.stage == stage]
+
+
+@pytest.mark.parametrize("stage", list(FLAGS))
+def test_it_writes_its_tables_once(
+    stage: str, aligned_run: RunStore, ray_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(aligned_run.uri, tmp_path / "run")
+    store = RunStore(str(tmp_path / "run"))
+    command = [stage, "--run", store.uri, *FLAGS[stage]]
+    assert main(command) == 0
+    assert tables.are_whole(store, written(stage))
+    assert record.is_of(store, stage, "collect")
+    assert not store.list("parts")
+    assert "decays" not in store.read_json("run.json")["config"]  # those are the run's sweep's
+    said = capsys.readouterr().out
+    assert all(store.locate(f"tables/{name}") in said for name in written(stage))
+    assert main(command) == 0
+    assert "already finished, nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", list(FLAGS))
+def test_on_s3_it_writes_the_same(stage: str, aligned_run: RunStore, s3_server: None, ray_cluster: None) -> None:
+    store = RunStore(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+    for path in aligned_run.list(""):
+        if not path.startswith("leases/"):
+            store.write(path, aligned_run.read(path))
+    assert main([stage, "--run", store.uri, *FLAGS[stage]]) == 0
+    assert tables.are_whole(store, written(stage))
+    assert not store.list("parts")
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_what_it_has_done(aligned_run: RunStore, tmp_path: Path) -> None:
+    shutil.copytree(aligned_run.uri, tmp_path / "run")
+    store = RunStore(str(tmp_path / "run"))
+    command = [sys.executable, "-m", "raycv", "prune", "--run", store.uri, "--fractions", "0.2,0.4,0.6,0.8"]
+    work = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while not (done := [path for path in store.list("parts") if path.endswith("done.json")]):
+        assert time.monotonic() < deadline
+        assert work.poll() is None
+        time.sleep(0.05)
+    os.killpg(work.pid, signal.SIGKILL)
+    work.wait()
+    assert subprocess.run(command, check=False).returncode == 0
+    noted = store.read_json("run.json")["stages"]["prune"]
+    assert noted["computed"] <= noted["pieces"] - len(done)
+    rows = tables.read(store, "pruning")
+    assert not rows.duplicated(["layer", "net", "order", "draw", "fraction", "compensated"]).any()
+    assert len(rows) == 2 * 3 * 4 * 2 * (6 + 5)  # layers, networks, fractions, compensation; orders and random ones
+
+
+@pytest.mark.parametrize("stage", list(AFTER))
+def test_what_is_missing_is_said(stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = str(tmp_path / "none")
+    assert "run `raycv collect` first" in failing(capsys, stage, "--run", empty)
+    assert not Path(empty).exists()
+
+
+def test_a_layer_that_is_not_there(aligned_run: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
+    said = failing(capsys, "ensemble", "--run", aligned_run.uri, "--readout-layer", "conv9")
+    assert "--readout-layer was given 'conv9'" in said
+    assert "conv3, fc7; name one of these" in said
