@@ -56,10 +56,19 @@ class Bench:
 
     @classmethod
     def of(cls, store: RunStore, source: Source) -> Self:
-        """The networks of a run and the images ``source``. Raises UserError where weights are missing or damaged."""
+        """The networks of a run and the images ``source``.
+
+        Raises UserError where weights are missing or damaged, and where layers are not compared as they are.
+        """
         networks = tuple(stored(store))
         for network in networks:  # actors read them too, but would say so only once they have started
             weights_content(store, network)
+            if network.spec.places or network.spec.preprocessing != networks[0].spec.preprocessing:
+                raise UserError(
+                    f"{network.spec.name} is compared in layers that have other names or other positions in it (see the "
+                    "table layers), or prepares images in a way of its own, and here one network's units take the place "
+                    "of another's; do this in a run of --compare same and --positions same."
+                )
         return cls(store, networks, source)
 
     def on(self, device: str) -> Self:
