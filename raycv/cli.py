@@ -110,7 +110,7 @@ def _report(config: ReportConfig, store: RunStore) -> None:
 class Command:
     """One command: its settings, what it does, the help text that says so, and flags as one might give them.
 
-    ``stages`` names the stages of which it is the only driver meanwhile.
+    ``stages`` names the stages of which it is the only driver meanwhile; ``section`` is its place in the help.
     """
 
     settings: type[StageConfig]
@@ -119,6 +119,7 @@ class Command:
     example: str = "--run runs/first"
     checks_health: bool = False
     stages: tuple[str, ...] = ()
+    section: str = "Commands"
 
 
 # PyTorch and Ray are imported when a stage runs, so that --help and a wrong flag answer at once.
@@ -153,11 +154,15 @@ STAGES = {
     "report": Command(ReportConfig, _report, "write the report, one HTML file"),
 }
 
+# Stages for a finished run, of which `raycv run` does none; `raycv figures` and `raycv report` show what they found.
+AFTER: dict[str, Command] = {}
+EVERY_STAGE = STAGES | AFTER
+
 
 def _stage(name: str, config: StageConfig, store: RunStore) -> None:
     """Do one stage; what it fails of is noted in the run. A mistake of the user leaves the run as it is."""
     try:
-        STAGES[name].do(config, store)
+        EVERY_STAGE[name].do(config, store)
     except UserError:
         raise
     except Exception as error:
@@ -207,7 +212,7 @@ def _answer(store: RunStore) -> None:
 def _status(config: StatusConfig, store: RunStore) -> None:
     from raycv.stages.status.stage import status
 
-    status(config, store, tuple(STAGES))
+    status(config, store, tuple(STAGES), tuple(AFTER))
 
 
 def _clean(config: CleanConfig, store: RunStore) -> None:
@@ -219,7 +224,7 @@ def _clean(config: CleanConfig, store: RunStore) -> None:
 def _export(config: ExportConfig, store: RunStore) -> None:
     from raycv.stages.export.stage import export
 
-    export(config, store, tuple(STAGES))
+    export(config, store, tuple(EVERY_STAGE))
 
 
 def _plan(config: PlanConfig, store: RunStore) -> None:
@@ -268,14 +273,16 @@ COMMANDS = {
     ),
     "status": Command(StatusConfig, _status, "say what each stage of a run is doing, has done or has failed of"),
     "plan": Command(PlanConfig, _plan, "say what `raycv run` would do, with the same flags"),
-    "clean": Command(CleanConfig, _clean, "remove what stages that did not finish have left", stages=tuple(STAGES)),
+    "clean": Command(
+        CleanConfig, _clean, "remove what stages that did not finish have left", stages=tuple(EVERY_STAGE)
+    ),
     "export": Command(
         ExportConfig,
         _export,
         "copy tables, figures and report, without weights",
         "--run runs/first --to s3://bucket/first",
     ),
-    **{name: replace(stage, do=partial(_stage, name), stages=(name,)) for name, stage in STAGES.items()},
+    **{name: replace(stage, do=partial(_stage, name), stages=(name,)) for name, stage in EVERY_STAGE.items()},
 }
 
 
@@ -299,6 +306,7 @@ def _commands() -> Group:
             flags.Command(
                 last,
                 params=[*flags.flags_of(command.settings), *([flags.wait()] if command.stages else [])],
+                section=command.section,
                 help=command.meaning,
                 epilog=f"Example: raycv {name} {command.example}",
                 callback=partial(_prepared, command),

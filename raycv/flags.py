@@ -109,7 +109,11 @@ def sentence(error: click.UsageError) -> str:
 
 
 class Command(click.Command):
-    """A command whose help lists its flags in groups."""
+    """A command whose help lists its flags in groups; help lists it among others of its ``section``."""
+
+    def __init__(self, name: str, *, section: str = "Commands", **given: Any) -> None:
+        super().__init__(name, **given)
+        self.section = section
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -123,11 +127,16 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Commands; those of a group below are listed by their whole names."""
+    """Commands, section by section; those of a group below are listed by their whole names."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.get_short_help_str(WIDTH)) for name, command in leaves(self)])
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, command in leaves(self):
+            said = name, command.get_short_help_str(WIDTH)
+            sections.setdefault(getattr(command, "section", "Commands"), []).append(said)
+        for section, commands in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(commands)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

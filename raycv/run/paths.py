@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LEASES = "leases"  # who does which stage now
+PARTS = "parts"  # STAGE-IDENTITY/...: what a stage that comes after a run has found before it has found all
 STATISTICS = "statistics/statistics.json"  # written last: what the pass has left, and where
 NETS, NULL = "nets", "null"  # the groups of networks that the pass compares: the trained ones, untrained ones
 EPOCH = "epoch"  # and, with its number, the trained ones as they were after an epoch that training kept
@@ -43,3 +44,8 @@ def patches_path(folder: str, layer: str) -> str:
 def samples_path(folder: str, layer: str, network: int) -> str:
     """A few samples of one network, for looking at them."""
     return f"{folder}/{NETS}/{layer}/samples{network}.npz"
+
+
+def parts_folder(stage: str, identity: str) -> str:
+    """Where ``stage`` keeps its parts until all are there."""
+    return f"{PARTS}/{stage}-{identity}"

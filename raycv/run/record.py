@@ -126,6 +126,12 @@ def finished(store: RunStore, stage: str, result_of: str) -> bool:
     return bool(read(store)["stages"].get(stage, {}).get("fingerprint") == result_of)
 
 
+def is_of(store: RunStore, stage: str, earlier: str) -> bool:
+    """Whether ``stage`` has finished with what ``earlier`` has left: it notes that one's fingerprint as ``of``."""
+    stages = read(store)["stages"]
+    return stage in stages and stages[stage].get("of") == stages.get(earlier, {}).get("fingerprint")
+
+
 def finish(store: RunStore, stage: str, result_of: str, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Note that ``stage`` is complete. Called last, so that a stage is noted with all its files or not at all."""
     done = {"fingerprint": result_of, "finished": _now(), **facts}

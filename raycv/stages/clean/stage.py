@@ -9,7 +9,7 @@ from typing import NamedTuple
 from raycv.config import CleanConfig
 from raycv.progress import answer
 from raycv.run import record
-from raycv.run.paths import STATISTICS
+from raycv.run.paths import PARTS, STATISTICS
 from raycv.run.store import TEMPORARY, RunStore
 from raycv.stages.collect import statistics
 
@@ -18,6 +18,7 @@ LEFT = (  # what is removed as a whole, by the pattern of its folder
     ("checkpoints of a training that did not finish", r"networks/training"),
     ("trials of a sweep that did not finish", r"sweeps/[^/]+"),
     ("patches drawn by a stage that did not finish", r"patches-[^/]+"),
+    ("parts of tables whose stage did not finish", rf"{PARTS}/[^/]+"),
     ("tables that were never put in place", r"tables/\.[^/]+"),
     ("partials of a pass", r"statistics/[^/]+/partials"),
 )
@@ -39,7 +40,8 @@ def clean(_config: CleanConfig, store: RunStore) -> None:
             store.remove(folder)
         removed = [size for of_folder in found.values() for size in of_folder]
         answer(f"clean: removed {what}: {len(removed):,} files, {sum(removed):,} bytes")
-    store.remove_folder_if_empty("sweeps")
+    for above in ("sweeps", PARTS):
+        store.remove_folder_if_empty(above)
     if not folders:
         answer(f"clean: nothing to remove in {store.uri}")
 

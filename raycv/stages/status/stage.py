@@ -14,6 +14,7 @@ from raycv.config import StatusConfig
 from raycv.errors import UserError
 from raycv.progress import answer
 from raycv.run import lease, record
+from raycv.run.paths import PARTS
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 
@@ -33,13 +34,13 @@ class _Stage:
     more: list[str] = field(default_factory=list)
 
 
-def status(_config: StatusConfig, store: RunStore, stages: Sequence[str]) -> None:
-    """Print the state of every one of ``stages``. Raises UserError where there is no run."""
+def status(_config: StatusConfig, store: RunStore, stages: Sequence[str], after: Sequence[str]) -> None:
+    """Print the state of ``stages`` and of those ``after`` that have begun. Raises UserError where there is no run."""
     sizes = store.sizes()
     if not lease.held_in(sizes):  # a run that has just begun has a lease and no record yet
         record.check_there(store)
     found = record.read(store)
-    lines = {name: _noted(name, found) for name in stages}
+    lines = {name: _noted(name, found) for name in (*stages, *after)}
     for name, line in lines.items():
         if lease.path_of(name) in sizes:
             _led(line, lease.state(store, name))
@@ -50,6 +51,8 @@ def status(_config: StatusConfig, store: RunStore, stages: Sequence[str]) -> Non
     for name, rows in _rows(store, list(sizes)).items():
         if name in lines:
             lines[name].rows += rows
+    for name in [name for name in after if lines[name] == _Stage()]:
+        del lines[name]
     answer(f"{store.uri}: {in_words(sum(sizes.values()))} in {len(sizes):,} files")
     answer(_table(lines))
 
@@ -94,6 +97,8 @@ def _owner(path: str) -> str:
         return BY_NAME[name].stage if name in BY_NAME else ""
     if first == "sweeps":
         return f"sweep {below[0].partition('-')[0]}"
+    if first == PARTS:
+        return below[0].partition("-")[0]
     return "patches" if first.startswith("patches-") else OF_FOLDER.get(first, "")
 
 

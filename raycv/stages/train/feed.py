@@ -12,9 +12,10 @@ import torch
 
 from raycv.data.sources import Source
 from raycv.errors import UserError
+from raycv.networks.evaluation import Batch
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
-from raycv.stages.train.learning import Batch, Recipe, epoch_order
+from raycv.stages.train.learning import Recipe, epoch_order
 
 NEIGHBOURS = 64  # images read together when they are streamed
 

@@ -1,4 +1,4 @@
-"""Training one network in plain PyTorch, without Ray: the recipe, one epoch, one evaluation."""
+"""Training one network in plain PyTorch, without Ray: the recipe and one epoch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from raycv.config import PAPERS, SMALL, TrainConfig
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
-
-Batch = tuple[Tensor, Tensor]  # uint8 images (B, size, size, 3), int64 labels (B,)
+from raycv.networks.evaluation import Batch
 
 
 @dataclass(frozen=True)
@@ -129,23 +128,6 @@ def train_epoch(
             f"Lower --learning-rate, now {recipe.learning_rate}."
         )
     return mean
-
-
-@torch.inference_mode()
-def evaluate(
-    net: nn.Module, batches: Iterable[Batch], preprocessing: Preprocessing, device: torch.device
-) -> tuple[Tensor, int]:
-    """Sums over the images of ``batches``: a tensor (loss, number classified correctly), and the number of images."""
-    net.eval()
-    sums, count = torch.zeros(2, dtype=torch.float64, device=device), 0
-    for images, labels in batches:
-        targets = labels.to(device)
-        with autocast(device):
-            logits = net(preprocessing.evaluation(images.to(device)))
-        sums[0] += F.cross_entropy(logits.float(), targets, reduction="sum").double()
-        sums[1] += (logits.argmax(1) == targets).sum()
-        count += len(labels)
-    return sums, count
 
 
 def autocast(device: torch.device) -> torch.autocast:

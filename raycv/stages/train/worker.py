@@ -19,13 +19,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from raycv.errors import UserError
+from raycv.networks.evaluation import evaluate
 from raycv.networks.models import build
 from raycv.networks.spec import NetworkSpec
 from raycv.run import tables
 from raycv.stages.train.board import Counter
 from raycv.stages.train.feed import Feed
 from raycv.stages.train.job import TrainJob
-from raycv.stages.train.learning import evaluate, make_optimizer, set_dropout, train_epoch
+from raycv.stages.train.learning import autocast, make_optimizer, set_dropout, train_epoch
 
 
 def work(settings: dict[str, TrainJob]) -> None:
@@ -75,8 +76,10 @@ def _train(job: TrainJob) -> None:
         counter.send()
         if epoch + 1 == job.fork_epoch:
             _copy_first(net, optimizer)
-        sums, count = evaluate(net, feed.validation(), spec.preprocessing, device)
-        totals = torch.tensor([*sums.tolist(), count, loss * 1.0], dtype=torch.float64, device=device)
+        with autocast(device):
+            scores = evaluate(net.eval(), feed.validation(), spec.preprocessing, device)
+        sums = (scores.losses.sum(), scores.correct.sum(), scores.images.sum())
+        totals = torch.tensor([*sums, loss], dtype=torch.float64, device=device)
         if group is not None:
             dist.all_reduce(totals, group=group)
         history.append(

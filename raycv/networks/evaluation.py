@@ -1,0 +1,88 @@
+"""How well a network classifies: cross-entropy and correct answers, in total and class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raycv.data.preprocessing import Preprocessing
+
+Batch = tuple[Tensor, Tensor]  # uint8 images (B, size, size, 3), int64 labels (B,)
+BATCH = 256  # images in one pass
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Sums over images by class, each (C,): cross-entropy in nats, correct answers, and how many images there are."""
+
+    losses: np.ndarray
+    correct: np.ndarray
+    images: np.ndarray
+
+    @classmethod
+    def of(cls, sums: Tensor) -> Self:
+        """From a tensor (3, C) of these sums, as `score` gives it."""
+        return cls(*sums.cpu().numpy())
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy of an image, nats."""
+        return float(self.losses.sum() / self.images.sum())
+
+    @property
+    def top1(self) -> float:
+        """The fraction of images classified correctly."""
+        return float(self.correct.sum() / self.images.sum())
+
+    @property
+    def class_loss(self) -> np.ndarray:
+        """(C,): mean cross-entropy of the images of each class; NaN for a class without images."""
+        return self._by_class(self.losses)
+
+    @property
+    def class_top1(self) -> np.ndarray:
+        """(C,): the fraction of the images of each class that is classified correctly; NaN for one without images."""
+        return self._by_class(self.correct)
+
+    def _by_class(self, sums: np.ndarray) -> np.ndarray:
+        means: np.ndarray = np.divide(sums, self.images, out=np.full(len(sums), np.nan), where=self.images > 0)
+        return means
+
+
+@torch.inference_mode()
+def evaluate(
+    network: Callable[[Tensor], Tensor], batches: Iterable[Batch], preprocessing: Preprocessing, device: torch.device
+) -> Scores:
+    """The scores of ``network``, which maps images (B, 3, H, W) to logits (B, C), over all ``batches``.
+
+    A module is to be in evaluation mode and on ``device``. Raises ValueError where there are no batches.
+    """
+    sums: Tensor | None = None
+    for images, labels in batches:
+        logits = network(preprocessing.evaluation(images.to(device, non_blocking=True)))
+        found = score(logits, labels.to(device, non_blocking=True))
+        sums = found if sums is None else sums + found
+    if sums is None:
+        raise ValueError("there are no images to evaluate a network on")
+    return Scores.of(sums)
+
+
+def score(logits: Tensor, labels: Tensor) -> Tensor:
+    """(3, C) float64: sums by class of cross-entropy, correct answers and images, from logits (B, C), labels (B,)."""
+    losses = F.cross_entropy(logits.float(), labels, reduction="none")
+    found = torch.stack([losses, logits.argmax(1) == labels, torch.ones_like(losses)]).double()
+    sums = torch.zeros(3, logits.shape[1], dtype=torch.float64, device=logits.device)
+    return sums.index_add_(1, labels, found)
+
+
+def in_batches(images: np.ndarray | Tensor, labels: np.ndarray | Tensor, size: int = BATCH) -> Iterator[Batch]:
+    """Images (N, size, size, 3) uint8 and labels (N,) that are in memory, ``size`` at a time, in their order."""
+    pixels, classes = torch.as_tensor(images), torch.as_tensor(labels)
+    for first in range(0, len(pixels), size):
+        yield pixels[first : first + size], classes[first : first + size]
