@@ -48,9 +48,9 @@ class Group:
 class Block:
     """A strided view into one array: where it begins, its shape and strides, all counted in elements.
 
-    groups: per dimension the group whose places it counts, or None where the order is fixed. outer: per dimension, which
-    dimensions of the block are its group's parents. summed: per dimension, whether the network sums over it: it then
-    counts what goes into a layer, else what comes out.
+    groups: per dimension the group whose places it counts, or None where the order is fixed. outer: per dimension,
+    which dimensions of the block are its group's parents. summed: per dimension, whether the network sums over it: it
+    then counts what goes into a layer, else what comes out.
     """
 
     name: str
@@ -62,8 +62,10 @@ class Block:
     summed: tuple[bool, ...]
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """The block of a contiguous array, as a view."""
-        flat = array.reshape(-1)[self.offset :] if array.size else array.reshape(-1)
+        """The block of an array in C's order, as a view. Raises ValueError for one in another order."""
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{self.name} is not in C's order, so its blocks cannot be viewed")
+        flat = array.reshape(-1)[self.offset :]
         return as_strided(flat, self.shape, [stride * array.itemsize for stride in self.strides])
 
 
@@ -72,8 +74,8 @@ class UnitGroups:
     """The groups of a network.
 
     blocks: of all its weights that have any. layers: of the units of every layer that has units, as blocks of an array
-    (S,). upstream: the weights that a layer's units depend on. fixed: why no unit of a weight's first axis can be moved,
-    by the weight's name; the image and the logits are not among them.
+    (S,). upstream: the weights that a layer's units depend on. fixed: why no unit of a weight's first axis can be
+    moved, by the weight's name; the image and the logits are not among them.
     """
 
     groups: tuple[Group, ...]
@@ -128,8 +130,3 @@ def _spread(order: np.ndarray, at: tuple[int, ...], dimensions: int) -> np.ndarr
     for n, size in zip(sorted(at), moved.shape, strict=True):
         shape[n] = size
     return moved.reshape(shape)
-
-
-def inverse(order: Order) -> Order:
-    """The order that puts everything back: of a group without parents."""
-    return np.argsort(order)

@@ -37,10 +37,10 @@ class Follower:
     def follow(self, node: Node) -> None:
         """Note the axes of an operation's result."""
         if node.target is getitem:
-            whole = self.axes[node.args[0]]  # type: ignore[index]
-            self.axes[node] = whole[node.args[1]]
+            whole = self.axes[_arguments(node)[0]]
+            self.axes[node] = whole[_arguments(node)[1]]
             return
-        name = node.target.__name__.split(".")[0].rstrip("_")  # type: ignore[union-attr]
+        name = str(getattr(node.target, "__name__", "")).split(".")[0].rstrip("_")
         rule = _RULES.get(name.removeprefix("_"))
         if rule is None and torch.Tag.pointwise in getattr(node.target, "tags", ()):
             rule = elementwise
@@ -79,6 +79,11 @@ def sizes(node: Any) -> tuple[int, ...]:
     return tuple(map(int, value.shape)) if isinstance(value, torch.Tensor) else ()
 
 
+def _arguments(node: Node) -> tuple[Any, ...]:
+    """What the operation was called with."""
+    return node.args
+
+
 def _fresh(shape: Sequence[int], fixed: str) -> Axes:
     return [Axis(size, fixed) for size in shape]
 
@@ -106,7 +111,8 @@ def elementwise(follower: Follower, node: Node) -> Axes:
     for given in _tensors(node):
         for back, axis in enumerate(reversed(follower.of(given)), 1):
             if axis.size == shape[-back] and axis.size > 1:
-                unite(axis, result[-back]) if result[-back].size > 1 else None
+                if result[-back].size > 1:
+                    unite(axis, result[-back])
                 result[-back] = axis
     if len(_tensors(node)) == 1 and _tensors(node)[0] in follower.origins:
         follower.origins[node] = follower.origins[_tensors(node)[0]]
@@ -122,7 +128,7 @@ def uniform(_follower: Follower, node: Node) -> Axes:
 @_for("view", "unsafe_view", "reshape", "squeeze", "unsqueeze")
 def view(follower: Follower, node: Node) -> Axes:
     """The same values, row by row, in another shape."""
-    given = node.args[0]
+    given = _arguments(node)[0]
     result: Axes = []
     for inner, shape in _aligned(follower.of(given), sizes(node)):
         try:
@@ -132,7 +138,7 @@ def view(follower: Follower, node: Node) -> Axes:
                 fix(axis, "it is put together in two ways")
             result += _fresh(shape, "it is put together in two ways")
     if given in follower.origins and sizes(given) == sizes(node):
-        follower.origins[node] = follower.origins[given]  # type: ignore[index]
+        follower.origins[node] = follower.origins[given]
     return result
 
 
@@ -154,23 +160,23 @@ def _aligned(axes: Axes, shape: Sequence[int]) -> list[tuple[Axes, list[int]]]:
 @_for("as_strided")
 def as_strided(follower: Follower, node: Node) -> Any:
     """The same values in another order in memory; other uses are not followed."""
-    same = sizes(node.args[0]) == sizes(node)
-    return follower.of(node.args[0]) if same else unknown(follower, node)
+    same = sizes(_arguments(node)[0]) == sizes(node)
+    return follower.of(_arguments(node)[0]) if same else unknown(follower, node)
 
 
 @_for("t", "transpose", "permute")
 def permute(follower: Follower, node: Node) -> Axes:
     """The axes in another order."""
-    given, *more = node.args
+    given, *more = _arguments(node)
     axes = follower.of(given)
     order = list(range(len(axes)))
     if node.target is torch.ops.aten.permute.default:
-        order = [n % len(axes) for n in more[0]]  # type: ignore[union-attr]
+        order = [n % len(axes) for n in more[0]]
     elif len(axes) > 1:
-        first, second = (n % len(axes) for n in (more or (0, 1)))  # type: ignore[operator]
+        first, second = (n % len(axes) for n in (more or (0, 1)))
         order[first], order[second] = second, first
     if given in follower.origins:
-        name, known = follower.origins[given]  # type: ignore[index]
+        name, known = follower.origins[given]
         follower.origins[node] = name, tuple(known[n] for n in order)
     return [axes[n] for n in order]
 
@@ -178,7 +184,7 @@ def permute(follower: Follower, node: Node) -> Axes:
 @_for("expand")
 def expand(follower: Follower, node: Node) -> Axes:
     """The same values again and again along axes of size 1."""
-    axes = follower.of(node.args[0])
+    axes = follower.of(_arguments(node)[0])
     shape = sizes(node)
     return [
         axes[n - len(shape)] if n - len(shape) >= -len(axes) and axes[n - len(shape)].size == size else Axis(size)
@@ -189,8 +195,8 @@ def expand(follower: Follower, node: Node) -> Axes:
 @_for("cat")
 def cat(follower: Follower, node: Node) -> Axes:
     """Tensors end to end along one axis."""
-    given = [follower.of(one) for one in node.args[0] if one.meta["val"].numel()]  # type: ignore[union-attr]
-    along = (node.args[1] if len(node.args) > 1 else 0) % len(given[0])  # type: ignore[operator]
+    given = [follower.of(one) for one in _arguments(node)[0] if one.meta["val"].numel()]
+    along = (_arguments(node)[1] if len(_arguments(node)) > 1 else 0) % len(given[0])
     for other in given[1:]:
         for n, (a, b) in enumerate(zip(given[0], other, strict=True)):
             if n != along:
@@ -201,9 +207,9 @@ def cat(follower: Follower, node: Node) -> Axes:
 @_for("slice")
 def slices(follower: Follower, node: Node) -> Axes:
     """Some places of one axis."""
-    axes = list(follower.of(node.args[0]))
-    along, start, stop, step = (*node.args[1:], *(0, 0, None, 1)[len(node.args) - 1 :])
-    along = along % len(axes)  # type: ignore[operator]
+    axes = list(follower.of(_arguments(node)[0]))
+    along, start, stop, step = (*_arguments(node)[1:], *(0, 0, None, 1)[len(_arguments(node)) - 1 :])
+    along = along % len(axes)
     size = axes[along].size
     start, stop, step = slice(start, stop, step).indices(size)
     axes[along] = _piece(axes[along], start, stop, step)
@@ -224,8 +230,8 @@ def _piece(axis: Axis, start: int, stop: int, step: int = 1) -> Axis:
 @_for("split", "split_with_sizes", "chunk")
 def splits(follower: Follower, node: Node) -> list[Axes]:
     """One axis cut into several."""
-    axes = follower.of(node.args[0])
-    along = (node.args[2] if len(node.args) > 2 else 0) % len(axes)  # type: ignore[operator]
+    axes = follower.of(_arguments(node)[0])
+    along = (_arguments(node)[2] if len(_arguments(node)) > 2 else 0) % len(axes)
     result, start = [], 0
     for one in node.meta["val"]:
         stop = start + one.shape[along]
@@ -251,58 +257,61 @@ def _selected(axes: Axes, along: int, index: int) -> Axes:
 @_for("select")
 def select(follower: Follower, node: Node) -> Axes:
     """One place of one axis."""
-    axes = follower.of(node.args[0])
-    along = node.args[1] % len(axes)  # type: ignore[operator]
-    return _selected(axes, along, node.args[2] % axes[along].size)  # type: ignore[operator]
+    axes = follower.of(_arguments(node)[0])
+    along = _arguments(node)[1] % len(axes)
+    return _selected(axes, along, _arguments(node)[2] % axes[along].size)
 
 
 @_for("unbind")
 def unbind(follower: Follower, node: Node) -> list[Axes]:
     """Each place of one axis."""
-    axes = follower.of(node.args[0])
-    along = (node.args[1] if len(node.args) > 1 else 0) % len(axes)  # type: ignore[operator]
+    axes = follower.of(_arguments(node)[0])
+    along = (_arguments(node)[1] if len(_arguments(node)) > 1 else 0) % len(axes)
     return [_selected(axes, along, index) for index in range(axes[along].size)]
 
 
 @_for("index")
 def index(follower: Follower, node: Node) -> Any:
     """Chosen places of one axis, as a table of relative positions is read."""
-    axes, chosen = follower.of(node.args[0]), node.args[1]
-    at = [n for n, one in enumerate(chosen) if one is not None]  # type: ignore[arg-type]
+    axes, chosen = follower.of(_arguments(node)[0]), _arguments(node)[1]
+    at = [n for n, one in enumerate(chosen) if one is not None]
     if len(at) != 1:
         return unknown(follower, node)
     fix(axes[at[0]], "its places are chosen by number")
-    new = _fresh(sizes(chosen[at[0]]), "its places are chosen by number")  # type: ignore[index]
+    new = _fresh(sizes(chosen[at[0]]), "its places are chosen by number")
     return [*axes[: at[0]], *new, *axes[at[0] + 1 :]]
 
 
 @_for("roll", "flip")
 def moved(follower: Follower, node: Node) -> Axes:
     """Places moved along axes."""
-    axes = list(follower.of(node.args[0]))
-    for along in node.args[-1]:  # type: ignore[union-attr]
-        fix(axes[along], f"{node.target} moves its places")  # type: ignore[index]
+    axes = list(follower.of(_arguments(node)[0]))
+    for along in _arguments(node)[-1]:
+        fix(axes[along], f"{node.target} moves its places")
     return axes
 
 
 @_for("constant_pad_nd")
 def pad(follower: Follower, node: Node) -> Axes:
     """Places added at the ends of axes."""
-    axes = list(follower.of(node.args[0]))
-    widths = list(node.args[1])  # type: ignore[arg-type]
+    axes = list(follower.of(_arguments(node)[0]))
+    widths = list(_arguments(node)[1])
     for back in range(1, len(widths) // 2 + 1):
         before, after = widths[2 * back - 2 : 2 * back]
-        ends = [_fresh([width], "it is padding") if width else [] for width in (before, after)]  # type: ignore[list-item]
+        ends = [_fresh([width], "it is padding") if width else [] for width in (before, after)]
         axes[-back] = joined([*ends[0], axes[-back], *ends[1]])
     return axes
 
 
-@_for("mean", "sum", "amax", "amin", "var", "std")
+@_for("mean", "sum", "amax", "amin", "var", "linalg_vector_norm")
 def reduce(follower: Follower, node: Node) -> Axes:
     """One number of all places of some axes."""
-    axes = follower.of(node.args[0])
-    along = node.args[1] if len(node.args) > 1 else None
-    gone = {n % len(axes) for n in ([along] if isinstance(along, int) else along or range(len(axes)))}  # type: ignore[union-attr]
+    given, *more = _arguments(node)
+    axes = follower.of(given)
+    if "norm" in str(node.target):  # its order comes first
+        more = more[1:]
+    along = more[0] if more else None
+    gone = {n % len(axes) for n in ([along] if isinstance(along, int) else along or range(len(axes)))}
     if len(sizes(node)) == len(axes):
         return [Axis(1) if n in gone else axis for n, axis in enumerate(axes)]
     return [axis for n, axis in enumerate(axes) if n not in gone]
@@ -316,7 +325,7 @@ def _positions(axes: Axes) -> None:
 @_for("max_pool2d_with_indices", "adaptive_max_pool2d", "fractional_max_pool2d")
 def max_pool(follower: Follower, node: Node) -> list[Axes]:
     """Values and places of the largest in windows."""
-    axes = follower.of(node.args[0])
+    axes = follower.of(_arguments(node)[0])
     _positions(axes[2:])
     return [[*axes[:2], *_fresh(one.shape[2:], POSITIONS)] for one in node.meta["val"]]
 
@@ -324,7 +333,7 @@ def max_pool(follower: Follower, node: Node) -> list[Axes]:
 @_for("avg_pool2d", "adaptive_avg_pool2d", "upsample_nearest2d", "upsample_bilinear2d")
 def pool(follower: Follower, node: Node) -> Axes:
     """Sums over windows."""
-    axes = follower.of(node.args[0])
+    axes = follower.of(_arguments(node)[0])
     _positions(axes[2:])
     return [*axes[:2], *_fresh(sizes(node)[2:], POSITIONS)]
 
@@ -332,10 +341,10 @@ def pool(follower: Follower, node: Node) -> Axes:
 @_for("convolution")
 def convolution(follower: Follower, node: Node) -> Any:
     """Σ over the input channels of each group and a window."""
-    given, weight, bias = node.args[:3]
+    given, weight, bias = _arguments(node)[:3]
     axes, kernel = follower.of(given), follower.of(weight)
-    groups: int = node.args[8]  # type: ignore[assignment]
-    if node.args[6]:
+    groups: int = _arguments(node)[8]
+    if _arguments(node)[6]:
         return unknown(follower, node)  # transposed
     _positions([*axes[2:], *kernel[2:]])
     into, out = axes[1], kernel[0]
@@ -358,7 +367,9 @@ def _blocks(axis: Axis, count: int) -> Axes:
 @_for("mm", "bmm", "addmm", "baddbmm", "addbmm")
 def matmul(follower: Follower, node: Node) -> Axes:
     """Σ over the last axis of one and the one before the last of the other."""
-    *added, first, second = node.args[: 3 if node.target.__name__.startswith(("addmm", "baddbmm")) else 2]  # type: ignore[union-attr]
+    *added, first, second = _arguments(node)[
+        : 3 if str(node.target).startswith(("aten.addmm", "aten.baddbmm", "aten.addbmm")) else 2
+    ]
     a, b = follower.of(first), follower.of(second)
     unite(a[-1], b[-2])
     follower.consume(first, len(a) - 1)
@@ -382,7 +393,7 @@ def matmul(follower: Follower, node: Node) -> Axes:
 )
 def attention(follower: Follower, node: Node) -> Any:
     """softmax(query · keyᵀ) · value, head by head."""
-    query, key, value = (follower.of(one) for one in node.args[:3])
+    query, key, value = (follower.of(one) for one in _arguments(node)[:3])
     for n in range(len(query) - 2):
         unite(query[n], key[n])
         unite(query[n], value[n])
@@ -405,7 +416,7 @@ def unknown_results(node: Node) -> list[Axes]:
 @_for("native_batch_norm", "native_batch_norm_legit_no_training", "cudnn_batch_norm", "batch_norm")
 def batch_norm(follower: Follower, node: Node) -> list[Axes]:
     """Every channel by numbers of its own."""
-    given, *vectors = node.args[:5]
+    given, *vectors = _arguments(node)[:5]
     axes = follower.of(given)
     for vector in vectors:
         if vector is not None:
@@ -416,11 +427,11 @@ def batch_norm(follower: Follower, node: Node) -> list[Axes]:
 @_for("native_layer_norm")
 def layer_norm(follower: Follower, node: Node) -> list[Axes]:
     """By mean and deviation over the last axes."""
-    given, shape, *vectors = node.args[:4]
+    given, shape, *vectors = _arguments(node)[:4]
     axes = follower.of(given)
     for vector in vectors:
         if vector is not None:
-            for a, b in zip(follower.of(vector), axes[-len(shape) :], strict=True):  # type: ignore[arg-type]
+            for a, b in zip(follower.of(vector), axes[-len(shape) :], strict=True):
                 unite(a, b)
     return [axes, *unknown_results(node)[1:]]
 
@@ -428,11 +439,11 @@ def layer_norm(follower: Follower, node: Node) -> list[Axes]:
 @_for("native_group_norm")
 def group_norm(follower: Follower, node: Node) -> list[Axes]:
     """By mean and deviation over blocks of channels."""
-    given, weight, bias = node.args[:3]
+    given, weight, bias = _arguments(node)[:3]
     axes = follower.of(given)
     for vector in (weight, bias):
         if vector is not None:
             unite(follower.of(vector)[0], axes[1])
-    if (groups := int(node.args[6])) > 1:  # type: ignore[arg-type]
+    if (groups := int(_arguments(node)[6])) > 1:
         _blocks(axes[1], groups)
     return [axes, *unknown_results(node)[1:]]
