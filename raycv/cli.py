@@ -16,19 +16,23 @@ from click.shell_completion import ShellComplete, get_completion_class
 import raycv
 from raycv import flags
 from raycv.config import (
+    AblateConfig,
     AlignConfig,
     CleanConfig,
     ClusterSweepConfig,
     CollectConfig,
+    EnsembleConfig,
     ExportConfig,
     FiguresConfig,
     MappingSweepConfig,
     PatchesConfig,
     PlanConfig,
+    PruneConfig,
     ReportConfig,
     RunConfig,
     StageConfig,
     StatusConfig,
+    StitchConfig,
     StudyConfig,
     TrainConfig,
 )
@@ -90,20 +94,53 @@ def _patches(config: PatchesConfig, store: RunStore) -> None:
 
 
 def _figures(config: FiguresConfig, store: RunStore) -> None:
+    from raycv.stages.ablate.figures import plan as ablate
     from raycv.stages.align.figures import plan as align
     from raycv.stages.clusters.figures import plan as clusters
+    from raycv.stages.ensemble.figures import plan as ensemble
     from raycv.stages.figures.stage import figures
     from raycv.stages.mapping.figures import plan as mapping
     from raycv.stages.patches.figures import plan as patches
+    from raycv.stages.prune.figures import plan as prune
+    from raycv.stages.stitch.figures import plan as stitch
     from raycv.stages.train.figures import plan as train
 
-    figures(config, store, [room.plan for room in (train, align, mapping, clusters, patches)])
+    of_run, of_after = (train, align, mapping, clusters, patches), (prune, ablate, ensemble, stitch)
+    figures(config, store, [room.plan for room in (*of_run, *of_after)])
 
 
 def _report(config: ReportConfig, store: RunStore) -> None:
     from raycv.stages.report.stage import report
 
     report(config, store)
+
+
+def _prune(config: PruneConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.prune.stage import prune
+
+    prune(config, store)
+
+
+def _ablate(config: AblateConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.ablate.stage import ablate
+
+    ablate(config, store)
+
+
+def _stitch(config: StitchConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.stitch.stage import stitch
+
+    stitch(config, store)
+
+
+def _ensemble(config: EnsembleConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.ensemble.stage import ensemble
+
+    ensemble(config, store)
 
 
 @dataclass(frozen=True)
@@ -155,7 +192,13 @@ STAGES = {
 }
 
 # Stages for a finished run, of which `raycv run` does none; `raycv figures` and `raycv report` show what they found.
-AFTER: dict[str, Command] = {}
+AFTER = {
+    "prune": Command(PruneConfig, _prune, "remove units, and see what it costs", "--run runs/first --fractions 0.5"),
+    "ablate": Command(AblateConfig, _ablate, "remove matched, unmatched, recurring and lonely units"),
+    "ensemble": Command(EnsembleConfig, _ensemble, "let networks vote, and put the units of two of them together"),
+    "stitch": Command(StitchConfig, _stitch, "join the first layers of one network with the last of another"),
+}
+AFTER = {name: replace(command, section="After a run") for name, command in AFTER.items()}
 EVERY_STAGE = STAGES | AFTER
 
 

@@ -253,6 +253,54 @@ class RunConfig(
     """`raycv run`: all stages in order."""
 
 
+class PruneConfig(ComputeConfig):
+    """`raycv prune`: the accuracy of networks without some of their units."""
+
+    group: ClassVar[str] = "removed units"
+
+    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.1, 0.25, 0.5, 0.75, 0.9), min_length=1, description="fractions of a layer's units that are removed"
+    )
+    fill: Literal["mean", "zero"] = Field(
+        "mean", description="what a removed unit is set to: its mean activation over the validation images, or 0"
+    )
+
+
+class AblateConfig(ComputeConfig):
+    """`raycv ablate`: what becomes of the loss without a group of units."""
+
+    group: ClassVar[str] = "groups of units"
+
+    single_units: Annotated[int, Field(ge=0)] = Field(
+        256, description="also remove every single unit of layers with at most this many (0: of no layer)"
+    )
+
+
+class StitchConfig(ComputeConfig):
+    """`raycv stitch`: the first layers of one network followed by the last of another."""
+
+    group: ClassVar[str] = "mapping layers"
+
+    decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        DECAYS,
+        min_length=1,
+        description="L1 weight decays of the mapping layers that join the networks (default: those of Table 1)",
+    )
+
+
+class EnsembleConfig(ComputeConfig):
+    """`raycv ensemble`: what several networks give together."""
+
+    group: ClassVar[str] = "combined units"
+
+    readout_layer: str | None = Field(
+        None, min_length=1, description="layer whose units are combined (default: the last before the logits)"
+    )
+    readout_images: Positive = Field(
+        10_000, description="training images that a read-out of units is fitted on, at most; a fixed random choice"
+    )
+
+
 class StatusConfig(StageConfig):
     """`raycv status`: what each stage of a run is doing or has done."""
 

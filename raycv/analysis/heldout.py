@@ -20,6 +20,8 @@ from scipy.stats import t as student
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.mapping import MappingLayer, checked_decays, lasso_path, mean
+from raycv.analysis.moments import Moments, covariance, variance
+from raycv.analysis.moments import mean as moments_mean
 from raycv.analysis.similarity import Interval
 
 
@@ -72,6 +74,19 @@ class PairMoments:
         """(S_b,): mean squared deviations of the target units in the images of ``scored`` from their means in these."""
         spread: Floats = scored.target_variance + (scored.target_mean - self.target_mean) ** 2
         return spread
+
+
+def pair_moments(moments: Moments, left_out: np.ndarray) -> PairMoments:
+    """Of two networks' joint moments; to the units left out (U,) a variance of 0 is given."""
+    sources, targets = np.split(~left_out, [moments.widths[0]])
+    means = np.split(moments_mean(moments), [moments.widths[0]])
+    return PairMoments(
+        means[0],
+        means[1],
+        covariance(moments, 0, 0) * np.outer(sources, sources),
+        covariance(moments, 0, 1) * np.outer(sources, targets),
+        np.where(targets, variance(moments)[moments.widths[0] :], 0.0),
+    )
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import io
 import textwrap
 from collections.abc import Mapping
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 WIDTH = 7.0  # inches: the text width of a printed page
 TITLE, TEXT, TICKS = 10, 8, 7  # points
@@ -21,6 +23,7 @@ SIGNAL = "#d55e00"
 # Okabe & Ito, Color Universal Design (2008), without yellow, which is hard to see on white paper.
 NETS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
 
+_SHADES = colormaps["viridis_r"]  # layers from light to dark; yellow is left out
 _TITLE_CHARACTERS, _CAPTION_CHARACTERS = 78, 116  # per line of the page
 
 
@@ -38,6 +41,11 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=TEXT)
     axes.set_ylabel(y, fontsize=TEXT)
     axes.tick_params(labelsize=TICKS)
+
+
+def shade(place: int, layers: int) -> ColorType:
+    """The colour of the layer in ``place`` of several ``layers``, the first being 0."""
+    return _SHADES(0.12 + 0.88 * place / max(layers - 1, 1))
 
 
 def open_frame(axes: Axes) -> None:

@@ -126,6 +126,14 @@ def finished(store: RunStore, stage: str, result_of: str) -> bool:
     return bool(read(store)["stages"].get(stage, {}).get("fingerprint") == result_of)
 
 
+def fingerprint_of(store: RunStore, stage: str) -> str:
+    """What names the result of a finished stage. Raises UserError where it has not finished."""
+    done = read(store)["stages"].get(stage)
+    if done is None:
+        raise UserError(f"The run {store.uri} is not finished as far as needed; run `raycv {stage}` first.")
+    return str(done["fingerprint"])
+
+
 def is_of(store: RunStore, stage: str, earlier: str) -> bool:
     """Whether ``stage`` has finished with what ``earlier`` has left: it notes that one's fingerprint as ``of``."""
     stages = read(store)["stages"]

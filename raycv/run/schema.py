@@ -82,6 +82,52 @@ _GROWING = {
     "recurring_share": "fraction of units with partners in all other networks",
 }
 GROWING = tuple(_GROWING)  # the quantities that a study follows
+
+
+def _over_networks(name: str, meaning: str) -> tuple[Column, ...]:
+    """A mean over networks with its interval."""
+    low = "lower end of its 95% jackknife interval over networks; NaN for fewer than three networks"
+    return (
+        Column(name, _float, meaning),
+        Column(f"{name}_low", _float, low),
+        Column(f"{name}_high", _float, "upper end of that interval"),
+    )
+
+
+_loss = Column("loss", _float, "mean cross-entropy over the validation images, nats")
+_top1 = Column("top1", _float, "fraction of validation images classified correctly")
+_change = (
+    Column("loss_change", _float, "loss less that of the whole network, nats"),
+    Column("top1_change", _float, "top1 less that of the whole network"),
+)
+_order = Column(
+    "order",
+    _text,
+    "which units go first: partner_low and partner_high (by the correlation with the best partner, mean over the other "
+    "networks, lowest or highest first), excess_low (the same less that with rotated units, lowest first), redundancy "
+    "(what the units still there predict best), weights (smallest sum of absolute incoming weights), activation "
+    "(smallest mean activation), random; units without such a value, dead or rare, count as lowest",
+)
+_removal = (
+    Column("fraction", _float, "fraction of the layer's units that was asked for"),
+    Column(
+        "compensated",
+        _bool,
+        "the units that stay predict the removed ones linearly, by a fit on the other folds of the images",
+    ),
+)
+_group = Column(
+    "group",
+    _text,
+    "matched (a mutual best partner in another network, see recurrence.mutual) and unmatched (none); recurring (a "
+    "partner beyond chance in all other networks) and lonely (in none); dead and rare units are in none of them",
+)
+_of_group = Column(
+    "choice",
+    _text,
+    "whole (the group), even (as many of its units as the smaller one of matched and unmatched, or of recurring and "
+    "lonely, has; drawn at random) or random (as many of all live units as the whole group)",
+)
 _rank = Column("rank", _int, f"from 1, the sample with the highest activation, to {TOP_PATCHES}")
 
 ALL = (
@@ -755,6 +801,189 @@ ALL = (
                 "one combination at a time; NaN for fewer than three networks",
             ),
             Column("high", _float, "upper end of that interval; it does not cover a bend of the curve"),
+        ),
+    ),
+    Table(
+        "pruning",
+        "prune",
+        "networks without some of the units of one layer, one row per layer, network, order, draw and fraction, with "
+        "and without compensation",
+        (
+            _layer,
+            _net,
+            _order,
+            Column("draw", _int, "number of the random order, from 0; 0 for the other orders"),
+            *_removal,
+            Column("removed", _int, "number of units removed"),
+            _loss,
+            _top1,
+            *_change,
+        ),
+    ),
+    Table(
+        "pruning_by_layer",
+        "prune",
+        "the same, means over networks and draws",
+        (
+            _layer,
+            _order,
+            *_removal,
+            *_over_networks("loss_change", "loss less that of the whole network, nats"),
+            *_over_networks("top1_change", "top1 less that of the whole network"),
+        ),
+    ),
+    Table(
+        "ablations",
+        "ablate",
+        "networks with the units of one group at their mean activation, one row per layer, network and group",
+        (
+            _layer,
+            _net,
+            _group,
+            _of_group,
+            Column("draw", _int, "number of the random choice, from 0"),
+            Column("units", _int, "number of units in it"),
+            _loss,
+            _top1,
+            *_change,
+        ),
+    ),
+    Table(
+        "ablation_classes",
+        "ablate",
+        "the same class by class",
+        (
+            _layer,
+            _net,
+            _group,
+            _of_group,
+            Column("draw", _int, "number of the random choice, from 0"),
+            Column("label", _int, "class of the images, from 0"),
+            Column("images", _int, "number of its validation images"),
+            *_change,
+        ),
+    ),
+    Table(
+        "unit_ablations",
+        "ablate",
+        "networks with one unit at its mean activation, one row per unit of the layers that are not too wide",
+        (
+            _layer,
+            _net,
+            _unit,
+            *_change,
+            Column("label", _int, "class whose loss rises most"),
+            Column("label_loss_change", _float, "mean rise of the loss over the images of that class, nats"),
+        ),
+    ),
+    Table(
+        "ablation_by_layer",
+        "ablate",
+        "what groups of units do, means over networks, one row per layer and quantity",
+        (
+            _layer,
+            Column(
+                "quantity",
+                _text,
+                "GROUP: rise of the loss without the units of the group; GROUP_excess: that less the rise without as "
+                "many random units; unit_loss_by_COLUMN: rank correlation within a network of the rise without one "
+                "unit with the unit's value (partner: correlation with its best partner; excess; partners; mean; std)",
+            ),
+            Column("units", _float, "units of the group, mean over networks; NaN for rank correlations"),
+            *_over_networks("value", "mean over networks"),
+        ),
+    ),
+    Table(
+        "stitching",
+        "stitch",
+        "networks whose layers up to one are another network's, one row per layer, pair and way of joining them",
+        (
+            _layer,
+            Column("source_net", _text, "network of which the layers up to this one are"),
+            Column("target_net", _text, "network of which the layers after it are"),
+            Column(
+                "way",
+                _text,
+                "matching (each unit is its one-to-one partner, with its own mean and standard deviation), mapping "
+                "(mapping layer of this decay), rescaled (the same, with every unit's own standard deviation) or mean "
+                "(every unit is its mean: nothing is passed on)",
+            ),
+            Column("decay", _float, "the paper's L1 weight decay; 0 is least squares; NaN without a mapping layer"),
+            Column("units_used", _float, "source units with a weight above 0.001, mean over target units"),
+            Column(
+                "prediction_loss",
+                _float,
+                "half the mean squared error of the target's z-scores on images that were not fitted; 0.5: nothing",
+            ),
+            _loss,
+            _top1,
+            *_change,
+        ),
+    ),
+    Table(
+        "stitching_by_layer",
+        "stitch",
+        "the same, means over source networks and then over target networks",
+        (
+            _layer,
+            Column("way", _text, "matching, mapping, rescaled or mean, as in stitching"),
+            Column("decay", _float, "the paper's L1 weight decay; NaN without a mapping layer"),
+            *_over_networks("units_used", "source units with a weight above 0.001"),
+            *_over_networks("prediction_loss", "as in stitching"),
+            *_over_networks("loss_change", "loss less that of the target network, nats"),
+            *_over_networks("top1_change", "top1 less that of the target network"),
+        ),
+    ),
+    Table(
+        "ensembles",
+        "ensemble",
+        "networks that vote by the mean of their class probabilities, one row per set of networks",
+        (
+            Column("nets", _text, "the networks, with commas"),
+            Column("size", _int, "number of networks"),
+            _loss,
+            _top1,
+            Column("member_loss", _float, "mean loss of the networks alone, nats"),
+            Column("member_top1", _float, "mean top1 of the networks alone"),
+            Column("top1_gain", _float, "top1 - member_top1"),
+            Column("loss_gain", _float, "member_loss - loss, nats"),
+        ),
+    ),
+    Table(
+        "ensemble_agreement",
+        "ensemble",
+        "how alike the units of the networks of an ensemble are, one row per set of two or more networks and layer",
+        (
+            Column("nets", _text, "the networks, with commas"),
+            _layer,
+            Column(
+                "agreement",
+                _float,
+                "correlation of a unit with its best partner, mean over units and ordered pairs of the networks",
+            ),
+            Column("excess", _float, "the same less that with rotated units (alignment.excess)"),
+        ),
+    ),
+    Table(
+        "combinations",
+        "ensemble",
+        "linear read-outs of the units of one or two networks, fitted on training images",
+        (
+            _layer,
+            _net_a,
+            Column("net_b", _text, "second network of the pair; the same as net_a where it is alone"),
+            Column(
+                "way",
+                _text,
+                "alone; ensemble (mean class probabilities of the two read-outs alone); both (all units of both); "
+                "matched (of the pairs that correlate most one unit is left out); redundancy (left out is what the "
+                "other units of both predict best); random (left out at random)",
+            ),
+            Column("draw", _int, "number of the random choice, from 0"),
+            Column("units", _int, "units that are read out"),
+            Column("penalty", _float, "L2 penalty of the read-out, chosen on a fifth of the training images"),
+            _loss,
+            _top1,
         ),
     ),
 )

@@ -15,10 +15,10 @@ import torch
 from raycv.analysis.agglomeration import agglomerate
 from raycv.analysis.arrays import Floats
 from raycv.analysis.folds import LayerStatistics, correlations
-from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate
+from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate, pair_moments
 from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path, quartiles
-from raycv.analysis.moments import Moments, covariance, mean, variance
+from raycv.analysis.moments import Moments
 from raycv.analysis.sgd import sgd_path
 from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
 from raycv.run.schema import BY_NAME
@@ -98,8 +98,8 @@ class _Pair:
         pair = LayerStatistics(tuple(fold.of(a, b) for fold in folds))
         left_out = pair.left_out()
         found = correlations(pair.all, left_out)
-        fits = [_pair_moments(moments, left_out) for moments in pair.without_each()]
-        return cls(found[0, 0], found[1, 1], found[0, 1], fits, [_pair_moments(fold, left_out) for fold in pair.folds])
+        fits = [pair_moments(moments, left_out) for moments in pair.without_each()]
+        return cls(found[0, 0], found[1, 1], found[0, 1], fits, [pair_moments(fold, left_out) for fold in pair.folds])
 
 
 def mappings_of_pair(of_layer: OfLayer, given: PairMapping) -> Frames:
@@ -178,19 +178,6 @@ def _find(pair: _Pair, device: str, what: str, value: float) -> MappingLayer | N
         return find_decay(pair.source, pair.cross, device=device, **{what: value})
     except Infeasible:  # no decay reaches it
         return None
-
-
-def _pair_moments(moments: Moments, left_out: np.ndarray) -> PairMoments:
-    """Of two networks' joint moments; to the units left out (U,) a variance of 0 is given."""
-    sources, targets = np.split(~left_out, [moments.widths[0]])
-    means = np.split(mean(moments), [moments.widths[0]])
-    return PairMoments(
-        means[0],
-        means[1],
-        covariance(moments, 0, 0) * np.outer(sources, sources),
-        covariance(moments, 0, 1) * np.outer(sources, targets),
-        np.where(targets, variance(moments)[moments.widths[0] :], 0.0),
-    )
 
 
 def _add_rows(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from raycv.drawing.style import QUIET, TICKS, ends, label, open_frame, page
+from raycv.drawing.style import QUIET, TICKS, ends, label, open_frame, page, shade
 from raycv.drawing.undrawable import Undrawable
 
-_SHADES = colormaps["viridis_r"]  # layers from light to dark; yellow is left out
 _PANELS = (
     ("mean", "(a) correlation", "correlation"),
     ("excess", "(b) excess, mixed after ReLU", "excess correlation"),
@@ -37,8 +35,8 @@ def through_training(epochs: pd.DataFrame, training: pd.DataFrame) -> Figure:
     for axes, (column, title, unit) in zip(panels, _PANELS, strict=True):
         for number, layer in enumerate(layers):
             curve = means.loc[layer][column]
-            shade = _SHADES(0.12 + 0.88 * number / max(len(layers) - 1, 1))
-            axes.plot(curve.index, curve, marker="o", markersize=3, linewidth=1.2, color=shade, label=layer)
+            colour = shade(number, len(layers))
+            axes.plot(curve.index, curve, marker="o", markersize=3, linewidth=1.2, color=colour, label=layer)
         label(axes, title, "epoch" if column in ("settled", "effective_dimension") else "", unit)
         _scale(axes, kept)
     for axes in panels[1:3]:

@@ -1,0 +1,106 @@
+"""A pool of actors that do pieces of work, each of which leaves rows under its name until all are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal, Protocol, TypeVar
+
+import ray
+import torch
+from ray.exceptions import RayTaskError
+
+from raycv.distributed import ray_cluster
+from raycv.distributed.pool import Pool
+from raycv.errors import StageFailed
+from raycv.progress import Progress
+from raycv.run.store import RunStore
+
+
+class Piece(Hashable, Protocol):
+    """A piece of work; it can be sent to an actor."""
+
+    @property
+    def name(self) -> str:
+        """The path of its result."""
+
+
+class Results(Protocol):
+    """Where results are kept. Sent to the actors."""
+
+    @property
+    def store(self) -> RunStore: ...
+    @property
+    def folder(self) -> str: ...
+
+    def finished(self) -> set[str]:
+        """The names of the pieces that have a result."""
+
+    def keep(self, trial: str, found: Any) -> None:
+        """Keep the result of one piece."""
+
+
+AnyPiece = TypeVar("AnyPiece", bound=Piece)
+Work = Callable[[AnyPiece], Any]  # gives the rows of one piece
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class Hand:
+    """Does pieces of work on one device and keeps what each gives."""
+
+    def __init__(self, results: Results, make: Callable[[str], Work[Any]], device: str) -> None:
+        self.results, self.make, self.device = results, make, device
+        self.work: Work[Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Hand({self.results.folder})"
+
+    def ready(self) -> None:
+        """Return once the actor can work."""
+        if self.device == "cpu":
+            torch.set_num_threads(1)
+
+    def do(self, piece: Piece) -> None:
+        """Keep what one piece gives. The work is made at the first: Ray would retry a failing __init__ for ever."""
+        if self.work is None:
+            self.work = self.make(self.device)
+        self.results.keep(piece.name, self.work(piece))
+
+
+def do_all(
+    results: Results,
+    stage: str,
+    pieces: Sequence[AnyPiece],
+    make: Callable[[str], Work[AnyPiece]],
+    device: Literal["auto", "cpu", "gpu"],
+) -> int:
+    """Do the ``pieces`` that have no result yet, each on a CPU or a GPU; returns how many they were.
+
+    ``make`` is called in every actor with its device, "cpu" or "cuda", and returns what does the work there. Raises
+    StageFailed where a piece raised, and UserError if the user can fix the cause.
+    """
+    there = results.finished()
+    missing = [piece for piece in pieces if piece.name not in there]
+    if missing:
+        ray_cluster.connect(results.store.uri)
+        on_gpu = device == "gpu" or (device == "auto" and ray_cluster.amount("GPU") > 0)
+        size = min(int(ray_cluster.amount("GPU" if on_gpu else "CPU")) or 1, len(missing))
+        part = ray_cluster.Share(cpus=1, gpus=int(on_gpu))
+        create = Hand.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
+        pool = Pool(lambda: create(results, make, "cuda" if on_gpu else "cpu"), size, needs=str(part))
+        with Progress(stage, len(pieces), "pieces") as progress:
+            progress.resume_at(len(pieces) - len(missing))
+            try:
+                pool.run(
+                    missing,
+                    lambda actor, piece: actor.do.remote(piece),
+                    lambda piece, _result: progress.advance(1, piece.name),
+                )
+            except RayTaskError as error:
+                reason = str(error).strip().splitlines()[-1][:200].rstrip(".")
+                raise StageFailed(
+                    f"{stage}: a piece of the work failed ({reason}). Finished pieces are kept, and the same command "
+                    "goes on from here."
+                ) from error
+            finally:
+                pool.close()
+    return len(missing)

@@ -1,0 +1,101 @@
+"""Networks of a run and its validation images, ready to be tried out on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from raycv.data.shards import shards
+from raycv.data.sources import Source
+from raycv.errors import UserError
+from raycv.networks.checkpoints import weights_of
+from raycv.networks.evaluation import BATCH
+from raycv.networks.models import load_weights
+from raycv.networks.stored import StoredNetwork, stored, weights_content
+from raycv.run.store import RunStore
+
+HELD = 2**30  # bytes of decoded images up to which they are decoded once
+
+
+class Piece(NamedTuple):
+    """What is tried out at once: one layer of one network."""
+
+    layer: str
+    net: str
+    network: int
+
+    @property
+    def name(self) -> str:
+        """The path of its result."""
+        return f"{self.layer}/{self.net}"
+
+
+class Part(NamedTuple):
+    """Some images of one fold: ``inputs`` (B, 3, H, W) as networks take them, ``labels`` (B,)."""
+
+    fold: int
+    inputs: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What an actor tries networks out on. Sent to an actor before it is used, it is small."""
+
+    store: RunStore
+    networks: tuple[StoredNetwork, ...]
+    source: Source
+    device: str = "cpu"
+    _nets: dict[int, nn.Module] = field(default_factory=dict, repr=False, compare=False)
+    _decoded: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, store: RunStore, source: Source) -> Self:
+        """The networks of a run and the images ``source``. Raises UserError where weights are missing or damaged."""
+        networks = tuple(stored(store))
+        for network in networks:  # actors read them too, but would say so only once they have started
+            weights_content(store, network)
+        return cls(store, networks, source)
+
+    def on(self, device: str) -> Self:
+        """The same on another device."""
+        return replace(self, device=device, _nets={}, _decoded={})
+
+    @property
+    def hidden_layers(self) -> tuple[str, ...]:
+        """All layers but the logits, whose units are classes. Raises UserError where there is no other."""
+        spec = self.networks[0].spec
+        found = tuple(layer for layer in spec.layers if layer != spec.output)
+        if not found:
+            raise UserError("The networks were compared in their logits only; name other layers with --layers.")
+        return found
+
+    def pieces(self) -> list[Piece]:
+        """Every hidden layer of every network."""
+        names = [network.spec.name for network in self.networks]
+        return [Piece(layer, name, number) for layer in self.hidden_layers for number, name in enumerate(names)]
+
+    def net(self, number: int) -> nn.Module:
+        """One of the networks, in evaluation mode."""
+        if number not in self._nets:
+            network = self.networks[number]
+            self._nets[number] = load_weights(network.spec, weights_of(self.store, network)).to(self.device)
+        return self._nets[number]
+
+    def parts(self, folds: int) -> Iterator[Part]:
+        """All images, fold by fold as the pass has cut them into ``folds``, a batch at a time."""
+        preprocessing = self.networks[0].spec.preprocessing
+        held = len(self.source) * preprocessing.resize**2 * 3 <= HELD
+        for shard in shards(len(self.source), folds=folds, shard_size=BATCH):
+            found = self._decoded.get(shard.number) if held else None
+            if found is None or len(found[1]) != len(shard.images):
+                found = self.source.decode(shard.images, preprocessing.resizing)
+                if held:
+                    self._decoded[shard.number] = found
+            pixels, labels = (torch.from_numpy(array).to(self.device) for array in found)
+            yield Part(shard.fold, preprocessing.evaluation(pixels), labels)

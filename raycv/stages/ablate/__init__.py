@@ -1,0 +1,1 @@
+"""What becomes of a network without a group of its units."""

@@ -1,0 +1,1 @@
+"""Figures of this stage: `plan` decides which ones a run gets; the other modules draw them."""

@@ -1,0 +1,163 @@
+"""Rows of the tables of `raycv ablate`: the scores of networks with groups of units, or one unit, at their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from raycv.analysis.arrays import Floats, Ints
+from raycv.networks.bench import Bench, Piece
+from raycv.networks.changes import Change, replaced, scores_of, unchanged
+from raycv.networks.cut import Cut
+from raycv.networks.evaluation import Scores
+from raycv.run import tables
+from raycv.run.store import RunStore
+from raycv.run.summary import over_networks
+from raycv.run.trial_results import Frames
+
+WRITTEN = ("ablations", "ablation_classes", "unit_ablations")
+DRAWS = 5  # random choices of units
+FOLDS = 1  # the mean is over all images
+CONTRASTS = (("matched", "unmatched"), ("recurring", "lonely"))
+PREDICTORS = ("partner", "excess", "partners", "mean", "std")  # of what one unit does
+Key = tuple[str, str, int]  # group, choice, draw
+
+
+@dataclass(frozen=True)
+class Ablater:
+    """Sets groups of units of one layer of one network to their mean and scores what is left.
+
+    ``single_units``: the widest layer of which every unit is also removed alone.
+    """
+
+    bench: Bench
+    single_units: int
+
+    def on(self, device: str) -> Ablater:
+        """The same at work on another device."""
+        return replace(self, bench=self.bench.on(device))
+
+    def __call__(self, piece: Piece) -> Frames:
+        """The rows of one piece."""
+        units = units_of(self.bench.store, piece.layer, piece.net)
+        means = units["mean"].to_numpy(dtype=np.float64)
+        chosen = choices(groups_of(units, len(self.bench.networks)), _live(units), seed=piece.network)
+        changes: dict[Key | int | None, Change] = {None: unchanged}
+        changes |= {key: replaced(group, means[group]) for key, group in chosen.items()}
+        if len(units) <= self.single_units:
+            changes |= {unit: replaced(np.array([unit]), means[[unit]]) for unit in range(len(units))}
+        found = scores_of(Cut(self.bench.net(piece.network), piece.layer), self.bench.parts(FOLDS), [changes])
+        whole = found.pop(None)
+        frames: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN}
+        for key, scores in found.items():
+            if isinstance(key, tuple):
+                about = dict(zip(("group", "choice", "draw"), key, strict=True))
+                in_all = {"units": len(chosen[key]), "loss": scores.loss, "top1": scores.top1}
+                frames["ablations"].append(pd.DataFrame([about | in_all | _change(scores, whole)]))
+                frames["ablation_classes"].append(pd.DataFrame(about | _class_changes(scores, whole)))
+            elif key is not None:
+                row = {"unit": key} | _change(scores, whole) | _most(scores, whole)
+                frames["unit_ablations"].append(pd.DataFrame([row]))
+        return {name: pd.concat(rows).assign(layer=piece.layer, net=piece.net) for name, rows in frames.items() if rows}
+
+
+def units_of(store: RunStore, layer: str, net: str) -> pd.DataFrame:
+    """The units of one layer of one network in their order, with what the tables say of them.
+
+    Columns mean, std, is_dead, is_rare; partners, mutual (`recurrence`); partner, excess (`matchings`, the mean over
+    the other networks).
+    """
+    mine = [("layer", "==", layer), ("net", "==", net)]
+    best = [("layer", "==", layer), ("net_a", "==", net), ("similarity", "==", "correlation"), ("method", "==", "semi")]
+    matched = tables.read(store, "matchings", filters=best).groupby("unit_a")[["value", "excess"]].mean()
+    recurring = tables.read(store, "recurrence", filters=mine).set_index("unit")[["partners", "mutual"]]
+    units = tables.read(store, "units", filters=mine).set_index("unit")
+    return units.join(recurring).join(matched.rename(columns={"value": "partner"})).sort_index()
+
+
+def groups_of(units: pd.DataFrame, networks: int) -> dict[str, Ints]:
+    """The units of every group; ``units``: rows of `units_of`. Dead and rare units are in none."""
+    live = ~(units["is_dead"] | units["is_rare"])
+    groups = {
+        "matched": live & (units["mutual"] > 0),
+        "unmatched": live & (units["mutual"] == 0),
+        "recurring": live & (units["partners"] == networks - 1),
+        "lonely": live & (units["partners"] == 0),
+    }
+    return {name: np.flatnonzero(members.to_numpy()) for name, members in groups.items()}
+
+
+def choices(groups: dict[str, Ints], live: Ints, *, seed: int) -> dict[Key, Ints]:
+    """All sets of units that are removed together: by group, choice and draw. Random ones are of the ``live`` units."""
+    rng = np.random.default_rng(seed)
+    found: dict[Key, Ints] = {}
+    for contrast in CONTRASTS:
+        fewest = min(len(groups[name]) for name in contrast)
+        for name in contrast:
+            members = groups[name]
+            if not len(members):
+                continue
+            found[name, "whole", 0] = members
+            for draw in range(DRAWS):
+                found[name, "random", draw] = rng.choice(live, len(members), replace=False)
+                if fewest:
+                    found[name, "even", draw] = rng.choice(members, fewest, replace=False)
+    return found
+
+
+def by_layer(ablations: pd.DataFrame, single: pd.DataFrame, units: Callable[[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """Rows of ablation_by_layer from those of the tables; ``units`` gives the units of a layer and network."""
+    rows: list[dict[str, Any]] = []
+    for (layer, net, group), of_group in ablations.groupby(["layer", "net", "group"], sort=False):
+        change, number = (of_group.groupby("choice")[column].mean() for column in ("loss_change", "units"))
+        about = {"layer": layer, "net": net}
+        rows.append(about | {"quantity": group, "value": change["whole"], "units": number["whole"]})
+        excess = change["whole"] - change["random"]
+        rows.append(about | {"quantity": f"{group}_excess", "value": excess, "units": number["whole"]})
+        if "even" in change.index:
+            rows.append(about | {"quantity": f"{group}_even", "value": change["even"], "units": number["even"]})
+    for (layer, net), of_net in single.groupby(["layer", "net"], sort=False):
+        known = units(str(layer), str(net)).loc[of_net["unit"]]
+        for name in PREDICTORS:
+            value = _rank_correlation(of_net["loss_change"].to_numpy(), known[name].to_numpy(dtype=np.float64))
+            about = {"layer": layer, "net": net, "quantity": f"unit_loss_by_{name}"}
+            rows.append(about | {"value": value, "units": float("nan")})
+    found = over_networks(pd.DataFrame(rows), ("layer", "quantity"), ("value", "units"))
+    order = {layer: place for place, layer in enumerate(dict.fromkeys(ablations["layer"]))}
+    return found.sort_values("layer", key=lambda layers: layers.map(order), kind="stable")
+
+
+def _rank_correlation(a: Floats, b: Floats) -> float:
+    """Spearman's, of the units that have both; NaN where one is constant."""
+    both = np.isfinite(a) & np.isfinite(b)
+    if len(set(a[both])) < 2 or len(set(b[both])) < 2:
+        return float("nan")
+    return float(spearmanr(a[both], b[both]).statistic)
+
+
+def _live(units: pd.DataFrame) -> Ints:
+    return np.flatnonzero(~(units["is_dead"] | units["is_rare"]).to_numpy())
+
+
+def _change(scores: Scores, whole: Scores) -> dict[str, float]:
+    return {"loss_change": scores.loss - whole.loss, "top1_change": scores.top1 - whole.top1}
+
+
+def _class_changes(scores: Scores, whole: Scores) -> dict[str, Any]:
+    return {
+        "label": np.arange(len(scores.images)),
+        "images": scores.images.astype(np.int64),
+        "loss_change": scores.class_loss - whole.class_loss,
+        "top1_change": scores.class_top1 - whole.class_top1,
+    }
+
+
+def _most(scores: Scores, whole: Scores) -> dict[str, Any]:
+    change = scores.class_loss - whole.class_loss
+    label = int(np.nanargmax(change))
+    return {"label": label, "label_loss_change": change[label]}

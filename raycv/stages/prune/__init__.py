@@ -1,0 +1,1 @@
+"""Which units can be removed."""

@@ -1,0 +1,1 @@
+"""Networks put together from two, through a mapping layer."""
