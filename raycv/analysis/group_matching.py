@@ -24,7 +24,8 @@ Dimensions = Sequence[int]
 class Evidence(Protocol):
     """What speaks for the pairs of units of one block."""
 
-    block: Block
+    @property
+    def block(self) -> Block: ...
 
     def between(self, batch: Dimensions, pairs: Dimensions, orders: Orders) -> np.ndarray:
         """(P, K, K): for each place of the dimensions ``batch``, what speaks for every pair of places of ``pairs``.
@@ -90,19 +91,22 @@ def similarity_evidence(groups: UnitGroups, layer: str, similarity: np.ndarray) 
     ]
 
 
-def match_groups(groups: UnitGroups, evidence: Iterable[Evidence], *, seed: int = 0) -> dict[int, Order]:
+def match_groups(
+    groups: UnitGroups, evidence: Iterable[Evidence], *, start: Orders | None = None, seed: int = 0
+) -> dict[int, Order]:
     """The order of every group in the second network that brings its units beside those of the first.
 
-    Groups of which no evidence speaks keep their order. Where evidence concerns several groups, the result depends on
-    the order in which they are taken, which follows from ``seed``.
+    Groups that have an order in ``start``, and those of which no evidence speaks, keep it. Where evidence concerns
+    several groups, the result depends on the order in which they are taken, which follows from ``seed``.
     """
+    start = start or {}
     about: dict[int, list[Evidence]] = {number: [] for number in range(len(groups.groups))}
     for one in evidence:
-        for group in set(one.block.groups) - {None}:
-            about[group].append(one)  # type: ignore[index]
-    orders: dict[int, Order] = {number: group.unchanged() for number, group in enumerate(groups.groups)}
-    inner = _inner(groups.groups)
-    taken = [number for number in about if about[number]]
+        for group in {held for held in one.block.groups if held is not None}:
+            about[group].append(one)
+    orders = {number: start.get(number, group.unchanged()) for number, group in enumerate(groups.groups)}
+    inner = [[n for n in within if n not in start] for within in _inner(groups.groups)]
+    taken = [number for number in about if about[number] and number not in start]
     generator = np.random.default_rng(seed)
     for _ in range(SWEEPS):
         before = {number: orders[number] for number in taken}

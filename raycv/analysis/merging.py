@@ -44,7 +44,8 @@ class Site:
 def gain(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
     """``wanted`` over ``found`` standard deviations (S,); 1 for units that are constant or nearly so."""
     usable = found > 1e-6 * max(float(found.max(initial=0)), 1e-30)
-    return np.divide(wanted, found, out=np.ones_like(found), where=usable)
+    ratio: np.ndarray = np.divide(wanted, found, out=np.ones_like(found), where=usable)
+    return ratio
 
 
 def interpolated(networks: Sequence[Weights], shares: Sequence[float]) -> dict[str, np.ndarray]:
@@ -151,10 +152,12 @@ def _applied(block: Block, values: np.ndarray, zips: Mapping[int, Zip], network:
 
 def zipped_mean(groups: UnitGroups, layer: str, values: Sequence[np.ndarray], zips: Mapping[int, Zip]) -> np.ndarray:
     """(S,): what the merged units of ``layer`` have of ``values`` (S,) of the units of the two networks."""
-    result = (values[0] + values[1]) / 2
+    result: np.ndarray = (values[0] + values[1]) / 2
     for block in groups.layers[layer]:
         if any(group in zips for group in block.groups):
-            made = [_applied_to_layer(block, block.of(np.ascontiguousarray(one)), zips, n) for n, one in enumerate(values)]
+            made = [
+                _applied_to_layer(block, block.of(np.ascontiguousarray(one)), zips, n) for n, one in enumerate(values)
+            ]
             block.of(result)[...] = made[0] + made[1]
     return result
 

@@ -31,11 +31,18 @@ def save(
     store: RunStore, spec: NetworkSpec, weights: Mapping[str, Tensor], *, epoch: int | None = None
 ) -> StoredNetwork:
     """Store one network, or how it was after ``epoch``; its description is written last and makes it visible."""
-    folder = folder_of(spec.name, epoch)
+    return save_in(store, folder_of(spec.name, epoch), spec, weights)
+
+
+def save_in(
+    store: RunStore, folder: str, spec: NetworkSpec, weights: Mapping[str, Tensor], **facts: Any
+) -> StoredNetwork:
+    """Store one network in any ``folder`` of the run, with more ``facts`` in its description."""
     content = safetensors.torch.save({name: value.contiguous().cpu() for name, value in weights.items()})
     digest = hashlib.sha256(content).hexdigest()
     store.write(f"{folder}/weights.safetensors", content)
-    store.write_json(f"{folder}/network.json", {"spec": spec.model_dump(mode="json"), "weights_sha256": digest})
+    described = {"spec": spec.model_dump(mode="json"), "weights_sha256": digest, **facts}
+    store.write_json(f"{folder}/network.json", described)
     return StoredNetwork(spec, digest, folder)
 
 

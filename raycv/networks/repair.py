@@ -1,7 +1,7 @@
 """REPAIR of a merged network: what its layers are before their non-linearities, and how that is set right.
 
-In a network with batch normalisation these are the inputs of the normalisations, whose stored mean and variance are set;
-in others the outputs of convolutions and linear maps but the last, whose weights and biases are. See
+In a network with batch normalisation these are the inputs of the normalisations, whose stored mean and variance are
+set; in others the outputs of convolutions and linear maps but the last, whose weights and biases are. See
 `raycv.analysis.merging` for what is wanted.
 """
 
@@ -43,7 +43,7 @@ def moments(nets: Sequence[nn.Module], sites: Sequence[str], inputs: Inputs) -> 
     sums: dict[str, list[Any]] = {site: [0, 0.0, 0.0] for site in sites}
     with ExitStack() as hooks, torch.inference_mode():
         for net, of_net in zip(nets, seen, strict=True):
-            hooks.enter_context(_at(net, sites, lambda site, values, of_net=of_net: of_net.update({site: values})))
+            hooks.enter_context(_at(net, sites, of_net.__setitem__))
         for images in inputs:
             for net in nets:
                 net(images)
@@ -105,7 +105,7 @@ def by_a_pass(net: nn.Module, weights: Weights, wanted: Wanted, inputs: Inputs) 
 
 
 @contextmanager
-def _at(net: nn.Module, sites: Sequence[str], use: Callable[[str, Tensor], Tensor | None]) -> Iterator[None]:
+def _at(net: nn.Module, sites: Sequence[str], use: Callable[[str, Tensor], Any]) -> Iterator[None]:
     """Call ``use`` with the name of every site and the values there, which it may replace, whenever ``net`` runs."""
     modules, handles = dict(net.named_modules()), []
     for site in sites:

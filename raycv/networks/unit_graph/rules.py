@@ -364,12 +364,12 @@ def _blocks(axis: Axis, count: int) -> Axes:
     return regroup([axis], [count, axis.size // count])
 
 
-@_for("mm", "bmm", "addmm", "baddbmm", "addbmm")
+@_for("mm", "bmm", "addmm", "baddbmm")
 def matmul(follower: Follower, node: Node) -> Axes:
     """Σ over the last axis of one and the one before the last of the other."""
-    *added, first, second = _arguments(node)[
-        : 3 if str(node.target).startswith(("aten.addmm", "aten.baddbmm", "aten.addbmm")) else 2
-    ]
+    count = 3 if "add" in str(node.target) else 2
+    first, second = _arguments(node)[count - 2 : count]
+    added = _arguments(node)[: count - 2]
     a, b = follower.of(first), follower.of(second)
     unite(a[-1], b[-2])
     follower.consume(first, len(a) - 1)
