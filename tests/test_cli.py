@@ -48,9 +48,12 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         "sweep clusters",
         "patches",
         "report",
+        "prune",
+        "stitch",
         "tables",
     ):
         assert f"\n  {command} " in said
+    assert "\nAfter a run:\n" in said
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,14 @@ import raycv
 from raycv.cli import main
 from raycv.reading import open_run
 from raycv.drawing import montage, portraits, subject
+from raycv.stages.ablate.figures import plan
 from raycv.stages.align.figures import plan
 from raycv.stages.clusters.figures import plan
+from raycv.stages.ensemble.figures import plan
 from raycv.stages.mapping.figures import plan
 from raycv.stages.patches.figures import plan
+from raycv.stages.prune.figures import plan
+from raycv.stages.stitch.figures import plan
 from raycv.stages.train.figures import plan
 print(sorted({name.split(".")[0] for name in sys.modules} & {"ray", "torch", "torchvision"}))
 """

@@ -21,6 +21,7 @@ LEFT = {
     "statistics/old/nets/conv1/fold0.npz": 300,
     "sweeps/mapping-1/conv1/net1-net2/done.json": 20,
     "patches-1/conv1/0.parquet": 60,
+    "parts/prune-1/conv1/net1/done.json": 50,
     "tables/.matchings/layer=conv1/matchings.parquet": 40,
 }
 

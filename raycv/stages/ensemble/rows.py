@@ -155,7 +155,7 @@ class Ensembler:
             self._features[number] = Labelled(fit, labels, scored, scored_labels)
         return self._features[number]
 
-    @torch.inference_mode()
+    @torch.no_grad()  # what was made in inference mode cannot be fitted
     def _activations(self, number: int, source: Source) -> tuple[Tensor, Tensor]:
         """(n, S), means over positions, and labels (n,) of all images of ``source``."""
         spec, net = self.bench.networks[number].spec, self.bench.net(number)
@@ -166,7 +166,7 @@ class Ensembler:
             inputs = spec.preprocessing.evaluation(torch.from_numpy(images).to(self.bench.device))
             found.append(pooled(activation(net, self.layer, spec.output, inputs)))
             classes.append(torch.from_numpy(labels).to(self.bench.device))
-        return torch.cat(found).clone(), torch.cat(classes)
+        return torch.cat(found), torch.cat(classes)
 
 
 def pooled(activations: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.report import appendix, overview, page, payload
+from raycv.stages.report import appendix, effects, overview, page, payload
 from raycv.stages.report.sprites import Pictures, pictures_within
 
 PATH = "report.html"
@@ -157,6 +157,7 @@ def _facts(
         "pictured": has["patch_pictures"],
         "missing": missing,
         "recurring": _recurring(store) if has["recurrence"] else {},
+        "effects": effects.sentences(store),
     }
 
 

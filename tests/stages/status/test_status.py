@@ -48,6 +48,8 @@ def test_every_stage_has_its_state(store: RunStore, capsys: pytest.CaptureFixtur
     assert found["patches"][0] == "died 60 bytes"
     assert found["patches"][1].startswith(f"left by process {patches.pid} on ")
     assert found["sweep clusters"] == ["not done"]
+    assert found["prune"] == ["not done 50 bytes"]
+    assert "ablate" not in found  # of what comes after a run, only what has begun
     assert store.sizes().keys() - {path_of("patches"), path_of("sweep mapping")} == sizes.keys()
 
 

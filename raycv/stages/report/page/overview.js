@@ -16,7 +16,14 @@ function showOverview() {
           element("p", { class: "quiet" }, "Excess correlation of units with their best partner in another network over mixtures of that network’s units; thin lines reach from the pair of networks with the least to that with the most. Choose a layer to see its units.")),
         key(), element("div", { class: "plot" }, chart), readout),
       element("div", { class: "aside" }, health(), accuracies(), next())),
-    table(), missing());
+    effects(), table(), missing());
+}
+
+/** What units do for the task, where stages that come after a run have found it. */
+function effects() {
+  if (!run.effects.length) return "";
+  const items = run.effects.map(({ text }) => element("li", {}, text));
+  return element("section", { class: "card effects" }, element("h3", {}, "What matched units do"), element("ul", {}, ...items));
 }
 
 function compared() {

@@ -53,7 +53,7 @@ def _caption(rows: pd.DataFrame) -> str:
 
     dense = float(rows.loc[rows["way"] == "mapping", "decay"].min())
     return (
-        "Lines: mapping layers of every decay; dotted: the same, with every unit’s own standard deviation; crosses: each "
-        "unit is its one-to-one partner alone. Means over ordered pairs of networks, fitted on other images than those "
-        f"scored. Change in points at decay {dense:g}: {ends('mapping', dense)}; by partners: {ends('matching')}."
+        "Lines: mapping layers of every decay; dotted: the same, with every unit’s own standard deviation; crosses: "
+        "each unit is its one-to-one partner alone. Means over ordered pairs of networks, fitted on other images than "
+        f"those scored. Change in points at decay {dense:g}: {ends('mapping', dense)}; by partners: {ends('matching')}."
     )

@@ -1,0 +1,90 @@
+"""What units do for the task, in sentences, from the tables of the stages that come after a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pandas as pd
+
+from raycv.run import record, tables
+from raycv.run.store import RunStore
+
+Read = Callable[[str], pd.DataFrame]
+
+
+def sentences(store: RunStore) -> list[dict[str, str]]:
+    """What the run's stages of `SAID` have found, each with the name of its stage; none of networks it had before."""
+
+    def read(name: str) -> pd.DataFrame:
+        return tables.read(store, name)
+
+    done = [stage for stage in SAID if record.is_of(store, stage, "collect")]
+    return [{"stage": stage, "text": text} for stage in done for text in SAID[stage](read)]
+
+
+def _pruned(read: Read) -> Iterator[str]:
+    rows = read("pruning_by_layer")
+    fraction = min(rows["fraction"].unique(), key=lambda value: abs(value - 0.5))
+    means = rows[rows["fraction"] == fraction].groupby(["compensated", "order"])["top1_change"].mean()
+    for compensated, made_up in ((False, ""), (True, " and the units that stay make up for them")):
+        lost = means[compensated]
+        yield (
+            f"With {fraction:.0%} of a layer’s units removed{made_up}, accuracy changes by {_points(lost['random'])} at "
+            f"random, {_points(lost['partner_low'])} where the units least alike others go first, and "
+            f"{_points(lost['partner_high'])} where those most alike go first (means over layers and networks)."
+        )
+
+
+def _ablated(read: Read) -> Iterator[str]:
+    rows = read("ablation_by_layer").pivot_table(index="layer", columns="quantity", values="value")
+    for one, other in (("matched", "unmatched"), ("recurring", "lonely")):
+        both = [f"{one}_even", f"{other}_even"]
+        known = rows.reindex(columns=both).dropna()
+        if len(known):
+            more = int((known[both[0]] > known[both[1]]).sum())
+            means = known.mean()
+            yield (
+                f"Without {one} units the loss rises by {means[both[0]]:.3f} nats, without as many {other} ones by "
+                f"{means[both[1]]:.3f} (means over layers); the {one} ones matter more in {more} of {len(known)} layers."
+            )
+
+
+def _voted(read: Read) -> Iterator[str]:
+    rows = read("ensembles")
+    largest = rows[rows["size"] == rows["size"].max()]
+    yield (
+        f"{largest['size'].iloc[0]} networks that vote classify {largest['top1'].mean():.1%} right, "
+        f"{_points(largest['top1_gain'].mean())} against one alone."
+    )
+    means = read("combinations").groupby("way")["top1"].mean()
+    if len(means):
+        yield (
+            f"Read out linearly, all units of two networks classify {means['both']:.1%} right, two such read-outs that "
+            f"vote {means['ensemble']:.1%}, one network’s units {means['alone']:.1%}."
+        )
+
+
+def _stitched(read: Read) -> Iterator[str]:
+    rows = read("stitching_by_layer")
+    by = {"one-to-one partners": rows[rows["way"] == "matching"]}
+    mapping = rows[rows["way"] == "mapping"]
+    lowest = mapping["decay"].min()
+    by[f"mapping layers of decay {lowest:g}"] = mapping[mapping["decay"] == lowest]
+    for name, found in by.items():
+        change = found.set_index("layer")["top1_change"]
+        yield (
+            f"With the first layers of another network, joined by {name}, accuracy changes by {_points(change.min())} "
+            f"({change.idxmin()}) to {_points(change.max())} ({change.idxmax()})."
+        )
+
+
+def _points(change: float) -> str:
+    return f"{100 * change:+.1f} points"
+
+
+SAID: dict[str, Callable[[Read], Iterator[str]]] = {
+    "prune": _pruned,
+    "ablate": _ablated,
+    "ensemble": _voted,
+    "stitch": _stitched,
+}
