@@ -75,7 +75,9 @@ def test_the_groups_of_a_vision_transformer_are_the_known_ones() -> None:
     heads = [number for number, group in enumerate(groups) if group.size == 4 and not group.parents]
     within = [group for group in groups if group.parents]
     assert len(heads) == 2  # one set of heads a block
-    assert sorted(group.parents[0][1] or 0 for group in within) == sorted(2 * heads)  # query with key, value with output
+    assert sorted(group.parents[0][1] or 0 for group in within) == sorted(
+        2 * heads
+    )  # query with key, value with output
     assert sorted(group.size for group in groups if not group.parents) == [4, 4, 16, 24, 24]  # one residual stream
 
 
