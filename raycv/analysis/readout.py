@@ -48,8 +48,8 @@ def read_out(activations: Tensor, labels: Tensor, classes: int, penalty: float) 
     optimizer = torch.optim.LBFGS(
         [weights, bias],
         max_iter=ITERATIONS,
-        tolerance_grad=1e-6,
-        tolerance_change=1e-10,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-8,
         history_size=20,
         line_search_fn="strong_wolfe",
     )

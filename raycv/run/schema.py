@@ -928,7 +928,8 @@ ALL = (
                 _text,
                 "GROUP: rise of the loss without the units of the group; GROUP_excess: that less the rise without as "
                 "many random units; unit_loss_by_COLUMN: rank correlation within a network of the rise without one "
-                "unit with the unit's value (partner: correlation with its best partner; excess; partners; mean; std)",
+                "unit with the unit's value (partner: correlation with its best partner; excess; partners; mean; std; "
+                "partner_given_std: with partner, partial to std), over units that are neither dead nor rare",
             ),
             Column("units", _float, "units of the group, mean over networks; NaN for rank correlations"),
             *_over_networks("value", "mean over networks"),

@@ -26,7 +26,7 @@ def test_it_is_the_optimum_that_scikit_learn_finds(penalty: float) -> None:
     z = (x.double().numpy() - x.double().numpy().mean(0)) / np.where(np.ptp(x.numpy(), 0) > 0, x.numpy().std(0), np.inf)
     oracle = LogisticRegression(C=1 / (len(z) * penalty), tol=1e-10, max_iter=5000).fit(z, labels.numpy())
     probabilities = found(x).softmax(1).numpy()
-    np.testing.assert_allclose(probabilities, oracle.predict_proba(z), atol=1e-4)
+    np.testing.assert_allclose(probabilities, oracle.predict_proba(z), atol=1e-3)
 
 
 def test_a_class_without_images_is_never_the_answer() -> None:

@@ -71,7 +71,9 @@ def moments_of(activations: Sequence[np.ndarray]) -> Moments:
     return accumulator.moments()
 
 
-def write_statistics(store: RunStore, nets: Sequence[NetworkSpec], folds: Mapping[str, Sequence[Moments]]) -> None:
+def write_statistics(
+    store: RunStore, nets: Sequence[NetworkSpec], folds: Mapping[str, Sequence[Moments]], images: int = 800
+) -> None:
     """Write the moments of each layer, fold by fold, as the pass leaves them."""
     for layer, parts in folds.items():
         for fold, moments in enumerate(parts):
@@ -84,7 +86,7 @@ def write_statistics(store: RunStore, nets: Sequence[NetworkSpec], folds: Mappin
             "groups": {NETS: [spec.model_dump(mode="json") for spec in nets]},
             "folds": {str(Key(NETS, layer)): len(parts) for layer, parts in folds.items()},
             "folder": "statistics/made",
-            "images": 800,
+            "images": images,
         },
     )
 

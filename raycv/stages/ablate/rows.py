@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
-from raycv.analysis.arrays import Floats, Ints
+from raycv.analysis.arrays import Ints
 from raycv.networks.bench import Bench, Piece
 from raycv.networks.changes import Change, replaced, scores_of, unchanged
 from raycv.networks.cut import Cut
@@ -122,22 +121,26 @@ def by_layer(ablations: pd.DataFrame, single: pd.DataFrame, units: Callable[[str
         if "even" in change.index:
             rows.append(about | {"quantity": f"{group}_even", "value": change["even"], "units": number["even"]})
     for (layer, net), of_net in single.groupby(["layer", "net"], sort=False):
-        known = units(str(layer), str(net)).loc[of_net["unit"]]
-        for name in PREDICTORS:
-            value = _rank_correlation(of_net["loss_change"].to_numpy(), known[name].to_numpy(dtype=np.float64))
-            about = {"layer": layer, "net": net, "quantity": f"unit_loss_by_{name}"}
-            rows.append(about | {"value": value, "units": float("nan")})
+        known = units(str(layer), str(net)).assign(loss=of_net.set_index("unit")["loss_change"])
+        for quantity, value in of_single_units(known).items():
+            rows.append({"layer": layer, "net": net, "quantity": quantity, "value": value, "units": float("nan")})
     found = over_networks(pd.DataFrame(rows), ("layer", "quantity"), ("value", "units"))
     order = {layer: place for place, layer in enumerate(dict.fromkeys(ablations["layer"]))}
     return found.sort_values("layer", key=lambda layers: layers.map(order), kind="stable")
 
 
-def _rank_correlation(a: Floats, b: Floats) -> float:
-    """Spearman's, of the units that have both; NaN where one is constant."""
-    both = np.isfinite(a) & np.isfinite(b)
-    if len(set(a[both])) < 2 or len(set(b[both])) < 2:
-        return float("nan")
-    return float(spearmanr(a[both], b[both]).statistic)
+def of_single_units(units: pd.DataFrame) -> dict[str, float]:
+    """Rank correlations of the column ``loss`` (rise without the unit) with others, over units that have a partner.
+
+    The last is partial: of loss and partner where the standard deviation is the same. NaN where a column is constant.
+    """
+    live = units[units["partner"].notna()]
+    ranks = live[["loss", *PREDICTORS]].rank().corr()
+    found = {f"unit_loss_by_{name}": float(ranks.loc["loss", name]) for name in PREDICTORS}
+    both, loss, partner = (ranks.loc[a, b] for a, b in (("loss", "partner"), ("loss", "std"), ("partner", "std")))
+    rest = (1 - loss**2) * (1 - partner**2)
+    found["unit_loss_by_partner_given_std"] = float((both - loss * partner) / np.sqrt(rest)) if rest > 0 else np.nan
+    return found
 
 
 def _live(units: pd.DataFrame) -> Ints:

@@ -28,7 +28,7 @@ from raycv.run.trial_results import Frames
 from raycv.stages.collect.statistics import Statistics
 
 VOTES = "votes"
-DRAWS = 5  # random choices of units
+DRAWS = 3  # random choices of units
 KEPT = (0.75, 0.5)  # of the units of both networks; a half is as many as one network has
 SETS = 4096  # of networks at most; beyond, those of the fewest networks
 
@@ -68,10 +68,11 @@ class Ensembler:
     layer: str
     training: Source | None
     _features: dict[int, Labelled] = field(default_factory=dict, repr=False, compare=False)
+    _single: dict[int, tuple[Tensor, Scores, float]] = field(default_factory=dict, repr=False, compare=False)
 
     def on(self, device: str) -> Ensembler:
         """The same at work on another device."""
-        return replace(self, bench=self.bench.on(device), _features={})
+        return replace(self, bench=self.bench.on(device), _features={}, _single={})
 
     def pieces(self) -> list[Together]:
         """All that there is to do."""
@@ -118,17 +119,21 @@ class Ensembler:
             }
 
     def _alone(self, number: int) -> Iterator[dict[str, Any]]:
-        units = self._units(number)
-        penalty = _penalty(units, self._classes)
-        yield _row("alone", 0, units.fit.shape[1], penalty, _read(units, self._classes, penalty)[1])
+        _, scores, penalty = self._own(number)
+        yield _row("alone", 0, self._units(number).fit.shape[1], penalty, scores)
+
+    def _own(self, number: int) -> tuple[Tensor, Scores, float]:
+        """Logits, scores and penalty of the read-out of one network's units, fitted once."""
+        if number not in self._single:
+            units = self._units(number)
+            penalty = _penalty(units, self._classes)
+            self._single[number] = (*_read(units, self._classes, penalty), penalty)
+        return self._single[number]
 
     def _pair(self, a: int, b: int) -> Iterator[dict[str, Any]]:
         first, second = self._units(a), self._units(b)
         widths = first.fit.shape[1], second.fit.shape[1]
-        voted = []
-        for units in (first, second):
-            logits, _ = _read(units, self._classes, _penalty(units, self._classes))
-            voted.append(logits.softmax(1))
+        voted = [self._own(number)[0].softmax(1) for number in (a, b)]
         vote = _scores(torch.stack(voted).mean(0), first.scored_labels)
         yield _row("ensemble", 0, sum(widths), np.nan, vote)
         both = replace(

@@ -29,8 +29,8 @@ def _pruned(read: Read) -> Iterator[str]:
     for compensated, made_up in ((False, ""), (True, " and the units that stay make up for them")):
         lost = means[compensated]
         yield (
-            f"With {fraction:.0%} of a layer’s units removed{made_up}, accuracy changes by {_points(lost['random'])} at "
-            f"random, {_points(lost['partner_low'])} where the units least alike others go first, and "
+            f"With {fraction:.0%} of a layer’s units removed{made_up}, accuracy changes by {_points(lost['random'])} "
+            f"at random, {_points(lost['partner_low'])} where the units least alike others go first, and "
             f"{_points(lost['partner_high'])} where those most alike go first (means over layers and networks)."
         )
 
@@ -45,7 +45,7 @@ def _ablated(read: Read) -> Iterator[str]:
             means = known.mean()
             yield (
                 f"Without {one} units the loss rises by {means[both[0]]:.3f} nats, without as many {other} ones by "
-                f"{means[both[1]]:.3f} (means over layers); the {one} ones matter more in {more} of {len(known)} layers."
+                f"{means[both[1]]:.3f} (means over layers); in {more} of {len(known)} layers more without {one} ones."
             )
 
 

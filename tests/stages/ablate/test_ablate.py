@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 from torch import Tensor
 
-from raycv.cli import main
+from raycv.networks.bench import Bench
 from raycv.run import tables
 from raycv.run.store import RunStore
-from raycv.stages.ablate.rows import DRAWS, choices, groups_of, units_of
+from raycv.stages.ablate.rows import DRAWS, WRITTEN, Ablater, by_layer, choices, groups_of, of_single_units, units_of
+from raycv.stages.collect import statistics
 from tests.support.by_hand import images_of, loss_and_top1, outputs
 
 KEY = ["layer", "net", "group", "choice", "draw"]
 
 
+Frames = dict[str, pd.DataFrame]
+
+
 @pytest.fixture(scope="module")
-def run(aligned_run: RunStore) -> RunStore:
-    assert main(["ablate", "--run", aligned_run.uri, "--single-units", "20"]) == 0
-    return aligned_run
+def found(aligned_run: RunStore) -> Frames:
+    """The tables, with single units of layers of at most 20."""
+    bench = Bench.of(aligned_run, statistics.read(aligned_run).source())
+    ablater = Ablater(bench, 20)
+    parts = [ablater(piece) for piece in bench.pieces()]
+    frames = {name: pd.concat(part[name] for part in parts if name in part) for name in WRITTEN}
+    summary = by_layer(frames["ablations"], frames["unit_ablations"], partial(units_of, aligned_run))
+    return frames | {"ablation_by_layer": summary}
 
 
-def without(run: RunStore, number: int, layer: str, units: np.ndarray) -> tuple[float, float]:
+def without(aligned_run: RunStore, number: int, layer: str, units: np.ndarray) -> tuple[float, float]:
     """Loss and accuracy of a network with units of one layer at their mean over all images."""
 
     def change(out: Tensor) -> Tensor:
@@ -32,13 +43,13 @@ def without(run: RunStore, number: int, layer: str, units: np.ndarray) -> tuple[
             changed[:, unit] = means[unit]
         return changed
 
-    return loss_and_top1(outputs(run, number, (layer, change)), images_of(run)[1])
+    return loss_and_top1(outputs(aligned_run, number, (layer, change)), images_of(aligned_run)[1])
 
 
 @pytest.mark.parametrize("layer", ["conv3", "fc7"])
-def test_groups_are_at_their_mean(run: RunStore, layer: str) -> None:
-    recurrence = tables.read(run, "recurrence").query(f"layer == '{layer}' and net == 'net2'").set_index("unit")
-    units = tables.read(run, "units").query(f"layer == '{layer}' and net == 'net2'").set_index("unit")
+def test_groups_are_at_their_mean(aligned_run: RunStore, found: Frames, layer: str) -> None:
+    recurrence = tables.read(aligned_run, "recurrence").query(f"layer == '{layer}' and net == 'net2'").set_index("unit")
+    units = tables.read(aligned_run, "units").query(f"layer == '{layer}' and net == 'net2'").set_index("unit")
     live = units.index[~(units["is_dead"] | units["is_rare"])]
     members = {
         "matched": live[recurrence.loc[live, "mutual"] > 0],
@@ -46,11 +57,11 @@ def test_groups_are_at_their_mean(run: RunStore, layer: str) -> None:
         "lonely": live[recurrence.loc[live, "partners"] == 0],
         "unmatched": live[recurrence.loc[live, "mutual"] == 0],
     }
-    rows = tables.read(run, "ablations").query(f"layer == '{layer}' and net == 'net2' and choice == 'whole'")
+    rows = found["ablations"].query(f"layer == '{layer}' and net == 'net2' and choice == 'whole'")
     assert set(rows["group"]) == {name for name, group in members.items() if len(group)}
-    whole = loss_and_top1(outputs(run, 1), images_of(run)[1])
+    whole = loss_and_top1(outputs(aligned_run, 1), images_of(aligned_run)[1])
     for row in rows.to_dict("records"):
-        expected = without(run, 1, layer, members[row["group"]].to_numpy())
+        expected = without(aligned_run, 1, layer, members[row["group"]].to_numpy())
         assert (row["loss"], row["top1"]) == pytest.approx(expected, rel=1e-4)
         assert row["units"] == len(members[row["group"]])
         assert (row["loss_change"], row["top1_change"]) == pytest.approx(
@@ -58,8 +69,8 @@ def test_groups_are_at_their_mean(run: RunStore, layer: str) -> None:
         )
 
 
-def test_classes_add_up_to_the_whole(run: RunStore) -> None:
-    classes, whole = tables.read(run, "ablation_classes"), tables.read(run, "ablations").set_index(KEY)
+def test_classes_add_up_to_the_whole(found: Frames) -> None:
+    classes, whole = found["ablation_classes"], found["ablations"].set_index(KEY)
     for column in ("loss_change", "top1_change"):
         weighted = (classes[column].fillna(0) * classes["images"]).groupby([classes[key] for key in KEY]).sum()
         images = classes.groupby(KEY)["images"].sum()
@@ -67,18 +78,21 @@ def test_classes_add_up_to_the_whole(run: RunStore) -> None:
         np.testing.assert_allclose((weighted / images).reindex(whole.index), whole[column], atol=1e-9)
 
 
-def test_single_units_of_narrow_layers(run: RunStore) -> None:
-    rows = tables.read(run, "unit_ablations")
+def test_single_units_of_narrow_layers(aligned_run: RunStore, found: Frames) -> None:
+    rows = found["unit_ablations"]
     assert set(rows["layer"]) == {"conv3"}  # fc7 has more than 20 units
     row = rows.query("net == 'net3' and unit == 5").iloc[0]
-    expected = without(run, 2, "conv3", np.array([5]))[0] - loss_and_top1(outputs(run, 2), images_of(run)[1])[0]
+    expected = (
+        without(aligned_run, 2, "conv3", np.array([5]))[0]
+        - loss_and_top1(outputs(aligned_run, 2), images_of(aligned_run)[1])[0]
+    )
     assert row["loss_change"] == pytest.approx(expected, abs=1e-5)
     assert row["label_loss_change"] >= row["loss_change"]
 
 
-def test_copies_do_the_same(run: RunStore) -> None:
+def test_copies_do_the_same(found: Frames) -> None:
     """net2 is net1 in another order: without all matched units both lose the same."""
-    rows = tables.read(run, "ablations").query("choice == 'whole'")
+    rows = found["ablations"].query("choice == 'whole'")
     losses = rows.pivot_table(index=["layer", "group"], columns="net", values="loss_change")[["net1", "net2"]].dropna()
     sizes = rows.pivot_table(index=["layer", "group"], columns="net", values="units").loc[losses.index]
     same = losses[sizes["net1"] == sizes["net2"]]
@@ -86,26 +100,39 @@ def test_copies_do_the_same(run: RunStore) -> None:
     np.testing.assert_allclose(same["net1"], same["net2"], atol=1e-4)
 
 
-def test_averages_by_layer(run: RunStore) -> None:
-    found = tables.read(run, "ablation_by_layer").set_index(["layer", "quantity"])
-    rows = tables.read(run, "ablations").query("layer == 'fc7' and group == 'matched'")
+def test_averages_by_layer(aligned_run: RunStore, found: Frames) -> None:
+    averages = found["ablation_by_layer"].set_index(["layer", "quantity"])
+    rows = found["ablations"].query("layer == 'fc7' and group == 'matched'")
     means = rows.groupby(["choice", "net"])["loss_change"].mean()
-    assert found.loc[("fc7", "matched"), "value"] == pytest.approx(means["whole"].mean())
+    assert averages.loc[("fc7", "matched"), "value"] == pytest.approx(means["whole"].mean())
     excess = (means["whole"] - means["random"]).mean()
-    assert found.loc[("fc7", "matched_excess"), "value"] == pytest.approx(excess)
-    single = tables.read(run, "unit_ablations").query("net == 'net1'").set_index("unit")["loss_change"]
-    units = tables.read(run, "units").query("layer == 'conv3' and net == 'net1'").set_index("unit")
-    first = single.corr(units["mean"], method="spearman")
-    values = [first]
-    for net in ("net2", "net3"):
-        single = tables.read(run, "unit_ablations").query(f"net == '{net}'").set_index("unit")["loss_change"]
-        units = tables.read(run, "units").query(f"layer == 'conv3' and net == '{net}'").set_index("unit")
-        values.append(single.corr(units["mean"], method="spearman"))
-    assert found.loc[("conv3", "unit_loss_by_mean"), "value"] == pytest.approx(np.mean(values))
+    assert averages.loc[("fc7", "matched_excess"), "value"] == pytest.approx(excess)
+    values = []
+    for net in ("net1", "net2", "net3"):
+        single = found["unit_ablations"].query(f"net == '{net}'").set_index("unit")["loss_change"]
+        units = units_of(aligned_run, "conv3", net)
+        live = units["partner"].notna()
+        values.append(single[live].corr(units["mean"][live], method="spearman"))
+    assert averages.loc[("conv3", "unit_loss_by_mean"), "value"] == pytest.approx(np.mean(values))
 
 
-def test_even_choices_have_as_many_units(run: RunStore) -> None:
-    units = units_of(run, "fc7", "net1")
+def test_a_partial_correlation_is_that_of_what_the_spread_leaves() -> None:
+    rng = np.random.default_rng(0)
+    std = rng.standard_normal(40)
+    units = pd.DataFrame({"std": std, "partner": std + rng.standard_normal(40), "loss": std + rng.standard_normal(40)})
+    units = units.assign(excess=rng.standard_normal(40), partners=rng.integers(0, 3, 40), mean=1.0)
+    units.loc[7, "partner"] = np.nan  # dead
+    found = of_single_units(units)
+    ranks = units.drop(index=7)[["loss", "partner", "std"]].rank()
+    line = {name: np.polyfit(ranks["std"], ranks[name], 1) for name in ("loss", "partner")}
+    loss, partner = (ranks[name] - np.polyval(of_name, ranks["std"]) for name, of_name in line.items())
+    assert found["unit_loss_by_partner_given_std"] == pytest.approx(loss.corr(partner))
+    assert found["unit_loss_by_std"] == pytest.approx(ranks["loss"].corr(ranks["std"]))
+    assert np.isnan(found["unit_loss_by_mean"])
+
+
+def test_even_choices_have_as_many_units(aligned_run: RunStore) -> None:
+    units = units_of(aligned_run, "fc7", "net1")
     assert units.index.tolist() == list(range(len(units)))
     groups = {
         "matched": np.arange(7),
@@ -113,13 +140,13 @@ def test_even_choices_have_as_many_units(run: RunStore) -> None:
         "recurring": np.arange(4),
         "lonely": np.array([], dtype=np.int64),
     }
-    found = choices(groups, np.arange(12), seed=0)
-    sizes = pd.Series({key: len(chosen) for key, chosen in found.items()})
+    chosen_by = choices(groups, np.arange(12), seed=0)
+    sizes = pd.Series({key: len(chosen) for key, chosen in chosen_by.items()})
     assert sizes["matched", "whole", 0] == sizes["matched", "random", DRAWS - 1] == 7
     assert sizes["matched", "even", 0] == sizes["unmatched", "even", 0] == 3
-    assert not any(group == "lonely" for group, _, _ in found)
-    assert not any(group == "recurring" and choice == "even" for group, choice, _ in found)
-    for (group, choice, _), chosen in found.items():
+    assert not any(group == "lonely" for group, _, _ in chosen_by)
+    assert not any(group == "recurring" and choice == "even" for group, choice, _ in chosen_by)
+    for (group, choice, _), chosen in chosen_by.items():
         assert len(set(chosen.tolist())) == len(chosen)
         assert choice == "random" or set(chosen) <= set(groups[group])
 

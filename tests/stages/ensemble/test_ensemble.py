@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +10,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from raycv.cli import main
 from raycv.data.sources import open_source
+from raycv.networks.bench import Bench
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
 from raycv.networks.stored import stored
@@ -20,21 +19,28 @@ from raycv.networks.taps import activation
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
-from raycv.stages.ensemble.rows import DRAWS, SETS, goings, pooled, sets_of
+from raycv.stages.ensemble.rows import DRAWS, SETS, Ensembler, agreement_rows, goings, pooled, sets_of
 from tests.support.by_hand import images_of, loss_and_top1, outputs
-from tests.support.commands import failing
+
+Frames = dict[str, pd.DataFrame]
 
 
 @pytest.fixture(scope="module")
-def run(aligned_run: RunStore) -> RunStore:
-    assert main(["ensemble", "--run", aligned_run.uri, "--readout-images", "200"]) == 0
-    return aligned_run
+def found(aligned_run: RunStore) -> Frames:
+    """The tables, read-outs of fc7 fitted on 200 training images."""
+    of_run = statistics.read(aligned_run)
+    bench = Bench.of(aligned_run, of_run.source())
+    training = open_source(of_run.source().name, "train").first(200)
+    ensembler = Ensembler(bench, of_run, "fc7", training)
+    parts = [ensembler(piece) for piece in ensembler.pieces()]
+    frames = {name: pd.concat(part[name] for part in parts if name in part) for name in ("ensembles", "combinations")}
+    return frames | {"ensemble_agreement": agreement_rows(aligned_run, of_run.names, bench.hidden_layers)}
 
 
-def test_every_set_votes_by_mean_probabilities(run: RunStore) -> None:
-    labels = images_of(run)[1]
-    probabilities = [outputs(run, number).double().softmax(1) for number in range(3)]
-    rows = tables.read(run, "ensembles").set_index("nets")
+def test_every_set_votes_by_mean_probabilities(aligned_run: RunStore, found: Frames) -> None:
+    labels = images_of(aligned_run)[1]
+    probabilities = [outputs(aligned_run, number).double().softmax(1) for number in range(3)]
+    rows = found["ensembles"].set_index("nets")
     assert len(rows) == 7
     for size in (1, 2, 3):
         for members in combinations(range(3), size):
@@ -52,9 +58,9 @@ def test_every_set_votes_by_mean_probabilities(run: RunStore) -> None:
     assert rows.loc["net1,net2", "loss_gain"] == pytest.approx(0, abs=1e-6)
 
 
-def test_agreement_is_that_of_the_pairs_inside(run: RunStore) -> None:
-    rows = tables.read(run, "ensemble_agreement").set_index(["nets", "layer"])
-    aligned = tables.read(run, "alignment").query("similarity == 'correlation' and method == 'semi'")
+def test_agreement_is_that_of_the_pairs_inside(aligned_run: RunStore, found: Frames) -> None:
+    rows = found["ensemble_agreement"].set_index(["nets", "layer"])
+    aligned = tables.read(aligned_run, "alignment").query("similarity == 'correlation' and method == 'semi'")
     mine = aligned[(aligned["layer"] == "fc7") & aligned["net_a"].isin(["net1", "net3"])]
     mine = mine[mine["net_b"].isin(["net1", "net3"])]
     assert len(mine) == 2
@@ -64,42 +70,40 @@ def test_agreement_is_that_of_the_pairs_inside(run: RunStore) -> None:
     assert len(rows) == 4 * 2
 
 
-def test_read_outs_are_logistic_regressions(run: RunStore) -> None:
+def test_read_outs_are_logistic_regressions(aligned_run: RunStore, found: Frames) -> None:
     """Of the last hidden layer, fitted on 200 training images with the penalty in the table."""
-    found = tables.read(run, "combinations")
-    row = found.query("net_a == 'net3' and way == 'alone'").iloc[0]
-    network = stored(run)[2]
-    net = load_weights(network.spec, weights_of(run, network))
-    source = statistics.read(run).source()
+    rows = found["combinations"]
+    row = rows.query("net_a == 'net3' and way == 'alone'").iloc[0]
+    network = stored(aligned_run)[2]
+    net = load_weights(network.spec, weights_of(aligned_run, network))
+    source = statistics.read(aligned_run).source()
     training = open_source(source.name, "train").first(200)
     pixels, fit_labels = training.decode(np.arange(200), network.spec.preprocessing.resizing)
     with torch.inference_mode():
         inputs = network.spec.preprocessing.evaluation(torch.from_numpy(pixels))
         fit = activation(net, "fc7", "fc8", inputs).double().numpy()
-    scored, labels = outputs(run, 2, tap="fc7").double().numpy(), images_of(run)[1].numpy()
+    scored, labels = outputs(aligned_run, 2, tap="fc7").double().numpy(), images_of(aligned_run)[1].numpy()
     mean, std = fit.mean(0), np.where(np.ptp(fit, 0) > 0, fit.std(0), np.inf)
     oracle = LogisticRegression(C=1 / (200 * row["penalty"]), tol=1e-9, max_iter=5000)
     oracle.fit((fit - mean) / std, fit_labels)
     assert row["top1"] == pytest.approx(oracle.score((scored - mean) / std, labels), abs=1 / 160 + 1e-9)
     assert row["units"] == fit.shape[1]
-    assert set(found["way"]) == {"alone", "ensemble", "both", "matched", "redundancy", "random"}
-    units = found.groupby("way")["units"].agg(set)
+    assert set(rows["way"]) == {"alone", "ensemble", "both", "matched", "redundancy", "random"}
+    units = rows.groupby("way")["units"].agg(set)
     width = fit.shape[1]
     assert units["both"] == units["ensemble"] == {2 * width}
     assert units["matched"] == units["redundancy"] == units["random"] == {width, round(1.5 * width)}
-    assert len(found) == 3 + 3 * (2 + 2 * (2 + DRAWS))
+    assert len(rows) == 3 + 3 * (2 + 2 * (2 + DRAWS))
 
 
-def test_partners_are_kept_once(run: RunStore) -> None:
+def test_partners_are_kept_once(aligned_run: RunStore) -> None:
     """net1 and net2 have the same units: half of both without partners is every unit once."""
-    of_layer = statistics.read(run).layer("fc7")
+    of_layer = statistics.read(aligned_run).layer("fc7")
     width = of_layer.folds[0].widths[0]
     gone = goings(of_layer, 0, 1)
     left_out = of_layer.left_out()[: 2 * width]
-    matched = tables.read(run, "matchings").query(
-        "layer == 'fc7' and net_a == 'net1' and net_b == 'net2' and method == 'bipartite'"
-    )
-    partner = matched[matched["similarity"] == "correlation"].set_index("unit_a")["unit_b"]
+    matched = tables.read(aligned_run, "matchings").query("layer == 'fc7' and net_a == 'net1' and net_b == 'net2'")
+    partner = matched.set_index("unit_a")["unit_b"]  # of equal networks the best ones are one to one
     for way in ("matched", "redundancy"):
         kept = {int(unit) for unit in gone[way, 0][width:] if not left_out[unit]}
         live = [unit for unit in range(width) if partner[unit] >= 0]
@@ -121,14 +125,6 @@ def test_many_networks_vote_in_small_sets() -> None:
     assert len(found[-1]) == 3
 
 
-def test_mistakes_are_told(run: RunStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = failing(capsys, "ensemble", "--run", run.uri, "--readout-layer", "conv9")
-    assert "--readout-layer was given 'conv9'" in said
-    assert "conv3, fc7; name one of these" in said
-    assert "run `raycv collect` first" in failing(capsys, "ensemble", "--run", str(tmp_path / "none"))
-
-
-def test_tables_have_no_nan_but_penalties_of_votes(run: RunStore) -> None:
-    for name in ("ensembles", "ensemble_agreement", "combinations"):
-        frame: pd.DataFrame = tables.read(run, name)
+def test_every_value_is_known_but_penalties_of_votes(found: Frames) -> None:
+    for name, frame in found.items():
         assert not frame.drop(columns="penalty", errors="ignore").isna().any().any(), name

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor
 
-from raycv.cli import main
+from raycv.networks.bench import Bench
 from raycv.run import tables
 from raycv.run.store import RunStore
-from raycv.stages.prune.rows import DRAWS
+from raycv.stages.collect import statistics
+from raycv.stages.prune.rows import DRAWS, Pruner, by_layer
 from tests.support.by_hand import fold_of, giving, images_of, loss_and_top1, outputs
 from tests.support.commands import failing
 
 FRACTIONS = (0.3, 1.0)
 
 
+def pruned(store: RunStore, fill: Literal["mean", "zero"], fractions: tuple[float, ...]) -> pd.DataFrame:
+    found = statistics.read(store)
+    bench = Bench.of(store, found.source())
+    pruner = Pruner(bench, found, fractions, fill)
+    return pd.concat(pruner(piece)["pruning"] for piece in bench.pieces())
+
+
 @pytest.fixture(scope="module")
 def pruning(aligned_run: RunStore) -> pd.DataFrame:
-    assert main(["prune", "--run", aligned_run.uri, "--fractions", ",".join(map(str, FRACTIONS))]) == 0
-    return tables.read(aligned_run, "pruning")
+    return pruned(aligned_run, "mean", FRACTIONS)
 
 
 def removed(store: RunStore, layer: str, order: str, count: int) -> np.ndarray:
@@ -86,8 +87,8 @@ def test_without_all_units_nothing_is_told_apart(pruning: pd.DataFrame) -> None:
     assert (last["removed"] == last.groupby("layer")["removed"].transform("max")).all()
 
 
-def test_averages_are_those_of_the_networks(aligned_run: RunStore, pruning: pd.DataFrame) -> None:
-    found = tables.read(aligned_run, "pruning_by_layer")
+def test_averages_are_those_of_the_networks(pruning: pd.DataFrame) -> None:
+    found = by_layer(pruning)
     row = found.query("layer == 'fc7' and order == 'random' and fraction == 0.3 and not compensated").iloc[0]
     mine = pruning.query("layer == 'fc7' and order == 'random' and fraction == 0.3 and not compensated")
     assert len(mine) == 3 * DRAWS
@@ -97,45 +98,12 @@ def test_averages_are_those_of_the_networks(aligned_run: RunStore, pruning: pd.D
     assert row["loss_change_high"] - row["loss_change"] == pytest.approx(half)
 
 
-def test_zero_is_another_filling(
-    aligned_run: RunStore, pruning: pd.DataFrame, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = ["prune", "--run", aligned_run.uri, "--fractions", "1.0"]
-    assert main([*flags, "--fill", "zero"]) == 0
-
-    def silent(out: Tensor) -> Tensor:
-        return torch.zeros_like(out)
-
-    expected = loss_and_top1(outputs(aligned_run, 2, ("fc7", silent)), images_of(aligned_run)[1])
-    rows = tables.read(aligned_run, "pruning").query("layer == 'fc7' and net == 'net3' and not compensated")
+def test_zero_is_another_filling(aligned_run: RunStore) -> None:
+    rows = pruned(aligned_run, "zero", (1.0,)).query("layer == 'fc7' and net == 'net3' and not compensated")
+    expected = loss_and_top1(outputs(aligned_run, 2, ("fc7", torch.zeros_like)), images_of(aligned_run)[1])
     assert rows["loss"].to_numpy() == pytest.approx(expected[0], rel=1e-5)
-    capsys.readouterr()
-    assert main([*flags, "--fill", "zero"]) == 0
-    assert "already finished, nothing to do" in capsys.readouterr().out
 
 
 def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "run `raycv collect` first" in failing(capsys, "prune", "--run", str(tmp_path / "none"))
     assert "--fractions was given '0'" in failing(capsys, "prune", "--fractions", "0")
-
-
-@pytest.mark.slow
-def test_a_killed_driver_leaves_what_it_has_done(aligned_run: RunStore, tmp_path: Path) -> None:
-    shutil.copytree(aligned_run.uri, tmp_path / "run")
-    store = RunStore(str(tmp_path / "run"))
-    command = [sys.executable, "-m", "raycv", "prune", "--run", store.uri, "--fractions", "0.2,0.4,0.6,0.8"]
-    work = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 300
-    while not (done := [path for path in store.list("parts") if path.endswith("done.json")]):
-        assert time.monotonic() < deadline
-        assert work.poll() is None
-        time.sleep(0.05)
-    os.killpg(work.pid, signal.SIGKILL)
-    work.wait()
-    assert subprocess.run(command, check=False).returncode == 0
-    noted = store.read_json("run.json")["stages"]["prune"]
-    assert noted["computed"] <= noted["pieces"] - len(done)
-    assert not store.list("parts")
-    rows = tables.read(store, "pruning")
-    assert not rows.duplicated(["layer", "net", "order", "draw", "fraction", "compensated"]).any()
-    assert len(rows) == 6 * 4 * 2 * (6 + DRAWS)

@@ -10,13 +10,11 @@ import pytest
 import torch
 
 from raycv.analysis.mapping import lasso_path
-from raycv.cli import main
-from raycv.data.sources import open_source
 from raycv.networks.bench import Bench, Piece
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
-from raycv.stages.stitch.rows import joints, rescaled, scores_of_joints
+from raycv.stages.stitch.rows import Stitcher, by_layer, joints, rescaled, scores_of_joints
 from tests.support.by_hand import fold_of, giving, images_of, loss_and_top1, outputs
 
 DECAYS = (0.0, 1e-3)
@@ -24,10 +22,10 @@ DECAYS = (0.0, 1e-3)
 
 @pytest.fixture(scope="module")
 def stitching(aligned_run: RunStore) -> pd.DataFrame:
-    before = aligned_run.read_json("run.json")["config"]
-    assert main(["stitch", "--run", aligned_run.uri, "--decays", ",".join(map(str, DECAYS))]) == 0
-    assert aligned_run.read_json("run.json")["config"].get("decays") == before.get("decays")  # those of its sweep
-    return tables.read(aligned_run, "stitching")
+    found = statistics.read(aligned_run)
+    bench = Bench.of(aligned_run, found.source())
+    stitcher = Stitcher(bench, found, DECAYS)
+    return pd.concat(stitcher(piece)["stitching"] for piece in bench.pieces())
 
 
 def test_a_copy_in_another_order_is_joined_without_loss(stitching: pd.DataFrame) -> None:
@@ -101,13 +99,11 @@ def test_rescaled_predictions_have_the_spread_of_their_units() -> None:
     np.testing.assert_allclose(correlation, 1)
 
 
-def test_averages_and_their_files(aligned_run: RunStore, stitching: pd.DataFrame) -> None:
-    found = tables.read(aligned_run, "stitching_by_layer")
+def test_averages_are_over_sources_and_then_over_targets(stitching: pd.DataFrame) -> None:
+    found = by_layer(stitching)
     row = found.query("layer == 'fc7' and way == 'matching'").iloc[0]
     mine = stitching.query("layer == 'fc7' and way == 'matching'").groupby("target_net")["top1_change"].mean()
     assert math.isnan(row["decay"])
     assert row["top1_change"] == pytest.approx(mine.mean())
     assert set(found["layer"]) == {"conv3", "fc7"}
     assert len(stitching) == 2 * 6 * (2 + 2 * len(DECAYS))
-    data = aligned_run.read_json("run.json")["config"]["data"]
-    assert len(open_source(data, "validation")) == 160

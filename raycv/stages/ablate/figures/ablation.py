@@ -17,8 +17,8 @@ _CONTRASTS = {
 _COLOURS = (COLOURS["bipartite"], SIGNAL)
 _PREDICTORS = {
     "unit_loss_by_partner": ("correlation with its best partner", NETS[0]),
-    "unit_loss_by_excess": ("excess", NETS[4]),
-    "unit_loss_by_partners": ("number of partners", NETS[2]),
+    "unit_loss_by_partner_given_std": ("the same at equal deviation", NETS[4]),
+    "unit_loss_by_excess": ("excess", NETS[2]),
     "unit_loss_by_std": ("standard deviation", NETS[1]),
     "unit_loss_by_mean": ("mean activation", QUIET),
 }

@@ -1,0 +1,35 @@
+"""What the report says of the stages that come after a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raycv.run import record, tables
+from raycv.run.schema import BY_NAME
+from raycv.run.store import RunStore
+from raycv.stages.report.effects import sentences
+from tests.support.effects import effect_tables
+
+
+def test_only_what_is_of_the_networks_that_the_run_has(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path / "run"))
+    frames = effect_tables(("conv1", "fc7"), ("net1", "net2"))
+    for name, frame in frames.items():
+        tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names))
+    record.finish(store, "collect", "1", {}, {})
+    assert sentences(store) == []
+    for stage in ("prune", "ablate", "ensemble", "stitch"):
+        record.finish(store, stage, "x", {}, {"of": "1"})
+    found = sentences(store)
+    assert list(dict.fromkeys(sentence["stage"] for sentence in found)) == ["prune", "ablate", "ensemble", "stitch"]
+    text = "\n".join(sentence["text"] for sentence in found)
+    pruned = frames["pruning_by_layer"].query("order == 'partner_high' and fraction == 0.5 and compensated")
+    assert f"{100 * pruned['top1_change'].mean():+.1f} points where those most alike go first" in text
+    ablated = frames["ablation_by_layer"].query("quantity == 'unmatched_even'")["value"].mean()
+    assert f"without as many unmatched ones by {ablated:.3f} (means over layers)" in text
+    both = frames["ensembles"].query("size == 2").iloc[0]
+    assert f"2 networks that vote classify {both['top1']:.1%} right" in text
+    stitched = frames["stitching_by_layer"].query("way == 'matching'").set_index("layer")["top1_change"]
+    assert f"joined by one-to-one partners, accuracy changes by {100 * stitched.min():+.1f} points" in text
+    record.finish(store, "collect", "2", {}, {})
+    assert sentences(store) == []
