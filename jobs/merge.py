@@ -1,4 +1,4 @@
-"""Removed units: `ray job submit --working-dir . -- python jobs/merge.py --run s3://bucket/prefix`."""
+"""Networks made one: `ray job submit --working-dir . -- python jobs/merge.py --run s3://bucket/prefix`."""
 
 import sys
 

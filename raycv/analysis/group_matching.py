@@ -36,17 +36,18 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True)
 class WeightEvidence:
-    """The products of the weights of one block of two networks."""
+    """``scale`` times the products of the weights of one block of two networks."""
 
     block: Block
     a: np.ndarray
     b: np.ndarray
+    scale: float
 
     def between(self, batch: Dimensions, pairs: Dimensions, orders: Orders) -> np.ndarray:
         """See `Evidence`."""
         a = _folded(self.block.of(self.a), batch, pairs)
         b = _folded(reordered(self.block, self.block.of(self.b), orders), batch, pairs)
-        product: np.ndarray = a @ b.transpose(0, 2, 1)
+        product: np.ndarray = self.scale * a @ b.transpose(0, 2, 1)
         return product
 
 
@@ -76,10 +77,10 @@ def _folded(values: np.ndarray, batch: Dimensions, pairs: Dimensions) -> np.ndar
     return folded
 
 
-def weight_evidence(groups: UnitGroups, a: Weights, b: Weights) -> list[WeightEvidence]:
+def weight_evidence(groups: UnitGroups, a: Weights, b: Weights, *, scale: float = 1.0) -> list[WeightEvidence]:
     """The evidence of all weights of two networks of these groups."""
     plain = {name: tuple(np.ascontiguousarray(of[name], np.float64) for of in (a, b)) for name in a}
-    return [WeightEvidence(block, *plain[block.name]) for block in groups.blocks]
+    return [WeightEvidence(block, *plain[block.name], scale) for block in groups.blocks]
 
 
 def similarity_evidence(groups: UnitGroups, layer: str, similarity: np.ndarray) -> list[SimilarityEvidence]:
@@ -91,22 +92,19 @@ def similarity_evidence(groups: UnitGroups, layer: str, similarity: np.ndarray) 
     ]
 
 
-def match_groups(
-    groups: UnitGroups, evidence: Iterable[Evidence], *, start: Orders | None = None, seed: int = 0
-) -> dict[int, Order]:
+def match_groups(groups: UnitGroups, evidence: Iterable[Evidence], *, seed: int = 0) -> dict[int, Order]:
     """The order of every group in the second network that brings its units beside those of the first.
 
-    Groups that have an order in ``start``, and those of which no evidence speaks, keep it. Where evidence concerns
-    several groups, the result depends on the order in which they are taken, which follows from ``seed``.
+    Groups of which no evidence speaks keep their order. Where evidence concerns several groups, the result depends on
+    the order in which they are taken, which follows from ``seed``.
     """
-    start = start or {}
     about: dict[int, list[Evidence]] = {number: [] for number in range(len(groups.groups))}
     for one in evidence:
         for group in {held for held in one.block.groups if held is not None}:
             about[group].append(one)
-    orders = {number: start.get(number, group.unchanged()) for number, group in enumerate(groups.groups)}
-    inner = [[n for n in within if n not in start] for within in _inner(groups.groups)]
-    taken = [number for number in about if about[number] and number not in start]
+    orders = {number: group.unchanged() for number, group in enumerate(groups.groups)}
+    inner = _inner(groups.groups)
+    taken = [number for number in about if about[number]]
     generator = np.random.default_rng(seed)
     for _ in range(SWEEPS):
         before = {number: orders[number] for number in taken}

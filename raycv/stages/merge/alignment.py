@@ -12,6 +12,8 @@ from raycv.analysis.merging import Zip, zipped_units
 from raycv.analysis.unit_groups import Order, Orders, UnitGroups, Weights
 from raycv.stages.collect.statistics import Statistics
 
+BY_WEIGHTS = 1e-6  # times the products of weights: they decide where similarities say nothing
+
 
 class Similarities:
     """Similarities of units in the run's statistics: correlations, or mutual information in nats."""
@@ -40,21 +42,16 @@ def orders_of(
 ) -> dict[int, Order]:
     """The order of every group of the second of two networks. ``numbers`` are theirs in the statistics.
 
-    Without ``similarities``, and for groups that no compared layer shows, the weights decide.
+    Without ``similarities`` the weights decide; with them, only on groups that no compared layer shows, and on units
+    whose similarity is not defined.
     """
-    known: Orders = {}
-    if similarities is not None:
-        evidence = [
-            one
-            for layer in similarities.layers
-            for one in similarity_evidence(groups, layer, similarities.of(layer, *numbers))
-        ]
-        shown = {group for one in evidence for group in one.block.groups}
-        found = match_groups(groups, evidence)
-        known = {number: order for number, order in found.items() if number in shown}
-    if len(known) == len(groups.groups):
-        return dict(known)
-    return match_groups(groups, weight_evidence(groups, *networks), start=known)
+    weights = weight_evidence(groups, *networks, scale=1.0 if similarities is None else BY_WEIGHTS)
+    shown = [
+        one
+        for layer in (similarities.layers if similarities is not None else ())
+        for one in similarity_evidence(groups, layer, similarities.of(layer, *numbers))  # type: ignore[union-attr]
+    ]
+    return match_groups(groups, [*shown, *weights])
 
 
 def zips_of(
