@@ -79,8 +79,8 @@ def _folded(values: np.ndarray, batch: Dimensions, pairs: Dimensions) -> np.ndar
 
 def weight_evidence(groups: UnitGroups, a: Weights, b: Weights, *, scale: float = 1.0) -> list[WeightEvidence]:
     """The evidence of all weights of two networks of these groups."""
-    plain = {name: tuple(np.ascontiguousarray(of[name], np.float64) for of in (a, b)) for name in a}
-    return [WeightEvidence(block, *plain[block.name], scale) for block in groups.blocks]
+    first, second = ({name: np.ascontiguousarray(of[name], np.float64) for name in of} for of in (a, b))
+    return [WeightEvidence(block, first[block.name], second[block.name], scale) for block in groups.blocks]
 
 
 def similarity_evidence(groups: UnitGroups, layer: str, similarity: np.ndarray) -> list[SimilarityEvidence]:

@@ -23,7 +23,7 @@ def test_the_moments_of_a_mean_follow_from_those_of_its_parts(shares: tuple[floa
     rng = np.random.default_rng(0)
     common = rng.standard_normal((400, 6))
     parts = [n + common + (n + 1) * rng.standard_normal((400, 6)) for n in range(len(shares))]
-    mixed = sum(share * part for share, part in zip(shares, parts, strict=True))
+    mixed = np.sum([share * part for share, part in zip(shares, parts, strict=True)], axis=0)
     site = site_of(*parts)
     mean, deviation = site.expected(shares)
     np.testing.assert_allclose(mean, mixed.mean(0))
@@ -47,7 +47,7 @@ def test_a_constant_unit_is_left_as_it_is() -> None:
 
 
 def test_counts_of_batches_are_not_averaged() -> None:
-    both = [{"w": np.float32([1, 3]), "count": np.int64(n)} for n in (4, 8)]
+    both = [{"w": np.array([1, 3], np.float32), "count": np.int64(n)} for n in (4, 8)]
     found = interpolated([{k: np.asarray(v) for k, v in one.items()} for one in both], (0.25, 0.75))
     assert found["w"].tolist() == [1, 3]
     assert found["w"].dtype == np.float32

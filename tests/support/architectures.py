@@ -16,25 +16,25 @@ from torchvision.models.vgg import make_layers
 
 
 def _alexnet() -> nn.Module:
-    net = tv.alexnet(weights=None, num_classes=10)
+    net: nn.Module = tv.alexnet(weights=None, num_classes=10)
     net.classifier = nn.Sequential(nn.Linear(256 * 36, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 10))
     return net
 
 
 def _vgg(batch_norm: bool) -> nn.Module:
-    net = tv.VGG(make_layers([6, "M", 8, 10, "M"], batch_norm), init_weights=True)
+    net: nn.Module = tv.VGG(make_layers([6, "M", 8, 10, "M"], batch_norm), init_weights=True)
     net.classifier = nn.Sequential(nn.Linear(10 * 49, 24), nn.ReLU(), nn.Linear(24, 10))
     return net
 
 
 def _resnet_of_groups() -> nn.Module:
-    net = tv.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10, norm_layer=partial(nn.GroupNorm, 4))
+    net: nn.Module = tv.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10, norm_layer=partial(nn.GroupNorm, 4))
     net.conv1.bias = nn.Parameter(torch.zeros(64))
     return net
 
 
 def _swin() -> nn.Module:
-    return tv.SwinTransformer(
+    net: nn.Module = tv.SwinTransformer(
         patch_size=[2, 2],
         embed_dim=12,
         depths=[2, 1],
@@ -43,6 +43,7 @@ def _swin() -> nn.Module:
         num_classes=10,
         stochastic_depth_prob=0.0,
     )
+    return net
 
 
 MAKERS: dict[str, Callable[[], nn.Module]] = {

@@ -29,7 +29,7 @@ TABLE = "merges"
 
 
 class Merged(NamedTuple):
-    """One network that comes out. ``alpha``: NaN for three or more networks; ``head``: number of its own network."""
+    """One network that comes out. ``alpha``: NaN for three or more networks; ``head``: which of them is its own."""
 
     method: str
     alpha: float
@@ -69,7 +69,7 @@ class Merger:
 
     def _kept(self, piece: Together, merged: Merged) -> str:
         """Under which name a network is kept: those in the middle of the path, and the permuted second network."""
-        name = self.bench.networks[merged.head].spec.name if merged.head is not None else ""
+        name = "" if merged.head is None else self.bench.networks[piece.networks[merged.head]].spec.name
         if len(piece.networks) > 2 or merged.alpha == min(self.alphas, key=lambda alpha: abs(alpha - 0.5)):
             return f"{merged.method}-{name}" if name else merged.method
         return "second" if (merged.method, merged.alpha, name) == ("permuted", 1.0, "") else ""

@@ -31,7 +31,9 @@ def test_a_line_for_every_method_and_the_numbers_of_the_middle() -> None:
         lines = {line.get_label(): line for line in axes.lines}
         for method, (name, _, _) in METHODS.items():
             mine = rows[(rows["method"] == method) & rows["alpha"].notna()]
-            np.testing.assert_allclose(lines[name].get_ydata(), mine.groupby("alpha")[quantity].mean())
+            np.testing.assert_allclose(
+                np.asarray(lines[name].get_ydata(), dtype=float), mine.groupby("alpha")[quantity].mean()
+            )
     said = " ".join(figure.get_supxlabel().split())
     naive = rows.query("method == 'naive' and alpha == 0.5")["top1"].mean()
     together = rows.query("method == 'repaired' and nets == 'net1-net2-net3'")["top1"].item()
