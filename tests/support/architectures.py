@@ -29,7 +29,7 @@ def _vgg(batch_norm: bool) -> nn.Module:
 
 def _resnet_of_groups() -> nn.Module:
     net: nn.Module = tv.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10, norm_layer=partial(nn.GroupNorm, 4))
-    net.conv1.bias = nn.Parameter(torch.zeros(64))
+    net.get_submodule("conv1").bias = nn.Parameter(torch.zeros(64))
     return net
 
 

@@ -208,11 +208,10 @@ def cat(follower: Follower, node: Node) -> Axes:
 def slices(follower: Follower, node: Node) -> Axes:
     """Some places of one axis."""
     axes = list(follower.of(_arguments(node)[0]))
-    along, start, stop, step = (*_arguments(node)[1:], *(0, 0, None, 1)[len(_arguments(node)) - 1 :])
+    given, defaults = list(_arguments(node)[1:]), [0, 0, None, 1]
+    along, start, stop, step = given + defaults[len(given) :]
     along = along % len(axes)
-    size = axes[along].size
-    start, stop, step = slice(start, stop, step).indices(size)
-    axes[along] = _piece(axes[along], start, stop, step)
+    axes[along] = _piece(axes[along], *slice(start, stop, step).indices(axes[along].size))
     return axes
 
 
