@@ -29,7 +29,7 @@ def paths_between_networks(rows: pd.DataFrame) -> Figure:
     if pairs.empty:
         raise Undrawable("The table merges has no pairs of networks.")
     matchings = list(dict.fromkeys(pairs["matching"]))
-    figure = page(1.3 + 2.4 * len(matchings), "On the way from one network to another", _caption(rows))
+    figure = page(0.9 + 2.4 * len(matchings), "On the way from one network to another", _caption(rows))
     grid = figure.subplots(len(matchings), len(PANELS), squeeze=False)
     for of_matching, matching in zip(grid, matchings, strict=True):
         for axes, (quantity, scale) in zip(of_matching, PANELS.items(), strict=True):
@@ -37,7 +37,7 @@ def paths_between_networks(rows: pd.DataFrame) -> Figure:
             label(axes, f"matched by {matching}", "share of the second network", scale)
             open_frame(axes)
     handles, names = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=3, fontsize=TICKS, frameon=False)
+    figure.legend(handles, names, loc="outside right center", fontsize=TICKS, frameon=False)
     return figure
 
 
