@@ -167,7 +167,7 @@ class _Groups:
             axes = self.follower.of(node)
             if len(axes) > 1 and axes[0].size > 1:
                 leaves = plain(axes[0])
-                reasons = [leaf.fixed for leaf in leaves if leaf.size > 1]
+                reasons = [leaf.fixed for leaf in leaves if leaf.size > 1] or ["each place is used in its own way"]
                 if all(reasons) and reasons[0] != "it is the output's":
                     result[name] = reasons[0]
         return result

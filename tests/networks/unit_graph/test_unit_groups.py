@@ -137,4 +137,6 @@ class _Shifted(nn.Module):
 
 
 def test_sums_over_neighbours_leave_no_unit_free() -> None:
-    assert not unit_groups(_Shifted(), torch.zeros(2, 12)).groups
+    groups = unit_groups(_Shifted(), torch.zeros(2, 12))
+    assert not groups.groups
+    assert groups.fixed == {"first.weight": "each place is used in its own way"}
