@@ -83,12 +83,13 @@ def by_a_pass(net: nn.Module, weights: Weights, wanted: Wanted, inputs: Inputs) 
         count, total, squares = len(samples), _sum(samples), _sum(samples.square())
         for n, one in enumerate((count, total, squares)):
             sums[site][n] += one
+        here = total / count
+        variance = np.clip(squares / count - here**2, 0, None)
         mean, deviation = wanted[site]
         if isinstance(module, NORMALISED):  # as long as it has the old mean and variance
-            mean, deviation = (getattr(module, name).cpu().numpy() for name in ("running_mean", "running_var"))
-            deviation = np.sqrt(deviation + module.eps)
-        here = total / count
-        scale = gain(deviation, np.sqrt(np.clip(squares / count - here**2, 0, None)))
+            mean, old = (getattr(module, name).cpu().numpy() for name in ("running_mean", "running_var"))
+            deviation, variance = np.sqrt(old + module.eps), variance + module.eps
+        scale = gain(deviation, np.sqrt(variance))
         shift = mean - scale * here if getattr(module, "bias", None) is not None else 0 * mean
         shape = [-1 if n == _axis(module, values) else 1 for n in range(values.ndim)]
         by, to = (torch.from_numpy(np.asarray(one)).to(values).reshape(shape) for one in (scale, shift))
@@ -150,8 +151,8 @@ def _corrected(net: nn.Module, weights: Weights, found: Wanted, wanted: Wanted) 
     for site in wanted:
         if isinstance(modules[site], NORMALISED):
             mean, deviation = found[site]  # what comes out is as before
-            result[f"{site}.running_mean"] = mean.astype(np.float32)
-            result[f"{site}.running_var"] = (deviation**2).astype(np.float32)
+            result[f"{site}.running_mean"] = mean.astype(result[f"{site}.running_mean"].dtype)
+            result[f"{site}.running_var"] = (deviation**2).astype(result[f"{site}.running_var"].dtype)
             continue
         scale = gain(wanted[site][1], found[site][1])
         kernel = result[f"{site}.weight"]
