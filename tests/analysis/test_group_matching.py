@@ -14,7 +14,9 @@ from raycv.networks.unit_graph.tracing import unit_groups
 from tests.support.architectures import architecture, images_for, loaded, weights_of
 
 
-@pytest.mark.parametrize("name", ["vgg", "resnet", "resnext", "vit", "densenet"])
+@pytest.mark.parametrize(
+    "name", ["vgg", "vit", "densenet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "resnext"))]
+)
 def test_a_permuted_copy_is_found_again_by_its_weights(name: str) -> None:
     net, images = architecture(name), images_for(name)
     groups, weights = unit_groups(net, images), weights_of(net)
