@@ -25,6 +25,7 @@ from raycv.config import (
     ExportConfig,
     FiguresConfig,
     MappingSweepConfig,
+    MergeConfig,
     PatchesConfig,
     PlanConfig,
     PruneConfig,
@@ -100,12 +101,13 @@ def _figures(config: FiguresConfig, store: RunStore) -> None:
     from raycv.stages.ensemble.figures import plan as ensemble
     from raycv.stages.figures.stage import figures
     from raycv.stages.mapping.figures import plan as mapping
+    from raycv.stages.merge.figures import plan as merge
     from raycv.stages.patches.figures import plan as patches
     from raycv.stages.prune.figures import plan as prune
     from raycv.stages.stitch.figures import plan as stitch
     from raycv.stages.train.figures import plan as train
 
-    of_run, of_after = (train, align, mapping, clusters, patches), (prune, ablate, ensemble, stitch)
+    of_run, of_after = (train, align, mapping, clusters, patches), (prune, ablate, ensemble, stitch, merge)
     figures(config, store, [room.plan for room in (*of_run, *of_after)])
 
 
@@ -141,6 +143,13 @@ def _ensemble(config: EnsembleConfig, store: RunStore) -> None:
         from raycv.stages.ensemble.stage import ensemble
 
     ensemble(config, store)
+
+
+def _merge(config: MergeConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.merge.stage import merge
+
+    merge(config, store)
 
 
 @dataclass(frozen=True)
@@ -197,6 +206,9 @@ AFTER = {
     "ablate": Command(AblateConfig, _ablate, "remove matched, unmatched, recurring and lonely units"),
     "ensemble": Command(EnsembleConfig, _ensemble, "let networks vote, and put the units of two of them together"),
     "stitch": Command(StitchConfig, _stitch, "join the first layers of one network with the last of another"),
+    "merge": Command(
+        MergeConfig, _merge, "make several networks one, with their units matched", "--run runs/first --pairs net1-net2"
+    ),
 }
 AFTER = {name: replace(command, section="After a run") for name, command in AFTER.items()}
 EVERY_STAGE = STAGES | AFTER

@@ -382,6 +382,33 @@ class EnsembleConfig(ComputeConfig):
     )
 
 
+class MergeConfig(ComputeConfig):
+    """`raycv merge`: several networks made one."""
+
+    group: ClassVar[str] = "merging"
+
+    pairs: tuple[str, ...] = Field(
+        ("all",),
+        min_length=1,
+        description="networks to merge: all (every pair, and all together), or names with hyphens between them, "
+        "net1-net2,net1-net2-net3",
+    )
+    alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        min_length=1,
+        description="shares of the second network of a pair",
+    )
+    matching: tuple[Literal["correlation", "information", "weights"], ...] = Field(
+        ("correlation",),
+        min_length=1,
+        description="what brings units beside one another: their correlation, their mutual information, or the weights "
+        "around them",
+    )
+    up_to: str | None = Field(
+        None, min_length=1, description="merge only what comes before this layer, and it (default: whole networks)"
+    )
+
+
 class StatusConfig(StageConfig):
     """`raycv status`: what each stage of a run is doing or has done."""
 

@@ -50,6 +50,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         "report",
         "prune",
         "stitch",
+        "merge",
         "tables",
     ):
         assert f"\n  {command} " in said

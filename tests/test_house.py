@@ -125,6 +125,7 @@ from raycv.stages.align.figures import plan
 from raycv.stages.clusters.figures import plan
 from raycv.stages.ensemble.figures import plan
 from raycv.stages.mapping.figures import plan
+from raycv.stages.merge.figures import plan
 from raycv.stages.patches.figures import plan
 from raycv.stages.prune.figures import plan
 from raycv.stages.stitch.figures import plan

@@ -36,11 +36,17 @@ def save(
 
     Its description is written last and makes it visible.
     """
-    folder = folder_of(spec.name, epoch)
+    return save_in(store, folder_of(spec.name, epoch), spec, weights, number=number)
+
+
+def save_in(
+    store: RunStore, folder: str, spec: NetworkSpec, weights: Mapping[str, Tensor], *, number: int = 0, **facts: Any
+) -> StoredNetwork:
+    """Store one network in any ``folder`` of the run, with more ``facts`` in its description."""
     content = safetensors.torch.save({name: value.contiguous().cpu() for name, value in weights.items()})
     digest = hashlib.sha256(content).hexdigest()
     store.write(f"{folder}/weights.safetensors", content)
-    return note(store, StoredNetwork(spec, digest, folder, number))
+    return note(store, StoredNetwork(spec, digest, folder, number), **facts)
 
 
 def describe(store: RunStore, specs: Sequence[NetworkSpec]) -> None:
@@ -51,10 +57,10 @@ def describe(store: RunStore, specs: Sequence[NetworkSpec]) -> None:
         note(store, replace(network, spec=of_name[name]))
 
 
-def note(store: RunStore, network: StoredNetwork) -> StoredNetwork:
-    """Write the description of a network."""
+def note(store: RunStore, network: StoredNetwork, **facts: Any) -> StoredNetwork:
+    """Write the description of a network, with more ``facts``."""
     said = {"spec": network.spec.model_dump(mode="json"), "weights_sha256": network.digest, "number": network.number}
-    store.write_json(f"{network.folder}/network.json", said)
+    store.write_json(f"{network.folder}/network.json", {**said, **facts})
     return network
 
 

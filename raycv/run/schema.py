@@ -806,6 +806,47 @@ ALL = (
         ),
     ),
     Table(
+        "merges",
+        "merge",
+        "networks made of several, one row per way of merging and point of the path between two networks",
+        (
+            Column("nets", _text, "the networks, with hyphens between them; the others are permuted to the first"),
+            Column(
+                "matching",
+                _text,
+                "what brought units beside one another: correlation, information (mutual) or weights; groups of units "
+                "without a compared layer are matched by weights in any case",
+            ),
+            Column("up_to", _text, "last layer that was merged; empty for whole networks"),
+            Column("head", _text, "with up_to, the network whose own layers follow; else empty"),
+            Column(
+                "method",
+                _text,
+                "naive (weights averaged as they are), permuted (first permuted), repaired (and the moments of what "
+                "goes into the non-linearities set to the networks' average, by a pass over the validation images), "
+                "repaired_closed (the same from the networks' own moments), zipped (units paired within and across "
+                "both networks), zipped_repaired",
+            ),
+            Column("alpha", _float, "share of the second network; NaN for three or more, which have equal shares"),
+            _loss,
+            _top1,
+            Column(
+                "loss_excess",
+                _float,
+                "loss less the mean of the networks' own losses, weighted by their shares; with up_to, less that of "
+                "the head's network, nats",
+            ),
+            Column("barrier", _float, "largest loss_excess of this method over all alphas, the same in all its rows"),
+            Column(
+                "permuted_error",
+                _float,
+                "largest absolute difference between a logit of a permuted network and of the network itself: "
+                "rounding, or more where a local response normalisation mixes neighbouring channels; NaN for naive",
+            ),
+            Column("network", _text, "folder of the run that holds this network; empty where it was not kept"),
+        ),
+    ),
+    Table(
         "study",
         "study",
         "how much networks converge, one row per width, number of training images and layer; semi-matching",

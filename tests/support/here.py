@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raycv.distributed import ray_cluster
+from raycv.distributed import crew, ray_cluster
 from raycv.stages.collect import stage as collect
 from raycv.stages.patches import stage as patches
 
@@ -47,9 +47,9 @@ class _Pool:
 
 
 def work_here(patch: pytest.MonkeyPatch) -> None:
-    """Let `raycv collect` and `raycv patches` do without a cluster."""
+    """Let `raycv collect`, `raycv patches` and the stages after a run do without a cluster."""
     patch.setattr(ray_cluster, "connect", lambda _run: None)
     patch.setattr(ray_cluster, "amount", lambda resource: {"GPU": 0}.get(resource, 2**40))
-    for stage, name in ((collect, "ShardActor"), (patches, "Artist")):
+    for stage, name in ((collect, "ShardActor"), (patches, "Artist"), (crew, "Hand")):
         patch.setattr(stage, name, _Actor(getattr(stage, name).__ray_metadata__.modified_class))
         patch.setattr(stage, "Pool", _Pool)

@@ -78,6 +78,18 @@ def _stitched(read: Read) -> Iterator[str]:
         )
 
 
+def _merged(read: Read) -> Iterator[str]:
+    rows = read("merges")
+    pairs = rows[rows["alpha"].notna() & (rows["matching"] == rows["matching"].iloc[0])]
+    alpha = min(pairs["alpha"].unique(), key=lambda value: abs(value - 0.5), default=float("nan"))
+    means = pairs[pairs["alpha"] == alpha].groupby("method")["top1"].mean()
+    if len(means):
+        yield (
+            f"Two networks averaged into one (share of the second {alpha:g}) classify {means['naive']:.1%} right, with "
+            f"matched units {means['permuted']:.1%}, and with their moments repaired {means['repaired']:.1%}."
+        )
+
+
 def _points(change: float) -> str:
     return f"{100 * change:+.1f} points"
 
@@ -87,4 +99,5 @@ SAID: dict[str, Callable[[Read], Iterator[str]]] = {
     "ablate": _ablated,
     "ensemble": _voted,
     "stitch": _stitched,
+    "merge": _merged,
 }

@@ -1,0 +1,1 @@
+"""`raycv merge`: networks of a run merged into one."""

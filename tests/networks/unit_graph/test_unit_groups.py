@@ -1,0 +1,142 @@
+"""A network whose units are reordered throughout computes the same, whatever the architecture."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from raycv.analysis.unit_groups import UnitGroups
+from raycv.networks.models import build
+from raycv.networks.taps import Taps
+from raycv.networks.unit_graph.tracing import unit_groups, unit_groups_of
+from tests.support.architectures import MAKERS, PARTLY_FIXED, architecture, images_for, loaded, weights_of
+from tests.support.runs import spec
+
+
+@cache
+def traced(name: str) -> UnitGroups:
+    return unit_groups(architecture(name), images_for(name))
+
+
+@cache
+def logits_of(name: str) -> Tensor:
+    with torch.inference_mode():
+        found: Tensor = architecture(name)(images_for(name))
+    return found
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_network_with_reordered_units_gives_the_same_logits(name: str, seed: int) -> None:
+    net, groups = architecture(name), traced(name)
+    weights = weights_of(net)
+    permuted = groups.permuted(weights, groups.drawn(seed))
+    assert sum(not np.array_equal(weights[one], permuted[one]) for one in weights) > len(weights) / 2
+    with torch.inference_mode():
+        logits = loaded(net, permuted)(images_for(name))
+    torch.testing.assert_close(logits, logits_of(name), rtol=1e-9, atol=1e-9 * float(logits_of(name).std()))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_all_units_can_be_moved_or_it_is_said_why_not(name: str) -> None:
+    groups = traced(name)
+    assert set(groups.fixed.values()) == ({PARTLY_FIXED[name]} if name in PARTLY_FIXED else set())
+    weights = weights_of(architecture(name))
+    free = {block.name for block in groups.blocks if block.groups and block.groups[0] is not None}
+    last = list(weights)[-1].rpartition(".")[0]
+    matrices = {one for one, value in weights.items() if value.ndim > 1 and len(value) > 1}
+    beside = {one for one in matrices if one.endswith(("pos_embedding", "relative_position_index"))}
+    assert matrices - free - beside - set(groups.fixed) <= {f"{last}.weight", "classifier.1.weight"}
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit", "mobilenet", "densenet"])
+def test_the_units_of_every_layer_move_as_said(name: str) -> None:
+    net, groups = architecture(name), traced(name)
+    layers = [layer for layer, blocks in groups.layers.items() if any(block.groups for block in blocks)]
+    orders = groups.drawn(3)
+    images = images_for(name)
+    taps = Taps(net, layers, "logits")
+    before = taps(images)
+    loaded(net, groups.permuted(weights_of(net), orders))
+    for layer, values in taps(images).items():
+        expected = before[layer].index_select(1, torch.from_numpy(groups.order_of(layer, orders)))
+        torch.testing.assert_close(values, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_groups_of_a_vision_transformer_are_the_known_ones() -> None:
+    groups = traced("vit").groups
+    heads = [number for number, group in enumerate(groups) if group.size == 4 and not group.parents]
+    within = [group for group in groups if group.parents]
+    assert len(heads) == 2  # one set of heads a block
+    assert sorted(group.parents[0][1] or 0 for group in within) == sorted(
+        2 * heads
+    )  # query with key, value with output
+    assert sorted(group.size for group in groups if not group.parents) == [4, 4, 16, 24, 24]  # one residual stream
+
+
+def test_all_that_a_residual_stream_adds_up_is_one_group() -> None:
+    groups = traced("resnet")
+    names = ("layer2.0.conv2.weight", "layer2.0.downsample.0.weight", "layer2.0.bn2.running_var")
+    made = [next(b.groups[0] for b in groups.blocks if b.name == name) for name in names]
+    read = next(b.groups[1] for b in groups.blocks if b.name == "layer3.0.conv1.weight")
+    assert {*made, read} == {made[0]}
+    assert next(b.summed for b in groups.blocks if b.name == "layer3.0.conv1.weight") == (False, True, False, False)
+
+
+def test_where_neighbours_are_normalised_the_order_matters_a_little_and_that_is_said() -> None:
+    small = spec(1, 6)
+    net, groups = build(small).double(), unit_groups_of(small)
+    images = 3 * torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    near = {number for number, group in enumerate(groups.groups) if group.nearly}
+    assert {groups.groups[number].size for number in near} == {6, 16}
+    orders, weights = groups.drawn(0), weights_of(net)
+    with torch.inference_mode():
+        before = net(images)
+        exact = loaded(net, groups.permuted(weights, {n: o for n, o in orders.items() if n not in near}))(images)
+        nearly = loaded(net, groups.permuted(weights, orders))(images)
+    torch.testing.assert_close(exact, before, rtol=1e-9, atol=1e-9)
+    assert 1e-9 < float((nearly - before).abs().max()) < 0.1 * float(before.std())
+
+
+class _Reversed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x).relu()
+        out: Tensor = self.last(hidden + hidden.cumsum(1))
+        return out
+
+
+def test_an_operation_that_is_not_known_fixes_its_units() -> None:
+    groups = unit_groups(_Reversed(), torch.zeros(2, 12))
+    assert not groups.groups
+    assert groups.fixed == {"first.weight": "the order matters to aten.cumsum.default"}
+
+
+class _Shifted(nn.Module):
+    """Sums over neighbouring units, as local response normalisation has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x).relu()
+        padded = nn.functional.pad(hidden, (1, 1))
+        out: Tensor = self.last(hidden * (padded[:, :-2] + padded[:, 2:]))
+        return out
+
+
+def test_sums_over_neighbours_leave_no_unit_free() -> None:
+    groups = unit_groups(_Shifted(), torch.zeros(2, 12))
+    assert not groups.groups
+    assert groups.fixed == {"first.weight": "each place is used in its own way"}
