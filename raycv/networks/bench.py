@@ -65,7 +65,7 @@ class Bench:
             weights_content(store, network)
             if network.spec.places or network.spec.preprocessing != networks[0].spec.preprocessing:
                 raise UserError(
-                    f"{network.spec.name} is compared in layers that have other names or positions in it (see the table "
+                    f"{network.spec.name} is compared in layers of other names or positions in it (see the table "
                     "layers), or prepares images in a way of its own, and here one network's units take the place of "
                     "another's; do this in a run of --compare same and --positions same."
                 )
