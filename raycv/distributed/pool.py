@@ -7,7 +7,6 @@ once it answers. Items must be idempotent, because one may be done twice.
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
@@ -15,27 +14,22 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
-from raycv.distributed import ray_cluster
 from raycv.distributed.ray_cluster import users_mistake
+from raycv.distributed.waiting import Waiting
 from raycv.errors import UserError
-from raycv.progress import say
 
 Item = TypeVar("Item", bound=Hashable)
 
 AHEAD = 2  # items in hand per actor: one at work, one waiting
 DEATHS_PER_ITEM = 4
-PATIENCE = 30.0  # seconds without an actor that can work until it is said
 
 
 class Pool:
-    """``size`` actors made by ``create``, each with a method ``ready`` that returns when the actor can work.
+    """``size`` actors made by ``create``, each with a method ``ready`` that returns when the actor can work."""
 
-    ``needs`` says in words what each takes of the cluster.
-    """
-
-    def __init__(self, create: Callable[[], Any], size: int, *, needs: str = "1 CPU") -> None:
-        self._create, self._needs = create, needs
-        self._waiting_since = time.monotonic()
+    def __init__(self, create: Callable[[], Any], size: int) -> None:
+        self._create = create
+        self._waiting = Waiting()
         self._probes = {actor.ready.remote(): actor for actor in (create() for _ in range(size))}
         self._ready: list[Any] = []
 
@@ -83,7 +77,7 @@ class Pool:
                         self._suspect(actor)
                     else:
                         done(item, result)
-                self._say_what_is_missing()
+                self._waiting.look(going_on=bool(self._ready))
         finally:
             for ref in running:
                 ray.cancel(ref)
@@ -104,13 +98,6 @@ class Pool:
             while queue and len(held) < (1 if any(deaths[item] for item in [*held, queue[0]]) else AHEAD):
                 held.append(queue.popleft())
                 running[call(actor, held[-1])] = (actor, held[-1])
-
-    def _say_what_is_missing(self) -> None:
-        if self._ready:
-            self._waiting_since = time.monotonic()
-        elif time.monotonic() - self._waiting_since > PATIENCE:
-            say(f"waiting for {len(self._probes)} actors to start: {ray_cluster.supply(self._needs)}")
-            self._waiting_since = time.monotonic()
 
     def _suspect(self, actor: Any) -> None:
         """Give an actor no more work until it answers again."""

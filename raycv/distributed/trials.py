@@ -21,6 +21,7 @@ from ray.tune.execution import class_cache
 from threadpoolctl import threadpool_limits
 
 from raycv.analysis.infeasible import Infeasible
+from raycv.distributed.waiting import Waiting
 from raycv.errors import StageFailed, UserError
 from raycv.progress import Progress
 from raycv.run.store import RunStore
@@ -192,13 +193,16 @@ def _trial(
 
 
 class _Counter(Callback):
-    """Tells the progress how many trials have ended."""
+    """Tells the progress how many trials have ended, and the user what none of them can begin for."""
 
     def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+        self.progress, self.waiting = progress, Waiting()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks; a terminal cannot be
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.waiting.look(going_on=any(trial.status == "RUNNING" for trial in trials))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.progress.advance()

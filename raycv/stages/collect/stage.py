@@ -59,16 +59,15 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     all_stored = (*networks, *chain(*epochs.values()))
     for network in all_stored:  # the actors read them too, but would say so only once they have started
         weights_content(store, network)
-    ray_cluster.connect(store.uri)
+    ray_cluster.connect(store.uri, config.device)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     groups = {NETS: specs, NULL: untrained(specs)}
     groups |= {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
     task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, config.precision)
     _drop_damaged(task)
     actors = min(_actors(config, task), len(work))
-    part = ray_cluster.Share(cpus=1, gpus=int(use_gpu))
-    create = ShardActor.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
-    pool = Pool(lambda: create(task), actors, needs=str(part))
+    create = ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote  # type: ignore[attr-defined]
+    pool = Pool(lambda: create(task), actors)
     try:
         started, ended = _pass(pool, task, work)
         folds = _reduce(pool, task, work)

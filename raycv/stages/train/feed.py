@@ -76,7 +76,10 @@ class Feed:
                 raise
             return {"images": images, "labels": labels}
 
-        data = ray.data.from_numpy(chunks).map_batches(decode, batch_size=None)
+        # Without processors of their own: those that are free now may be gone with a node, and training would wait.
+        data = ray.data.from_numpy(chunks).map_batches(
+            decode, batch_size=None, num_cpus=0, compute=ray.data.TaskPoolStrategy(size=self.job.readers)
+        )
         shuffling: dict[str, Any] = {}
         if shuffle_seed is not None:
             shuffling = {"local_shuffle_buffer_size": 8 * self.batch, "local_shuffle_seed": shuffle_seed}
