@@ -2,7 +2,8 @@
 
 The driver gives each actor a few items ahead. When an actor dies, its items go back to the head of the queue and any
 free actor does them, so a lost node delays nothing. Ray restarts the actor where there is room, and it gets work again
-once it answers. Items must be idempotent, because one may be done twice.
+once it answers. Items must be idempotent, because one may be done twice. Actors on a node that is drained with notice
+get no new work and are replaced elsewhere.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
+from raycv.distributed import ray_cluster
 from raycv.distributed.ray_cluster import users_mistake
 from raycv.distributed.waiting import Waiting
 from raycv.errors import UserError
@@ -32,13 +34,14 @@ class Pool:
         self._waiting = Waiting()
         self._probes = {actor.ready.remote(): actor for actor in (create() for _ in range(size))}
         self._ready: list[Any] = []
+        self._retired: list[Any] = []
 
     def __len__(self) -> int:
         return len(self._ready)
 
     def close(self) -> None:
         """End the actors."""
-        for actor in [*self._ready, *self._probes.values()]:
+        for actor in [*self._ready, *self._retired, *self._probes.values()]:
             ray.kill(actor)
 
     def run(
@@ -57,6 +60,7 @@ class Pool:
         deaths: Counter[Item] = Counter()
         try:
             while queue or running:
+                self._leave_draining_nodes(running)
                 self._hand_out(queue, running, deaths, call)
                 ended, _ = ray.wait([*running, *self._probes], timeout=1.0)
                 self._settle([ref for ref in ended if ref in self._probes])
@@ -81,6 +85,20 @@ class Pool:
         finally:
             for ref in running:
                 ray.cancel(ref)
+
+    def _leave_draining_nodes(self, running: dict[Any, tuple[Any, Item]]) -> None:
+        """Replace actors on nodes that will soon be gone; such an actor ends what it has in hand and gets no more."""
+        draining = ray_cluster.draining()
+        leaving = [actor for actor in self._ready if draining and ray_cluster.node_of(actor) in draining]
+        for actor in leaving:
+            self._ready = [known for known in self._ready if known is not actor]
+            self._retired.append(actor)
+            replacement = self._create()
+            self._probes[replacement.ready.remote()] = replacement
+        busy = {id(actor) for actor, _ in running.values()}
+        for actor in [actor for actor in self._retired if id(actor) not in busy]:
+            ray.kill(actor)
+            self._retired = [known for known in self._retired if known is not actor]
 
     def _hand_out(
         self,

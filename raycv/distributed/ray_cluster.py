@@ -9,9 +9,10 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import ray
+import ray._private.state
 from ray.exceptions import AuthenticationError, RayTaskError, RpcError
 
 from raycv.distributed.waiting import has_autoscaler
@@ -94,6 +95,17 @@ def users_mistake(error: BaseException) -> UserError | None:
 def amount(resource: Literal["CPU", "GPU", "memory"]) -> float:
     """How much of a resource the cluster has now, busy or not; memory in bytes."""
     return float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
+
+
+def draining() -> set[str]:
+    """The numbers of the nodes that will soon be gone, as when a spot node has had its notice."""
+    return set(ray._private.state.state.get_draining_nodes())
+
+
+def node_of(actor: Any) -> str:
+    """The number of the node on which an actor is; empty where it is on none."""
+    found = ray._private.state.actors(actor._actor_id.hex())
+    return str(found.get("Address", {}).get("NodeID", ""))
 
 
 @dataclass(frozen=True)

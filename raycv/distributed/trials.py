@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from raycv.analysis.infeasible import Infeasible
 from raycv.distributed.waiting import Waiting
 from raycv.errors import StageFailed, UserError
 from raycv.progress import Progress
-from raycv.run.store import RunStore
 
 Parameters = TypeVar("Parameters")
 
@@ -46,11 +46,6 @@ class Trial(Generic[Parameters]):
 
 class Results(Protocol):
     """Where the results of a sweep are kept. Sent to the workers."""
-
-    @property
-    def store(self) -> RunStore: ...
-    @property
-    def folder(self) -> str: ...
 
     def finished(self) -> set[str]:
         """The names of the trials that have a result or were left out."""
@@ -122,29 +117,24 @@ def _tune(
     """Run ``trials`` by Ray Tune; returns why those have failed that have no result in the end."""
     _configure_tune()
     references = {data: ray.put(shared(data)) for data in dict.fromkeys(trial.data for trial in trials)}
-    scratch = f"{results.folder}/tune"
-    results.store.remove(scratch)
     given = {"results": results, "function": function, "trials": trials, "references": references}
     gpus = [trial.gpus for trial in trials]
-    tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(_trial, **given),
-            lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": gpus[config["number"]]}]),
-        ),
-        param_space={"number": tune.grid_search([*range(len(trials))])},
-        tune_config=tune.TuneConfig(reuse_actors=True),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=results.store.locate(results.folder),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=DEATHS),
-            callbacks=[_Counter(progress)],
-        ),
-    )
-    try:
-        ended = tuner.fit()
-    finally:
-        results.store.remove(scratch)
+    with tempfile.TemporaryDirectory() as folder:  # of Tune's own files, none of which is needed again
+        ended = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(_trial, **given),
+                lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": gpus[config["number"]]}]),
+            ),
+            param_space={"number": tune.grid_search([*range(len(trials))])},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=DEATHS),
+                callbacks=[_Counter(progress)],
+            ),
+        ).fit()
     finished = results.finished()
     failures: dict[str, _Failure] = {}
     for place, trial in enumerate(trials):

@@ -78,6 +78,8 @@ def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSys
             fault = fault_of(error)
             patience = fault.patience if has_answered(uri) or fault.patience is Patience.NONE else Patience.BRIEF
             if tries >= len(patience.value):
+                if fault.patience is Patience.LONG:
+                    distrust(uri)
                 raise UserError(f"Could not {operation} {uri}: {fault.sentence}") from error
             wait = patience.value[tries]
             if wait >= 4:
@@ -120,6 +122,11 @@ def _of_aiohttp() -> tuple[type[BaseException], ...]:
 def remember(uri: str) -> None:
     """Note that the store behind ``uri`` has answered, so that later failures count as temporary."""
     _answered.add(_store_of(uri))
+
+
+def distrust(uri: str) -> None:
+    """Give the store behind ``uri`` only a few seconds from now on, until it answers again."""
+    _answered.discard(_store_of(uri))
 
 
 def has_answered(uri: str) -> bool:
