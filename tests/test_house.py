@@ -32,8 +32,9 @@ BELOW = {
     "paper": set(),
     "progress": set(),
     "stopping": set(),
+    "telemetry": set(),
 }
-BASE = {"errors", "paper", "progress"}
+BASE = {"errors", "paper", "progress", "telemetry"}
 EVERY_STAGE_MAY_READ = "raycv.stages.collect.statistics"
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
+from raycv import telemetry
 from raycv.distributed import ray_cluster
 from raycv.distributed.ray_cluster import users_mistake
 from raycv.distributed.waiting import Waiting
@@ -72,6 +73,7 @@ class Pool:
                         raise (users_mistake(error) or error) from error
                     except RayError:
                         deaths[item] += 1
+                        telemetry.count("raycv_deaths", work="item")
                         if deaths[item] > DEATHS_PER_ITEM:
                             raise UserError(
                                 f"{item} could not be done: {deaths[item]} actors died with it in hand, most likely "

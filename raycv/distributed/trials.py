@@ -21,6 +21,7 @@ from ray.tune import Callback
 from ray.tune.execution import class_cache
 from threadpoolctl import threadpool_limits
 
+from raycv import telemetry
 from raycv.analysis.infeasible import Infeasible
 from raycv.distributed.waiting import Waiting
 from raycv.errors import StageFailed, UserError
@@ -193,6 +194,9 @@ class _Counter(Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.waiting.look(going_on=any(trial.status == "RUNNING" for trial in trials))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        telemetry.count("raycv_deaths", work="trial")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.progress.advance()

@@ -18,6 +18,7 @@ import botocore.exceptions as boto
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from raycv import telemetry
 from raycv.errors import UserError
 from raycv.progress import say
 
@@ -86,6 +87,7 @@ def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSys
                 say(f"Could not {operation} {uri} yet: {fault.sentence} Trying again in {wait:g} s.")
             time.sleep(wait)
             tries += 1
+            telemetry.count("raycv_retries", operation=operation)
         else:
             remember(uri)
             return result

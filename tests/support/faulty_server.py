@@ -58,71 +58,76 @@ class FaultyServer:
         return {"failing": wrong, "refusing": "403"}.get(self.mode, "")
 
 
-def _handler(server: FaultyServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
 
-        def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            wrong = server.fault(self.command, urlsplit(self.path).path)
-            if wrong.isdigit():
-                self._answer(int(wrong), [("Content-Type", "application/xml")], REFUSAL if wrong == "403" else b"")
-                return
-            if wrong == "slow":
-                time.sleep(SLOW)
-            try:
-                status, headers, content = self._asked(body)
-            except (OSError, http.client.HTTPException):  # the server behind is away
-                self.close_connection = True
-                return
-            self._answer(status, headers, content, half=wrong == "half")
+    def __init__(self, faults: FaultyServer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.faults = faults
 
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any
 
-        def _asked(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-            """What the server answers to the same request, whose signature covers the name of the host."""
-            connection = http.client.HTTPConnection(urlsplit(server.upstream).netloc, timeout=60)
-            with contextlib.closing(connection):
-                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-                for name, value in self.headers.items():
-                    if name.lower() not in ("connection", "expect"):
-                        connection.putheader(name, value)
-                connection.endheaders(body)
-                answer = connection.getresponse()
-                return answer.status, answer.getheaders(), answer.read()
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Listener
 
-        def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, half: bool = False) -> None:
-            self.send_response_only(status)
-            length = str(len(content))
-            for name, value in headers:
-                if name.lower() == "content-length" and self.command == "HEAD":
-                    length = value
-                elif name.lower() not in ("connection", "content-length", "transfer-encoding"):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", length)
-            if half:  # and where there is no body, not even the head
-                self.close_connection = True
-            if not half or content:
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(content[: len(content) // 2] if half else content)
+    def handle_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        wrong = self.server.faults.fault(self.command, urlsplit(self.path).path)
+        if wrong.isdigit():
+            self._answer(int(wrong), [("Content-Type", "application/xml")], REFUSAL if wrong == "403" else b"")
+            return
+        if wrong == "slow":
+            time.sleep(SLOW)
+        try:
+            status, headers, content = self._asked(body)
+        except (OSError, http.client.HTTPException):  # the server behind is away
+            self.close_connection = True
+            return
+        self._answer(status, headers, content, half=wrong == "half")
 
-        def log_message(self, *_of_a_request: object) -> None:
-            pass
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any
 
-        def handle(self) -> None:
-            with contextlib.suppress(ConnectionError):  # clients are killed
-                super().handle()
+    def _asked(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        """What the server answers to the same request, whose signature covers the name of the host."""
+        connection = http.client.HTTPConnection(urlsplit(self.server.faults.upstream).netloc, timeout=60)
+        with contextlib.closing(connection):
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in ("connection", "expect"):
+                    connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
 
-    return Handler
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, half: bool = False) -> None:
+        self.send_response_only(status)
+        length = str(len(content))
+        for name, value in headers:
+            if name.lower() == "content-length" and self.command == "HEAD":
+                length = value
+            elif name.lower() not in ("connection", "content-length", "transfer-encoding"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", length)
+        if half:  # and where there is no body, not even the head
+            self.close_connection = True
+        if not half or content:
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content[: len(content) // 2] if half else content)
+
+    def log_message(self, *_of_a_request: object) -> None:
+        pass
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # clients are killed
+            super().handle()
 
 
 @contextlib.contextmanager
 def faulty(upstream: str) -> Iterator[FaultyServer]:
     """A proxy in front of the server at ``upstream``."""
     server = FaultyServer(upstream)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(server)) as proxy:
-        proxy.daemon_threads = True
+    with _Listener(server) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         server.endpoint = f"http://127.0.0.1:{proxy.server_port}"
         yield server

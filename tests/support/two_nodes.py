@@ -69,7 +69,9 @@ class TwoNodes:
 def two_nodes(given: Mapping[str, str]) -> Iterator[TwoNodes]:
     """The cluster, whose workers have ``given`` in their environment."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | token | dict(given)
+    patience = {"RAY_raylet_start_wait_time_s": "300"}  # on a busy machine
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment |= token | patience | dict(given)
     process = subprocess.Popen(
         [sys.executable, "-c", HOST],
         env=environment,
@@ -80,6 +82,7 @@ def two_nodes(given: Mapping[str, str]) -> Iterator[TwoNodes]:
     )
     assert process.stdout is not None
     address = process.stdout.readline().strip()
+    assert address, "the cluster did not start"
     try:
         yield TwoNodes(process, environment | {"RAY_ADDRESS": address})
     finally:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from raycv import telemetry
 from raycv.config import CollectConfig
 from raycv.data.shards import Shard, shards
 from raycv.data.sources import Source, open_source
@@ -179,6 +180,8 @@ def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
         def count(number: int, seconds: float) -> None:
             images = len(missing[number].images)
             rates.append(images / seconds)
+            telemetry.count("raycv_shards")
+            telemetry.count("raycv_images", images, stage="collect")
             shards_done = len(work) - len(missing) + len(rates)
             progress.update(
                 progress.done + images,

@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from raycv import telemetry
 from raycv.distributed.waiting import Waiting
 from raycv.progress import Progress, doing, say
 
@@ -129,8 +130,10 @@ class Watch(threading.Thread):
                 progress.resume_at(seen)
             for net in state["again"][again:]:
                 say(f"train: a worker of {net} has died; another goes on from the last epoch of {net}")
+                telemetry.count("raycv_deaths", work="training")
             again = max(again, len(state["again"]))
             waiting.look(going_on=seen != before)
+            telemetry.count("raycv_images", seen - before, stage="train")
             before = seen
             if progress is None:
                 continue

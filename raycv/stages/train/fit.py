@@ -62,8 +62,7 @@ def fit(
     """
     began = time.time()
     ray_cluster.connect(store.uri, config.device)
-    held = _fits_memory(config, specs, training, validation)
-    workers = len(specs) * config.workers
+    held, workers = _fits_memory(config, specs, training, validation), len(specs) * config.workers
     part = ray_cluster.share(workers, device=config.device, spare_cpus=0 if held else 1)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     board = Board.options(scheduling_strategy=here).remote(DEATHS)  # type: ignore[attr-defined]
@@ -91,8 +90,7 @@ def fit(
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, interrupt)  # Ray Train sets its own and does not restore this one
         watch.stop()
-    state = ray.get(board.read.remote())
-    _close(state, job)
+    _close(state := ray.get(board.read.remote()), job)
     top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
     return {
         "validation_top1": top1,
