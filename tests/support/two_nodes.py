@@ -18,8 +18,24 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
 each = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-cluster = Cluster(initialize_head=True, head_node_args={**each, "include_dashboard": False})
-second = cluster.add_node(**each)
+
+
+def patiently(start):
+    for _ in range(9):  # a node whose agent has not come up after 15 s ends itself, as on a busy machine
+        try:
+            return start()
+        except Exception as error:
+            print(error, file=sys.stderr, flush=True)
+    return start()
+
+
+def another_node():
+    return patiently(lambda: cluster.add_node(**each))
+
+
+head = {**each, "include_dashboard": False}
+cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+second = another_node()
 print(cluster.address, flush=True)
 for line in sys.stdin:
     word, *seconds = line.split()
@@ -30,7 +46,7 @@ for line in sys.stdin:
         ), flush=True)
         time.sleep(left)
     cluster.remove_node(second, allow_graceful=False)
-    second = cluster.add_node(**each)
+    second = another_node()
     print("lost and replaced", flush=True)
 """
 
@@ -69,9 +85,8 @@ class TwoNodes:
 def two_nodes(given: Mapping[str, str]) -> Iterator[TwoNodes]:
     """The cluster, whose workers have ``given`` in their environment."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-    patience = {"RAY_raylet_start_wait_time_s": "300"}  # on a busy machine
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment |= token | patience | dict(given)
+    environment |= token | dict(given)
     process = subprocess.Popen(
         [sys.executable, "-c", HOST],
         env=environment,
