@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 HOST = """
-import logging, sys, time
-import ray
+import sys, time
+import psutil
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
@@ -22,10 +22,13 @@ each = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
 def patiently(start):
     for _ in range(9):  # a node whose agent has not come up after 15 s ends itself, as on a busy machine
+        before = psutil.Process().children(recursive=True)
         try:
             return start()
         except Exception as error:
             print(error, file=sys.stderr, flush=True)
+            for process in {*psutil.Process().children(recursive=True)}.difference(before):
+                process.kill()
     return start()
 
 

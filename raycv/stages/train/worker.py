@@ -127,7 +127,7 @@ def _keep(job: TrainJob, spec: NetworkSpec, net: nn.Module, epoch: int) -> None:
 
 def _copy_first(job: TrainJob, rank: int, seen: Seen, net: nn.Module, optimizer: torch.optim.SGD) -> None:
     """Give all workers the first one's network: on GPUs the same training can end in different last bits."""
-    if rank == 0:
+    if rank == 0 and not job.store.exists(job.forked):  # else others may have gone on from it
         job.store.write(job.forked, packed(net, optimizer, []))
     while not job.store.exists(job.forked):
         time.sleep(1)
