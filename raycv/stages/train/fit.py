@@ -44,7 +44,7 @@ IN_MEMORY = 2 * 2**30  # bytes of decoded training images up to which a local se
 DEATHS = 3  # of workers with no epoch finished in between, after which the training is given up
 
 
-FOLDER = "networks/training"  # of the checkpoints, removed once the networks are trained
+FOLDER = "networks/training"  # of what networks go on from, removed once the networks are trained
 
 
 def fit(
@@ -131,7 +131,7 @@ def _watch(job: TrainJob) -> Watch:
 
 
 def _forget_without_epochs(store: RunStore) -> None:
-    """Leave nothing of a training without a checkpoint; finished epochs, of this driver or an earlier one, stay."""
+    """Leave nothing of a training with no epoch finished; finished epochs, of this driver or an earlier one, stay."""
     if not any("/saved/" in path for path in store.list(FOLDER)):
         store.remove(FOLDER)
         record.forget(store)
