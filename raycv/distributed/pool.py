@@ -8,6 +8,7 @@ get no new work and are replaced elsewhere.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from raycv.errors import UserError
 
 Item = TypeVar("Item", bound=Hashable)
 
+LOOK = 1.0  # seconds between two looks for nodes that are drained
 AHEAD = 2  # items in hand per actor: one at work, one waiting
 DEATHS_PER_ITEM = 4
 
@@ -36,6 +38,7 @@ class Pool:
         self._probes = {actor.ready.remote(): actor for actor in (create() for _ in range(size))}
         self._ready: list[Any] = []
         self._retired: list[Any] = []
+        self._looked = 0.0
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -90,7 +93,9 @@ class Pool:
 
     def _leave_draining_nodes(self, running: dict[Any, tuple[Any, Item]]) -> None:
         """Replace actors on nodes that will soon be gone; such an actor ends what it has in hand and gets no more."""
-        draining = ray_cluster.draining()
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked, draining = time.monotonic(), ray_cluster.draining()
         leaving = [actor for actor in self._ready if draining and ray_cluster.node_of(actor) in draining]
         for actor in leaving:
             self._ready = [known for known in self._ready if known is not actor]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 import ray
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.autoscaler.v2.utils import is_autoscaler_v2
+from ray.exceptions import RayError, RpcError
 from ray.experimental.internal_kv import _internal_kv_get
 
 from raycv.progress import say
@@ -35,8 +37,9 @@ class Waiting:
         if going_on:
             self._since = time.monotonic()
         elif time.monotonic() - self._since > PATIENCE:
-            for sentence in missing():
-                say(sentence)
+            with contextlib.suppress(RayError, RpcError, RuntimeError):  # a head that is busy answers the next time
+                for sentence in missing():
+                    say(sentence)
             self._since = time.monotonic()
 
 
