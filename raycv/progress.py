@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -17,32 +18,41 @@ from rich.progress import Progress as Bar
 LINE_EVERY = 4.0  # seconds between lines where there is no terminal
 AT_ONCE = 0.5  # seconds that nobody needs to be told of
 
-QUIET, NORMAL, VERBOSE = range(3)
-_level = NORMAL
+QUIET, NORMAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
+log = logging.getLogger("raycv")
 _shown: Progress | None = None
+
+
+class _Printer(logging.Handler):
+    """Prints what is said, and nothing else: the lines of a command are its log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), flush=True)
+
+
+log.addHandler(_Printer())
+log.setLevel(NORMAL)
+log.propagate = False
 
 
 def speak(level: int) -> None:
     """Say only results (`QUIET`), what a person needs (`NORMAL`), or everything (`VERBOSE`)."""
-    global _level
-    _level = level
+    log.setLevel(level)
 
 
 def answer(text: str) -> None:
-    """Print a result."""
+    """Print a result, at every level."""
     print(text, flush=True)
 
 
 def say(text: str) -> None:
     """Print one line for the user."""
-    if _level > QUIET:
-        print(text, flush=True)
+    log.info("%s", text)
 
 
 def detail(text: str) -> None:
     """Print one line for the user who wants to know everything."""
-    if _level == VERBOSE:
-        print(text, flush=True)
+    log.debug("%s", text)
 
 
 @contextmanager
@@ -81,7 +91,7 @@ def _reminded(seconds: float, remind: Callable[[], None], *, again: bool = False
 
 
 def _terminal() -> bool:
-    return sys.stderr.isatty() and _level > QUIET
+    return sys.stderr.isatty() and log.isEnabledFor(NORMAL)
 
 
 class Progress:

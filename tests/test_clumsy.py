@@ -70,7 +70,7 @@ def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy to be damaged; what is refused is refused before a cluster is started."""
-    monkeypatch.setattr(ray_cluster, "connect", lambda _run: pytest.fail("Ray was started first"))
+    monkeypatch.setattr(ray_cluster, "connect", lambda *_given: pytest.fail("Ray was started first"))
     return Path(shutil.copytree(whole, tmp_path / "run"))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +95,42 @@ def ray_options(*names: str) -> set[str]:
         assert isinstance(command, click.Group)
         command = command.commands[name]
     return {option for parameter in command.params for option in parameter.opts}
+
+
+class _Metadata(BaseHTTPRequestHandler):
+    """As AWS answers: a token, with which there is no notice at first, and then one."""
+
+    asked = 0
+
+    def do_PUT(self) -> None:
+        self._say(200, b"token")
+
+    def do_GET(self) -> None:
+        known = self.path == "/latest/meta-data/spot/instance-action" and self.headers["X-aws-ec2-metadata-token"]
+        _Metadata.asked += 1
+        self._say(200 if known == "token" and self.asked > 1 else 404, b"{}")
+
+    def _say(self, status: int, content: bytes) -> None:
+        self.send_response_only(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def test_a_spot_node_is_drained_once_it_has_had_its_notice(tmp_path: Path) -> None:
+    ray = tmp_path / "ray"
+    ray.write_text('#!/bin/sh\necho "$@"')
+    ray.chmod(0o755)
+    with HTTPServer(("127.0.0.1", 0), _Metadata) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "METADATA": f"http://127.0.0.1:{server.server_port}"}
+        command = ["sh", str(ROOT / "scripts" / "drain_on_notice.sh")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+        server.shutdown()
+    assert _Metadata.asked == 2
+    name, *flags = done.stdout.split()
+    assert name == "drain-node"
+    assert set(flags[::2]) <= ray_options("drain-node")
 
 
 @pytest.mark.parametrize("file", ["cluster.yaml", "README.md"])

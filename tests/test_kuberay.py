@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from ray.scripts.scripts import cli
 from referencing import Registry, Resource
 
 from raycv.config import RunConfig
@@ -97,6 +98,18 @@ def test_what_the_comments_promise() -> None:
     limits = worker["containers"][0]["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == 1
     assert "nvidia.com/gpu" not in head["containers"][0]["resources"]["limits"]
+
+
+def test_a_pod_that_ends_is_drained_by_a_command_that_ray_has() -> None:
+    (gpu,) = cluster("RayJob")["workerGroupSpecs"]
+    pod = gpu["template"]["spec"]
+    *shell, script = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert shell == ["/bin/sh", "-c"]
+    drain, sleep, stop = (shlex.split(command) for command in script.split(";"))
+    assert drain[:2] == ["ray", "drain-node"]
+    given = cli.commands["drain-node"].make_context("drain-node", drain[2:]).params
+    assert given["deadline_remaining_seconds"] == int(sleep[1]) < pod["terminationGracePeriodSeconds"]
+    assert stop == ["ray", "stop"]
 
 
 def test_versions_are_those_that_are_installed() -> None:

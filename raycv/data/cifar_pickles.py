@@ -39,6 +39,7 @@ class Cifar10Reader:
     class_names: tuple[str, ...]
     counts: tuple[int, ...]
     loaded: dict[str, Any] = field(default_factory=dict, repr=False)
+    neighbours: int = 1
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "loaded": {}}

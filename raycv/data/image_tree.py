@@ -22,6 +22,7 @@ class FolderReader:
     sizes: tuple[int, ...]
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
+    neighbours: int = 1
 
     def __len__(self) -> int:
         return len(self.files)

@@ -40,6 +40,7 @@ class ParquetReader:
     groups: tuple[tuple[int, ...], ...]  # rows of every row group of every file
     sizes: tuple[int, ...]
     kept: OrderedDict[tuple[int, int], pa.Table] = field(default_factory=OrderedDict, repr=False)
+    neighbours: int = 64
 
     def __post_init__(self) -> None:
         rows = [(f, g, count) for f, counts in enumerate(self.groups) for g, count in enumerate(counts)]

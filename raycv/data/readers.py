@@ -40,6 +40,8 @@ class Reader(Protocol):
     def class_names(self) -> tuple[str, ...] | None: ...  # None where the layout does not name classes
     @property
     def facts(self) -> Any: ...  # what identifies the images: JSON, the same on every machine
+    @property
+    def neighbours(self) -> int: ...  # images that are read together; 1 where each is read alone
     def __len__(self) -> int: ...
     def items(self, numbers: Sequence[int] | np.ndarray) -> Iterator[Item]: ...  # in the order asked for
     def largest_label(self) -> int: ...

@@ -22,6 +22,7 @@ class Samples:
     count: int
     facts: Any
     class_names: None = None
+    neighbours: int = 1
 
     def __len__(self) -> int:
         return self.count

@@ -35,6 +35,11 @@ class Selection:
         return self.reader.class_names
 
     @property
+    def neighbours(self) -> int:
+        """As of the reader."""
+        return self.reader.neighbours
+
+    @property
     def facts(self) -> Any:
         """What identifies the images."""
         return [self.reader.facts, self.count]

@@ -81,12 +81,12 @@ def do_all(
     there = results.finished()
     missing = [piece for piece in pieces if piece.name not in there]
     if missing:
-        ray_cluster.connect(results.store.uri)
+        ray_cluster.connect(results.store.uri, device)
         on_gpu = device == "gpu" or (device == "auto" and ray_cluster.amount("GPU") > 0)
         size = min(int(ray_cluster.amount("GPU" if on_gpu else "CPU")) or 1, len(missing))
         part = ray_cluster.Share(cpus=1, gpus=int(on_gpu))
         create = Hand.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
-        pool = Pool(lambda: create(results, make, "cuda" if on_gpu else "cpu"), size, needs=str(part))
+        pool = Pool(lambda: create(results, make, "cuda" if on_gpu else "cpu"), size)
         with Progress(stage, len(pieces), "pieces") as progress:
             progress.resume_at(len(pieces) - len(missing))
             try:

@@ -2,7 +2,8 @@
 
 The driver gives each actor a few items ahead. When an actor dies, its items go back to the head of the queue and any
 free actor does them, so a lost node delays nothing. Ray restarts the actor where there is room, and it gets work again
-once it answers. Items must be idempotent, because one may be done twice.
+once it answers. Items must be idempotent, because one may be done twice. Actors on a node that is drained with notice
+get no new work and are replaced elsewhere.
 """
 
 from __future__ import annotations
@@ -15,36 +16,36 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
+from raycv import telemetry
 from raycv.distributed import ray_cluster
 from raycv.distributed.ray_cluster import users_mistake
+from raycv.distributed.waiting import Waiting
 from raycv.errors import UserError
-from raycv.progress import say
 
 Item = TypeVar("Item", bound=Hashable)
 
+LOOK = 1.0  # seconds between two looks for nodes that are drained
 AHEAD = 2  # items in hand per actor: one at work, one waiting
 DEATHS_PER_ITEM = 4
-PATIENCE = 30.0  # seconds without an actor that can work until it is said
 
 
 class Pool:
-    """``size`` actors made by ``create``, each with a method ``ready`` that returns when the actor can work.
+    """``size`` actors made by ``create``, each with a method ``ready`` that returns when the actor can work."""
 
-    ``needs`` says in words what each takes of the cluster.
-    """
-
-    def __init__(self, create: Callable[[], Any], size: int, *, needs: str = "1 CPU") -> None:
-        self._create, self._needs = create, needs
-        self._waiting_since = time.monotonic()
+    def __init__(self, create: Callable[[], Any], size: int) -> None:
+        self._create = create
+        self._waiting = Waiting()
         self._probes = {actor.ready.remote(): actor for actor in (create() for _ in range(size))}
         self._ready: list[Any] = []
+        self._retired: list[Any] = []
+        self._looked = 0.0
 
     def __len__(self) -> int:
         return len(self._ready)
 
     def close(self) -> None:
         """End the actors."""
-        for actor in [*self._ready, *self._probes.values()]:
+        for actor in [*self._ready, *self._retired, *self._probes.values()]:
             ray.kill(actor)
 
     def run(
@@ -63,6 +64,7 @@ class Pool:
         deaths: Counter[Item] = Counter()
         try:
             while queue or running:
+                self._leave_draining_nodes(running)
                 self._hand_out(queue, running, deaths, call)
                 ended, _ = ray.wait([*running, *self._probes], timeout=1.0)
                 self._settle([ref for ref in ended if ref in self._probes])
@@ -74,6 +76,7 @@ class Pool:
                         raise (users_mistake(error) or error) from error
                     except RayError:
                         deaths[item] += 1
+                        telemetry.count("raycv_deaths", work="item")
                         if deaths[item] > DEATHS_PER_ITEM:
                             raise UserError(
                                 f"{item} could not be done: {deaths[item]} actors died with it in hand, most likely "
@@ -83,10 +86,26 @@ class Pool:
                         self._suspect(actor)
                     else:
                         done(item, result)
-                self._say_what_is_missing()
+                self._waiting.look(going_on=bool(self._ready))
         finally:
             for ref in running:
                 ray.cancel(ref)
+
+    def _leave_draining_nodes(self, running: dict[Any, tuple[Any, Item]]) -> None:
+        """Replace actors on nodes that will soon be gone; such an actor ends what it has in hand and gets no more."""
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked, draining = time.monotonic(), ray_cluster.draining()
+        leaving = [actor for actor in self._ready if draining and ray_cluster.node_of(actor) in draining]
+        for actor in leaving:
+            self._ready = [known for known in self._ready if known is not actor]
+            self._retired.append(actor)
+            replacement = self._create()
+            self._probes[replacement.ready.remote()] = replacement
+        busy = {id(actor) for actor, _ in running.values()}
+        for actor in [actor for actor in self._retired if id(actor) not in busy]:
+            ray.kill(actor)
+            self._retired = [known for known in self._retired if known is not actor]
 
     def _hand_out(
         self,
@@ -104,13 +123,6 @@ class Pool:
             while queue and len(held) < (1 if any(deaths[item] for item in [*held, queue[0]]) else AHEAD):
                 held.append(queue.popleft())
                 running[call(actor, held[-1])] = (actor, held[-1])
-
-    def _say_what_is_missing(self) -> None:
-        if self._ready:
-            self._waiting_since = time.monotonic()
-        elif time.monotonic() - self._waiting_since > PATIENCE:
-            say(f"waiting for {len(self._probes)} actors to start: {ray_cluster.supply(self._needs)}")
-            self._waiting_since = time.monotonic()
 
     def _suspect(self, actor: Any) -> None:
         """Give an actor no more work until it answers again."""

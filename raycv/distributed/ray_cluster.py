@@ -9,24 +9,38 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import ray
+import ray._private.state
 from ray.exceptions import AuthenticationError, RayTaskError, RpcError
 
+from raycv.distributed.waiting import has_autoscaler
 from raycv.errors import StageFailed, UserError
 from raycv.progress import doing, say
 
 PATIENCE = 10.0  # seconds in which a cluster that has been started must answer
 
 
-def connect(run: str) -> None:
+Device = Literal["auto", "cpu", "gpu"]
+
+
+def connect(run: str, device: Device = "auto") -> None:
     """Join the cluster that RAY_ADDRESS or a running head names, or start one on this machine.
 
-    Worker output stays in Ray's logs: what a person needs is printed by the driver. ``run`` is the run's URI.
+    Worker output stays in Ray's logs: what a person needs is printed by the driver. ``run`` is the run's URI. Raises
+    UserError for ``device`` "gpu" where there is no GPU and no autoscaler that could bring one.
     """
-    if ray.is_initialized():
-        return
+    if not ray.is_initialized():
+        _join(run)
+    if device == "gpu" and not amount("GPU") and not has_autoscaler():
+        raise UserError(
+            "--device gpu needs a GPU, and the cluster has none and no autoscaler that could bring one; use --device "
+            "auto or cpu, or a cluster with GPUs."
+        )
+
+
+def _join(run: str) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = os.environ.get("RAY_ADDRESS", "")
     where = f"the Ray cluster at {address}" if address else "a Ray cluster"
@@ -83,9 +97,15 @@ def amount(resource: Literal["CPU", "GPU", "memory"]) -> float:
     return float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
 
 
-def supply(needs: str) -> str:
-    """In words, what the cluster has and what each of several workers ``needs``."""
-    return f"each needs {needs}, the cluster has {amount('CPU'):g} CPUs and {amount('GPU'):g} GPUs in all"
+def draining() -> set[str]:
+    """The numbers of the nodes that will soon be gone, as when a spot node has had its notice."""
+    return set(ray._private.state.state.get_draining_nodes())
+
+
+def node_of(actor: Any) -> str:
+    """The number of the node on which an actor is; empty where it is on none."""
+    found = ray._private.state.actors(actor._actor_id.hex())
+    return str(found.get("Address", {}).get("NodeID", ""))
 
 
 @dataclass(frozen=True)
@@ -95,21 +115,18 @@ class Share:
     cpus: float
     gpus: float
 
-    def __str__(self) -> str:
-        return f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
-
     @property
     def threads(self) -> int:
         """Threads for a worker's arithmetic."""
         return max(1, int(self.cpus))
 
 
-def share(workers: int, *, device: Literal["auto", "cpu", "gpu"], spare_cpus: float = 0) -> Share:
-    """Split the cluster among ``workers``, leaving ``spare_cpus`` to others.
+def share(workers: int, *, device: Device) -> Share:
+    """Split the cluster among ``workers``.
 
     ``device`` "gpu" asks for GPUs although no node has one yet, so that an autoscaling cluster brings them.
     """
-    cpus = max(amount("CPU") - spare_cpus, 0.5) / workers
+    cpus = max(amount("CPU"), 0.5) / workers
     gpus = amount("GPU")
     if device == "cpu" or (device == "auto" and gpus == 0):
         return Share(cpus=math.floor(cpus) if cpus >= 1 else max(math.floor(cpus * 100) / 100, 0.01), gpus=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ from ray.tune import Callback
 from ray.tune.execution import class_cache
 from threadpoolctl import threadpool_limits
 
+from raycv import telemetry
 from raycv.analysis.infeasible import Infeasible
+from raycv.distributed.waiting import Waiting
 from raycv.errors import StageFailed, UserError
 from raycv.progress import Progress
-from raycv.run.store import RunStore
 
 Parameters = TypeVar("Parameters")
 
@@ -45,11 +47,6 @@ class Trial(Generic[Parameters]):
 
 class Results(Protocol):
     """Where the results of a sweep are kept. Sent to the workers."""
-
-    @property
-    def store(self) -> RunStore: ...
-    @property
-    def folder(self) -> str: ...
 
     def finished(self) -> set[str]:
         """The names of the trials that have a result or were left out."""
@@ -121,29 +118,24 @@ def _tune(
     """Run ``trials`` by Ray Tune; returns why those have failed that have no result in the end."""
     _configure_tune()
     references = {data: ray.put(shared(data)) for data in dict.fromkeys(trial.data for trial in trials)}
-    scratch = f"{results.folder}/tune"
-    results.store.remove(scratch)
     given = {"results": results, "function": function, "trials": trials, "references": references}
     gpus = [trial.gpus for trial in trials]
-    tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(_trial, **given),
-            lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": gpus[config["number"]]}]),
-        ),
-        param_space={"number": tune.grid_search([*range(len(trials))])},
-        tune_config=tune.TuneConfig(reuse_actors=True),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=results.store.locate(results.folder),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=DEATHS),
-            callbacks=[_Counter(progress)],
-        ),
-    )
-    try:
-        ended = tuner.fit()
-    finally:
-        results.store.remove(scratch)
+    with tempfile.TemporaryDirectory() as folder:  # of Tune's own files, none of which is needed again
+        ended = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(_trial, **given),
+                lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": gpus[config["number"]]}]),
+            ),
+            param_space={"number": tune.grid_search([*range(len(trials))])},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=DEATHS),
+                callbacks=[_Counter(progress)],
+            ),
+        ).fit()
     finished = results.finished()
     failures: dict[str, _Failure] = {}
     for place, trial in enumerate(trials):
@@ -192,13 +184,19 @@ def _trial(
 
 
 class _Counter(Callback):
-    """Tells the progress how many trials have ended."""
+    """Tells the progress how many trials have ended, and the user what none of them can begin for."""
 
     def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+        self.progress, self.waiting = progress, Waiting()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks; a terminal cannot be
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.waiting.look(going_on=any(trial.status == "RUNNING" for trial in trials))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        telemetry.count("raycv_deaths", work="trial")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.progress.advance()

@@ -18,6 +18,7 @@ import botocore.exceptions as boto
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from raycv import telemetry
 from raycv.errors import UserError
 from raycv.progress import say
 
@@ -78,12 +79,15 @@ def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSys
             fault = fault_of(error)
             patience = fault.patience if has_answered(uri) or fault.patience is Patience.NONE else Patience.BRIEF
             if tries >= len(patience.value):
+                if fault.patience is Patience.LONG:
+                    distrust(uri)
                 raise UserError(f"Could not {operation} {uri}: {fault.sentence}") from error
             wait = patience.value[tries]
             if wait >= 4:
                 say(f"Could not {operation} {uri} yet: {fault.sentence} Trying again in {wait:g} s.")
             time.sleep(wait)
             tries += 1
+            telemetry.count("raycv_retries", operation=operation)
         else:
             remember(uri)
             return result
@@ -120,6 +124,11 @@ def _of_aiohttp() -> tuple[type[BaseException], ...]:
 def remember(uri: str) -> None:
     """Note that the store behind ``uri`` has answered, so that later failures count as temporary."""
     _answered.add(_store_of(uri))
+
+
+def distrust(uri: str) -> None:
+    """Give the store behind ``uri`` only a few seconds from now on, until it answers again."""
+    _answered.discard(_store_of(uri))
 
 
 def has_answered(uri: str) -> bool:

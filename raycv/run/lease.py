@@ -26,6 +26,7 @@ from pydantic import BaseModel, ValidationError
 from raycv import progress
 from raycv.errors import StageFailed, UserError
 from raycv.progress import doing, say
+from raycv.run.filesystem import distrust
 from raycv.run.paths import LEASES
 from raycv.run.store import RunStore
 
@@ -34,6 +35,7 @@ EXPIRY = 60.0  # seconds without a renewal after which the holder is dead: longe
 LOOK = 2.0  # seconds between two looks at a lease that is waited for
 
 _held: list[Lease] = []  # by this process
+_away: set[str] = set()  # runs to which a lease could not be given back
 _warned: set[str] = set()  # stores that do not keep two drivers apart
 
 
@@ -160,6 +162,9 @@ def held(store: RunStore, stages: Sequence[str], *, wait: bool = False) -> Itera
             if lost:
                 raise StageFailed(lost[0]) from None
             raise
+        except BaseException:
+            distrust(store.uri)  # a store that has just failed is not waited for once more
+            raise
 
 
 def state(store: RunStore, stage: str) -> State | None:
@@ -209,8 +214,12 @@ def _take(store: RunStore, stage: str, wait: bool, leases: contextlib.ExitStack)
 
 
 def _give_back(lease: Lease) -> None:
-    with contextlib.suppress(UserError):  # a lease that cannot be given back expires
+    if lease.store.uri in _away:
+        return
+    try:
         lease.give_back()
+    except UserError:  # a lease that cannot be given back expires
+        _away.add(lease.store.uri)
 
 
 def _renew(taken: Sequence[Lease], ended: threading.Event, lost: list[str]) -> None:

@@ -22,6 +22,7 @@ from typing import IO, Any, Self, TypeVar
 import fsspec
 import numpy as np
 
+from raycv import telemetry
 from raycv.errors import UserError
 from raycv.run import conditional
 from raycv.run.damage import OF_ARRAYS
@@ -66,6 +67,7 @@ class RunStore:
         """Write one file whole; returns its URI."""
         if "://" in self.uri:
             self._try("write", path, lambda fs, full: fs.pipe_file(full, content))
+            telemetry.count("raycv_bytes_written", len(content))
         else:
             with self.create(path) as file:
                 file.write(content)
@@ -79,6 +81,7 @@ class RunStore:
                 yield file
                 file.flush()
                 self._try("write", path, lambda fs, full: fs.put_file(file.name, full))
+                telemetry.count("raycv_bytes_written", os.path.getsize(file.name))
             return
         full = Path(self.locate(path))
         part = full.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")
@@ -89,6 +92,7 @@ class RunStore:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
+                    telemetry.count("raycv_bytes_written", file.tell())
                 os.replace(part, full)
             finally:
                 part.unlink(missing_ok=True)
@@ -140,6 +144,7 @@ class RunStore:
         def whole(fs: fsspec.AbstractFileSystem, full: str) -> bytes:
             check_file(fs, full)
             content: bytes = fs.cat_file(full)
+            telemetry.count("raycv_bytes_read", len(content))
             return content
 
         return self._try("read", path, whole)
@@ -150,6 +155,8 @@ class RunStore:
         def opened(fs: fsspec.AbstractFileSystem, full: str) -> T:
             check_file(fs, full)
             with fs.open(full, "rb") as file:
+                telemetry.count("raycv_bytes_read", file.seek(0, os.SEEK_END))
+                file.seek(0)
                 return use(file)
 
         return self._try("read", path, opened)
@@ -306,7 +313,9 @@ class StoredArrays(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self:
             raise KeyError(name)
-        return self._using(lambda arrays: _array(arrays, name))
+        found = self._using(lambda arrays: _array(arrays, name))
+        telemetry.count("raycv_bytes_read", found.nbytes)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._using(lambda arrays: list(arrays.files)))

@@ -85,7 +85,6 @@ def test_a_failure_fails_the_sweep_which_then_goes_on(
         run_trials(results, "sweep", trial, asked, lambda data: 7)
     assert results.finished() == {"conv1/0-well", "conv1/2-well"}
     assert trace in results.store.read(f"sweeps/made/conv1/1-{end}/error.txt").decode()
-    assert not results.store.list("sweeps/made/tune")
     cause.unlink()
     assert run_trials(results, "sweep", trial, asked, lambda data: 7) == 1
     assert units(results, asked) == [0, 1, 2]

@@ -19,7 +19,7 @@ import pytest
 
 from raycv.data.sources import open_source
 from raycv.errors import UserError
-from raycv.run.filesystem import filesystem
+from raycv.run.filesystem import Patience, filesystem, patiently
 from raycv.run.store import RunStore
 from tests.support.s3_server import BUCKET, SECRET, S3Server
 
@@ -172,3 +172,26 @@ def test_places_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Could not write .*: Not a directory|Could not write .*: File exists"):
         RunStore(str(tmp_path / "file" / "run")).write("x", b"1")
+
+
+def test_a_store_that_was_given_up_is_not_waited_for_again_until_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    uri = str(tmp_path / "file")
+
+    def away(*_given: object) -> None:
+        raise ConnectionResetError
+
+    def waited() -> float:
+        slept.clear()
+        with pytest.raises(UserError, match=f"Could not read {uri}: the server does not answer"):
+            patiently(uri, "read", away)
+        return sum(slept)
+
+    patiently(uri, "read", lambda fs, path: None)
+    assert waited() == sum(Patience.LONG.value)
+    assert waited() == sum(Patience.BRIEF.value)
+    patiently(uri, "read", lambda fs, path: None)
+    assert waited() == sum(Patience.LONG.value)

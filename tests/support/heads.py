@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 RAY = Path(sys.executable).parent / "ray"
@@ -25,29 +25,40 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_head(ray: Path, files: Path) -> Iterator[dict[str, str]]:
-    """A head started by the command ``ray``, whose own files go to ``files``; yields the environment for clients."""
-    dashboard = free_port()
+def running_head(
+    ray: Path, files: Path, *flags: str, given: Mapping[str, str] | None = None
+) -> Iterator[dict[str, str]]:
+    """A head started by the command ``ray`` with more ``flags``, in an environment in which more is ``given``.
+
+    Its own files go to ``files``. Yields the environment for clients.
+    """
+    dashboard, gcs = free_port(), free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
         "PYTHONPATH": "",
     }
-    command = ["start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
+    command = ["start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
     command += [f"--temp-dir={files}", f"--ray-client-server-port={free_port()}"]
     # The agent that starts jobs must not meet that of another cluster on this machine.
     command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
     command += [f"--metrics-export-port={free_port()}"]
+    command += flags
     files.mkdir()
     log = files / "head.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [str(ray), *command], env=environment, stdout=out, stderr=out, start_new_session=True, cwd="/"
+            [str(ray), *command],
+            env=environment | dict(given or {}),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            cwd="/",
         )
     address = f"http://127.0.0.1:{dashboard}"
     try:
         _wait_for(address, environment["RAY_AUTH_TOKEN"], log)
-        yield environment | {"RAY_API_SERVER_ADDRESS": address}
+        yield environment | {"RAY_API_SERVER_ADDRESS": address, "RAY_ADDRESS": f"127.0.0.1:{gcs}"}
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:

@@ -32,7 +32,7 @@ class _Actor:
 class _Pool:
     """One actor."""
 
-    def __init__(self, create: Callable[[], Any], _size: int, **_needs: str) -> None:
+    def __init__(self, create: Callable[[], Any], _size: int) -> None:
         self._actor = create()
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class _Pool:
 
 def work_here(patch: pytest.MonkeyPatch) -> None:
     """Let `raycv collect`, `raycv patches` and the stages after a run do without a cluster."""
-    patch.setattr(ray_cluster, "connect", lambda _run: None)
+    patch.setattr(ray_cluster, "connect", lambda *_given: None)
     patch.setattr(ray_cluster, "amount", lambda resource: {"GPU": 0}.get(resource, 2**40))
     for stage, name in ((collect, "ShardActor"), (patches, "Artist"), (crew, "Hand")):
         patch.setattr(stage, name, _Actor(getattr(stage, name).__ray_metadata__.modified_class))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from raycv import telemetry
 from raycv.config import CollectConfig
 from raycv.data.shards import Shard, shards
 from raycv.data.sources import Source
@@ -61,15 +62,14 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     for network in all_stored:  # the actors read them too, but would say so only once they have started
         if not network.spec.is_recorded:
             weights_content(store, network)
-    ray_cluster.connect(store.uri)
+    ray_cluster.connect(store.uri, config.device)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     groups = _groups(specs) | {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
     task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, config.precision)
     _drop_damaged(task)
     actors = min(_actors(config, task), len(work))
-    part = ray_cluster.Share(cpus=1, gpus=int(use_gpu))
-    create = ShardActor.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
-    pool = Pool(lambda: create(task), actors, needs=str(part))
+    create = ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote  # type: ignore[attr-defined]
+    pool = Pool(lambda: create(task), actors)
     try:
         started, ended = _pass(pool, task, work)
         folds = _reduce(pool, task, work)
@@ -195,6 +195,8 @@ def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
         def count(number: int, seconds: float) -> None:
             images = len(missing[number].images)
             rates.append(images / seconds)
+            telemetry.count("raycv_shards")
+            telemetry.count("raycv_images", images, stage="collect")
             shards_done = len(work) - len(missing) + len(rates)
             progress.update(
                 progress.done + images,

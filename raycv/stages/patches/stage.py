@@ -49,7 +49,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     rows = top_patches(found)
     where = tables.write(store, "top_patches", rows)
     chunks = _chunks(found, rows)
-    ray_cluster.connect(store.uri)
+    ray_cluster.connect(store.uri, config.device)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     drawing = Drawing(store, f"patches-{identity}", networks, source, use_gpu)
     _draw(drawing, chunks)
@@ -99,9 +99,8 @@ def _draw(drawing: Drawing, chunks: list[Chunk]) -> None:
         say(f"patches: drawing again what an interrupted run left damaged: {', '.join(damaged)}")
     missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there.difference(damaged)]
     size = min(int(ray_cluster.amount("GPU" if drawing.use_gpu else "CPU")) or 1, len(missing))
-    part = ray_cluster.Share(cpus=1, gpus=int(drawing.use_gpu))
-    create = Artist.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
-    pool = Pool(lambda: create(drawing), size, needs=str(part))
+    create = Artist.options(num_cpus=1, num_gpus=int(drawing.use_gpu)).remote  # type: ignore[attr-defined]
+    pool = Pool(lambda: create(drawing), size)
     with Progress("patches", sum(chunk.units for chunk in chunks), "units") as progress:
         progress.resume_at(sum(chunk.units for chunk in chunks) - sum(chunk.units for chunk in missing))
         try:

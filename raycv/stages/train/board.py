@@ -2,46 +2,81 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
 import ray
 
+from raycv import telemetry
+from raycv.distributed.waiting import Waiting
 from raycv.progress import Progress, doing, say
 
-PATIENCE = 60.0  # seconds without a first step before a message says what the workers wait for
+ANSWER = 5.0  # seconds in which the board answers
+
+
+class Over(Exception):
+    """The training has ended for all: on a mistake, or because some network's workers keep dying."""
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class Board:
-    """What the workers have reported, so that the driver can show it."""
+    """What the workers have reported, so that the driver can show it and all of them know when to end.
 
-    def __init__(self) -> None:
+    A network whose workers have died more than ``deaths`` times without finishing an epoch is given up.
+    """
+
+    def __init__(self, deaths: int) -> None:
+        self.deaths = deaths
+        self.begun: Counter[str] = Counter()  # how often each network has, since its last epoch
+        self.again: list[str] = []  # networks, once for each time that another worker had to go on with them
         self.images: dict[int, int] = {}
         self.rows: list[dict[str, Any]] = []
         self.first_step: float | None = None
         self.last_report = 0.0
-        self.mistake = ""
+        self.mistake = self.given_up = self.raised = ""
+
+    def begin(self, net: str) -> bool:
+        """A worker begins to train ``net``, for the first time or again; returns whether it may."""
+        if net in self.begun:
+            self.again.append(net)
+        self.begun[net] += 1
+        if self.begun[net] > self.deaths + 1:
+            self.given_up = net
+        return not self._is_over()
 
     def fail(self, mistake: str) -> None:
+        """A worker has met a mistake of the user's."""
         self.mistake = mistake
 
-    def count(self, rank: int, images: int) -> None:
+    def note(self, raised: str) -> None:
+        """A worker has raised something else."""
+        self.raised = raised
+
+    def count(self, rank: int, images: int) -> bool:
+        """A worker has seen so many images; returns whether it may go on."""
         self.first_step = self.first_step or time.time()
         self.images[rank] = images
+        return not self._is_over()
 
     def epoch(self, row: dict[str, Any]) -> None:
+        """A network has finished an epoch."""
         self.last_report = time.time()
+        self.begun[row["net"]] = 0
         self.rows.append(row)
+
+    def _is_over(self) -> bool:
+        return bool(self.mistake or self.given_up)
 
     def read(self) -> dict[str, Any]:
         return dict(vars(self))
 
 
-class Counter:
-    """Reports to the board, about once a second, how many images this worker has seen."""
+class Seen:
+    """Reports to the board, about once a second, how many images this worker has seen. Raises `Over` when it is."""
 
     def __init__(self, board: Any, rank: int, before: int) -> None:
         self.board, self.rank, self.seen = board, rank, before
@@ -54,16 +89,17 @@ class Counter:
 
     def send(self) -> None:
         self.last = time.monotonic()
-        self.board.count.remote(self.rank, self.seen)
+        with contextlib.suppress(ray.exceptions.RayError):  # a board that starts again answers later
+            if not ray.get(self.board.count.remote(self.rank, self.seen), timeout=ANSWER):
+                raise Over
 
 
 class Watch(threading.Thread):
     """Shows the board while the driver waits for Ray Train."""
 
-    def __init__(self, board: Any, networks: int, epochs: int, images_per_epoch: int, supply: str) -> None:
+    def __init__(self, board: Any, networks: int, epochs: int, images_per_epoch: int) -> None:
         super().__init__(daemon=True)
-        self.board, self.epochs = board, epochs
-        self.networks, self.supply = networks, supply
+        self.board, self.epochs, self.networks = board, epochs, networks
         self.total = epochs * images_per_epoch
         self.ended = threading.Event()
 
@@ -77,14 +113,14 @@ class Watch(threading.Thread):
             self._show(shown_while, starting)
 
     def _show(self, shown_while: ExitStack, starting: ExitStack) -> None:
-        shown: set[int] = set()
+        shown, again = set[int](), 0
         progress: Progress | None = None
-        waiting_since = time.monotonic()
+        waiting, before = Waiting(), 0
         ended = False
         while not ended:
             ended = self.ended.wait(1.0)  # after the end, one last look
             try:
-                state = ray.get(self.board.read.remote(), timeout=5)
+                state = ray.get(self.board.read.remote(), timeout=ANSWER)
             except ray.exceptions.RayError:
                 continue
             seen = min(sum(state["images"].values()), self.total)
@@ -92,10 +128,14 @@ class Watch(threading.Thread):
                 starting.close()
                 progress = shown_while.enter_context(Progress("train", self.total, "images"))
                 progress.resume_at(seen)
+            for net in state["again"][again:]:
+                say(f"train: a worker of {net} has died; another goes on from the last epoch of {net}")
+                telemetry.count("raycv_deaths", work="training")
+            again = max(again, len(state["again"]))
+            waiting.look(going_on=seen != before)
+            telemetry.count("raycv_images", seen - before, stage="train")
+            before = seen
             if progress is None:
-                if time.monotonic() - waiting_since > PATIENCE:
-                    say(f"train: waiting for all workers to start: {self.supply}")
-                    waiting_since = time.monotonic()
                 continue
             progress.update(seen)
             for epoch in sorted({row["epoch"] for row in state["rows"]} - shown):

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
+import copy
+import os
+from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 
 import numpy as np
 import ray
-import ray.data
 import torch
 
 from raycv.data.sources import Source
-from raycv.errors import UserError
 from raycv.networks.evaluation import Batch
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Recipe, epoch_order
 
-NEIGHBOURS = 64  # images read together when they are streamed
+WINDOW = 8  # batches that are decoded ahead and mixed with one another
+TOGETHER = 64  # images that a thread decodes at once
 
 
 class Feed:
-    """The batches of one replica, from images held in shared memory or streamed by Ray Data."""
+    """The batches of one replica, from images held in shared memory, or read and decoded while it trains."""
 
     def __init__(self, job: TrainJob, spec: NetworkSpec, recipe: Recipe, replica: int) -> None:
         self.job, self.spec, self.replica = job, spec, replica
         self.batch, self.steps = batch_of(job, recipe), steps_of(job, recipe)
         self.held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.readers: dict[int, SimpleQueue[Source]] = {}
         if job.images is not None:
             self.held = {split: tuple(ray.get(list(refs))) for split, refs in job.images.items()}
 
     def training(self, epoch: int) -> Iterator[Batch]:
-        """This replica's part of one epoch: full batches in an order drawn from the network's seed for it."""
-        seed = self.job.seed(self.spec, epoch)
+        """This replica's part of one epoch: full batches in an order drawn from the network's seed for it.
+
+        Images that lie in files of their own, or in memory, are permuted one by one; of Parquet, where single images
+        cost a whole row group, neighbours stay together, and are mixed in windows of some batches.
+        """
+        seed, size = self.job.seed(self.spec, epoch), len(self.job.training)
         if self.held:
-            order = epoch_order(len(self.job.training), seed=seed, epoch=epoch).numpy()
+            order = epoch_order(size, seed=seed, epoch=epoch).numpy()
             batches = self._from_memory("train", order[self.replica :: self.job.workers])
         else:
-            blocks = -(-len(self.job.training) // NEIGHBOURS)
-            shuffled = epoch_order(blocks, seed=seed, epoch=epoch).numpy()
-            order = (shuffled[:, None] * NEIGHBOURS + np.arange(NEIGHBOURS)).ravel()
-            order = order[order < len(self.job.training)][self.replica :: self.job.workers]
-            batches = self._streamed(self.job.training, order, shuffle_seed=seed * 1000 + epoch)
+            together = self.job.training.reader.neighbours
+            shuffled = epoch_order(-(-size // together), seed=seed, epoch=epoch).numpy()
+            order = (shuffled[:, None] * together + np.arange(together)).ravel()
+            order = order[order < size][self.replica :: self.job.workers]
+            mixed = np.random.default_rng([seed, epoch, self.replica])
+            batches = self._streamed(self.job.training, order, None if together == 1 else mixed)
         for step, batch in enumerate(batches):
             if step == self.steps:
                 return
@@ -52,7 +61,7 @@ class Feed:
         order = np.arange(len(self.job.validation))[self.replica :: self.job.workers]
         if self.held:
             return self._from_memory("validation", order)
-        return self._streamed(self.job.validation, order, shuffle_seed=None)
+        return self._streamed(self.job.validation, order, None)
 
     def _from_memory(self, split: str, order: np.ndarray) -> Iterator[Batch]:
         images, labels = self.held[split]
@@ -60,26 +69,45 @@ class Feed:
             chosen = order[start : start + self.batch]
             yield torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])
 
-    def _streamed(self, source: Source, order: np.ndarray, shuffle_seed: int | None) -> Iterator[Batch]:
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True  # the same seed sees the same images in the same order
-        context.enable_progress_bars = False
-        resize = self.spec.preprocessing.resizing
-        chunks = np.array_split(order, max(1, len(order) // (8 * NEIGHBOURS)))
+    def _streamed(self, source: Source, order: np.ndarray, mixed: np.random.Generator | None) -> Iterator[Batch]:
+        """Batches read and decoded ahead of the training by threads, window by window; ``mixed`` permutes a window."""
+        resize, window = self.spec.preprocessing.resizing, WINDOW * self.batch
+        readers, threads = self._readers_of(source), min(self.job.readers, os.cpu_count() or 1)
 
-        board = self.job.board
-
-        def decode(rows: Any) -> Any:
+        def decode(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            reader = readers.get()
             try:
-                images, labels = source.decode(rows["data"], resize)
-            except UserError as mistake:  # Ray Data would pass on only its text
-                ray.get(board.fail.remote(str(mistake)))
-                raise
-            return {"images": images, "labels": labels}
+                return reader.decode(numbers, resize)
+            finally:
+                readers.put(reader)
 
-        data = ray.data.from_numpy(chunks).map_batches(decode, batch_size=None)
-        shuffling: dict[str, Any] = {}
-        if shuffle_seed is not None:
-            shuffling = {"local_shuffle_buffer_size": 8 * self.batch, "local_shuffle_seed": shuffle_seed}
-        for batch in data.iter_torch_batches(batch_size=self.batch, **shuffling):
-            yield batch["images"], batch["labels"].long()
+        def begin(start: int) -> list[Future[tuple[np.ndarray, np.ndarray]]]:
+            chosen = order[start : start + window]
+            return [pool.submit(decode, chosen[n : n + TOGETHER]) for n in range(0, len(chosen), TOGETHER)]
+
+        with ThreadPoolExecutor(threads) as pool:
+            starts = range(0, len(order), window)
+            ahead = deque(begin(start) for start in starts[:1])
+            try:
+                for start in starts:
+                    parts = [part.result() for part in ahead.popleft()]
+                    if start + window < len(order):
+                        ahead.append(begin(start + window))
+                    images, labels = (np.concatenate(of) for of in zip(*parts, strict=True))
+                    yield from self._batches(images, labels, mixed)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _readers_of(self, source: Source) -> SimpleQueue[Source]:
+        """As many copies of a source as threads read it: each keeps what it has read last, and serves one at a time."""
+        if id(source) not in self.readers:
+            self.readers[id(source)] = SimpleQueue()
+            for _ in range(self.job.readers):
+                self.readers[id(source)].put(copy.deepcopy(source))
+        return self.readers[id(source)]
+
+    def _batches(self, images: np.ndarray, labels: np.ndarray, mixed: np.random.Generator | None) -> Iterator[Batch]:
+        order = np.arange(len(labels)) if mixed is None else mixed.permutation(len(labels))
+        for start in range(0, len(order), self.batch):
+            chosen = order[start : start + self.batch]
+            yield torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])

@@ -1,27 +1,29 @@
 """Training several networks that differ in their seeds, in parallel, with Ray Train.
 
 One TorchTrainer holds all networks: worker ``rank`` trains replica ``rank % workers`` of network ``rank // workers``.
-Starting a trainer takes about as long as training a small network, so all networks share one. With several workers per
-network, each network is its own process group (DistributedDataParallel). After every epoch each network adds its
-weights, momentum and metrics to one Ray Train checkpoint. When a worker dies, all workers restart from the last
-checkpoint. When the driver dies, the same command resumes there too: the same fingerprint finds the same checkpoints.
+Starting a trainer takes about as long as training a small network, so all networks share one. After every epoch each
+network saves itself in the run. Where each network has one worker, a worker that dies is replaced alone, and its
+network goes on from its last epoch. With several workers per network, each network is its own process group
+(DistributedDataParallel), and all workers restart, each network from its last epoch. When the driver dies, the same
+command resumes there too: the same fingerprint finds the same files.
 """
 
 from __future__ import annotations
 
-import json
 import signal
+import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import ray
 import ray.train
+import ray.train.backend
 import ray.train.torch
 import safetensors.torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raycv.config import TrainConfig
 from raycv.data.sources import Source
@@ -35,13 +37,14 @@ from raycv.run.store import RunStore
 from raycv.stages.train.board import Board, Watch
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Recipe
+from raycv.stages.train.saved import History
 from raycv.stages.train.worker import work
 
 IN_MEMORY = 2 * 2**30  # bytes of decoded training images up to which a local set is held in shared memory
 DEATHS = 3  # of workers with no epoch finished in between, after which the training is given up
 
 
-FOLDER = "networks/training"  # of the checkpoints, removed once the networks are trained
+FOLDER = "networks/training"  # of what networks go on from, removed once the networks are trained
 
 
 def fit(
@@ -58,11 +61,11 @@ def fit(
     ``result_of`` identifies this training, so that the same command resumes it after the driver has died.
     """
     began = time.time()
-    ray_cluster.connect(store.uri)
-    held = _fits_memory(config, specs, training, validation)
-    workers = len(specs) * config.workers
-    part = ray_cluster.share(workers, device=config.device, spare_cpus=0 if held else 1)
-    board = Board.remote()  # type: ignore[attr-defined]
+    ray_cluster.connect(store.uri, config.device)
+    held, workers = _fits_memory(config, specs, training, validation), len(specs) * config.workers
+    part = ray_cluster.share(workers, device=config.device)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    board = Board.options(scheduling_strategy=here).remote(DEATHS)  # type: ignore[attr-defined]
     job = TrainJob(
         specs=tuple(specs),
         recipes=tuple(recipes),
@@ -73,21 +76,21 @@ def fit(
         images=_placed(specs, training, validation) if held else None,
         store=store,
         board=board,
-        kept=f"{FOLDER}/kept-{result_of}",
+        folder=f"{FOLDER}/{result_of}",
+        readers=max(1, int(ray_cluster.amount("CPU")) // workers),
         keep_epochs=tuple(sorted(set(config.keep_epochs))),
         fork_epoch=config.fork_epoch or 0,
     )
     record.begin(store)
-    watch = _watch(job, part)
+    watch = _watch(job)
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        result = _fit(job, part, f"run-{result_of}")
+        _fit(job, part)
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, interrupt)  # Ray Train sets its own and does not restore this one
         watch.stop()
-    state = ray.get(board.read.remote())
-    _close(state["mistake"], result, job)
+    _close(state := ray.get(board.read.remote()), job)
     top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
     return {
         "validation_top1": top1,
@@ -96,27 +99,40 @@ def fit(
     }
 
 
-def _close(mistake: str, result: ray.train.Result, job: TrainJob) -> None:
-    """Store the networks. Raises UserError for a user's ``mistake`` on which the workers have ended."""
-    if mistake:
+def _close(state: dict[str, Any], job: TrainJob) -> None:
+    """Store the networks. Raises UserError for a user's mistake on which the workers have ended.
+
+    Raises StageFailed for a network that was given up. ``state`` is what stands on the board.
+    """
+    if state["mistake"]:
         _forget_without_epochs(job.store)
-        raise UserError(mistake)
+        raise UserError(state["mistake"])
+    if state["given_up"]:
+        raise _failed(state["given_up"], state["raised"] or "their processes died")
     with doing("train: storing the networks"):
-        _keep(result.checkpoint, job)
+        _keep(job)
         job.store.remove(FOLDER)
 
 
-def _watch(job: TrainJob, part: ray_cluster.Share) -> Watch:
+def _failed(whose: str, reason: str) -> StageFailed:
+    reason = reason.strip().splitlines()[-1][:200].rstrip(".")
+    return StageFailed(
+        f"train: workers of {whose} failed {DEATHS + 1} times without finishing an epoch ({reason}). Finished epochs "
+        "are kept, and the same command goes on from here."
+    )
+
+
+def _watch(job: TrainJob) -> Watch:
     """Show the progress of the training from now on."""
     images = sum(steps_of(job, recipe) * batch_of(job, recipe) * job.workers for recipe in job.recipes)
-    watch = Watch(job.board, len(job.specs), job.recipes[0].epochs, images, ray_cluster.supply(str(part)))
+    watch = Watch(job.board, len(job.specs), job.recipes[0].epochs, images)
     watch.start()
     return watch
 
 
 def _forget_without_epochs(store: RunStore) -> None:
-    """Leave nothing of a training without a checkpoint; finished epochs, of this driver or an earlier one, stay."""
-    if not any(path.endswith(".safetensors") and "/kept-" not in path for path in store.list(FOLDER)):
+    """Leave nothing of a training with no epoch finished; finished epochs, of this driver or an earlier one, stay."""
+    if not any("/saved/" in path for path in store.list(FOLDER)):
         store.remove(FOLDER)
         record.forget(store)
 
@@ -148,59 +164,67 @@ def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> d
     return placed
 
 
-def _fit(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.Result:
-    """Train to the end, however many workers die, as long as some epoch is finished between failures."""
+class _Apart(ray.train.backend.Backend):
+    """Workers that need nothing of each other, so that Ray Train replaces one without stopping the others."""
+
+    has_replica_groups = True
+
+
+class _ApartConfig(ray.train.torch.TorchConfig):
+    @property
+    def backend_cls(self) -> type[ray.train.backend.Backend]:
+        return _Apart
+
+
+def _fit(job: TrainJob, part: ray_cluster.Share) -> None:
+    """Train to the end, also where Ray Train itself fails, as long as some epoch is finished between failures."""
     epochs = 0
     while True:
         try:
-            return _trainer(job, part, name).fit()
+            with tempfile.TemporaryDirectory() as folder:
+                _trainer(job, part, folder).fit()
+            return
         except ray.train.TrainingFailedError as error:
             rows = ray.get(job.board.read.remote())["rows"]
             finished = len({(row["net"], row["epoch"]) for row in rows})
             if finished == epochs:
-                reason = str(error).strip().splitlines()[-1][:200].rstrip(".")
-                raise StageFailed(
-                    f"train: workers failed {DEATHS + 1} times without finishing an epoch ({reason}). Finished epochs "
-                    "are kept, and the same command goes on from here."
-                ) from None
-            say("train: workers failed again; resuming from the last epoch that all networks finished")
+                raise _failed("all networks", str(error)) from None
+            say("train: Ray Train failed; resuming every network from its last epoch")
             epochs = finished
 
 
-def _trainer(job: TrainJob, part: ray_cluster.Share, name: str) -> ray.train.torch.TorchTrainer:
+def _trainer(job: TrainJob, part: ray_cluster.Share, folder: str) -> ray.train.torch.TorchTrainer:
+    """Ray Train's own files go to ``folder``, where it keeps nothing that is needed again."""
     resources = {"CPU": part.cpus} | ({"GPU": part.gpus} if part.gpus else {})
+    # NCCL refuses two ranks on one GPU.
+    groups = ray.train.torch.TorchConfig(backend="nccl" if part.gpus == 1 else "gloo")
     return ray.train.torch.TorchTrainer(
         work,
         train_loop_config={"job": job},
-        # NCCL refuses two ranks on one GPU.
-        torch_config=ray.train.torch.TorchConfig(backend="nccl" if part.gpus == 1 else "gloo"),
+        torch_config=_ApartConfig() if job.workers == 1 else groups,
         scaling_config=ray.train.ScalingConfig(
             num_workers=len(job.specs) * job.workers, use_gpu=part.gpus > 0, resources_per_worker=resources
         ),
         run_config=ray.train.RunConfig(
-            name=name,
-            storage_path=job.store.locate(FOLDER),
-            failure_config=ray.train.FailureConfig(max_failures=DEATHS),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            name="training",
+            storage_path=folder,
+            failure_config=ray.train.FailureConfig(max_failures=-1),  # the board counts those without progress
         ),
     )
 
 
-def _keep(checkpoint: ray.train.Checkpoint | None, job: TrainJob) -> None:
-    """Store the networks of the last checkpoint, and of the epochs that are kept, where later stages look for them."""
-    if checkpoint is None:
-        raise RuntimeError("Ray Train finished without a checkpoint")
-    history, store, specs = [], job.store, job.specs
-    for number, spec in enumerate(specs):
+def _keep(job: TrainJob) -> None:
+    """Store the networks as they are now, and after the epochs that are kept, where later stages look for them."""
+    history: History = []
+    store, specs = job.store, job.specs
+    for number, (spec, recipe) in enumerate(zip(specs, job.recipes, strict=True)):
         store.remove(f"networks/{spec.name}/epochs")
         for epoch in job.keep_epochs:
             weights = safetensors.torch.load(store.read(job.kept_path(spec, epoch)))
             checkpoints.save(store, spec, weights, number=number, epoch=epoch)
-    with checkpoint.as_directory() as folder:
-        for number, spec in enumerate(specs):
-            weights = safetensors.torch.load_file(f"{folder}/{spec.name}.safetensors")
-            checkpoints.save(store, spec, weights, number=number)
-            history += json.loads(Path(folder, f"{spec.name}.json").read_text())
+        weights, of_net = job.saved(spec).read(recipe.epochs)
+        checkpoints.save(store, spec, weights, number=number)
+        history += of_net
     for name in sorted({path.split("/")[1] for path in store.list("networks")}):
         if name not in {spec.name for spec in specs} | {"training"}:
             store.remove(f"networks/{name}")

@@ -10,6 +10,7 @@ from raycv.data.sources import Source
 from raycv.networks.spec import NetworkSpec
 from raycv.run.store import RunStore
 from raycv.stages.train.learning import Recipe
+from raycv.stages.train.saved import Saved
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,23 @@ class TrainJob:
     images: Mapping[str, tuple[Any, Any]] | None  # split -> object references of (images, labels), unless streamed
     store: RunStore
     board: Any  # handle of the Board actor
-    kept: str  # folder of the networks after the epochs that are kept, until the training has ended
+    folder: str  # of all that is kept only until the training has ended
+    readers: int  # tasks that read images at the same time for one worker, where they are streamed
     keep_epochs: tuple[int, ...]
     fork_epoch: int  # up to which all networks are the first one
 
     def kept_path(self, spec: NetworkSpec, epoch: int) -> str:
         """Where a network after one of the epochs that are kept waits for the end of the training."""
-        return f"{self.kept}/{epoch}/{spec.name}.safetensors"
+        return f"{self.folder}/kept/{epoch}/{spec.name}.safetensors"
+
+    @property
+    def forked(self) -> str:
+        """Where the first network is that all are after the epoch at which they part."""
+        return f"{self.folder}/kept/forked.safetensors"
+
+    def saved(self, spec: NetworkSpec) -> Saved:
+        """What a network goes on from."""
+        return Saved(self.store, f"{self.folder}/saved/{spec.name}")
 
     def seed(self, spec: NetworkSpec, epoch: int) -> int:
         """The seed from which the randomness of an epoch follows, counted from 0; of epoch 0 also the first weights."""

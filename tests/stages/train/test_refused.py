@@ -65,7 +65,7 @@ def test_train_and_collect_refuse_with_the_same_words() -> None:
 def test_networks_that_were_lost_are_imported_again(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_cluster, "connect", lambda _run: pytest.fail("no cluster is needed"))
+    monkeypatch.setattr(ray_cluster, "connect", lambda *_given: pytest.fail("no cluster is needed"))
     run = tmp_path / "run"
     files = [tmp_path / f"{number}.pt" for number in (1, 2)]
     for number, file in enumerate(files, 1):

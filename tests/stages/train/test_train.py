@@ -168,30 +168,33 @@ def wait_for(what: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def first_checkpoint(run: Path) -> bool:
-    """Whether Ray Train has registered a checkpoint."""
-    return any(path.stat().st_size for path in run.glob("networks/training/*/checkpoint_manager_snapshot.json"))
+def first_epoch(run: Path, net: str = "net1") -> bool:
+    """Whether a network has been saved after its first epoch."""
+    return any(run.glob(f"networks/training/*/saved/{net}/00001.safetensors"))
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_not_noticed_in_the_weights(
-    finished: Path, images: Path, tmp_path: Path, ray_cluster: None
+def test_a_killed_worker_is_not_noticed_in_the_weights_nor_by_other_networks(
+    finished: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
 ) -> None:
     run = tmp_path / "run"
-    killed: list[int] = []
+    before: list[int] = []
+    after: list[int] = []
 
     def kill() -> None:
-        wait_for(lambda: first_checkpoint(run))
-        killed.extend(processes(b"ray::RayTrainWorker")[:1])
-        for process in killed:
-            os.kill(process, signal.SIGKILL)
+        wait_for(lambda: first_epoch(run))
+        before.extend(processes(b"ray::RayTrainWorker"))
+        os.kill(before[0], signal.SIGKILL)
+        wait_for(lambda: len({*processes(b"ray::RayTrainWorker")} - {before[0]}) == 2)
+        after.extend({*processes(b"ray::RayTrainWorker")} - {before[0]})
 
     killer = threading.Thread(target=kill)
     killer.start()
     code = main(["train", "--run", str(run), "--data", str(images), *SETTINGS])
     killer.join()
     assert code == 0
-    assert killed
+    assert before[1] in after
+    assert capsys.readouterr().out.count("has died; another goes on from the last epoch of") == 1
     assert same(weights(run), weights(finished))
     epochs = pd.read_parquet(run / "tables/training").groupby("net")["epoch"].apply(list)
     assert epochs.tolist() == [[1, 2, 3], [1, 2, 3]]
@@ -203,15 +206,14 @@ def test_deaths_with_progress_between_them_are_not_counted(
     images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     ray_cluster: None,
 ) -> None:
-    """With no death allowed, the training is begun again from its checkpoint, for an epoch was finished before."""
+    """With no death allowed, the network is begun again from its last epoch, for one was finished before."""
     monkeypatch.setattr("raycv.stages.train.fit.DEATHS", 0)
     run = tmp_path / "run"
 
     def kill() -> None:
-        wait_for(lambda: first_checkpoint(run))
+        wait_for(lambda: first_epoch(run))
         for process in processes(b"ray::RayTrainWorker")[:1]:
             os.kill(process, signal.SIGKILL)
 
@@ -220,7 +222,6 @@ def test_deaths_with_progress_between_them_are_not_counted(
     code = main(["train", "--run", str(run), "--data", str(images), *SETTINGS])
     killer.join()
     assert code == 0
-    assert "resuming from the last epoch that all networks finished" in capsys.readouterr().out
     assert same(weights(run), weights(finished))
 
 
@@ -232,7 +233,7 @@ def test_a_killed_driver_resumes_at_its_last_epoch(
     command = ["train", "--run", str(run), "--data", str(images), *SETTINGS]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     with subprocess.Popen([sys.executable, "-m", "raycv", *command], env=environment) as driver:
-        wait_for(lambda: first_checkpoint(run))
+        wait_for(lambda: first_epoch(run))
         driver.kill()
     before = pd.read_parquet(run / "networks/net1/metrics.parquet")
     assert main(command) == 0

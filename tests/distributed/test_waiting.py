@@ -1,0 +1,143 @@
+"""What a command says while it waits for resources, and what it refuses to wait for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from raycv.distributed import waiting
+from raycv.distributed.pool import Pool
+from raycv.distributed.trials import Trial, run_trials
+from raycv.networks import checkpoints
+from raycv.networks.models import build
+from raycv.run.store import RunStore
+from raycv.run.trial_results import TrialResults
+from tests.support.commands import failing
+from tests.support.heads import RAY, running_head
+from tests.support.runs import spec
+
+NO_GPU = "waiting for 1 GPU: the cluster has no GPU, and no autoscaler"
+
+
+class Heard(Exception):
+    """What was said, raised so that nobody waits any longer."""
+
+
+def hear(sentence: str) -> None:
+    raise Heard(sentence)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, ray_cluster: None) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE", 3.0)
+    monkeypatch.setattr(waiting, "say", hear)
+
+
+@ray.remote(num_cpus=0, num_gpus=1)
+class OnGpu:
+    """Nothing in this cluster can hold it."""
+
+    def ready(self) -> None: ...
+
+
+def test_a_pool_says_what_its_actors_lack(impatient: None) -> None:
+    pool = Pool(OnGpu.remote, 1)  # type: ignore[attr-defined]
+    with pytest.raises(Heard, match=NO_GPU):
+        pool.run([1], lambda actor, _item: actor.ready.remote(), lambda _item, _result: None)
+    pool.close()
+
+
+def test_a_sweep_says_what_its_trials_lack(impatient: None, tmp_path: Path) -> None:
+    results = TrialResults(RunStore(str(tmp_path / "run")), "sweeps/made")
+    asked: list[Trial[int]] = [Trial("conv1/1", "data", 1, gpus=1)]
+    with pytest.raises(
+        Heard, match="waiting for 1 CPU and 1 GPU: the cluster has 2 CPUs of which 2 are free, no GPU, "
+    ):
+        run_trials(results, "sweep", max, asked, lambda _data: 7)
+
+
+def test_who_works_or_starts_is_not_waiting(impatient: None) -> None:
+    watch = waiting.Waiting()
+    watch._since -= 100
+    watch.look(going_on=True)
+    watch._since -= 100
+    watch.look(going_on=False)  # nothing is missing
+
+
+@pytest.mark.parametrize("stage", ["train", "collect"])
+def test_a_gpu_that_nobody_can_bring_is_not_waited_for(
+    stage: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
+) -> None:
+    run = tmp_path / "run"
+    for number in (1, 2) if stage == "collect" else ():
+        checkpoints.save(RunStore(str(run)), spec(number, 6), build(spec(number, 6)).state_dict())
+    before = sorted(run.rglob("*"))
+    said = failing(capsys, stage, "--run", str(run), "--data", str(images), "--device", "gpu")
+    assert said.startswith("raycv: --device gpu needs a GPU, and the cluster has none and no autoscaler")
+    assert sorted(run.rglob("*")) == before
+
+
+# -- telling clusters with an autoscaler from those without ------------------------------------------------------------
+
+HEAD = {"resources": {"CPU": 2}, "node_config": {}, "max_workers": 0}
+GPUS = {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2}
+SCALED: dict[str, Any] = {  # Ray's own provider for tests, whose nodes are processes of this machine
+    "cluster_name": "scaled",
+    "max_workers": 2,
+    "idle_timeout_minutes": 9,
+    "upscaling_speed": 1.0,
+    "docker": {},
+    "auth": {},
+    "provider": {"type": "fake_multinode", "disable_node_updaters": True, "disable_launch_config_check": True},
+    "available_node_types": {"ray.head.default": HEAD, "gpu": GPUS},
+    "head_node_type": "ray.head.default",
+    "file_mounts": {},
+    "cluster_synced_files": [],
+    "file_mounts_sync_continuously": False,
+    "rsync_exclude": [],
+    "rsync_filter": [],
+    **{f"{when}_commands": [] for when in ("initialization", "setup", "head_setup", "worker_setup")},
+    **{f"{when}_start_ray_commands": [] for when in ("head", "worker")},
+}
+V2 = {"RAY_enable_autoscaler_v2": "1"}
+AS_RAY_UP = V2 | {"RAY_NODE_TYPE_NAME": "head", "RAY_CLOUD_INSTANCE_ID": "i-1"}  # which KubeRay also gives its nodes
+LOOK = """
+import logging, ray
+from raycv.distributed.waiting import has_autoscaler
+ray.init(log_to_driver=False, logging_level=logging.ERROR)
+print("has one" if has_autoscaler() else "has none")
+"""
+
+
+@pytest.fixture
+def files() -> Path:
+    return Path(f"/tmp/ray-{uuid.uuid4().hex[:8]}")  # its sockets want a short path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scaled", "given", "found"),
+    [
+        (False, {}, "has none"),
+        (False, V2, "has none"),
+        (False, AS_RAY_UP, "has one"),
+        (True, {"RAY_FAKE_CLUSTER": "1"}, "has one"),
+    ],
+    ids=["by hand", "by hand, v2", "ray up, v2", "ray up, v1"],
+)
+def test_clusters_with_an_autoscaler_are_known(
+    scaled: bool, given: dict[str, str], found: str, files: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "cluster.json"
+    config.write_text(json.dumps(SCALED))
+    flags = [f"--autoscaling-config={config}"] if scaled else []
+    with running_head(RAY, files, *flags, given=given) as environment:
+        done = subprocess.run([sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == found
