@@ -19,6 +19,10 @@ from tests.support.architectures import MAKERS, PARTLY_FIXED, architecture, imag
 from tests.support.runs import spec
 
 
+QUICK = ("alexnet", "resnet", "vit", "mobilenet")  # the others take minutes and are among the longer tests
+MOST = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MAKERS]
+
+
 @cache
 def traced(name: str) -> UnitGroups:
     return unit_groups(architecture(name), images_for(name))
@@ -31,7 +35,7 @@ def logits_of(name: str) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", MOST)
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_network_with_reordered_units_gives_the_same_logits(name: str, seed: int) -> None:
@@ -44,7 +48,7 @@ def test_a_network_with_reordered_units_gives_the_same_logits(name: str, seed: i
     torch.testing.assert_close(logits, logits_of(name), rtol=1e-9, atol=1e-9 * float(logits_of(name).std()))
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", MOST)
 def test_all_units_can_be_moved_or_it_is_said_why_not(name: str) -> None:
     groups = traced(name)
     assert set(groups.fixed.values()) == ({PARTLY_FIXED[name]} if name in PARTLY_FIXED else set())
