@@ -18,7 +18,6 @@ from raycv.networks.unit_graph.tracing import unit_groups, unit_groups_of
 from tests.support.architectures import MAKERS, PARTLY_FIXED, architecture, images_for, loaded, weights_of
 from tests.support.runs import spec
 
-
 QUICK = ("alexnet", "resnet", "vit", "mobilenet")  # the others take minutes and are among the longer tests
 MOST = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MAKERS]
 
