@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,17 @@ networks:
     assert not two.as_built
     again = load(TrainConfig, {}, config.model_dump(mode="json"))
     assert again.networks == config.networks
+
+
+def test_the_networks_in_the_readme_are_understood(tmp_path: Path) -> None:
+    readme = Path(__file__).parents[3] / "README.md"
+    (block,) = [b for b in re.findall(r"```yaml\n(.*?)```", readme.read_text(), re.DOTALL) if b.startswith("networks:")]
+    (tmp_path / "nets.yaml").write_text(block)
+    found = load(TrainConfig, {"config": Given("--config", str(tmp_path / "nets.yaml"))}).networks
+    assert [network.name for network in found] == ["small", "other", "brain"]
+    assert found[0].arguments == {"width": 64}
+    assert found[1].preprocessing is not None
+    assert found[2].is_recorded
 
 
 @pytest.mark.parametrize(
