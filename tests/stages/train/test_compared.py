@@ -90,7 +90,7 @@ def test_a_recording_beside_networks_is_of_the_validation_images(tmp_path: Path)
 @pytest.mark.parametrize(
     ("networks", "settings", "sentence"),
     [
-        ((TOKENS, CONVOLUTIONS), {"compare": ("blocks.0~1",)}, "prepare images differently .* --positions resample"),
+        ((TOKENS, CONVOLUTIONS), {"compare": ("blocks.0~1",)}, "prepare images differently.* --positions resample"),
         (
             (TOKENS, CONVOLUTIONS),
             {"layers": ("blocks.?", "0")},
