@@ -239,7 +239,9 @@ class TrainConfig(NetworksConfig, DataConfig, ComputeConfig):
         if self.checkpoints and len(self.checkpoints) != len(self.seeds):
             raise ValueError(f"there are {len(self.checkpoints)} checkpoints for {len(self.seeds)} seeds")
         if self.imports and (self.keep_epochs or self.fork_epoch):
-            raise ValueError("keep_epochs and fork_epoch are for networks that are trained here")
+            raise ValueError(
+                "keep_epochs and fork_epoch are for networks that are trained here, not for checkpoints or networks"
+            )
         if self.fork_epoch and len({*self.model}) * len({*(self.width or (1,))}) > 1:
             raise ValueError("fork_epoch is for networks of one model and width, which can share their first epochs")
         return self
