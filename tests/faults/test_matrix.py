@@ -170,19 +170,12 @@ FAULTS: dict[str, Fault] = {
     "object store of 100 MB": nothing,
 }
 OF_WORKERS = ("worker killed", "node lost", "node drained", "object store of 100 MB")
-OFTEN = {  # those that run with the longer tests
-    ("collect", "node drained"),
-    ("collect", "store fails in 30%"),
-    ("sweep mapping", "node lost"),
-    ("patches", "credentials refused"),
-    ("report", "store away for 3 s"),
-}
 CELLS = [
     pytest.param(
         stage,
         fault,
         id=f"{stage}: {fault}",
-        marks=[pytest.mark.faults, pytest.mark.timeout(2400), *([pytest.mark.slow] if (stage, fault) in OFTEN else [])],
+        marks=[pytest.mark.faults, pytest.mark.timeout(2400)],
     )
     for stage in (*STAGES, "run")
     for fault in FAULTS
