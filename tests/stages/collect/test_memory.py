@@ -48,7 +48,7 @@ store = RunStore(folder)
 size = specs[0].preprocessing.resize
 images = np.random.default_rng(0).integers(0, 256, (shard, size, size, 3), dtype=np.uint8)
 way = specs[0].preprocessing.resizing
-pilot = collector.pilot({way: images[:64]}, numbers[:64])
+pilot = collector.pilot({way: images[:64]}, np.arange(64))
 for number in range(3):
     numbers = np.arange(shard) + shard * number
     partial = collector.partial({way: images}, numbers, pilot, 50_000)
