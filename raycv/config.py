@@ -83,7 +83,7 @@ class Network(BaseModel):
 
     model: str = Field(min_length=1)
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")
-    weights: str = Field(PUBLISHED, min_length=1)  # or a file; published: as whatever builds it gives them
+    weights: str = Field(PUBLISHED, min_length=1)  # as whatever builds it gives them; or untrained, or a file
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 1
     layers: tuple[str, ...] | None = Field(None, min_length=1)
     arguments: dict[str, Argument] = {}

@@ -10,14 +10,15 @@ from raycv.comparing.members import Member, Pairing
 from raycv.comparing.moments import Moments
 from raycv.config import CollectConfig, TrainConfig
 from raycv.errors import UserError
+from raycv.networks.spec import BETWEEN
 from raycv.run import lease, record
-from raycv.run.paths import ACROSS
+from raycv.run.paths import ACROSS, NETS
 from raycv.run.store import RunStore
 from raycv.settings import Given, load
 from raycv.stages.collect import statistics
+from raycv.stages.collect.stage import collect
 from raycv.stages.collect.statistics import Statistics
-
-BETWEEN = "~"  # between layers that belong together, in the setting compare
+from raycv.stages.train.stage import train
 
 
 def on_ray(
@@ -29,9 +30,6 @@ def on_ray(
     positions: str,
 ) -> Comparison:
     """What `raycv.compare` does with ``run``. Raises UserError for settings with which no run can be made."""
-    from raycv.stages.collect.stage import collect
-    from raycv.stages.train.stage import train
-
     given: dict[str, Any] = {
         "run": run,
         "networks": [_network(name, network, layers) for name, network in networks.items()],
@@ -70,10 +68,9 @@ def comparison_of(found: Statistics) -> Comparison:
     compared = []
     for layer in found.layers:
         members = [Member(spec.name, spec.place(layer).module) for spec in found.networks]
-        compared.append((members, _moments(members, found, layer, None)))
+        compared.append((members, _moments(members, found, layer, NETS)))
     return Comparison(compared)
 
 
-def _moments(members: Sequence[Member], found: Statistics, layer: str, group: str | None) -> Moments:
-    of_layer = found.layer(layer) if group is None else found.layer(layer, group)
-    return Moments.of([str(member) for member in members], of_layer)
+def _moments(members: Sequence[Member], found: Statistics, layer: str, group: str) -> Moments:
+    return Moments.of([str(member) for member in members], found.layer(layer, group))

@@ -26,6 +26,7 @@ RECORDINGS = (".npy", ".npz", ".safetensors", ".parquet", ".zarr")  # ends of mo
 LARGEST_SEED = 2**32 - 1  # what follows from a seed, an epoch and a worker still fits 64 bits
 LOGITS = "logits"  # the name under which a network's output is tapped, where no module of its own gives it
 
+BETWEEN = "~"  # between the layers of several networks that are compared with each other
 OF = "/"  # between a network and one of its layers, in the name of what describes that layer alone
 
 Argument = bool | int | float | str

@@ -94,8 +94,7 @@ def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[s
     for spec, layers, given in zip(specs, there, own, strict=True):
         patterns = given or config.layers
         if patterns and not given and several:
-            here = [p for p in patterns if _matches(p, layers)]
-            elsewhere = [p for p in patterns if p not in here and any(_matches(p, other) for other in there)]
+            elsewhere = [p for p in patterns if any(_matches(p, other) for other in there) and not _matches(p, layers)]
             patterns = tuple(p for p in patterns if p not in elsewhere) or patterns
         chosen.append(_layers(spec, layers, patterns, config))
     return chosen
