@@ -44,11 +44,11 @@ def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
         shapes = {layer: tuple(values.shape) for layer, values in opened(spec).layers.items()}
         return {layer: Layer(shape[1], math.prod(shape[2:]), 0, shape[2:]) for layer, shape in shapes.items()}
     net, images = _with_images(spec)
+    outputs: list[int | None] = []
     with torch.device("meta"):
-        found = layers_run(net, lambda: net(images))
-        units = _units_of(net, images)
-    if units and spec.output == LOGITS:
-        found[LOGITS] = Layer(units, 1, 0)
+        found = layers_run(net, lambda: outputs.append(_units_of(net, images)))
+    if outputs[0] and spec.output == LOGITS:
+        found[LOGITS] = Layer(outputs[0], 1, 0)
     return found
 
 

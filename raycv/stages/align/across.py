@@ -115,6 +115,7 @@ def identified(rows: pd.DataFrame, by: str) -> tuple[int, int]:
     named = rows.groupby(["net_a", "layer_a", "net_b"], sort=False).filter(
         lambda group: group.name[1] in set(group["layer_b"])
     )
+    named = named.dropna(subset=[by])  # of a layer without a live unit
     if named.empty:
         return 0, 0
     best = named.loc[named.groupby(["net_a", "layer_a", "net_b"], sort=False)[by].idxmax()]
