@@ -41,14 +41,9 @@ def ablate(config: AblateConfig, store: RunStore) -> None:
     groups, single = tables.read(store, "ablations"), tables.read(store, "unit_ablations")
     summary = by_layer(groups, single, partial(units_of, store))
     where.append(tables.write(store, SUMMARY, summary))
-    facts = {
-        "seconds": {STAGE: round(time.time() - began, 1)},
-        "of": record.fingerprint_of(store, "collect"),
-        "pieces": len(pieces),
-        "computed": computed,
-    }
-    record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
-    results.remove()
+    facts = {"pieces": len(pieces), "computed": computed}
+    settings = config.model_dump(mode="json")
+    results.close(STAGE, identity, settings, began, facts)
     for uri in where:
         say(f"{STAGE}: {uri}")
 

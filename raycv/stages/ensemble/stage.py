@@ -45,15 +45,9 @@ def ensemble(config: EnsembleConfig, store: RunStore) -> None:
     where = [results.assemble(table, names) for table in ("ensembles", "combinations")]
     agreement = agreement_rows(store, found.names, bench.hidden_layers)
     where.append(tables.write(store, "ensemble_agreement", agreement))
-    facts = {
-        "seconds": {STAGE: round(time.time() - began, 1)},
-        "of": record.fingerprint_of(store, "collect"),
-        "pieces": len(pieces),
-        "computed": computed,
-        "left_out": left_out,
-    }
-    record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
-    results.remove()
+    facts = {"pieces": len(pieces), "computed": computed, "left_out": left_out}
+    settings = config.model_dump(mode="json")
+    results.close(STAGE, identity, settings, began, facts)
     if left_out:
         say(f"{STAGE}: left out the read-outs of two networks' units: {left_out}")
     for uri in where:

@@ -45,15 +45,8 @@ def merge(config: MergeConfig, store: RunStore) -> None:
     computed = do_all(results, STAGE, pieces, merger.on, config.device)
     where = results.assemble(TABLE, [piece.name for piece in pieces])
     networks = _put_in_place(store, results, pieces)
-    facts = {
-        "seconds": {STAGE: round(time.time() - began, 1)},
-        "of": record.fingerprint_of(store, "collect"),
-        "pieces": len(pieces),
-        "computed": computed,
-        "networks": networks,
-    }
-    record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
-    results.remove()
+    facts = {"pieces": len(pieces), "computed": computed, "networks": networks}
+    results.close(STAGE, identity, config.model_dump(mode="json"), began, facts)
     say(f"{STAGE}: {where}")
     say(f"{STAGE}: {len(networks)} networks in {store.locate(NETWORKS)}")
 

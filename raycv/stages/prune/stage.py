@@ -39,14 +39,9 @@ def prune(config: PruneConfig, store: RunStore) -> None:
     computed = do_all(results, STAGE, pieces, pruner.on, config.device)
     where = [results.assemble("pruning", [piece.name for piece in pieces])]
     where.append(tables.write(store, "pruning_by_layer", by_layer(tables.read(store, "pruning"))))
-    facts = {
-        "seconds": {STAGE: round(time.time() - began, 1)},
-        "of": record.fingerprint_of(store, "collect"),
-        "pieces": len(pieces),
-        "computed": computed,
-    }
-    record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
-    results.remove()
+    facts = {"pieces": len(pieces), "computed": computed}
+    settings = config.model_dump(mode="json")
+    results.close(STAGE, identity, settings, began, facts)
     for uri in where:
         say(f"{STAGE}: {uri}")
 

@@ -39,14 +39,9 @@ def stitch(config: StitchConfig, store: RunStore) -> None:
     computed = do_all(results, STAGE, pieces, stitcher.on, config.device)
     where = [results.assemble("stitching", [piece.name for piece in pieces])]
     where.append(tables.write(store, "stitching_by_layer", by_layer(tables.read(store, "stitching"))))
-    facts = {
-        "seconds": {STAGE: round(time.time() - began, 1)},
-        "of": record.fingerprint_of(store, "collect"),
-        "pieces": len(pieces),
-        "computed": computed,
-    }
-    record.finish(store, STAGE, identity, {"device": config.device}, facts)  # the decays of the run are its sweep's
-    results.remove()
+    facts = {"pieces": len(pieces), "computed": computed}
+    settings = {"device": config.device}  # the decays of the run are its sweep's
+    results.close(STAGE, identity, settings, began, facts)
     for uri in where:
         say(f"{STAGE}: {uri}")
 
