@@ -29,7 +29,7 @@ def rows_of(specs: Sequence[NetworkSpec], there: Sequence[There], compare: Seque
     if common:
         left_out = sum(len(layers) for layers in hidden) - len(common) * len(specs)
         if left_out:
-            say(f"compared are the layers of the same name: {', '.join(common)}; {left_out} others are not")
+            say(f"comparing the layers of the same name: {', '.join(common)}; leaving out {left_out} others")
         return {layer: [layer] * len(specs) for layer in common}
     if compare[0] == "same":
         text = "; ".join(f"{spec.name} has {', '.join(list(of)[:4])}" for spec, of in zip(specs, hidden, strict=True))
