@@ -27,7 +27,7 @@ from raycv.run.store import RunStore
 from raycv.stages.align.matched import match
 from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
 from raycv.stages.mapping.figures.table1 import optimiser_shares
-from raycv.stages.mapping.rows import OfLayer, PairMapping, mappings_of_pair
+from raycv.stages.mapping.rows import OfPair, PairMapping, mappings_of_pair
 from tests.support.runs import moments_of, specs, write_networks, write_statistics
 from tests.support.tables import write_layers
 
@@ -76,7 +76,7 @@ def tables_of(layer: str, moments: LayerStatistics) -> dict[str, pd.DataFrame]:
     }
     for a, b in permutations(range(2)):
         asked = PairMapping(layer, a, b, (NETS[a], NETS[b]), DECAYS, ("exact", "sgd"))
-        found = mappings_of_pair(OfLayer(moments.folds, {}), asked)
+        found = mappings_of_pair(OfPair(moments, {}), asked)
         for name, frame in found.items():
             frames.setdefault(name, []).append(frame)
     clustered = clusterings_of_pair(Layer(values, {}), Clustering(layer, 0, 1, NETS, 0.2, None, (5, 7)))

@@ -64,6 +64,20 @@ class Moments:
         return self.gram[a][:, bounds[b] - bounds[a] : bounds[b + 1] - bounds[a]]
 
 
+class Squares:
+    """In the place of a strip of products where only its diagonal Σ y² (S_n,) is known: for means and variances."""
+
+    def __init__(self, squares: np.ndarray) -> None:
+        self._squares = squares
+
+    def __add__(self, other: Squares) -> Squares:
+        return Squares(self._squares + other._squares)
+
+    def diagonal(self) -> np.ndarray:
+        """(S_n,)."""
+        return self._squares
+
+
 def offsets(widths: Sequence[int] | np.ndarray) -> list[int]:
     """(N + 1,): where each network's units begin among the stacked units, and where the last network's units end."""
     return [0, *np.cumsum(widths).tolist()]

@@ -22,19 +22,19 @@ class Key(NamedTuple):
         return f"{self.group}/{self.layer}"
 
 
-def moments_path(folder: str, key: Key, fold: int) -> str:
-    """The moments of one fold."""
-    return f"{folder}/{key}/fold{fold}.npz"
+def moments_path(folder: str, key: Key, fold: int, part: int) -> str:
+    """One part of the moments of one fold (`raycv.stages.collect.parts`)."""
+    return f"{folder}/{key}/fold{fold}-{part}.npz"
 
 
-def chance_path(folder: str, key: Key, network: int) -> str:
-    """What other networks have in common with chance in the place of one network."""
-    return f"{folder}/{key}/chance{network}.npz"
+def chance_path(folder: str, key: Key, network: int, part: int) -> str:
+    """What some other networks have in common with chance in the place of one network."""
+    return f"{folder}/{key}/chance{network}-{part}.npz"
 
 
-def information_path(folder: str, layer: str, a: int, b: int) -> str:
-    """The mutual information of networks a <= b."""
-    return f"{folder}/{NETS}/{layer}/information{a}-{b}.npz"
+def information_path(folder: str, layer: str, a: int, b: int, first: int) -> str:
+    """The mutual information of networks a <= b, of a's units from ``first`` on."""
+    return f"{folder}/{NETS}/{layer}/information{a}-{b}-{first}.npz"
 
 
 def patches_path(folder: str, layer: str) -> str:

@@ -12,9 +12,10 @@ from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.moments import Moments
 from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
-from raycv.run.paths import NETS, STATISTICS, Key, chance_path, moments_path
+from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
 from raycv.stages.collect.chance import by_chance
+from raycv.stages.collect.parts import cut, parts, to_arrays
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance
@@ -75,16 +76,19 @@ def write_statistics(
     store: RunStore, nets: Sequence[NetworkSpec], folds: Mapping[str, Sequence[Moments]], images: int = 800
 ) -> None:
     """Write the moments of each layer, fold by fold, as the pass leaves them."""
-    for layer, parts in folds.items():
-        for fold, moments in enumerate(parts):
-            path = moments_path("statistics/made", Key(NETS, layer), fold)
-            store.write_arrays(path, moments.arrays("moments"))
+    for layer, of_layer in folds.items():
+        for fold, moments in enumerate(of_layer):
+            arrays = to_arrays(moments)
+            for number, part in enumerate(parts(moments.widths.tolist())):
+                path = moments_path("statistics/made", Key(NETS, layer), fold, number)
+                store.write_arrays(path, cut(arrays, "", part))
     store.write_json(
         STATISTICS,
         {
             "format": FORMAT,
             "groups": {NETS: [spec.model_dump(mode="json") for spec in nets]},
-            "folds": {str(Key(NETS, layer)): len(parts) for layer, parts in folds.items()},
+            "folds": {str(Key(NETS, layer)): len(of_layer) for layer, of_layer in folds.items()},
+            "widths": {str(Key(NETS, layer)): of_layer[0].widths.tolist() for layer, of_layer in folds.items()},
             "folder": "statistics/made",
             "images": images,
         },
@@ -96,8 +100,9 @@ def write_chance(store: RunStore, layer: str, before_relu: Sequence[np.ndarray])
     key, networks = Key(NETS, layer), len(before_relu)
     drawn = [Gathered(net.astype(np.float32), True, np.zeros(len(net), np.int64)) for net in before_relu]
     for network in range(networks):
-        arrays = by_chance(Chance(key, network, networks), drawn.__getitem__, None, torch.device("cpu"))
-        store.write_arrays(chance_path("statistics/made", key, network), arrays)
+        chance = Chance(key, network, 0, tuple(other for other in range(networks) if other != network))
+        arrays = by_chance(chance, drawn.__getitem__, None, torch.device("cpu"))
+        store.write_arrays(chance.path("statistics/made"), arrays)
 
 
 def write_networks(store: RunStore, nets: Sequence[NetworkSpec]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.clusters import cluster_metrics
+from raycv.analysis.folds import correlations
 from raycv.analysis.graphs import combined_correlation
 from raycv.analysis.hierarchy import ClusterTree, split_clusters
 from raycv.analysis.infeasible import Infeasible
@@ -24,7 +25,7 @@ from raycv.analysis.spectral import (
     sweep_clusters,
 )
 from raycv.run.trial_results import Frames
-from raycv.stages.collect.statistics import Mixed
+from raycv.stages.collect.statistics import Mixed, Statistics
 
 ALPHA = 0.025  # paper, S.3.4
 SMALLEST_LIMIT = 4.8  # units: the paper's 2 ALPHA S for its narrowest layer, conv1 with S = 96
@@ -35,9 +36,10 @@ MIXED = ("mixed_modularity", "mixed_units_two_net")
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of all networks, NaN where a unit takes no part.
+    """One layer of two networks or more, NaN where a unit takes no part.
 
-    ``correlations``: (S_a, S_b) of every pair a <= b. ``mixed``: each network's units mixed before the ReLU.
+    ``correlations``: (S_a, S_b) of every pair a <= b. ``mixed``: each network's units mixed before the ReLU. Both go by
+    the networks' numbers in the run.
     """
 
     correlations: Mapping[tuple[int, int], np.ndarray]
@@ -58,6 +60,15 @@ class Clustering:
     threshold: float
     k_of_paper: int | None
     k_given: tuple[int, ...]
+
+
+def clusterings_from(statistics: Statistics, given: Clustering) -> Frames:
+    """One trial: ``clusterings_of_pair`` of what a run's statistics hold of the two networks."""
+    both = given.a, given.b
+    moments = statistics.among(given.layer, both)
+    found = correlations(moments.all, moments.left_out())
+    numbered = {(both[a], both[b]): values for (a, b), values in found.items()}
+    return clusterings_of_pair(Layer(numbered, statistics.mixed(given.layer, both)), given)
 
 
 def clusterings_of_pair(layer: Layer, given: Clustering) -> Frames:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-from raycv.analysis.folds import correlations
 from raycv.config import ClusterSweepConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
@@ -17,7 +16,7 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
-from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
+from raycv.stages.clusters.rows import Clustering, clusterings_from
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
@@ -41,13 +40,8 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     identity = _identity(config, found)
     results = TrialResults(store, f"sweeps/clusters-{identity}")
     trials = _trials(config, found)
-
-    def shared(layer: str) -> Layer:
-        of_layer = found.layer(layer)
-        return Layer(correlations(of_layer.all, of_layer.left_out()), found.mixed(layer, of_layer))
-
     ray_cluster.connect(store.uri)
-    computed = run_trials(results, STAGE, clusterings_of_pair, trials, shared)
+    computed = run_trials(results, STAGE, clusterings_from, trials, lambda _layer: found)
     infeasible = results.left_out([trial.name for trial in trials])
     left_out = [f"{name}: {why}" for name, why in infeasible.items()]
     left_out += _refused_k(results, [trial for trial in trials if trial.name not in infeasible])

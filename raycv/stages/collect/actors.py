@@ -17,7 +17,7 @@ import ray
 import torch
 
 from raycv.analysis.histograms import Codes
-from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
+from raycv.analysis.information import BINS, MutualInformation, bin_edges, encode, pairwise_information
 from raycv.data.preprocessing import Resize
 from raycv.data.samples import orders
 from raycv.data.shards import Shard
@@ -28,7 +28,7 @@ from raycv.paper import SHOWN_SAMPLES
 from raycv.run.paths import NETS, NULL, Key
 from raycv.stages.collect.chance import by_chance
 from raycv.stages.collect.collector import PILOT_IMAGES, Collector, Images, Recording, build_untrained
-from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_fold, to_arrays
+from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_part, to_arrays
 from raycv.stages.collect.task import NAME, Chance, Drawing, Information, Pass, Patches, Reduction
 
 
@@ -86,21 +86,22 @@ class ShardActor:
         """Store the partial of one shard; return the seconds it took."""
         began = time.monotonic()
         images, labels = self._decode(shard.images)
-        found = self._collector().partial(images, shard.images, self._pilot(), len(self.task.source))
+        found = self._collector().partial(images, shard.images, self._pilots(), len(self.task.source))
         self.task.keep(self.task.partial_path(shard.number), to_arrays(found, shard.images, labels))
         return time.monotonic() - began
 
     def reduce(self, reduction: Reduction) -> None:
-        """Add up one layer of one fold in the order of its shards and store the moments."""
-        moments = reduce_fold(
-            self._partials(reduction.shards), reduction.key, self._pilot()[reduction.key], self.device
-        )
+        """Add up one part of one layer of one fold in the order of its shards and store the moments."""
+        self.loaded = None  # the networks are not needed any more
+        key = reduction.key
+        pilot = np.split(self._pilots()[key], np.cumsum(reduction.widths)[:-1])
+        found = reduce_part(self._partials(reduction.shards), key, reduction.part, pilot, self.device)
         # Every image must be counted exactly once at each position.
-        if moments.count % reduction.images:
+        if found["count"] % reduction.images:
             raise RuntimeError(
-                f"{reduction} counted {moments.count} samples, not a multiple of {reduction.images} images"
+                f"{reduction} counted {found['count']} samples, not a multiple of {reduction.images} images"
             )
-        self.task.store.write_arrays(reduction.path(self.task.folder), moments.arrays("moments"))
+        self.task.store.write_arrays(reduction.path(self.task.folder), found)
 
     def rank(self, patches: Patches) -> None:
         """Merge the top patches of one layer over all shards and store them."""
@@ -120,16 +121,25 @@ class ShardActor:
             self.task.keep(self.task.codes_path(key.layer, network), {"codes": codes})
         self.task.keep(self.task.drawn_path(key, network), samples.arrays())
 
-    def inform(self, pair: Information) -> None:
-        """Store the mutual information of two networks' units."""
-        a = self._placed(self._codes(pair.layer, pair.a))
-        # Each pair of units within one network is computed once.
-        b = a if pair.a == pair.b else self._placed(self._codes(pair.layer, pair.b))
-        found = pairwise_information(a, b, BINS)
-        self.task.store.write_arrays(pair.path(self.task.folder), {"value": found.value, "corrected": found.corrected})
+    def inform(self, wanted: Information) -> None:
+        """Store the mutual information of some of one network's units and all of another's."""
+        block = wanted.block
+        a = self._codes(wanted.layer, block.a)
+        rows = self._placed(a[block.first : block.last])
+        if block.a < block.b:
+            found = pairwise_information(rows, self._placed(self._codes(wanted.layer, block.b)), BINS)
+        else:  # each pair of units within one network is computed once; those before the block are in earlier ones
+            own, later = (
+                pairwise_information(rows, columns, BINS) for columns in (rows, self._placed(a[block.last :]))
+            )
+            before = np.zeros((len(rows), block.first))
+            found = MutualInformation(*(np.hstack([before, *both]) for both in zip(own, later, strict=True)))
+        self.task.store.write_arrays(
+            wanted.path(self.task.folder), {"value": found.value, "corrected": found.corrected}
+        )
 
     def chance(self, chance: Chance) -> None:
-        """Store what other networks' units have in common with chance in the place of one network's."""
+        """Store what some other networks' units have in common with chance in the place of one network's."""
         key = chance.key
 
         def coded(network: int) -> Codes:
@@ -147,7 +157,7 @@ class ShardActor:
             images[resizing], labels = self.task.source.decode(numbers, resizing)
         return images, labels
 
-    def _pilot(self) -> dict[Key, np.ndarray]:
+    def _pilots(self) -> dict[Key, np.ndarray]:
         if self.pilots is None:
             stored = self.task.store.read_arrays(self.task.pilot_path)
             self.pilots = {Key(*name.split("/", 1)): means for name, means in stored.items() if name != NAME}

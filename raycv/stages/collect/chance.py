@@ -29,7 +29,7 @@ class _Placed:
 def by_chance(
     chance: Chance, drawn: Callable[[int], Gathered], coded: Callable[[int], Codes] | None, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """What each other network has in common with chance in the place of one network, as named float32 arrays.
+    """What some other networks have in common with chance in the place of one network, as named float32 arrays.
 
     prerelu/OTHER: correlations (S_other, S) with units mixed before the ReLU; prerelu/own (S, S): those among the mixed
     units; prerelu/active (S,): in how many samples each is active. None of these where the layer does not end in a ReLU
@@ -38,36 +38,44 @@ def by_chance(
     information in nats. ``drawn`` and ``coded`` give the samples of a network and their bins.
 
     kurtosis (S,): of the network's own units, 0 for a normal distribution, large where a unit is rarely active; NaN for
-    constant units.
+    constant units. This, prerelu/own and prerelu/active are in the first part alone.
     """
     samples = drawn(chance.network)
     arrays: dict[str, np.ndarray] = {}
-    placed: dict[str, _Placed] = {}
-    if samples.before_relu:
-        mixed = rotated_before_relu(torch.from_numpy(samples.kept).to(device), seed=chance.network)
-        arrays["prerelu/active"] = (mixed > 0).sum(0).cpu().numpy()
-        codes = None if coded is None else _codes(mixed)
-        placed["prerelu"] = _Placed(standardise(mixed), codes)
-        within = sample_correlation(mixed, mixed)
-        # Products of few columns may be rounded in another way below the diagonal.
-        arrays["prerelu/own"] = ((within + within.T) / 2).float().cpu().numpy()
-    own, position = _scores(samples, device), samples.position
-    del samples  # as large as the z-scores
-    arrays["kurtosis"] = _kurtosis(own)
-    codes = None if coded is None else coded(chance.network)
-    half = np.roll(np.arange(len(own)), len(own) // 2)  # ranks are in random order
-    for kind, order in (("shuffled", half), ("shuffled_within", elsewhere(position))):
-        placed[kind] = _Placed(own, codes, order)
-    for other in chance.others:
-        against = _scores(drawn(other), device)
-        binned = None if coded is None else coded(other)
-        for kind, there in placed.items():
-            if kind == "prerelu" or other < chance.network:
+
+    def compare(placed: dict[str, _Placed]) -> None:
+        for other in chance.others:
+            kinds = [kind for kind in placed if kind == "prerelu" or other < chance.network]
+            against = _scores(drawn(other), device) if kinds else torch.empty(0)
+            binned = None if coded is None or not kinds else coded(other)
+            for kind in kinds:
+                there = placed[kind]
                 correlations = sample_correlation(against, there.scores, there.order)
                 arrays[f"{kind}/{other}"] = correlations.float().cpu().numpy()
                 if binned is not None and there.codes is not None:
                     found = pairwise_information(binned, _in_order(there.codes, there.order), BINS)
                     arrays[f"information/{kind}/{other}"] = found.value.astype(np.float32)
+
+    own, position = _scores(samples, device), samples.position
+    if chance.number == 0:
+        arrays["kurtosis"] = _kurtosis(own)
+    codes = None if coded is None else coded(chance.network)
+    half = np.roll(np.arange(len(own)), len(own) // 2)  # ranks are in random order
+    orders = {"shuffled": half, "shuffled_within": elsewhere(position)}
+    compare({kind: _Placed(own, codes, order) for kind, order in orders.items()})
+    del own, codes  # as large as the samples
+    if samples.before_relu:
+        mixed = rotated_before_relu(torch.from_numpy(samples.kept).to(device), seed=chance.network)
+        del samples
+        active = (mixed > 0).sum(0).cpu().numpy()
+        codes = None if coded is None else _codes(mixed)
+        scores = standardise(mixed)
+        if chance.number == 0:
+            within = sample_correlation(scores, scores)
+            # Products of few columns may be rounded in another way below the diagonal.
+            own_correlation = ((within + within.T) / 2).float().cpu().numpy()
+            arrays |= {"prerelu/active": active, "prerelu/own": own_correlation}
+        compare({"prerelu": _Placed(scores, codes)})
     return arrays
 
 

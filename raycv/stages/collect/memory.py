@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from raycv.analysis.accumulator import ROWS_PER_PRODUCT
 from raycv.data.sampling import WANTED
 from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
 from raycv.run.paths import ACROSS, NETS
 from raycv.stages.collect.collector import BATCH, Groups
+from raycv.stages.collect.parts import networks_of, parts
 from raycv.stages.collect.reducer import ROWS_AT_ONCE
 
 
@@ -24,13 +24,19 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
       + 8·(shard)·ΣU                                where every unit of a trained network is highest in each image
       + 3·partial                                   the partial, and its file while it is written
 
-    A partial has 8·(U² + Σ S²)/2 bytes of Gram strips per convolutional layer and 4·U per image of the shard per fully
+    A partial has 8·(U² + Σ S²)/2 bytes of products per convolutional layer and 4·U per image of the shard per fully
     connected layer; a layer of the trained networks adds 4·U per sample chosen for mutual information and 16·9·U of
-    top patches. While the actor reduces one layer:
+    top patches. To reduce, the actor gives up the networks. One part of a layer (`raycv.stages.collect.parts`), which
+    has P products (at most 2²⁴, but a unit's in one network with all of another's) of U' units, needs
 
-        4·N·P + 3·8·(U² + Σ S²)/2 + 4·S·U + 3·4·U·max(shard, 1024)
+        3·8·P + 28·U'·max(shard, 1024)
 
-    None of this grows with the number of shards.
+    and what chance gives, or the mutual information, of two networks of S units in n samples
+
+        20·S·n + 32·S²
+
+    None of this grows with the number of shards, nor any of it but weights, tapped activations and partials with the
+    number of networks.
     """
     sizes = {spec.name: sizes_of(spec) for specs in groups.values() for spec in specs}
     networks = {spec.network: spec for specs in groups.values() for spec in specs}
@@ -48,7 +54,7 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
     forward = 8 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)
     resizes = {preprocessing.resizing.size for preprocessing in {spec.preprocessing for spec in networks.values()}}
     decoded = (1 + 4 * 4) * 3 * sum(size**2 for size in resizes) * max(shard_size, BATCH)
-    return weights + max(forward + decoded + highest + 3 * partial, reducing)
+    return max(weights + forward + decoded + highest + 3 * partial, reducing)
 
 
 def partial_bytes(groups: Groups, shard_size: int, images: int) -> int:
@@ -76,7 +82,10 @@ def _partial_bytes(trained: bool, widths: list[int], positions: int, shard_size:
 
 
 def _reducing_bytes(widths: list[int], shard_size: int) -> int:
-    """The bytes that the reduction of one layer needs."""
-    stacked = sum(widths)
-    rows = 3 * 4 * stacked * max(shard_size, ROWS_AT_ONCE) + 4 * ROWS_PER_PRODUCT * stacked
-    return 3 * _gram_bytes(widths) + 4 * max(widths) * stacked + rows
+    """The bytes that the reduction of one part of a layer needs."""
+    needed = []
+    for part in parts(widths):
+        products = sum((block.last - block.first) * widths[block.b] for block in part)
+        units = sum(widths[n] for n in networks_of(part))
+        needed.append(3 * 8 * products + 28 * units * max(shard_size, ROWS_AT_ONCE))
+    return max(needed)

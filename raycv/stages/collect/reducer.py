@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.moments import Moments, merge
 from raycv.analysis.top_patches import TopPatches
 from raycv.run.paths import Key
+from raycv.stages.collect import parts
 from raycv.stages.collect.collector import Partial
+from raycv.stages.collect.parts import Arrays, Part, added, cut, networks_of
 
 ROWS_AT_ONCE = 1024  # rows of a fully connected layer gathered before they are multiplied
 
 
 def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
+    """A partial as named arrays: moments/KEY/... (`parts.to_arrays`), rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
 
     KEY is the group and layer. before_relu/KEY is there where rows and samples are of activations before the ReLU.
     images (n,) and labels (n,) are the numbers and classes of the shard's images.
@@ -28,7 +29,7 @@ def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[
     arrays: dict[str, np.ndarray] = {"images": images, "labels": labels}
     arrays |= {f"before_relu/{key}": np.array(True) for key in partial.before_relu}
     for key, moments in partial.moments.items():
-        arrays |= moments.arrays(f"moments/{key}")
+        arrays |= {f"moments/{key}/{name}": values for name, values in parts.to_arrays(moments).items()}
     for key, rows in partial.rows.items():
         arrays |= {f"rows/{key}/{n}": values for n, values in enumerate(rows)}
     for key, samples in partial.samples.items():
@@ -115,39 +116,87 @@ def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, netwo
     return Gathered(gathered, before_relu, position)
 
 
-def reduce_fold(
-    partials: Iterable[Mapping[str, np.ndarray]], key: Key, pilot: np.ndarray, device: torch.device
-) -> Moments:
-    """The moments of one layer of one group over ``partials``, which are named arrays in the order of the shards.
+def reduce_part(
+    partials: Iterable[Mapping[str, np.ndarray]],
+    key: Key,
+    part: Part,
+    pilot: Sequence[np.ndarray],
+    device: torch.device,
+) -> Arrays:
+    """One part of the moments of one layer of one group over ``partials``, named arrays in shard order.
 
-    Raises ValueError where there are no partials.
+    ``pilot``: of each network's units (S_n,). Raises ValueError where there are no partials.
     """
-    merged: Moments | None = None
-    accumulator: Accumulator | None = None
-    waiting: list[list[np.ndarray]] = []
+    found: Arrays | None = None
+    rows: _Rows | None = None
     for arrays in partials:
         if f"rows/{key}/0" not in arrays:
-            moments = Moments.from_arrays(arrays, f"moments/{key}")
-            merged = moments if merged is None else merge(merged, moments)
+            found = added(found, cut(arrays, f"moments/{key}/", part))
             continue
-        networks = sum(name.startswith(f"rows/{key}/") for name in arrays)
-        rows = [arrays[f"rows/{key}/{n}"] for n in range(networks)]
-        waiting.append([np.maximum(kept, 0) for kept in rows] if f"before_relu/{key}" in arrays else rows)
-        if accumulator is None:
-            accumulator = Accumulator([rows.shape[1] for rows in waiting[0]], pilot, device)
-        if sum(len(rows[0]) for rows in waiting) >= ROWS_AT_ONCE:
-            _add(accumulator, waiting)
-    if accumulator is not None:
-        _add(accumulator, waiting)
-        return accumulator.moments()
-    if merged is None:
+        rows = rows or _Rows(part, pilot, device)
+        rows.add({n: arrays[f"rows/{key}/{n}"] for n in rows.pilot}, before_relu=f"before_relu/{key}" in arrays)
+    if rows is not None:
+        return rows.arrays()
+    if found is None:
         raise ValueError(f"no partials to reduce for {key}")
-    return merged
+    return found
 
 
-def _add(accumulator: Accumulator, waiting: list[list[np.ndarray]]) -> None:
-    if waiting:
-        accumulator.add_in_float64(
-            [torch.from_numpy(np.concatenate(rows)).to(accumulator.device) for rows in zip(*waiting, strict=True)]
-        )
-        waiting.clear()
+class _Rows:
+    """The sums of one part over rows of a fully connected layer, in float64.
+
+    Samples are few there, and a float32 product would lose units that seldom fire.
+    """
+
+    def __init__(self, part: Part, pilot: Sequence[np.ndarray], device: torch.device) -> None:
+        self.part, self.device = part, device
+        self.pilot = {n: torch.from_numpy(pilot[n]).to(device) for n in networks_of(part)}
+        self.products = [
+            torch.zeros(block.last - block.first, len(pilot[block.b]), dtype=torch.float64, device=device)
+            for block in part
+        ]
+        self.sums: Arrays | None = None
+        self.waiting: list[dict[int, np.ndarray]] = []
+
+    def add(self, rows: dict[int, np.ndarray], *, before_relu: bool) -> None:
+        """Add rows (n, S) of every network of the part."""
+        self.waiting.append({n: np.maximum(values, 0) if before_relu else values for n, values in rows.items()})
+        if sum(len(next(iter(of_shard.values()))) for of_shard in self.waiting) >= ROWS_AT_ONCE:
+            self._multiply()
+
+    def arrays(self) -> Arrays:
+        """The part as named arrays."""
+        if self.waiting:
+            self._multiply()
+        found = dict(self.sums or {})
+        for block, products in zip(self.part, self.products, strict=True):
+            found[block.name] = products.cpu().numpy()
+            if block.of_units:
+                squares = found[block.name][:, block.first : block.last].diagonal()
+                found[block.of_units["squares"]] = squares
+        return found
+
+    def _multiply(self) -> None:
+        shifted: dict[int, Tensor] = {}
+        active: dict[int, Tensor] = {}
+        for n, pilot in self.pilot.items():
+            values = torch.from_numpy(np.concatenate([of_shard[n] for of_shard in self.waiting])).to(self.device)
+            active[n] = (values > 0).sum(0)
+            shifted[n] = values.double().sub_(pilot)
+        count = sum(len(next(iter(of_shard.values()))) for of_shard in self.waiting)
+        self.waiting.clear()
+        sums: Arrays = {"count": np.array(count)}
+        for block, products in zip(self.part, self.products, strict=True):
+            of_rows = shifted[block.a][:, block.first : block.last]
+            products.addmm_(of_rows.T, shifted[block.b])
+            if block.of_units:
+                units = slice(block.first, block.last)
+                about = {
+                    "pilot": self.pilot[block.a][units],
+                    "total": of_rows.sum(0),
+                    "minimum": of_rows.amin(0).float(),
+                    "maximum": of_rows.amax(0).float(),
+                    "active": active[block.a][units],
+                }
+                sums |= {block.of_units[name]: values.cpu().numpy() for name, values in about.items()}
+        self.sums = added(self.sums, sums)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,7 +16,7 @@ from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
 from raycv.networks.recordings import check_samples, validation_of
-from raycv.networks.sizes import check_sizes
+from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import NetworkSpec, check_alike
 from raycv.networks.stored import StoredNetwork, kept_epochs, stored, weights_content
 from raycv.progress import Progress, doing, say
@@ -29,6 +28,7 @@ from raycv.stages.collect import statistics
 from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import Groups, untrained
 from raycv.stages.collect.memory import actor_bytes, partial_bytes
+from raycv.stages.collect.parts import information_blocks, others_by_part, parts
 from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
 
@@ -216,21 +216,26 @@ class _Step:
     call: Callable[[Any, Any], Any]
 
 
-def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> Counter[Key]:
+def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
     """Compute moments, top patches, mutual information and chance from the partials; return the folds of every layer.
 
     Results that an earlier driver has written are kept.
     """
-    keys = [Key(group, layer) for group, specs in task.groups.items() for layer in specs[0].layers]
-    reductions = [one for key in keys for one in reductions_of(key, work, _width(task, key, work[0]))]
-    layers, networks = task.groups[NETS][0].layers, range(len(task.groups[NETS]))
-    members = {key: range(len(task.groups[key.group])) for key in keys}
+    widths = _widths(task)
+    keys = list(widths)
+    reductions = [one for key in keys for one in reductions_of(key, work, widths[key])]
+    layers, members = task.groups[NETS][0].layers, {key: range(len(widths[key])) for key in keys}
     numbers = tuple(shard.number for shard in work)
     patches = [Patches(layer, numbers) for layer in layers]
     drawn = [key for key in keys if key.group != ACROSS]
     drawings = [Drawing(key, network, numbers) for key in drawn for network in members[key]]
-    chances = [Chance(key, network, len(members[key])) for key in drawn for network in members[key]]
-    pairs = [Information(layer, a, b) for layer in layers for a in networks for b in networks if a <= b]
+    chances = [
+        Chance(key, network, number, others)
+        for key in drawn
+        for network in members[key]
+        for number, others in enumerate(others_by_part(widths[key], network))
+    ]
+    pairs = [Information(layer, block) for layer in layers for block in information_blocks(widths[Key(NETS, layer)])]
     there = set(task.store.list(task.folder))
 
     def missing(items: list[Any]) -> list[Any]:
@@ -248,29 +253,32 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> Counter[Key]:
         for step in steps:
             progress.note_next(step.name)
             pool.run(step.items, step.call, lambda _item, _result: progress.advance())
-    return Counter(reduction.key for reduction in reductions)
+    return {reduction.key: reduction.fold + 1 for reduction in reductions}
 
 
-def reductions_of(key: Key, work: list[Shard], width: int) -> list[Reduction]:
-    """The reductions, one per fold, of one layer of one group with ``width`` units in its widest network."""
-    folds = FOLDS if width <= WIDE else FOLDS_OF_WIDE
+def reductions_of(key: Key, work: list[Shard], widths: tuple[int, ...]) -> list[Reduction]:
+    """The reductions, by fold and part, of one layer of one group whose networks have ``widths`` units."""
+    folds = FOLDS if max(widths) <= WIDE else FOLDS_OF_WIDE
     result = []
     for fold in range(folds):
         members = [shard for shard in work if shard.fold * folds // FOLDS == fold]
         numbers = tuple(shard.number for shard in members)
-        result.append(Reduction(key, fold, numbers, sum(len(shard.images) for shard in members)))
+        images = sum(len(shard.images) for shard in members)
+        for number, part in enumerate(parts(widths)):
+            result.append(Reduction(key, fold, number, part, widths, numbers, images))
     return result
 
 
-def _width(task: Pass, key: Key, shard: Shard) -> int:
-    """Units of the widest network in one layer."""
-    with task.store.open_arrays(task.partial_path(shard.number)) as arrays:
-        if f"moments/{key}/widths" in arrays:
-            return int(arrays[f"moments/{key}/widths"].max())
-        return max(int(arrays[name].shape[1]) for name in arrays if name.startswith(f"rows/{key}/"))
+def _widths(task: Pass) -> dict[Key, tuple[int, ...]]:
+    """Units of every network in every layer of every group."""
+    return {
+        Key(group, layer): tuple(sizes_of(spec).layers[layer][0] for spec in specs)
+        for group, specs in task.groups.items()
+        for layer in specs[0].layers
+    }
 
 
-def _index(task: Pass, folds: Counter[Key]) -> dict[str, Any]:
+def _index(task: Pass, folds: Mapping[Key, int]) -> dict[str, Any]:
     """What is stored where, for readers of the statistics."""
     return {
         "format": FORMAT,
@@ -280,6 +288,7 @@ def _index(task: Pass, folds: Counter[Key]) -> dict[str, Any]:
         "classes": task.source.classes,
         "groups": {group: [spec.model_dump(mode="json") for spec in specs] for group, specs in task.groups.items()},
         "folds": {str(key): count for key, count in folds.items()},
+        "widths": {str(key): widths for key, widths in _widths(task).items()},
     }
 
 

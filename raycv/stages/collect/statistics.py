@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from raycv.analysis.folds import LayerStatistics
-from raycv.analysis.moments import Moments
+from raycv.analysis.moments import Moments, Squares
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Source
 from raycv.errors import UserError
@@ -31,8 +31,9 @@ from raycv.run.paths import (
     samples_path,
 )
 from raycv.run.store import RunStore
+from raycv.stages.collect.parts import INFORMATION, OF_UNITS, blocks, information_blocks, others_by_part, parts
 
-FORMAT = 5  # of partials and statistics; part of their identity
+FORMAT = 6  # of partials and statistics; part of their identity
 
 Shapes = dict[str, tuple[int | None, ...]]  # of named arrays; None where any length will do
 
@@ -56,10 +57,11 @@ class Statistics:
     store: RunStore
     groups: dict[str, tuple[NetworkSpec, ...]]
     folds: dict[Key, int]
+    of_widths: dict[Key, tuple[int, ...]]
     folder: str
     images: int
     classes: int | None = None  # of the images; not noted by earlier versions
-    _widths: dict[Key, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _left_out: dict[Key, list[np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
 
     def source(self) -> Source:
         """The validation images of the pass. Raises UserError where they have changed since."""
@@ -102,35 +104,64 @@ class Statistics:
         return self.networks[0].layers
 
     def layer(self, layer: str, group: str = NETS) -> LayerStatistics:
-        """The moments of one layer of one group of networks. Raises UserError where a file is damaged."""
-        key = Key(group, layer)
-        if key not in self.folds:
-            raise self._damaged(STATISTICS, f"it says nothing of {key}")
+        """The moments of one layer of one group of networks. Raises UserError where a file is damaged.
+
+        In wide layers of many networks this is large; ``among`` reads a few networks' alone.
+        """
+        return self.among(layer, range(len(self.groups[group])), group)
+
+    def among(self, layer: str, networks: Sequence[int], group: str = NETS) -> LayerStatistics:
+        """The moments of some networks' units in one layer, in the order of ``networks``."""
         widths = self.widths(layer, group)
-        units = sum(widths)
-        shapes: Shapes = {f"moments/{name}": (units,) for name in ("pilot", "total", "minimum", "maximum", "active")}
-        shapes |= {"moments/widths": (len(widths),), "moments/count": ()}
-        shapes |= {f"moments/gram{n}": (width, sum(widths[n:])) for n, width in enumerate(widths)}
-        folds: list[Moments] = []
+        folds = self._folds(Key(group, layer), networks, products=True)
+        return LayerStatistics(tuple(moments_from(arrays, [widths[n] for n in networks], networks) for arrays in folds))
+
+    def sums(self, layer: str, group: str = NETS) -> LayerStatistics:
+        """The moments of one layer without any products of two units: enough for means and variances."""
+        widths = self.widths(layer, group)
+        networks = range(len(widths))
+        folds = self._folds(Key(group, layer), networks, products=False)
+        return LayerStatistics(tuple(moments_from(arrays, widths, networks) for arrays in folds))
+
+    def left_out(self, layer: str, group: str = NETS) -> list[np.ndarray]:
+        """By network (S_n,): the units that take no part, dead and rare ones."""
+        key = Key(group, layer)
+        if key not in self._left_out:
+            bounds = np.cumsum(self.widths(layer, group))[:-1]
+            self._left_out[key] = np.split(self.sums(layer, group).left_out(), bounds)
+        return self._left_out[key]
+
+    def _folds(self, key: Key, networks: Sequence[int], *, products: bool) -> list[dict[str, np.ndarray]]:
+        """By fold the arrays of `raycv.stages.collect.parts`, whole, that are about ``networks``."""
+        widths = self.widths(key.layer, key.group)
+        folds: list[dict[str, np.ndarray]] = []
         for fold in range(self.folds[key]):
-            path = moments_path(self.folder, key, fold)
-            folds.append(Moments.from_arrays(self._arrays(path, shapes), "moments"))
-            for name in ("widths", "pilot"):
-                if not np.array_equal(getattr(folds[0], name), getattr(folds[-1], name)):
-                    raise self._damaged(path, f"its {name} are not those of the first fold")
-        return LayerStatistics(tuple(folds))
+            pieces: dict[str, list[np.ndarray]] = {}
+            for number, part in enumerate(parts(widths)):
+                shapes: Shapes = {"count": ()}
+                for block in part:
+                    if block.a in networks and block.b in networks:
+                        rows = block.last - block.first
+                        shapes |= dict.fromkeys(block.of_units.values(), (rows,))
+                        shapes |= {block.name: (rows, widths[block.b])} if products else {}
+                if len(shapes) > 1:
+                    path = moments_path(self.folder, key, fold, number)
+                    with self.store.open_arrays(path) as arrays:
+                        read = {name: arrays[name] for name in shapes if name in arrays}
+                    for name, values in self._checked(path, read, shapes).items():
+                        pieces.setdefault(name, []).append(values)
+            counts = pieces.pop("count")
+            found = {name: values[0] if len(values) == 1 else np.concatenate(values) for name, values in pieces.items()}
+            folds.append(found | {"count": counts[0]})
+            for name in (f"{n}/pilot" for n in networks):
+                if not np.array_equal(folds[0][name], found[name]):
+                    path = moments_path(self.folder, key, fold, 0)
+                    raise self._damaged(path, "its pilot is not that of the first fold")
+        return folds
 
     def widths(self, layer: str, group: str = NETS) -> tuple[int, ...]:
         """Units of each network of a group in one layer."""
-        key = Key(group, layer)
-        if key not in self._widths:
-            path = moments_path(self.folder, key, 0)
-            with self.store.open_arrays(path) as arrays:
-                found = arrays.get("moments/widths", np.zeros(0))
-            if found.shape != (len(self.groups[group]),) or found.dtype.kind not in "iu" or found.min() < 1:
-                raise self._damaged(path, "it does not say how many units each network has")
-            self._widths[key] = tuple(found.tolist())
-        return self._widths[key]
+        return self.of_widths[Key(group, layer)]
 
     def width(self, layer: str) -> int:
         """Units of the widest network in one layer."""
@@ -163,41 +194,70 @@ class Statistics:
 
     def information(self, layer: str, a: int, b: int) -> dict[str, np.ndarray]:
         """Mutual information of networks a <= b, nats: value and corrected, both (S_a, S_b)."""
-        shape = self.widths(layer)[a], self.widths(layer)[b]
-        shapes: Shapes = {"value": shape, "corrected": shape}
-        return self._arrays(information_path(self.folder, layer, a, b), shapes)
+        widths = self.widths(layer)
+        found: dict[str, list[np.ndarray]] = {"value": [], "corrected": []}
+        for block in blocks(widths, a, b, INFORMATION):
+            shape = block.last - block.first, widths[b]
+            path = information_path(self.folder, layer, a, b, block.first)
+            arrays = self._arrays(path, dict.fromkeys(found, shape))
+            for name, values in found.items():
+                values.append(arrays[name])
+        whole = {name: values[0] if len(values) == 1 else np.concatenate(values) for name, values in found.items()}
+        if a == b and len(found["value"]) > 1:  # each pair of units is stored once
+            for matrix in whole.values():
+                for block in blocks(widths, a, b, INFORMATION)[:-1]:
+                    matrix[block.last :, block.first : block.last] = matrix[block.first : block.last, block.last :].T
+        return whole
 
-    def chance(self, layer: str, network: int, group: str = NETS) -> dict[str, np.ndarray]:
-        """What others have in common with chance in the place of one network; see `raycv.stages.collect.chance`."""
-        widths, path = self.widths(layer, group), chance_path(self.folder, Key(group, layer), network)
-        own = widths[network]
-        shapes: Shapes = {}
-        for kind in ("shuffled", "shuffled_within", "prerelu"):
-            for other in range(len(widths)) if kind == "prerelu" else range(network):
-                if other != network:
-                    shapes |= {f"{kind}/{other}": (widths[other], own)}
-        if group == NETS:
-            shapes |= {f"information/{name}": shape for name, shape in shapes.items()}
-        shapes |= {"prerelu/own": (own, own), "prerelu/active": (own,), "kurtosis": (own,)}
-        arrays = self.store.read_arrays(path)
-        if not any("prerelu" in name for name in arrays):  # the layer does not end in a ReLU
-            shapes = {name: shape for name, shape in shapes.items() if "prerelu" not in name}
-        return self._checked(path, arrays, shapes)
+    def chance(
+        self,
+        layer: str,
+        network: int,
+        group: str = NETS,
+        *,
+        others: Sequence[int] | None = None,
+        information: bool = True,
+    ) -> dict[str, np.ndarray]:
+        """What ``others`` have in common with chance in the place of one network; see `raycv.stages.collect.chance`.
 
-    def mixed(self, layer: str, of_layer: LayerStatistics) -> dict[int, Mixed]:
-        """Each trained network's units mixed before the ReLU; none where the layer does not end in a ReLU module."""
-        left_out = np.split(of_layer.left_out(), np.cumsum(of_layer.folds[0].widths)[:-1])
+        All others where none are named; of trained networks with mutual information, or without.
+        """
+        widths = self.widths(layer, group)
+        found: dict[str, np.ndarray] = {}
+        for number, part in enumerate(others_by_part(widths, network)):
+            wanted = [other for other in part if others is None or other in others]
+            if not wanted and number > 0:
+                continue
+            path = chance_path(self.folder, Key(group, layer), network, number)
+            with self.store.open_arrays(path) as arrays:
+                rectified = any("prerelu" in name for name in arrays)  # else the layer does not end in a ReLU
+                shapes = _shapes_of_chance(widths, network, wanted, rectified, information and group == NETS)
+                if number == 0:
+                    own = widths[network]
+                    shapes |= {"kurtosis": (own,)}
+                    shapes |= {"prerelu/own": (own, own), "prerelu/active": (own,)} if rectified else {}
+                read = {name: arrays[name] for name in shapes if name in arrays}
+            found |= self._checked(path, read, shapes)
+        return found
+
+    def mixed(self, layer: str, networks: Sequence[int] | None = None) -> dict[int, Mixed]:
+        """Some trained networks' units mixed before the ReLU; none where the layer does not end in a ReLU module.
+
+        All networks where none are named.
+        """
+        chosen = range(len(self.networks)) if networks is None else networks
+        left_out = self.left_out(layer)
         found: dict[int, Mixed] = {}
-        for network, of_network in enumerate(left_out):
-            arrays = self.store.read_arrays(chance_path(self.folder, Key(NETS, layer), network))
+        for network in chosen:
+            others = [other for other in chosen if other != network]
+            arrays = self.chance(layer, network, others=others, information=False)
             if "prerelu/own" not in arrays:
                 continue
-            mixtures = mixtures_left_out(arrays["prerelu/active"], int(of_network.sum()))
+            mixtures = mixtures_left_out(arrays["prerelu/active"], int(left_out[network].sum()))
             own = np.where(mixtures[:, None] | mixtures, np.nan, arrays["prerelu/own"])
             units = {
-                other: np.where(of_other[:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
-                for other, of_other in enumerate(left_out)
-                if other != network
+                other: np.where(left_out[other][:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
+                for other in others
             }
             found[network] = Mixed(own, units)
         return found
@@ -223,13 +283,18 @@ class Statistics:
 
     def _paths(self) -> Iterator[str]:
         for key, folds in self.folds.items():
-            yield from (moments_path(self.folder, key, fold) for fold in range(folds))
+            widths = self.of_widths[key]
+            files = range(len(parts(widths)))
+            yield from (moments_path(self.folder, key, fold, part) for fold in range(folds) for part in files)
             if key.group != ACROSS:
-                yield from (chance_path(self.folder, key, network) for network in range(len(self.groups[key.group])))
+                for network in range(len(widths)):
+                    files = range(len(others_by_part(widths, network)))
+                    yield from (chance_path(self.folder, key, network, part) for part in files)
         networks = range(len(self.networks))
         for place, layer in enumerate(self.layers):
             yield patches_path(self.folder, layer)
-            yield from (information_path(self.folder, layer, a, b) for a in networks for b in networks if a <= b)
+            informed = information_blocks(self.widths(layer))
+            yield from (information_path(self.folder, layer, one.a, one.b, one.first) for one in informed)
             yield from (samples_path(self.folder, layer, n) for n in networks if place < SHOWN_LAYERS and n < 2)
 
 
@@ -242,9 +307,49 @@ class _Index(BaseModel):
 
     groups: dict[str, Annotated[tuple[NetworkSpec, ...], Field(min_length=2)]]
     folds: dict[str, Annotated[int, Field(ge=1)]]
+    widths: dict[str, Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)]]
     folder: str
     images: int
     classes: int | None = None
+
+    def describes_all(self) -> bool:
+        """Whether folds and widths are told of every network in every layer of every group, and of no others."""
+        networks = {
+            str(Key(group, layer)): len(specs) for group, specs in self.groups.items() for layer in specs[0].layers
+        }
+        return self.folds.keys() == networks.keys() and networks == {
+            key: len(widths) for key, widths in self.widths.items()
+        }
+
+
+def _shapes_of_chance(
+    widths: Sequence[int], network: int, others: Sequence[int], rectified: bool, informed: bool
+) -> Shapes:
+    shapes: Shapes = {}
+    for other in others:
+        kinds = (["shuffled", "shuffled_within"] if other < network else []) + ["prerelu"] * rectified
+        shapes |= {f"{kind}/{other}": (widths[other], widths[network]) for kind in kinds}
+    return shapes | ({f"information/{name}": shape for name, shape in shapes.items()} if informed else {})
+
+
+def _key(name: str) -> Key:
+    return Key(*name.partition("/")[::2])
+
+
+def moments_from(arrays: dict[str, np.ndarray], widths: Sequence[int], networks: Sequence[int]) -> Moments:
+    """The moments of ``networks`` in this order, from whole arrays, of which those of products are used up."""
+
+    def products(a: int, b: int) -> np.ndarray:
+        return arrays[f"{a}-{b}"] if a <= b else arrays[f"{b}-{a}"].T
+
+    whole = f"{networks[0]}-{networks[0]}" in arrays
+    gram: list[Any] = []
+    for place, n in enumerate(networks):
+        gram.append(np.hstack([products(n, m) for m in networks[place:]]) if whole else Squares(arrays[f"{n}/squares"]))
+        for m in networks[place:]:
+            arrays.pop(f"{min(n, m)}-{max(n, m)}", None)
+    of_units = {name: np.concatenate([arrays[f"{n}/{name}"] for n in networks]) for name in OF_UNITS[:-1]}
+    return Moments(np.array(widths), count=arrays["count"], gram=tuple(gram), **of_units)
 
 
 def mixtures_left_out(active: np.ndarray, units: int) -> np.ndarray:
@@ -267,11 +372,10 @@ def read(store: RunStore) -> Statistics:
         held = _Index.model_validate(index)
     except ValidationError:
         held = None
-    folds = {Key(*name.partition("/")[::2]): count for name, count in held.folds.items()} if held else {}
-    if held is None or {Key(group, layer) for group in held.groups for layer in held.groups[group][0].layers} ^ set(
-        folds
-    ):
+    if held is None or not held.describes_all():
         raise UserError(
             f"{store.locate(STATISTICS)} does not describe statistics; remove it and run `raycv collect` again."
         )
-    return Statistics(store, held.groups, folds, held.folder, held.images, held.classes)
+    folds = {_key(name): count for name, count in held.folds.items()}
+    widths = {_key(name): of_key for name, of_key in held.widths.items()}
+    return Statistics(store, held.groups, folds, widths, held.folder, held.images, held.classes)

@@ -14,6 +14,7 @@ from raycv.paper import SHOWN_LAYERS
 from raycv.run.paths import NETS, Key, chance_path, information_path, moments_path, patches_path, samples_path
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import Groups, Precision
+from raycv.stages.collect.parts import Block, Part
 
 NAME = "path"  # of the array in which a file says which it is
 
@@ -70,16 +71,19 @@ class Pass:
 
 @dataclass(frozen=True)
 class Reduction:
-    """The moments of one layer of one group over the shards of one fold."""
+    """One part of the moments of one layer of one group over the shards of one fold; ``number``: which part."""
 
     key: Key
     fold: int
+    number: int
+    part: Part
+    widths: tuple[int, ...]  # of all networks of the group
     shards: tuple[int, ...]
     images: int
 
     def path(self, folder: str) -> str:
         """Where the result is stored."""
-        return moments_path(folder, self.key, self.fold)
+        return moments_path(folder, self.key, self.fold, self.number)
 
 
 @dataclass(frozen=True)
@@ -104,20 +108,19 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Chance:
-    """What the units of a group's other networks have in common with chance in the place of one network's."""
+    """What the units of ``others`` of a group have in common with chance in the place of one network's.
+
+    ``number``: which of several such parts. The first says something of the network itself, too.
+    """
 
     key: Key
     network: int
-    networks: int
-
-    @property
-    def others(self) -> list[int]:
-        """The other networks."""
-        return [other for other in range(self.networks) if other != self.network]
+    number: int
+    others: tuple[int, ...]
 
     def path(self, folder: str) -> str:
         """Where the result is stored."""
-        return chance_path(folder, self.key, self.network)
+        return chance_path(folder, self.key, self.network, self.number)
 
 
 @dataclass(frozen=True)
@@ -134,12 +137,11 @@ class Patches:
 
 @dataclass(frozen=True)
 class Information:
-    """The mutual information of the units of two networks (a <= b) in one layer."""
+    """The mutual information of some units of network a and all of b (a <= b) in one layer."""
 
     layer: str
-    a: int
-    b: int
+    block: Block
 
     def path(self, folder: str) -> str:
         """Where the result is stored."""
-        return information_path(folder, self.layer, self.a, self.b)
+        return information_path(folder, self.layer, self.block.a, self.block.b, self.block.first)

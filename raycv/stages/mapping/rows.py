@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,12 +18,11 @@ from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate, pair_moments
 from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path, quartiles
-from raycv.analysis.moments import Moments
 from raycv.analysis.sgd import sgd_path
 from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
 from raycv.run.schema import BY_NAME
 from raycv.run.trial_results import Frames
-from raycv.stages.collect.statistics import Mixed
+from raycv.stages.collect.statistics import Mixed, Statistics
 from raycv.stages.mapping.streamed import Stream, streamed_paths
 
 SOLVERS: dict[str, Callable[..., list[MappingLayer]]] = {"exact": lasso_path, "sgd": sgd_path}
@@ -44,10 +43,13 @@ class Sought:
 
 
 @dataclass(frozen=True)
-class OfLayer:
-    """One layer of all networks: their moments, fold by fold, and each one's units ``mixed`` before the ReLU."""
+class OfPair:
+    """One layer of a source and a target net, in this order: their moments, and units ``mixed`` before the ReLU.
 
-    folds: Sequence[Moments]
+    ``mixed`` goes by the networks' numbers in the run.
+    """
+
+    moments: LayerStatistics
     mixed: Mapping[int, Mixed]
 
 
@@ -94,20 +96,25 @@ class _Pair:
     folds: list[PairMoments]
 
     @classmethod
-    def of(cls, folds: Sequence[Moments], a: int, b: int) -> _Pair:
-        pair = LayerStatistics(tuple(fold.of(a, b) for fold in folds))
+    def of(cls, pair: LayerStatistics) -> _Pair:
         left_out = pair.left_out()
         found = correlations(pair.all, left_out)
         fits = [pair_moments(moments, left_out) for moments in pair.without_each()]
         return cls(found[0, 0], found[1, 1], found[0, 1], fits, [pair_moments(fold, left_out) for fold in pair.folds])
 
 
-def mappings_of_pair(of_layer: OfLayer, given: PairMapping) -> Frames:
+def mappings_from(statistics: Statistics, given: PairMapping) -> Frames:
+    """One trial: ``mappings_of_pair`` of what a run's statistics hold of the two networks."""
+    both = given.a, given.b
+    return mappings_of_pair(OfPair(statistics.among(given.layer, both), statistics.mixed(given.layer, both)), given)
+
+
+def mappings_of_pair(found: OfPair, given: PairMapping) -> Frames:
     """The rows of one layer and of the mapping layers that predict network b from network a, from statistics alone.
 
     Where no decay reaches what is sought, there is no row for it.
     """
-    pair = _Pair.of(of_layer.folds, given.a, given.b)
+    pair = _Pair.of(found.moments)
     about = {"layer": given.layer, "source_net": given.names[0], "target_net": given.names[1]}
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN}
     for solver in given.solvers:
@@ -115,7 +122,7 @@ def mappings_of_pair(of_layer: OfLayer, given: PairMapping) -> Frames:
         fitted = _fit(pair, given, solver)
         seconds = (time.perf_counter() - began) / len(fitted)
         if solver == "exact":
-            fitted = _with_nulls(fitted, pair, of_layer.mixed.get(given.a), given)
+            fitted = _with_nulls(fitted, pair, found.mixed.get(given.a), given)
         for one in fitted:
             is_new = not one.sought or one.mapping.decay not in given.decays
             _add_rows(frames, {**about, "solver": solver}, one, seconds, with_weights=is_new)
@@ -125,15 +132,15 @@ def mappings_of_pair(of_layer: OfLayer, given: PairMapping) -> Frames:
             back = lasso_path(pair.target, pair.cross.T, decays, device=given.device) if given.a < given.b else []
             frames["agglomerations"] += _trees(about, layers, back)
     empty = {name: BY_NAME[name].schema.empty_table().to_pandas() for name in WRITTEN}
-    return {name: pd.concat(found) if found else empty[name] for name, found in frames.items()}
+    return {name: pd.concat(parts) if parts else empty[name] for name, parts in frames.items()}
 
 
-def mappings_of_layer(data: tuple[Stream, LayerStatistics], given: LayerMapping) -> Frames:
+def mappings_of_layer(data: tuple[Stream, Statistics], given: LayerMapping) -> Frames:
     """The rows of one layer's mapping layers between all networks, trained on streamed activations."""
     began = time.perf_counter()
-    stream, of_layer = data
+    stream, statistics = data
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    paths = streamed_paths(stream, of_layer, given.layer, given.decays, device=device)
+    paths = streamed_paths(stream, statistics.layer(given.layer), given.layer, given.decays, device=device)
     seconds = (time.perf_counter() - began) / (len(paths) * len(given.decays))
     names = [network.spec.name for network in stream.networks]
     frames: dict[str, list[pd.DataFrame]] = {"mappings": [], "mapping_weights": [], "mapping_units": []}

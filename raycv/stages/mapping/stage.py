@@ -24,11 +24,10 @@ from raycv.stages.collect.statistics import Statistics
 from raycv.stages.mapping.rows import (
     WRITTEN,
     LayerMapping,
-    OfLayer,
     PairMapping,
     Sought,
+    mappings_from,
     mappings_of_layer,
-    mappings_of_pair,
 )
 from raycv.stages.mapping.streamed import Stream
 
@@ -142,17 +141,12 @@ def _run(
     stream: Stream | None,
 ) -> tuple[list[str], int]:
     """Run all trials that have no result; returns the names of all and how many were run."""
-
-    def shared(layer: str) -> OfLayer:
-        of_layer = found.layer(layer)
-        return OfLayer(of_layer.folds, found.mixed(layer, of_layer))
-
-    computed = run_trials(results, STAGE, mappings_of_pair, pairs, shared)
+    computed = run_trials(results, STAGE, mappings_from, pairs, lambda _layer: found)
     names = [trial.name for trial in pairs]
     if stream is not None:
         streamed = [Trial(f"{of}/streamed", of, LayerMapping(of, plan.decays), plan.gpus) for of in plan.trained]
         computed += run_trials(
-            results, f"{STAGE}, streamed", mappings_of_layer, streamed, lambda layer: (stream, found.layer(layer))
+            results, f"{STAGE}, streamed", mappings_of_layer, streamed, lambda _layer: (stream, found)
         )
         names += [trial.name for trial in streamed]
     return names, computed

@@ -19,7 +19,7 @@ from tests.support.runs import WIDTHS, make_run
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Layer:
     found = statistics.read(RunStore(str(make_run(tmp_path_factory.mktemp("rows") / "run", ("conv1",)))))
     of_layer = found.layer("conv1")
-    return Layer(correlations(of_layer.all, of_layer.left_out()), found.mixed("conv1", of_layer))
+    return Layer(correlations(of_layer.all, of_layer.left_out()), found.mixed("conv1"))
 
 
 def rows(layer: Layer, *, k: int | None = None, more: tuple[int, ...] = (5, 9), threshold: float = 0.2) -> pd.DataFrame:

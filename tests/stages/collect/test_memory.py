@@ -21,7 +21,9 @@ from raycv.analysis.accumulator import Accumulator
 from raycv.stages.collect.collector import Collector, untrained
 from raycv.stages.collect.memory import actor_bytes
 from raycv.analysis.top_patches import TopPatches, peaks
-from raycv.stages.collect.reducer import reduce_fold, to_arrays
+from raycv.stages.collect.parts import parts
+from raycv.stages.collect.reducer import reduce_part, to_arrays
+from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.networks.models import build, preprocessing_of
 from raycv.run.paths import NETS, NULL, Key
@@ -59,7 +61,10 @@ def partials():
         with store.open_arrays(f"{number}.npz") as arrays:
             yield arrays
 for key in (Key(NETS, "conv3"), Key(NETS, "fc6")):
-    reduce_fold(partials(), key, pilot[key], torch.device("cpu"))
+    widths = [sizes_of(spec).layers[key.layer][0] for spec in specs]
+    of_nets = np.split(pilot[key], np.cumsum(widths)[:-1])
+    for part in parts(widths):
+        reduce_part(partials(), key, part, of_nets, torch.device("cpu"))
 print(json.dumps({"needed": needed, "used": peak() - before}))
 """
 

@@ -8,7 +8,9 @@ import torch
 from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import covariance, mean, variance
 from raycv.run.paths import NETS, Key
-from raycv.stages.collect.reducer import reduce_fold
+from raycv.stages.collect.parts import parts
+from raycv.stages.collect.reducer import reduce_part
+from raycv.stages.collect.statistics import moments_from
 
 KEY = Key(NETS, "fc6")
 WIDTHS = (90, 70)
@@ -32,7 +34,10 @@ def reduced(x: np.ndarray, pilot: np.ndarray) -> LayerStatistics:
         [{f"rows/{KEY}/{n}": net[fold, shard] for n, net in enumerate(nets)} for shard in range(SHARDS)]
         for fold in range(FOLDS)
     ]
-    return LayerStatistics(tuple(reduce_fold(fold, KEY, pilot, torch.device("cpu")) for fold in folds))
+    of_nets = np.split(pilot, [WIDTHS[0]])
+    (part,) = parts(WIDTHS)
+    reduced = [reduce_part(fold, KEY, part, of_nets, torch.device("cpu")) for fold in folds]
+    return LayerStatistics(tuple(moments_from(arrays, WIDTHS, (0, 1)) for arrays in reduced))
 
 
 def test_moments_without_any_fold_keep_the_digits_of_rare_units() -> None:

@@ -83,7 +83,7 @@ def test_mixtures_of_the_source_units_are_the_null_of_the_optimum(swept: Path) -
     for layer, a, b in (("conv1", 0, 1), ("conv2", 2, 1)):
         layers = lasso_path(*pair(swept, layer, a, b), DECAYS)
         of_pair = of(exact[exact["sought"] == ""], layer, a, b).sort_values("decay")
-        mixed = found.mixed(layer, found.layer(layer))[a]
+        mixed = found.mixed(layer)[a]
         expected = loss_with_as_many(mixed.own, mixed.units[b].T, layers)
         np.testing.assert_allclose(of_pair["prerelu_loss"], expected, atol=1e-6)
         rotated = rotated_sources(*pair(swept, layer, a, b), seed=np.random.default_rng([a, b]))
@@ -94,9 +94,9 @@ def test_mixtures_of_the_source_units_are_the_null_of_the_optimum(swept: Path) -
 def test_as_many_mixtures_take_no_part_as_units(swept: Path) -> None:
     store = RunStore(str(swept))
     found = statistics.read(store)
-    mixed = found.mixed("conv1", found.layer("conv1"))
+    mixed = found.mixed("conv1")
     assert [int(np.isnan(np.diagonal(of.own)).sum()) for of in mixed.values()] == [2, 0, 0]
-    active = store.read_arrays(chance_path(found.folder, Key(NETS, "conv1"), 0))["prerelu/active"]
+    active = store.read_arrays(chance_path(found.folder, Key(NETS, "conv1"), 0, 0))["prerelu/active"]
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(np.diagonal(mixed[0].own))), np.sort(np.argsort(active)[:2]))
     assert np.isnan(mixed[1].units[0][:2]).all()  # the dead and the rare unit of net1
     assert not np.isnan(mixed[1].units[0][2:]).any()

@@ -1,0 +1,125 @@
+"""How the joint moments of a layer are cut into files, so that no process must hold more than about one pair of networks.
+
+A layer's moments are blocks of products, one for each pair of networks. Small blocks share a file, a large block has
+one of its own, and a very large one has several, each with some rows. What is said of single units (sums, extremes)
+stands beside the products of a network with itself. A partial holds its layers with positions in the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from raycv.analysis.moments import Moments, offsets
+
+ENTRIES = 2**24  # at most, of a file's products; 128 MiB, a pair of networks of 4,096 units
+INFORMATION = 2**22  # pairs of units at most, of a piece of mutual information: about a minute of one core
+OF_UNITS = ("pilot", "total", "minimum", "maximum", "active", "squares")  # of every unit; squares: Σ y²
+
+Arrays = dict[str, np.ndarray]
+
+
+class Block(NamedTuple):
+    """The products Σ y_a y_bᵀ of the units ``first`` ... ``last`` of network a with all units of network b; a <= b."""
+
+    a: int
+    b: int
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        """That of its array."""
+        return f"{self.a}-{self.b}"
+
+    @property
+    def of_units(self) -> dict[str, str]:
+        """The names of the arrays about its single units, where it is of a network with itself; else none."""
+        return {name: f"{self.a}/{name}" for name in OF_UNITS} if self.a == self.b else {}
+
+
+Part = tuple[Block, ...]  # what one file holds
+
+
+def blocks(widths: Sequence[int], a: int, b: int, entries: int = ENTRIES) -> list[Block]:
+    """Those of one pair of networks a <= b, of at most ``entries`` products each, but of one unit at least."""
+    rows = max(1, entries // widths[b])
+    return [Block(a, b, first, min(first + rows, widths[a])) for first in range(0, widths[a], rows)]
+
+
+def parts(widths: Sequence[int], entries: int = ENTRIES) -> list[Part]:
+    """All blocks of a layer whose networks have ``widths`` units, in order, cut into files."""
+    result: list[list[Block]] = [[]]
+    filled = 0
+    for a in range(len(widths)):
+        for b in range(a, len(widths)):
+            for block in blocks(widths, a, b, entries):
+                size = (block.last - block.first) * widths[b]
+                if result[-1] and filled + size > entries:
+                    result.append([])
+                    filled = 0
+                result[-1].append(block)
+                filled += size
+    return [tuple(part) for part in result]
+
+
+def information_blocks(widths: Sequence[int]) -> list[Block]:
+    """Those of the mutual information of all pairs of networks a <= b, which takes longer than products."""
+    pairs = [(a, b) for a in range(len(widths)) for b in range(a, len(widths))]
+    return [block for a, b in pairs for block in blocks(widths, a, b, INFORMATION)]
+
+
+def others_by_part(widths: Sequence[int], network: int, entries: int = ENTRIES) -> list[tuple[int, ...]]:
+    """All networks but one, in order, cut so that a part's units times that network's are at most ``entries``."""
+    result: list[list[int]] = [[]]
+    filled = 0
+    for other in [n for n in range(len(widths)) if n != network]:
+        size = widths[network] * widths[other]
+        if result[-1] and filled + size > entries:
+            result.append([])
+            filled = 0
+        result[-1].append(other)
+        filled += size
+    return [tuple(part) for part in result]
+
+
+def to_arrays(moments: Moments) -> Arrays:
+    """All blocks of ``moments``, whole, with what is said of single units; and the count."""
+    bounds, networks = offsets(moments.widths), range(len(moments.widths))
+    arrays: Arrays = {"count": moments.count}
+    for n in networks:
+        units = slice(bounds[n], bounds[n + 1])
+        arrays |= {f"{n}/{name}": getattr(moments, name)[units] for name in OF_UNITS[:-1]}
+        arrays[f"{n}/squares"] = moments.products(n, n).diagonal()
+    return arrays | {f"{a}-{b}": moments.products(a, b) for a in networks for b in networks if a <= b}
+
+
+def cut(arrays: Mapping[str, np.ndarray], prefix: str, part: Part) -> Arrays:
+    """What one part holds of the ``arrays`` of all blocks, whose names begin with ``prefix``."""
+    found: Arrays = {"count": arrays[f"{prefix}count"]}
+    for block in part:
+        for name in (block.name, *block.of_units.values()):
+            found[name] = arrays[f"{prefix}{name}"][block.first : block.last]
+    return found
+
+
+def added(found: Arrays | None, more: Arrays) -> Arrays:
+    """The arrays of one part over more samples, ``found`` changed in place. Raises ValueError for different pilots."""
+    if found is None:
+        return {name: np.array(values) for name, values in more.items()}
+    for name, values in more.items():
+        if name.endswith("pilot"):
+            if not np.array_equal(found[name], values):
+                raise ValueError("only moments around the same pilot can be added")
+        elif name.endswith(("minimum", "maximum")):
+            (np.minimum if name.endswith("minimum") else np.maximum)(found[name], values, out=found[name])
+        else:
+            found[name] += values
+    return found
+
+
+def networks_of(part: Iterable[Block]) -> list[int]:
+    """The networks whose units a part is about."""
+    return sorted({n for block in part for n in (block.a, block.b)})
