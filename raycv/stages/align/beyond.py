@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from raycv.analysis.folds import correlations
 from raycv.analysis.mapping import mean
 from raycv.analysis.matching import Matching, bipartite_matching, semi_matching
 from raycv.analysis.nulls import best_correlation, one_unit_share, rotated, rotated_matching
 from raycv.analysis.recurrence import Recurrence
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.chance import KINDS, Layer, Similarities
+from raycv.stages.align.groups import alike
 from raycv.stages.align.matched import Pairs, match
 
 Columns = dict[str, float]
@@ -31,10 +32,9 @@ def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str]
 
     ``recurs``: the partners of the units of ``layer``, with the rotated null of every ordered pair.
     """
-    prerelu = layer.by_chance("prerelu")
     found: dict[tuple[int, int, str], Columns] = {}
     for a, b in layer.ordered:
-        cross = layer.cross(a, b)
+        cross, prerelu = layer.cross(a, b), layer.by_chance("prerelu", a, b)
         for method, matched in METHODS.items():
             if method == "semi":
                 null, error = recurs.pairs[a, b].whole.mean, recurs.pairs[a, b].whole.error
@@ -42,7 +42,7 @@ def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str]
                 draws = rotated_matching(cross, layer.cross(b, b), seed=_seed(a, b))
                 null, error = float(draws.mean()), float(draws.std(ddof=1) / np.sqrt(len(draws)))
             absolute = average(matched(np.abs(cross)))
-            mixed = average(matched(np.abs(prerelu[a, b]))) if (a, b) in prerelu else np.nan
+            mixed = np.nan if prerelu is None else average(matched(np.abs(prerelu)))
             found[a, b, method] = {
                 "rotated_mean": null,
                 "rotated_error": error,
@@ -50,30 +50,29 @@ def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str]
                 "prerelu_mean": mixed,
                 "prerelu_excess": absolute - mixed,
             }
-    for kind in KINDS[1:]:
-        for pair, columns in _shuffled(layer.by_chance(kind), kind).items():
-            found[pair] |= columns
+    _add_shuffled(found, layer, information=False)
     return found
 
 
-def _shuffled(values: Similarities, kind: str) -> dict[tuple[int, int, str], Columns]:
-    return {
-        (a, b, method): {f"{kind}_mean": average(matched(similarity))}
-        for (a, b), similarity in values.items()
-        for method, matched in METHODS.items()
-    }
+def _add_shuffled(found: dict[tuple[int, int, str], Columns], layer: Layer, *, information: bool) -> None:
+    """Add to the columns of every ordered pair and method those of samples of other images."""
+    for kind in KINDS[1:]:
+        for a, b in layer.ordered:
+            values = layer.by_chance(kind, a, b, information=information)
+            if values is not None:
+                for method, matched in METHODS.items():
+                    found[a, b, method][f"{kind}_mean"] = average(matched(values))
 
 
 def information_beyond_chance(layer: Layer, pairs: Pairs) -> dict[tuple[int, int, str], Columns]:
     """The same columns of mutual information, for which there is no rotated null; ``pairs``: its matchings."""
-    mixed = layer.by_chance("prerelu", information=True)
     found: dict[tuple[int, int, str], Columns] = {}
-    for (a, b, method), matching in pairs.items():
-        null = average(METHODS[method](mixed[a, b])) if (a, b) in mixed else np.nan
-        found[a, b, method] = {"prerelu_mean": null, "prerelu_excess": average(matching) - null}
-    for kind in KINDS[1:]:
-        for pair, columns in _shuffled(layer.by_chance(kind, information=True), kind).items():
-            found[pair] |= columns
+    for a, b in layer.ordered:
+        mixed = layer.by_chance("prerelu", a, b, information=True)
+        for method, matched in METHODS.items():
+            null = np.nan if mixed is None else average(matched(mixed))
+            found[a, b, method] = {"prerelu_mean": null, "prerelu_excess": average(pairs[a, b, method]) - null}
+    _add_shuffled(found, layer, information=True)
     return found
 
 
@@ -88,22 +87,23 @@ def untrained_nowhere(_a: NetworkSpec, _b: NetworkSpec, _method: str) -> Columns
 class Untrained:
     """The averages of one layer of untrained networks, for pairs of networks of the same architectures."""
 
-    def __init__(self, layer: Layer, found: Recurrence) -> None:
-        """``found``: the partners of the units of ``layer``."""
-        self._group, self._beyond = layer.group, beyond_chance(layer, found)
-        self._means = {key: average(matching) for key, matching in match(layer.correlations).items()}
+    def __init__(self, specs: Sequence[NetworkSpec], pairs: Pairs, beyond: dict[tuple[int, int, str], Columns]) -> None:
+        """``specs``: of the untrained networks, with their matchings and what these have beyond chance."""
+        self._specs, self._beyond = specs, beyond
+        self._means = {key: average(matching) for key, matching in pairs.items()}
 
     def __call__(self, a: NetworkSpec, b: NetworkSpec, method: str) -> Columns:
         """The columns untrained_... of networks built like ``a`` and ``b``: means over all ordered pairs of such."""
-        alike = [(x, y, method) for x in self._group.alike(a) for y in self._group.alike(b) if x != y]
-        if not alike:  # recorded activations
+        firsts, seconds = alike(self._specs, a), alike(self._specs, b)
+        pairs = [(x, y, method) for x in firsts for y in seconds if x != y]
+        if not pairs:  # recorded activations
             return untrained_nowhere(a, b, method)
-        means = [self._means[key] for key in alike]
+        means = [self._means[key] for key in pairs]
         return {
             "untrained_mean": float(np.mean(means)),
             "untrained_spread": float(np.std(means, ddof=1)) if len(means) > 1 else np.nan,
-            "untrained_excess": float(np.mean([self._beyond[key]["excess"] for key in alike])),
-            "untrained_prerelu_excess": float(np.mean([self._beyond[key]["prerelu_excess"] for key in alike])),
+            "untrained_excess": float(np.mean([self._beyond[key]["excess"] for key in pairs])),
+            "untrained_prerelu_excess": float(np.mean([self._beyond[key]["prerelu_excess"] for key in pairs])),
         }
 
 
@@ -119,7 +119,7 @@ def without_each_fold(layer: Layer) -> list[WithoutFold]:
     """The replicates of the jackknife, fold by fold; one fold's correlations are held at a time."""
     replicates = []
     for moments in layer.group.statistics.without_each():
-        values = correlations(moments, layer.group.left_out)
+        values = layer.group.correlations(moments)
         excess = {(a, b): _excess(values, a, b) for a, b in layer.ordered}
         replicates.append(WithoutFold(match(values), excess))
     return replicates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,24 +16,20 @@ KINDS = ("prerelu", "shuffled", "shuffled_within")
 
 
 class Layer:
-    """One layer of one group of networks: correlations, and what chance gives in their place; NaN where left out.
+    """One layer of some networks of a group: correlations, and what chance gives in their place; NaN where left out.
 
-    ``correlations``: of every pair a <= b, (S_a, S_b). ``left_out``: per network (S,), dead and rare units.
+    ``correlations``: of every pair a <= b, (S_a, S_b). ``left_out``: by network (S,), dead and rare units. Networks go
+    by their numbers in the group.
     """
 
-    def __init__(self, found: Statistics, layer: str, group: str) -> None:
-        moments = found.layer(layer, group)
-        self.group = Group(found.groups[group], moments)
+    def __init__(self, found: Statistics, layer: str, group: str, networks: Sequence[int]) -> None:
+        self.networks = networks
+        self.group = Group(found.groups[group], found.among(layer, networks, group), tuple(networks))
         bounds = offsets(self.group.moments.widths)
-        self.networks = range(len(self.group.specs))
-        self.left_out = [self.group.left_out[first:last] for first, last in pairwise(bounds)]
-        self.correlations: Similarities = self.group.correlations()
-        self._chance = [found.chance(layer, network, group) for network in self.networks]
-
-    @property
-    def kurtosis(self) -> np.ndarray:
-        """(U,): the excess kurtosis of the stacked units, in the samples that the pass keeps."""
-        return np.concatenate([of_net["kurtosis"] for of_net in self._chance])
+        of_net = (self.group.left_out[first:last] for first, last in pairwise(bounds))
+        self.left_out = dict(zip(networks, of_net, strict=True))
+        self.correlations: Similarities = self.group.correlations(self.group.moments)
+        self._chance = {n: found.chance(layer, n, group, others=networks) for n in networks}
 
     @property
     def ordered(self) -> list[tuple[int, int]]:
@@ -43,24 +40,21 @@ class Layer:
         """Correlations (S_a, S_b) of any two networks."""
         return self.correlations[a, b] if a <= b else self.correlations[b, a].T
 
-    def by_chance(self, kind: str, *, information: bool = False) -> Similarities:
-        """(S_a, S_b) for every ordered pair: a's units with chance of one of ``KINDS`` in the place of b's.
+    def by_chance(self, kind: str, a: int, b: int, *, information: bool = False) -> np.ndarray | None:
+        """(S_a, S_b): a's units with chance of one of ``KINDS`` in the place of b's.
 
-        Correlations, or with ``information`` mutual information; empty where the pass has none of that kind.
+        Correlations, or with ``information`` mutual information; None where the pass has none of that kind.
         """
-        name = f"information/{kind}" if information else kind
-        found: Similarities = {}
-        for a, b in self.ordered:
-            first, last = sorted((a, b))
-            # Samples shifted in either network are the same pairing, stored once; mixed units are of one network.
-            of, other = (b, a) if kind == "prerelu" else (last, first)
-            values = self._chance[of].get(f"{name}/{other}")
-            if values is not None:
-                mixed = kind == "prerelu"
-                columns = self._mixed_left_out(b) if mixed else self.left_out[b]
-                undefined = self.left_out[a][:, None] | columns
-                found[a, b] = np.where(undefined, np.nan, values if mixed or a < b else values.T)
-        return found
+        first, last = sorted((a, b))
+        mixed = kind == "prerelu"
+        # Samples shifted in either network are the same pairing, stored once; mixed units are of one network.
+        of, other = (b, a) if mixed else (last, first)
+        values = self._chance[of].get(f"information/{kind}/{other}" if information else f"{kind}/{other}")
+        if values is None:
+            return None
+        columns = self._mixed_left_out(b) if mixed else self.left_out[b]
+        undefined = self.left_out[a][:, None] | columns
+        return np.where(undefined, np.nan, values if mixed or a < b else values.T)
 
     def _mixed_left_out(self, network: int) -> np.ndarray:
         """(S,): the least active mixtures of a network's units, as many as it has units that are left out."""

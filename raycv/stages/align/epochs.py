@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
 
 from raycv.analysis.matching import Matching, agreement
-from raycv.analysis.nulls import effective_dimension
-from raycv.analysis.recurrence import Recurrence
 from raycv.run import tables
-from raycv.stages.align.beyond import average, beyond_chance
-from raycv.stages.align.chance import Layer
-from raycv.stages.align.matched import match
-from raycv.stages.align.recurring import recurrence_of
+from raycv.stages.align.beyond import average
+from raycv.stages.align.compared import Compared
 from raycv.stages.collect.statistics import Statistics
 
 AVERAGES = ("rotated_mean", "excess", "prerelu_mean", "prerelu_excess")
@@ -23,34 +20,30 @@ AVERAGES = ("rotated_mean", "excess", "prerelu_mean", "prerelu_excess")
 class ThroughTraining:
     """One layer of the trained networks after every epoch that was kept, and after the last one."""
 
-    def __init__(self, found: Statistics, layer: str, nets: Layer, recurs: Recurrence) -> None:
-        """``nets``: the networks after the last epoch, with the partners ``recurs`` of their units."""
-        self.layer, self.specs, self.last, self.recurs = layer, found.networks, nets, recurs
+    def __init__(self, found: Statistics, layer: str, by_epoch: Mapping[int, Compared], last: Compared) -> None:
+        """``by_epoch``: of the epochs that were kept, ``last``: after the last one."""
+        self.layer, self.specs = layer, found.networks
         self.last_epoch = int(tables.last_epochs(found.store)[0]["epoch"])
-        self.by_epoch = {epoch: Layer(found, layer, group) for epoch, group in found.epochs.items()}
-        self.by_epoch[self.last_epoch] = nets
-        self.pairs = {epoch: match(of_epoch.correlations) for epoch, of_epoch in self.by_epoch.items()}
+        self.by_epoch = {**by_epoch, self.last_epoch: last}
+        self.pairs = {epoch: of_epoch.pairs for epoch, of_epoch in self.by_epoch.items()}
         self.settled = {
             (a, b): settled_epochs({epoch: pairs[a, b, "semi"] for epoch, pairs in self.pairs.items()})
-            for a, b in nets.ordered
+            for a, b in permutations(range(len(self.specs)), 2)
         }
 
     def rows(self) -> pd.DataFrame:
         """One row per epoch and ordered pair of networks."""
         rows = []
         for epoch, of_epoch in self.by_epoch.items():
-            recurs = self.recurs if of_epoch is self.last else recurrence_of(of_epoch.group)
-            beyond = beyond_chance(of_epoch, recurs)
-            dimensions = [effective_dimension(of_epoch.cross(n, n)) for n in of_epoch.networks]
-            for a, b in of_epoch.ordered:
+            for a, b in self.settled:
                 key = (a, b, "semi")
                 last = self.pairs[self.last_epoch][key]
                 rows.append(
                     self._about(a, b)
                     | {"epoch": epoch, "mean": average(self.pairs[epoch][key])}
-                    | {name: beyond[key][name] for name in AVERAGES}
+                    | {name: of_epoch.beyond[key][name] for name in AVERAGES}
                     | {
-                        "effective_dimension": dimensions[a],
+                        "effective_dimension": of_epoch.dimensions[a],
                         "same_partner": agreement(last, self.pairs[epoch][key]),
                         "settled": float((self.settled[a, b] <= epoch)[last.columns >= 0].mean()),
                     }

@@ -16,10 +16,19 @@ from raycv.networks.spec import NetworkSpec
 
 @dataclass(frozen=True)
 class Group:
-    """``specs`` of N networks and their ``statistics`` in one layer."""
+    """Some networks of a group in one layer. ``specs``: of all networks of the group; ``statistics``: of ``numbers``.
+
+    Networks go by their numbers in ``specs``; ``numbers`` are all of them where none are named.
+    """
 
     specs: Sequence[NetworkSpec]
     statistics: LayerStatistics
+    numbers: Sequence[int] = ()
+
+    @property
+    def networks(self) -> Sequence[int]:
+        """The numbers of the networks, rising."""
+        return self.numbers or range(len(self.specs))
 
     @cached_property
     def left_out(self) -> np.ndarray:
@@ -36,17 +45,21 @@ class Group:
         """Units of the widest network."""
         return int(self.statistics.folds[0].widths.max())
 
-    def correlations(self) -> dict[tuple[int, int], np.ndarray]:
-        """(S_a, S_b) of every pair of networks a <= b, NaN where a unit takes no part."""
-        return correlations(self.moments, self.left_out)
+    def correlations(self, moments: Moments) -> dict[tuple[int, int], np.ndarray]:
+        """(S_a, S_b) of every pair of networks a <= b over the images of ``moments``; NaN where a unit is left out."""
+        found = correlations(moments, self.left_out)
+        return {(self.networks[a], self.networks[b]): values for (a, b), values in found.items()}
 
     def covariances(self, moments: Moments, a: int, b: int) -> Covariances:
         """Of the units of networks a and b that take part, over the images of ``moments``."""
         bounds = offsets(moments.widths)
-        rows, columns = (np.flatnonzero(~self.left_out[bounds[n] : bounds[n + 1]]) for n in (a, b))
-        whole = Covariances(covariance(moments, a, a), covariance(moments, a, b), covariance(moments, b, b))
-        return whole.among(rows, columns)
+        first, second = self.networks.index(a), self.networks.index(b)
+        rows, columns = (np.flatnonzero(~self.left_out[bounds[n] : bounds[n + 1]]) for n in (first, second))
+        within, cross = covariance(moments, first, first), covariance(moments, first, second)
+        other = within if a == b else covariance(moments, second, second)
+        return Covariances(within, cross, other).among(rows, columns)
 
-    def alike(self, spec: NetworkSpec) -> list[int]:
-        """The numbers of the networks built like ``spec``."""
-        return [n for n, own in enumerate(self.specs) if own.architecture == spec.architecture]
+
+def alike(specs: Sequence[NetworkSpec], spec: NetworkSpec) -> list[int]:
+    """The numbers of the networks in ``specs`` that are built like ``spec``."""
+    return [n for n, own in enumerate(specs) if own.architecture == spec.architecture]

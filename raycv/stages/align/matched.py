@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from raycv.analysis.matching import Matching, bipartite_matching, inverse, semi_matching
-from raycv.stages.align.chance import Layer, Similarities
+from raycv.stages.align.chance import Layer
 from raycv.stages.collect.statistics import Statistics
 
 Pairs = dict[tuple[int, int, str], Matching]  # (net a, net b, method)
 
 
-def informations(found: Statistics, layer: Layer, name: str) -> dict[str, Similarities]:
-    """Mutual information of every pair of networks a <= b: value, value_corrected, null_value; NaN where left out.
+def information_of(found: Statistics, layer: Layer, name: str, a: int, b: int) -> dict[str, np.ndarray]:
+    """Mutual information of networks a <= b: value, value_corrected, null_value (S_a, S_b); NaN where left out.
 
     ``name`` is that of ``layer``. null_value: with samples of different images, NaN within a network.
     """
-    result: dict[str, Similarities] = {"value": {}, "value_corrected": {}, "null_value": {}}
-    shuffled = layer.by_chance("shuffled", information=True)
-    for a in layer.networks:
-        for b in layer.networks[a:]:
-            arrays = found.information(name, a, b)
-            undefined = layer.left_out[a][:, None] | layer.left_out[b]
-            for column, values in (("value", arrays["value"]), ("value_corrected", arrays["corrected"])):
-                result[column][a, b] = np.where(undefined, np.nan, values)
-            result["null_value"][a, b] = shuffled.get((a, b), np.full(undefined.shape, np.nan))
-    return result
+    arrays = found.information(name, a, b)
+    undefined = layer.left_out[a][:, None] | layer.left_out[b]
+    shuffled = layer.by_chance("shuffled", a, b, information=True) if a < b else None
+    return {
+        "value": np.where(undefined, np.nan, arrays["value"]),
+        "value_corrected": np.where(undefined, np.nan, arrays["corrected"]),
+        "null_value": np.full(undefined.shape, np.nan) if shuffled is None else shuffled,
+    }
 
 
-def match(values: Similarities) -> Pairs:
-    """Both matchings for every ordered pair of different networks."""
+def match(values: Mapping[tuple[int, int], np.ndarray]) -> Pairs:
+    """Both matchings for every ordered pair of different networks; ``values`` (S_a, S_b) of pairs a <= b."""
     pairs: Pairs = {}
     for (a, b), similarity in values.items():
         if a == b:

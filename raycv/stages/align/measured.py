@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
 
@@ -42,7 +43,8 @@ from raycv.analysis.measures.units import (
 from raycv.analysis.moments import Moments, merge
 from raycv.analysis.nulls import WIDE, effective_dimension, orthonormal
 from raycv.analysis.similarity import jackknife
-from raycv.stages.align.groups import Group
+from raycv.networks.spec import NetworkSpec
+from raycv.stages.align.groups import Group, alike
 
 Measure = Callable[[Covariances], float]
 Values = dict[tuple[int, int, str], float]  # by network a, network b and measure
@@ -70,21 +72,66 @@ NARROW = 100  # units; the programs are quick up to here
 ROTATIONS, ROTATIONS_WHEN_WIDER = 10, 1
 
 
-def measure_rows(layer: str, trained: Group, untrained: Group | None) -> pd.DataFrame:
-    """One row per pair of networks and measure, two for directed measures; and each network's effective dimension."""
-    folds, measures = trained.statistics.folds, {**MEASURES, **MATCHING}
-    masses = _masses(trained)
-    found = _values(trained, folds, measures, masses)
-    with_interval = {name: measure for name, measure in measures.items() if _fast(name, trained.width)}
-    followed = masses if _fast(PARTIAL, trained.width) else {}
+@dataclass(frozen=True)
+class Measured:
+    """Measures of some networks of a layer, and what rotations give in their place.
+
+    ``masses``: the part of the units that is matched in part; ``replicates``: values without each fold, for intervals.
+    """
+
+    values: Values
+    masses: Values
+    replicates: tuple[Values, ...]
+    rotated: Values
+
+
+def measure(group: Group) -> Measured:
+    """All measures of all pairs of the networks of ``group``."""
+    folds, measures = group.statistics.folds, {**MEASURES, **MATCHING}
+    masses = _masses(group)
+    values = _values(group, folds, measures, masses)
+    with_interval = {name: measure for name, measure in measures.items() if _fast(name, group.width)}
+    followed = masses if _fast(PARTIAL, group.width) else {}
     rest = [[other for other in folds if other is not fold] for fold in folds] if len(folds) > 1 else []
-    replicates = [_values(trained, part, with_interval, followed) for part in rest]
-    chance = _rotated(trained, masses) | (_untrained(trained, untrained, found) if untrained else {})
+    replicates = tuple(_values(group, part, with_interval, followed) for part in rest)
+    return Measured(values, masses, replicates, _rotated(group, masses))
+
+
+def measure_untrained(group: Group) -> Values:
+    """The measures that rotations leave as they are, of untrained networks."""
+    return _values(group, group.statistics.folds, MEASURES, {})
+
+
+def together(found: Sequence[Values]) -> Values:
+    """Those of all networks from those of every pair: first of single networks, then pair by pair."""
+    joined = {key: value for of_pair in found for key, value in of_pair.items()}
+    return dict(sorted(joined.items(), key=lambda item: (item[0][0] != item[0][1], sorted(item[0][:2]))))
+
+
+def all_measured(found: Sequence[Measured]) -> Measured:
+    """The measures of all networks from those of every pair."""
+    replicates = zip(*(of_pair.replicates for of_pair in found), strict=True)
+    return Measured(
+        together([of_pair.values for of_pair in found]),
+        together([of_pair.masses for of_pair in found]),
+        tuple(together(of_fold) for of_fold in replicates),
+        together([of_pair.rotated for of_pair in found]),
+    )
+
+
+def measure_rows(
+    layer: str, specs: Sequence[NetworkSpec], found: Measured, untrained: tuple[Sequence[NetworkSpec], Values] | None
+) -> pd.DataFrame:
+    """One row per pair of networks and measure, two for directed measures; and each network's effective dimension.
+
+    ``untrained``: untrained networks with their measures.
+    """
+    chance = found.rotated | (_by_untrained(specs, *untrained, found.values) if untrained else {})
     rows = []
-    for key, value in (found | masses).items():
+    for key, value in (found.values | found.masses).items():
         a, b, name = key
-        interval = jackknife(value, [replicate.get(key, np.nan) for replicate in replicates])
-        about = {"layer_a": layer, "layer_b": layer, "net_a": trained.specs[a].name, "net_b": trained.specs[b].name}
+        interval = jackknife(value, [replicate.get(key, np.nan) for replicate in found.replicates])
+        about = {"layer_a": layer, "layer_b": layer, "net_a": specs[a].name, "net_b": specs[b].name}
         of_measure = {"measure": name, "value": value, "low": interval.low, "high": interval.high}
         rows.append(about | of_measure | {"null": chance.get(key, np.nan)})
     return pd.DataFrame(rows)
@@ -96,7 +143,7 @@ def _fast(name: str, width: int) -> bool:
 
 def _over_pairs(group: Group, of_pair: Callable[[int, int], Values]) -> Values:
     """What ``of_pair`` gives for all pairs of networks a < b, side by side where their covariances are not large."""
-    pairs = combinations(range(len(group.specs)), 2)
+    pairs = combinations(group.networks, 2)
     with ThreadPoolExecutor(1 if group.width > WIDE else os.cpu_count()) as pool:
         return {key: value for found in pool.map(lambda pair: of_pair(*pair), pairs) for key, value in found.items()}
 
@@ -120,7 +167,7 @@ def _values(group: Group, folds: Sequence[Moments], measures: dict[str, Measure]
 
     dimensions = {
         (n, n, "effective_dimension"): effective_dimension(group.covariances(total, n, n).correlations().a)
-        for n in range(len(group.specs))
+        for n in group.networks
     }
     return dimensions | _over_pairs(group, of_pair)
 
@@ -168,14 +215,18 @@ def _mixtures(group: Group, a: int, b: int, units: int) -> list[Floats]:
     return [orthonormal(torch.from_numpy(values)).numpy() for values in normal]
 
 
-def _untrained(trained: Group, untrained: Group, wanted: Iterable[tuple[int, int, str]]) -> Values:
-    """What untrained networks of the same architectures give, means over their pairs; NaN where there are none."""
-    found = _values(untrained, untrained.statistics.folds, MEASURES, {})
+def _by_untrained(
+    specs: Sequence[NetworkSpec],
+    untrained: Sequence[NetworkSpec],
+    found: Values,
+    wanted: Iterable[tuple[int, int, str]],
+) -> Values:
+    """What ``untrained`` networks of the same architectures give, means over their pairs; NaN where there are none."""
     values: Values = {}
     for a, b, name in wanted:
         if name in (*MATCHING, PARTIAL):
             continue
-        firsts, seconds = (untrained.alike(trained.specs[n]) for n in (a, b))
+        firsts, seconds = alike(untrained, specs[a]), alike(untrained, specs[b])
         pairs = [(x, y) for x in firsts for y in seconds if (x == y) == (a == b)]
         if name not in DIRECTED:
             pairs = [(min(pair), max(pair)) for pair in pairs]

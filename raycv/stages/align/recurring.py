@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from raycv.analysis.recurrence import (
     recurrence,
     recurring_share,
 )
+from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.groups import Group
 
 PREDICTORS = ("mean", "active_fraction", "kurtosis", "class_purity")  # columns of the table units
@@ -27,10 +28,10 @@ Quantities = Mapping[str, Callable[[Recurrence], float]]
 def recurrence_of(group: Group) -> Recurrence:
     """The partners of every unit beyond chance in all other networks; on a GPU where the layer is wide and has one."""
     device = "cuda" if group.width > WIDE and torch.cuda.is_available() else "cpu"
-    return recurrence(group.correlations(), device=device)
+    return recurrence(group.correlations(group.moments), device=device)
 
 
-def recurrence_rows(layer: str, group: Group, found: Recurrence) -> pd.DataFrame:
+def recurrence_rows(layer: str, specs: Sequence[NetworkSpec], found: Recurrence) -> pd.DataFrame:
     """One row per network and unit."""
     return pd.concat(
         pd.DataFrame(
@@ -46,7 +47,7 @@ def recurrence_rows(layer: str, group: Group, found: Recurrence) -> pd.DataFrame
                 "group": found.group(n),
             }
         )
-        for n, spec in enumerate(group.specs)
+        for n, spec in enumerate(specs)
     )
 
 

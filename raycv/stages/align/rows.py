@@ -7,40 +7,40 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from raycv.analysis.matching import Matching, agreement
 from raycv.analysis.partners import Partners
-from raycv.analysis.recurrence import Recurrence
 from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
 from raycv.run.schema import BY_NAME
-from raycv.stages.align.beyond import (
-    Columns,
-    average,
-    beyond_chance,
-    information_beyond_chance,
-    share_of_one_unit,
-    without_each_fold,
-)
-from raycv.stages.align.chance import Layer, Similarities
+from raycv.stages.align.beyond import Columns, average
+from raycv.stages.align.compared import Compared, Informed, PairValues
 from raycv.stages.align.matched import Pairs
 
+ROWS = 2**20  # of a pair table made at once
 BEST = 8  # pairs of largest similarity that are followed from one similarity to the other (paper, section 3.2)
 
 
-def pair_rows(specs: Sequence[NetworkSpec], columns: dict[str, Similarities]) -> Iterator[pd.DataFrame]:
-    """For every pair of networks one row per pair of units, with a column for each kind of value."""
-    for a, b in columns["value"]:
-        rows, width = columns["value"][a, b].shape
-        yield pd.DataFrame(
-            {
-                "net_a": specs[a].name,
-                "net_b": specs[b].name,
-                "unit_a": np.repeat(np.arange(rows, dtype=np.int32), width),
-                "unit_b": np.tile(np.arange(width, dtype=np.int32), rows),
-            }
-            | {name: values[a, b].ravel().astype(np.float32) for name, values in columns.items()}
-        )
+def pair_rows(specs: Sequence[NetworkSpec], found: PairValues) -> Iterator[pa.Table]:
+    """One row per pair of units, with a column for each kind of value, a million rows or a few more at a time."""
+    names = specs[found.a].name, specs[found.b].name
+    if found.units is not None:
+        yield _pair_rows(names, found.units[0], found.units[1], found.columns)
+        return
+    rows, width = found.columns["value"].shape
+    step = max(1, ROWS // width)
+    for first in range(0, rows, step):
+        units = np.arange(first, min(first + step, rows), dtype=np.int32)
+        columns = {name: values[units[0] : units[-1] + 1].ravel() for name, values in found.columns.items()}
+        yield _pair_rows(names, np.repeat(units, width), np.tile(np.arange(width, dtype=np.int32), len(units)), columns)
+
+
+def _pair_rows(
+    names: tuple[str, str], unit_a: np.ndarray, unit_b: np.ndarray, columns: dict[str, np.ndarray]
+) -> pa.Table:
+    net_a, net_b = (pa.repeat(pa.scalar(name), len(unit_a)) for name in names)
+    return pa.table({"net_a": net_a, "net_b": net_b, "unit_a": unit_a, "unit_b": unit_b, **columns})
 
 
 def matching_rows(
@@ -86,39 +86,35 @@ def _significance(partners: Partners | None) -> dict[str, Any]:
 def correlation_rows(
     layer: str,
     specs: Sequence[NetworkSpec],
-    nets: Layer,
-    pairs: Pairs,
-    recurs: Recurrence,
+    found: Compared,
     untrained: Callable[[NetworkSpec, NetworkSpec, str], Columns],
 ) -> pd.DataFrame:
     """One row per ordered pair and method: the average correlation with its interval, and what chance gives."""
-    replicates = without_each_fold(nets)
-    beyond, share = beyond_chance(nets, recurs), share_of_one_unit(nets, recurs)
     rows = []
-    for key, matching in sorted(pairs.items()):
+    for key, matching in sorted(found.pairs.items()):
         a, b, method = key
-        interval = jackknife(average(matching), [average(replicate.pairs[key]) for replicate in replicates])
-        row = _row(layer, specs, "correlation", key, matching) | beyond[key] | untrained(specs[a], specs[b], method)
-        row |= {"mean_low": interval.low, "mean_high": interval.high}
+        interval = jackknife(average(matching), [average(replicate.pairs[key]) for replicate in found.replicates])
+        row = _row(layer, specs, "correlation", key, matching) | found.beyond[key]
+        row |= untrained(specs[a], specs[b], method) | {"mean_low": interval.low, "mean_high": interval.high}
         with_partner = matching.values[matching.columns >= 0]
         row["fraction_below_half"] = float((with_partner <= 0.5).mean()) if len(with_partner) else np.nan
         if method == "semi":
-            interval = jackknife(row["excess"], [replicate.excess[a, b] for replicate in replicates])
+            interval = jackknife(row["excess"], [replicate.excess[a, b] for replicate in found.replicates])
             row |= {"excess_low": interval.low, "excess_high": interval.high}
-            found = recurs.pairs[a, b].found()[matching.columns >= 0]
-            row |= {"beyond_chance": float(found.mean()) if len(found) else np.nan, "one_unit_share": share[a, b]}
-        rows.append(row | _agreements(pairs, key, pairs))
+            beyond = found.recurs.pairs[a, b].found()[matching.columns >= 0]
+            row |= {"beyond_chance": float(beyond.mean()) if len(beyond) else np.nan}
+            row |= {"one_unit_share": found.share[a, b] if found.share else np.nan}
+        rows.append(row | _agreements(found.pairs, key, found.pairs))
     return pd.DataFrame(rows)
 
 
-def information_rows(
-    layer: str, specs: Sequence[NetworkSpec], nets: Layer, pairs: Pairs, by_correlation: Pairs
-) -> pd.DataFrame:
+def information_rows(layer: str, specs: Sequence[NetworkSpec], found: Informed, by_correlation: Pairs) -> pd.DataFrame:
     """One row per ordered pair and method: the average, what chance gives, and its agreement with correlation."""
-    beyond = information_beyond_chance(nets, pairs)
     return pd.DataFrame(
-        _row(layer, specs, "mutual_information", key, matching) | beyond[key] | _agreements(pairs, key, by_correlation)
-        for key, matching in sorted(pairs.items())
+        _row(layer, specs, "mutual_information", key, matching)
+        | found.beyond[key]
+        | _agreements(found.pairs, key, by_correlation)
+        for key, matching in sorted(found.pairs.items())
     )
 
 

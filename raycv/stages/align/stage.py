@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
-from raycv.analysis.nulls import WIDE
 from raycv.config import AlignConfig
+from raycv.distributed import ray_cluster
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
@@ -20,15 +21,14 @@ from raycv.run.store import RunStore
 from raycv.stages.align import measured, recurring, rows, units
 from raycv.stages.align.across import Across, identified
 from raycv.stages.align.beyond import Untrained, untrained_nowhere
-from raycv.stages.align.chance import Layer
+from raycv.stages.align.compared import Compared, all_compared, compare_all, pieces_of
 from raycv.stages.align.epochs import ThroughTraining
 from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
-from raycv.stages.align.matched import Pairs, informations, match
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
-FORMAT = 5  # of the tables; part of their identity
+FORMAT = 6  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -85,46 +85,30 @@ def _names(found: Statistics) -> tuple[str, ...]:
 
 def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Write all tables, layer by layer; returns those that are small."""
-    store, specs = found.store, found.networks
+    store = found.store
     small: dict[str, list[pd.DataFrame]] = {name: [] for name in names[2:] if name not in WRITTEN_OF_ACROSS}
     informed: dict[str, list[pd.DataFrame]] = {"matchings": [], "alignment": []}  # by mutual information
+    groups = [group for group in (NETS, NULL, *found.epochs.values()) if group in found.groups]
+    pieces = [piece for layer in found.layers for group in groups for piece in pieces_of(found, layer, group)]
+    if not all(piece.is_small for piece in pieces):
+        ray_cluster.connect(store.uri)
     with (
         tables.Writer(store, "correlations", found.layers) as of_correlation,
         tables.Writer(store, "mutual_information", found.layers) as of_information,
-        Progress("align", 3 * len(found.layers), "layers") as progress,
+        Progress("align", len(pieces), "comparisons") as progress,
     ):
+        writers = {"correlations": of_correlation, "mutual_information": of_information}
+        results = zip(pieces, compare_all(found, pieces), strict=True)
         for place, layer in enumerate(found.layers):
-            progress.note_next(f"correlation of {layer}")
-            nets, null = Layer(found, layer, NETS), Layer(found, layer, NULL) if NULL in found.groups else None
-            values, pairs = nets.correlations, match(nets.correlations)
-            # Several threads slow small matrices down.
-            with threadpool_limits(1 if nets.group.width <= WIDE else None):
-                recurs = recurring.recurrence_of(nets.group)
-                by_chance = recurring.recurrence_of(null.group) if null else None
-                untrained = Untrained(null, by_chance) if null and by_chance else untrained_nowhere
-                averages = rows.correlation_rows(layer, specs, nets, pairs, recurs, untrained)
-                if found.epochs:
-                    progress.note_next(f"{layer} through training")
-                    through = ThroughTraining(found, layer, nets, recurs)
-                    small["epochs"].append(through.rows())
-                    small["partner_epochs"].append(through.unit_rows())
-                progress.advance()
-                progress.note_next(f"measures of {layer}")
-                small["measures"].append(measured.measure_rows(layer, nets.group, null.group if null else None))
-            small["units"].append(units.unit_rows(layer, nets.group, nets.kurtosis, found.top_labels(layer)))
-            small["layers"].append(units.layer_rows(layer, specs, found.widths(layer)))
-            small["activity"].append(units.activity_rows(layer, specs, nets.group.moments))
-            small["matchings"].append(rows.matching_rows(layer, specs, "correlation", pairs, recurs.pairs))
-            small["alignment"].append(averages)
-            small["recurrence"].append(recurring.recurrence_rows(layer, nets.group, recurs))
-            small["recurrence_by_layer"].append(recurring.layer_rows(layer, small["units"][-1], recurs, by_chance))
-            small["joint_activations"].append(joint_activations(found, place, pairs[0, 1, "semi"]))
-            for part in rows.pair_rows(specs, {"value": values}):
-                of_correlation.add(layer, part)
-            progress.advance()
-            progress.note_next(f"mutual information of {layer}")
-            _add_information(found, layer, nets, pairs, informed, of_information)
-            progress.advance()
+            progress.note_next(layer)
+            by_group: dict[str, list[Compared]] = {group: [] for group in groups}
+            for piece, compared in islice(results, sum(piece.layer == layer for piece in pieces)):
+                for values in compared.values:
+                    for part in rows.pair_rows(found.networks, values):
+                        writers[values.table].add(layer, part)
+                by_group[piece.group].append(replace(compared, values=()))
+                progress.advance(1, layer)
+            _add_rows(found, place, {group: all_compared(parts) for group, parts in by_group.items()}, small, informed)
     small |= _across(found)
     for name in {*WRITTEN_OF_EPOCHS, *WRITTEN_OF_ACROSS}.difference(names):  # of an earlier training or comparison
         store.remove(f"tables/{name}")
@@ -134,21 +118,39 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     return whole
 
 
-def _add_information(
+def _add_rows(
     found: Statistics,
-    layer: str,
-    nets: Layer,
-    pairs: Pairs,
+    place: int,
+    compared: Mapping[str, Compared],
+    small: dict[str, list[pd.DataFrame]],
     informed: dict[str, list[pd.DataFrame]],
-    writer: tables.Writer,
 ) -> None:
-    """The rows of one layer by mutual information; ``pairs``: its matchings by correlation."""
-    information = informations(found, nets, layer)
-    by_information = match(information["value"])
-    informed["matchings"].append(rows.matching_rows(layer, found.networks, "mutual_information", by_information))
-    informed["alignment"].append(rows.information_rows(layer, found.networks, nets, by_information, pairs))
-    for part in rows.pair_rows(found.networks, information):
-        writer.add(layer, part)
+    """Add the rows of the layer at ``place``; ``compared``: by group, what its networks have in common."""
+    layer, specs, nets, null = found.layers[place], found.networks, compared[NETS], compared.get(NULL)
+    if found.epochs:
+        by_epoch = {epoch: compared[group] for epoch, group in found.epochs.items()}
+        through = ThroughTraining(found, layer, by_epoch, nets)
+        small["epochs"].append(through.rows())
+        small["partner_epochs"].append(through.unit_rows())
+    of_null = found.groups.get(NULL, ())
+    untrained = Untrained(of_null, null.pairs, null.beyond) if null else untrained_nowhere
+    by_chance = (of_null, null.untrained) if null and null.untrained else None
+    assert nets.measured is not None
+    assert nets.informed is not None
+    sums = found.sums(layer)
+    small["measures"].append(measured.measure_rows(layer, specs, nets.measured, by_chance))
+    small["units"].append(units.unit_rows(layer, specs, sums, found.kurtosis(layer), found.top_labels(layer)))
+    small["layers"].append(units.layer_rows(layer, specs, found.widths(layer)))
+    small["activity"].append(units.activity_rows(layer, specs, sums.all))
+    small["matchings"].append(rows.matching_rows(layer, specs, "correlation", nets.pairs, nets.recurs.pairs))
+    small["alignment"].append(rows.correlation_rows(layer, specs, nets, untrained))
+    small["recurrence"].append(recurring.recurrence_rows(layer, specs, nets.recurs))
+    small["recurrence_by_layer"].append(
+        recurring.layer_rows(layer, small["units"][-1], nets.recurs, null.recurs if null else None)
+    )
+    small["joint_activations"].append(joint_activations(found, place, nets.pairs[0, 1, "semi"]))
+    informed["matchings"].append(rows.matching_rows(layer, specs, "mutual_information", nets.informed.pairs))
+    informed["alignment"].append(rows.information_rows(layer, specs, nets.informed, nets.pairs))
 
 
 def _across(found: Statistics) -> dict[str, list[pd.DataFrame]]:

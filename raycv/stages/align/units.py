@@ -8,19 +8,21 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.activity import activity_ranking, activity_spread
+from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import Moments, mean, offsets, variance
 from raycv.analysis.top_patches import class_purity
 from raycv.networks.spec import NetworkSpec
-from raycv.stages.align.groups import Group
 
 
-def unit_rows(layer: str, group: Group, kurtosis: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+def unit_rows(
+    layer: str, specs: Sequence[NetworkSpec], sums: LayerStatistics, kurtosis: np.ndarray, labels: np.ndarray
+) -> pd.DataFrame:
     """One row per network and unit; stacked are ``kurtosis`` (U,) and ``labels`` (U, 9), the top patches' classes."""
-    total, dead = group.moments, group.statistics.dead()
+    total, dead = sums.all, sums.dead()
     bounds = offsets(total.widths)
     return pd.DataFrame(
         {
-            "net": np.repeat([spec.name for spec in group.specs], total.widths),
+            "net": np.repeat([spec.name for spec in specs], total.widths),
             "layer": layer,
             "unit": np.concatenate([np.arange(width) for width in total.widths]),
             "mean": mean(total),
@@ -29,7 +31,7 @@ def unit_rows(layer: str, group: Group, kurtosis: np.ndarray, labels: np.ndarray
             "kurtosis": np.where(dead, np.nan, kurtosis),
             "class_purity": np.where(dead, np.nan, class_purity(labels)),
             "is_dead": dead,
-            "is_rare": group.statistics.rare(),
+            "is_rare": sums.rare(),
         },
         index=range(bounds[-1]),
     )

@@ -1,4 +1,4 @@
-"""How the joint moments of a layer are cut into files, so that no process must hold more than about one pair of networks.
+"""How the joint moments of a layer are cut into files, so that no process must hold more than a pair of networks.
 
 A layer's moments are blocks of products, one for each pair of networks. Small blocks share a file, a large block has
 one of its own, and a very large one has several, each with some rows. What is said of single units (sums, extremes)

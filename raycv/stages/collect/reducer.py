@@ -21,8 +21,9 @@ ROWS_AT_ONCE = 1024  # rows of a fully connected layer gathered before they are 
 
 
 def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """A partial as named arrays: moments/KEY/... (`parts.to_arrays`), rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
+    """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
 
+    Those of moments are the ones of `raycv.stages.collect.parts`.
     KEY is the group and layer. before_relu/KEY is there where rows and samples are of activations before the ReLU.
     images (n,) and labels (n,) are the numbers and classes of the shard's images.
     """

@@ -240,6 +240,16 @@ class Statistics:
             found |= self._checked(path, read, shapes)
         return found
 
+    def kurtosis(self, layer: str) -> np.ndarray:
+        """(U,): the excess kurtosis of the trained networks' stacked units, in the samples that the pass keeps."""
+        found = []
+        for network, width in enumerate(self.widths(layer)):
+            path = chance_path(self.folder, Key(NETS, layer), network, 0)
+            with self.store.open_arrays(path) as arrays:
+                read = {name: arrays[name] for name in ("kurtosis",) if name in arrays}
+            found.append(self._checked(path, read, {"kurtosis": (width,)})["kurtosis"])
+        return np.concatenate(found)
+
     def mixed(self, layer: str, networks: Sequence[int] | None = None) -> dict[int, Mixed]:
         """Some trained networks' units mixed before the ReLU; none where the layer does not end in a ReLU module.
 

@@ -10,7 +10,7 @@ from scipy.stats import kurtosis, spearmanr
 from raycv.analysis.arrays import Floats
 from raycv.analysis.folds import LayerStatistics
 from raycv.stages.align.groups import Group
-from raycv.stages.align.measured import measure_rows
+from raycv.stages.align.measured import measure, measure_rows, measure_untrained
 from raycv.stages.align.recurring import layer_rows, recurrence_of, recurrence_rows
 from raycv.stages.align.units import unit_rows
 from tests.support.copies import orthonormal
@@ -37,12 +37,17 @@ def group_of(activations: list[Floats]) -> Group:
     return Group(specs(widths, ("conv1",)), LayerStatistics(tuple(moments_of(part) for part in parts)))
 
 
+def measures_of(trained: Group, untrained: Group) -> pd.DataFrame:
+    return measure_rows("conv1", trained.specs, measure(trained), (untrained.specs, measure_untrained(untrained)))
+
+
 def units_of(activations: list[Floats]) -> pd.DataFrame:
     """The rows of the table units; the top patches of a unit are of one class, but for as many as its number tells."""
     with np.errstate(invalid="ignore"):
         shapes = np.concatenate([kurtosis(net) for net in activations])
     other = np.concatenate([np.arange(net.shape[1]) % 5 for net in activations])
-    return unit_rows("conv1", group_of(activations), shapes, (np.arange(9) < other[:, None]).astype(int))
+    group = group_of(activations)
+    return unit_rows("conv1", group.specs, group.statistics, shapes, (np.arange(9) < other[:, None]).astype(int))
 
 
 @pytest.mark.parametrize(("share", "low", "high"), [(1.0, 1.0, 1.0), (0.0, 0.0, 0.05), (0.5, 0.5, 0.56)])
@@ -50,7 +55,10 @@ def test_copies_recur_and_rotated_units_do_not(share: float, low: float, high: f
     activations = networks(0, share)
     group = group_of(activations)
     found = recurrence_of(group)
-    rows, by_layer = recurrence_rows("conv1", group, found), layer_rows("conv1", units_of(activations), found, found)
+    rows, by_layer = (
+        recurrence_rows("conv1", group.specs, found),
+        layer_rows("conv1", units_of(activations), found, found),
+    )
     assert (rows.loc[rows["unit"] < share * UNITS, "partners"] == 2).all()
     assert low <= (rows["partners"] == 2).mean() <= high
     quantities = by_layer.set_index("quantity")["value"]
@@ -60,7 +68,7 @@ def test_copies_recur_and_rotated_units_do_not(share: float, low: float, high: f
     untrained = by_layer.set_index("quantity")["untrained"]
     assert untrained["partner_share"] == pytest.approx(quantities["partner_share"])
     assert untrained.notna().sum() == 1
-    pd.testing.assert_frame_equal(rows, recurrence_rows("conv1", group, recurrence_of(group)))
+    pd.testing.assert_frame_equal(rows, recurrence_rows("conv1", group.specs, recurrence_of(group)))
 
 
 def test_rows_equal_numpy_and_dead_units_have_none() -> None:
@@ -68,7 +76,7 @@ def test_rows_equal_numpy_and_dead_units_have_none() -> None:
     activations[0][:, 3] = 0
     group = group_of(activations)
     found = recurrence_of(group)
-    rows = recurrence_rows("conv1", group, found)
+    rows = recurrence_rows("conv1", group.specs, found)
     dead = rows[(rows["net"] == "net1") & (rows["unit"] == 3)].iloc[0]
     assert (dead["partners"], dead["mutual"], dead["group"]) == (0, 0, -1)
     assert np.isnan(dead["excess"])
@@ -88,7 +96,7 @@ def test_rows_equal_numpy_and_dead_units_have_none() -> None:
 def test_measures_equal_numpy() -> None:
     activations, others = networks(2, 0.5), networks(3, 0.0)
     group, untrained = group_of(activations), group_of(others)
-    table = measure_rows("conv1", group, untrained)
+    table = measures_of(group, untrained)
     keys = table[["net_a", "net_b", "measure"]].itertuples(index=False, name=None)
     rows = dict(zip(keys, table.to_dict("records"), strict=True))
     x, y, z = (net.astype(np.float32).astype(float) for net in activations)
@@ -122,13 +130,13 @@ def test_a_unit_that_fires_in_one_half_of_the_images_is_not_worth_matching() -> 
     nets = networks(4, 1.0)
     nets[1][: len(nets[1]) // FOLDS, 3] = 0
     nets[1][2 * len(nets[1]) // FOLDS : 3 * len(nets[1]) // FOLDS, 3] = 0
-    table = measure_rows("conv1", group_of(nets), group_of(networks(5, 0.0)))
+    table = measures_of(group_of(nets), group_of(networks(5, 0.0)))
     assert table.query("measure == 'partial_matching_mass'")["value"].tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.25, 0.0])
 def test_copies_are_worth_matching_and_rotated_units_are_not(share: float) -> None:
-    table = measure_rows("conv1", group_of(networks(4, share)), group_of(networks(5, 0.0)))
+    table = measures_of(group_of(networks(4, share)), group_of(networks(5, 0.0)))
     values = {str(name): rows["value"] for name, rows in table.groupby("measure")}
     # A few of the rotated ones correlate by .6 in their smaller subspace, more than units rotated in the whole.
     assert values["partial_matching_mass"].between(share, share + 0.16 * (0 < share < 1)).all()

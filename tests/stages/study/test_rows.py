@@ -45,7 +45,7 @@ def write_run(folder: Path, networks: int) -> tuple[RunStore, pd.DataFrame, pd.D
     """A run with the tables that a study reads; its rows of alignment, and of recurrence_by_layer."""
     store, group = RunStore(str(folder)), group_of(networks, seed=3)
     found = recurrence_of(group)
-    pairs = match(group.correlations())
+    pairs = match(group.correlations(group.moments))
     matchings = matching_rows("conv1", group.specs, "correlation", pairs, found.pairs)
     rows = [
         {
@@ -71,7 +71,7 @@ def write_run(folder: Path, networks: int) -> tuple[RunStore, pd.DataFrame, pd.D
     ):
         tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names))
     stacked = UNITS * networks
-    units = unit_rows("conv1", group, np.zeros(stacked), np.zeros((stacked, 9), int))
+    units = unit_rows("conv1", group.specs, group.statistics, np.zeros(stacked), np.zeros((stacked, 9), int))
     return store, alignment, layer_rows("conv1", units, found, found).set_index("quantity")
 
 

@@ -1,0 +1,57 @@
+"""Independent Ray tasks whose results are taken in order, with few in hand and none where it cannot fit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from raycv.distributed import ray_cluster
+from raycv.distributed.ray_cluster import users_mistake
+from raycv.errors import StageFailed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+DEATHS = 3  # of a task's worker after which it is tried again
+OF_A_GPU = 0.25  # that each task may use, where there are GPUs
+
+
+def in_order(
+    function: Callable[[Any, Item], Result], shared: Any, items: Sequence[Item], needed: int
+) -> Iterator[Result]:
+    """Yield ``function(shared, item)`` of every item in order, each computed by a task of one CPU.
+
+    A task is given ``needed`` bytes of memory, so that no more of them run on a node than fit; where no node has as
+    much, one runs on a node. At most two for each CPU are computed ahead. Raises StageFailed where a task's worker died
+    more than `DEATHS` times, UserError if the user can fix what an item raised, and else what it raised.
+    """
+    largest = max(int(node["Resources"].get("memory", 0)) for node in ray.nodes())  # type: ignore[no-untyped-call]
+    gpus = OF_A_GPU if ray_cluster.amount("GPU") else 0
+    task = ray.remote(function).options(num_cpus=1, num_gpus=gpus, memory=min(needed, largest), max_retries=DEATHS)
+    reference = ray.put(shared)
+    waiting = deque(items)
+    running: deque[Any] = deque()
+    try:
+        while waiting or running:
+            while waiting and len(running) < 2 * max(1, int(ray_cluster.amount("CPU"))):
+                running.append(task.remote(reference, waiting.popleft()))
+            yield _result(running.popleft(), needed)
+    finally:
+        for left in running:
+            ray.cancel(left)
+
+
+def _result(reference: Any, needed: int) -> Any:
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        raise (users_mistake(error) or error) from error
+    except RayError as error:
+        raise StageFailed(
+            f"a task has died {DEATHS + 1} times, most likely for lack of memory: it needs some "
+            f"{needed / 2**30:.1f} GiB. The same command continues from the stages that are finished."
+        ) from error
