@@ -87,8 +87,7 @@ class Run:
 
         The networks stand in the order of ``networks``. Raises UserError for a layer that was not compared.
         """
-        if layer not in self._statistics.layers:
-            raise UserError(f"The run {self.uri} has no layer {layer!r}; its layers are {', '.join(self.layers)}.")
+        self._check_layer(layer)
         return self._statistics.layer(layer)
 
     def correlation(self, layer: str, net_a: str, net_b: str) -> np.ndarray:
@@ -100,8 +99,14 @@ class Run:
         for net in (net_a, net_b):
             if net not in names:
                 raise UserError(f"The run {self.uri} has no network {net!r}; its networks are {', '.join(names)}.")
-        of_layer = self.moments(layer)
-        return correlation_of(of_layer.all, of_layer.dead(), names.index(net_a), names.index(net_b))
+        self._check_layer(layer)
+        networks = list(dict.fromkeys(names.index(net) for net in (net_a, net_b)))
+        found = self._statistics.among(layer, networks)  # of no other network, as layers may be wide
+        return correlation_of(found.together, found.dead(), 0, len(networks) - 1)
+
+    def _check_layer(self, layer: str) -> None:
+        if layer not in self._statistics.layers:
+            raise UserError(f"The run {self.uri} has no layer {layer!r}; its layers are {', '.join(self.layers)}.")
 
     @cached_property
     def _statistics(self) -> Statistics:

@@ -13,8 +13,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +42,9 @@ from raycv.networks.receptive import receptive_fields
 from raycv.networks.spec import ALEXNET_LAYERS
 from raycv.networks.stored import stored
 from raycv.run import record
+from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
+from raycv.stages.align.compared import Piece, all_compared, compare
 from raycv.stages.align.stage import WRITTEN
 from raycv.stages.collect import statistics
 from raycv.stages.patches.rows import top_patches
@@ -170,6 +175,39 @@ def test_mutual_information_equals_sklearn(
         shifted = mutual_info_score(codes[0][a], np.roll(codes[2][b], codes[2].shape[1] // 2))
         assert pairs.loc[(a, b), "null_value"] == pytest.approx(shifted, rel=1e-3, abs=1e-5)
     assert (pairs["value_corrected"].dropna() < pairs["value"].dropna() + 1e-6).all()
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """Equal to the last bit, NaN included, through mappings, sequences and dataclasses."""
+    if isinstance(expected, Mapping):
+        assert list(found) == list(expected)
+        found, expected = list(found.values()), list(expected.values())
+    if is_dataclass(expected):
+        found, expected = list(vars(found).values()), list(vars(expected).values())
+    if isinstance(expected, (list, tuple)):
+        for mine, theirs in zip(found, expected, strict=True):
+            assert_same(mine, theirs)
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_networks_compared_pair_by_pair_have_the_same_in_common(undisturbed: Path) -> None:
+    found = statistics.read(RunStore(str(undisturbed)))
+    for layer, group in (("conv2", NETS), ("fc7", NETS), ("fc7", NULL)):
+        networks = range(len(found.groups[group]))
+        whole = compare(found, Piece(layer, group, tuple(networks), True))
+        pairs = [compare(found, Piece(layer, group, pair, False)) for pair in combinations(networks, 2)]
+        joined = all_compared(pairs)
+        for values in ("pairs", "beyond", "share"):
+            of_whole = getattr(whole, values)
+            assert_same(
+                getattr(joined, values), None if of_whole is None else {k: of_whole[k] for k in getattr(joined, values)}
+            )
+        for values in ("recurs", "dimensions", "measured", "untrained"):
+            assert_same(getattr(joined, values), getattr(whole, values))
+        for table in ("correlations", "mutual_information") if group == NETS else ():
+            of_pairs = [one for pair in pairs for one in pair.values if one.table == table]
+            assert_same(of_pairs, [one for one in whole.values if one.table == table])
 
 
 @pytest.mark.parametrize("layer", ["conv4", "fc6"])

@@ -8,7 +8,7 @@ import torch
 from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import covariance, mean, variance
 from raycv.run.paths import NETS, Key
-from raycv.stages.collect.parts import parts
+from raycv.stages.collect.parts import added, cut, parts, to_arrays
 from raycv.stages.collect.reducer import reduce_part
 from raycv.stages.collect.statistics import moments_from
 
@@ -54,6 +54,30 @@ def test_moments_without_any_fold_keep_the_digits_of_rare_units() -> None:
         np.testing.assert_array_equal(moments.active, (others > 0).sum(0))
     np.testing.assert_array_equal(np.flatnonzero(found.rare()), [0, WIDTHS[0]])
     assert variance(found.without_each()[1])[0] < 1e-8
+
+
+def test_parts_hold_what_the_whole_holds() -> None:
+    x = activations()[0]
+    pilot = x[0].mean(0)
+    of_nets = np.split(pilot, [WIDTHS[0]])
+    partials = [{f"rows/{KEY}/{n}": net for n, net in enumerate(np.split(rows, [WIDTHS[0]], axis=-1))} for rows in x]
+    (whole,) = parts(WIDTHS)
+    expected = reduce_part(partials, KEY, whole, of_nets, torch.device("cpu"))
+    cut_up = parts(WIDTHS, entries=2500)
+    assert [len(part) for part in cut_up] == [1, 1, 1, 1, 1, 1, 1, 1, 1]
+    found = [reduce_part(partials, KEY, part, of_nets, torch.device("cpu")) for part in cut_up]
+    for name, values in expected.items():
+        pieces = [of_part[name] for of_part in found if name in of_part]
+        joined = pieces[0] if name == "count" else np.concatenate(pieces)
+        np.testing.assert_allclose(joined, values, rtol=1e-12)
+    moments = moments_from(dict(expected), WIDTHS, (0, 1))  # layers with positions come as whole moments
+    for part, of_part in zip(cut_up, found, strict=True):
+        again = cut(to_arrays(moments), "", part)
+        assert again.keys() == of_part.keys()
+        twice = added(added(None, again), again)
+        for name, values in of_part.items():
+            same = name.endswith(("pilot", "minimum", "maximum"))
+            np.testing.assert_allclose(twice[name], values if same else 2 * values, rtol=1e-12)
 
 
 def test_extremes_are_those_of_the_rows() -> None:
