@@ -2,8 +2,8 @@
 
 What the parts of `raycv collect` and `raycv align` take for one pair of networks in one layer, on one thread: processor
 time, and the peak memory of a process that does it alone, beyond what the libraries take. The layer's activations are
-made here, SAMPLES (10,000) samples of rectified mixtures that both networks share in part. A layer of N networks has N (N - 1) / 2
-such pairs, which are independent of one another.
+made here: rectified signals, of which both networks share one half. A layer of N networks has N (N - 1) / 2 such pairs,
+which are independent of one another. SAMPLES=10000 (default) in the environment says how many samples there are.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from raycv.analysis.information import BINS, MutualInformation, bin_edges, encod
 from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import NetworkSpec
 from raycv.run import tables
+from raycv.run.parts import information_blocks, others_by_part, parts
 from raycv.run.paths import NETS, STATISTICS, Key, chance_path, information_path, moments_path
 from raycv.run.store import RunStore
 from raycv.stages.align.compared import PairValues, Piece, compare
 from raycv.stages.align.rows import pair_rows
 from raycv.stages.collect import statistics
 from raycv.stages.collect.chance import by_chance
-from raycv.stages.collect.parts import information_blocks, others_by_part, parts
 from raycv.stages.collect.reducer import Gathered, reduce_part
 from raycv.stages.collect.task import Chance
 
-SAMPLES = int(os.environ.get("SAMPLES", "10000"))  # in which the parts are done
+SAMPLES = int(os.environ.get("SAMPLES", "10000"))
 NETWORKS, FOLDS = 2, 2
 KEY, FOLDER, CPU = Key(NETS, "fc6"), "statistics/made", torch.device("cpu")
 

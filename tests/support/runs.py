@@ -12,10 +12,10 @@ from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.moments import Moments
 from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
+from raycv.run.parts import cut, parts, to_arrays
 from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
 from raycv.stages.collect.chance import by_chance
-from raycv.stages.collect.parts import cut, parts, to_arrays
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance

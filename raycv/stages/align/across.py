@@ -18,6 +18,7 @@ from raycv.analysis.mapping import mean
 from raycv.analysis.matching import semi_matching
 from raycv.analysis.measures.alignment import linear_cka
 from raycv.analysis.nulls import best_correlation, rotated
+from raycv.run.parts import parts
 from raycv.run.paths import ACROSS
 from raycv.stages.align.groups import Group
 from raycv.stages.collect.statistics import Statistics
@@ -50,9 +51,11 @@ class Across:
     """All layers of all networks."""
 
     def __init__(self, found: Statistics) -> None:
-        self.group = Group(found.groups[ACROSS], found.layer(ACROSS, ACROSS))
-        self.nets = [spec.network for spec in self.group.specs]
-        self.layers = [spec.places[0].module for spec in self.group.specs]
+        self.found, self.specs = found, found.groups[ACROSS]
+        at_once = len(parts(found.widths(ACROSS, ACROSS))) == 1
+        self.whole = Group(self.specs, found.layer(ACROSS, ACROSS)) if at_once else None
+        self.nets = [spec.network for spec in self.specs]
+        self.layers = [spec.places[0].module for spec in self.specs]
         self.best: dict[tuple[int, str], _Best] = {}  # by layer and other network
         members = range(len(self.nets))
         self.pairs = [(a, b) for a, b in permutations(members, 2) if self.nets[a] != self.nets[b]]
@@ -60,7 +63,8 @@ class Across:
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row per ordered pair of layers of different networks; notes the best partners of all units."""
         for a, b in self.pairs:
-            cross, own = self._correlation(a, b), self._correlation(b, b)
+            group = self._group(a, b)
+            cross, own = _correlation(group, a, b), _correlation(group, b, b)
             self.best.setdefault((a, self.nets[b]), _Best.none(len(cross))).update(b, cross)
             null = rotated(cross, own, rotations=ROTATIONS, seed=np.random.default_rng([a, b]))
             matched = semi_matching(cross)
@@ -71,13 +75,13 @@ class Across:
                 "layer_b": self.layers[b],
                 "mean": mean(np.where(matched.columns >= 0, matched.values, np.nan)),
                 "excess": mean(best_correlation(cross)) - null.mean,
-                "linear_cka": linear_cka(self.group.covariances(self.group.moments, a, b)),
+                "linear_cka": linear_cka(group.covariances(group.moments, a, b)),
             }
 
-    def _correlation(self, a: int, b: int) -> np.ndarray:
-        first, second = sorted((a, b))
-        found = correlation_of(self.group.moments, self.group.left_out, first, second)
-        return found if a <= b else found.T
+    def _group(self, a: int, b: int) -> Group:
+        """All layers, or two alone where all would take much memory."""
+        both = (min(a, b), max(a, b))
+        return self.whole or Group(self.specs, self.found.among(ACROSS, both, ACROSS), both)
 
     def unit_rows(self) -> pd.DataFrame:
         """One row per unit and other network, of all layers; after ``rows``."""
@@ -104,6 +108,12 @@ class Across:
                 )
             )
         return pd.concat(frames, ignore_index=True)
+
+
+def _correlation(group: Group, a: int, b: int) -> np.ndarray:
+    first, second = (group.networks.index(n) for n in sorted((a, b)))
+    found = correlation_of(group.moments, group.left_out, first, second)
+    return found if a <= b else found.T
 
 
 def identified(rows: pd.DataFrame, by: str) -> tuple[int, int]:

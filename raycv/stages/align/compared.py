@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from raycv.analysis.nulls import WIDE, effective_dimension
 from raycv.analysis.recurrence import Recurrence
 from raycv.distributed.tasks import in_order
+from raycv.run.parts import parts
 from raycv.run.paths import NETS, NULL
 from raycv.stages.align.beyond import (
     Columns,
@@ -31,7 +32,6 @@ from raycv.stages.align.chance import Layer
 from raycv.stages.align.matched import Pairs, information_of, match
 from raycv.stages.align.measured import Measured, Values, all_measured, measure, measure_untrained, together
 from raycv.stages.align.recurring import recurrence_of
-from raycv.stages.collect.parts import parts
 from raycv.stages.collect.statistics import Statistics
 
 Name = TypeVar("Name", bound=Hashable)

@@ -73,8 +73,7 @@ def by_chance(
         if chance.number == 0:
             within = sample_correlation(scores, scores)
             # Products of few columns may be rounded in another way below the diagonal.
-            own_correlation = ((within + within.T) / 2).float().cpu().numpy()
-            arrays |= {"prerelu/active": active, "prerelu/own": own_correlation}
+            arrays |= {"prerelu/active": active, "prerelu/own": ((within + within.T) / 2).float().cpu().numpy()}
         compare({"prerelu": _Placed(scores, codes)})
     return arrays
 

@@ -22,13 +22,13 @@ from raycv.networks.stored import StoredNetwork, kept_epochs, stored, weights_co
 from raycv.progress import Progress, doing, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
+from raycv.run.parts import information_blocks, others_by_part, parts
 from raycv.run.paths import ACROSS, EPOCH, NETS, NULL, STATISTICS, Key
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
 from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import Groups, untrained
 from raycv.stages.collect.memory import actor_bytes, partial_bytes
-from raycv.stages.collect.parts import information_blocks, others_by_part, parts
 from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
 

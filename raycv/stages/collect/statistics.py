@@ -18,6 +18,7 @@ from raycv.networks.recordings import validation_of
 from raycv.networks.spec import NetworkSpec
 from raycv.paper import SHOWN_LAYERS, TOP_PATCHES
 from raycv.run import record
+from raycv.run.parts import INFORMATION, OF_UNITS, blocks, information_blocks, others_by_part, parts
 from raycv.run.paths import (
     ACROSS,
     EPOCH,
@@ -31,7 +32,6 @@ from raycv.run.paths import (
     samples_path,
 )
 from raycv.run.store import RunStore
-from raycv.stages.collect.parts import INFORMATION, OF_UNITS, blocks, information_blocks, others_by_part, parts
 
 FORMAT = 6  # of partials and statistics; part of their identity
 
@@ -132,7 +132,7 @@ class Statistics:
         return self._left_out[key]
 
     def _folds(self, key: Key, networks: Sequence[int], *, products: bool) -> list[dict[str, np.ndarray]]:
-        """By fold the arrays of `raycv.stages.collect.parts`, whole, that are about ``networks``."""
+        """By fold the arrays of `raycv.run.parts`, whole, that are about ``networks``."""
         widths = self.widths(key.layer, key.group)
         folds: list[dict[str, np.ndarray]] = []
         for fold in range(self.folds[key]):

@@ -147,22 +147,26 @@ def predictor_columns(weights: pd.DataFrame, units: pd.DataFrame, nets: Sequence
     weights, units = weights[weights["solver"] == solver], units[units["solver"] == solver]
     if len(units) * (6 * PREDICTORS + 6) > MOST_MAPPING_BYTES:
         weights, units = _nearest_decay(weights), _nearest_decay(units)
-    size = weights["weight"].abs()
-    weights = weights.assign(size=size).sort_values("size", ascending=False, kind="stable")
     keys = ["target_net", "source_net", "decay"]
-    strongest = weights.groupby([*keys, "target_unit"], sort=False).head(PREDICTORS)
-    weights_of = dict(list(strongest.groupby(keys)))
+    largest = strongest(weights, [*keys, "target_unit"])
+    weights_of = dict(list(largest.groupby(keys)))
     units_of = dict(list(units.groupby(keys)))
 
     def fact(a: str, b: str) -> list[dict[str, Any]]:
         decays = sorted((key[2] for key in units_of if key[:2] == (a, b)), key=_decades)
-        none = strongest.iloc[:0]
+        none = largest.iloc[:0]
         return [
             {"decay": decay, **_predictors(weights_of.get((a, b, decay), none), units_of[a, b, decay])}
             for decay in decays
         ]
 
     return of_pairs(nets, fact)
+
+
+def strongest(weights: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The PREDICTORS rows of largest weight for each of ``keys``, largest first."""
+    order = weights["weight"].abs().sort_values(ascending=False, kind="stable").index
+    return weights.loc[order].groupby(keys, sort=False).head(PREDICTORS)
 
 
 def _decades(decay: Any) -> Any:

@@ -44,7 +44,7 @@ from raycv.networks.stored import stored
 from raycv.run import record
 from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
-from raycv.stages.align.compared import Piece, all_compared, compare
+from raycv.stages.align.compared import Piece, all_compared, compare, compare_all
 from raycv.stages.align.stage import WRITTEN
 from raycv.stages.collect import statistics
 from raycv.stages.patches.rows import top_patches
@@ -191,12 +191,13 @@ def assert_same(found: Any, expected: Any) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-def test_networks_compared_pair_by_pair_have_the_same_in_common(undisturbed: Path) -> None:
+def test_networks_compared_pair_by_pair_have_the_same_in_common(undisturbed: Path, ray_cluster: None) -> None:
     found = statistics.read(RunStore(str(undisturbed)))
     for layer, group in (("conv2", NETS), ("fc7", NETS), ("fc7", NULL)):
         networks = range(len(found.groups[group]))
         whole = compare(found, Piece(layer, group, tuple(networks), True))
-        pairs = [compare(found, Piece(layer, group, pair, False)) for pair in combinations(networks, 2)]
+        pieces = [Piece(layer, group, pair, False) for pair in combinations(networks, 2)]
+        pairs = list(compare_all(found, pieces))  # each in a Ray task
         joined = all_compared(pairs)
         for values in ("pairs", "beyond", "share"):
             of_whole = getattr(whole, values)

@@ -21,7 +21,7 @@ from raycv.analysis.accumulator import Accumulator
 from raycv.stages.collect.collector import Collector, untrained
 from raycv.stages.collect.memory import actor_bytes
 from raycv.analysis.top_patches import TopPatches, peaks
-from raycv.stages.collect.parts import parts
+from raycv.run.parts import parts
 from raycv.stages.collect.reducer import reduce_part, to_arrays
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec

@@ -7,8 +7,8 @@ import torch
 
 from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import covariance, mean, variance
+from raycv.run.parts import added, cut, parts, to_arrays
 from raycv.run.paths import NETS, Key
-from raycv.stages.collect.parts import added, cut, parts, to_arrays
 from raycv.stages.collect.reducer import reduce_part
 from raycv.stages.collect.statistics import moments_from
 

@@ -21,7 +21,8 @@ from raycv.stages.align.figures.recurrence import recurring_units
 def plan(run: Subject) -> Plan:
     """Those that the run's tables and layers allow."""
     matchings, nets = run.matchings, (run.net_a, run.net_b)
-    correlations = run.read("correlations", filters=[("layer", "==", run.first)])
+    both = ("net_a", "in", nets), ("net_b", "in", nets)
+    correlations = run.read("correlations", filters=[("layer", "==", run.first), *both])
     drawn: Plan = {
         f"figure-01-correlations-{run.first}": lambda: correlation_matrices(correlations, matchings, run.first, *nets),
         f"figure-03-matchings-{run.first}": lambda: matching_curves(matchings, run.layers[:1], *nets),
