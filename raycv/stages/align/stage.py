@@ -28,7 +28,7 @@ from raycv.stages.align.joint import joint_activations
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
-FORMAT = 6  # of the tables; part of their identity
+FORMAT = 5  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",

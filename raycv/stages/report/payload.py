@@ -6,7 +6,7 @@ Networks are meant by their number, pairs as ``[a][b]``: what is said of net a's
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from raycv.paper import SPARSE_DECAY, TOP_PATCHES
 from raycv.stages.report.sprites import Pictures, Sheets
 
 PREDICTORS = 5  # shown of a unit, at most
-MOST_CELLS = 2_000_000  # of a layer's matrices; those of wider layers are left out
+MOST_CELLS = 2_000_000  # of the matrices of all layers; those that do not fit any more are left out
 MOST_MAPPING_BYTES = 5e5  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
 
 PARTNER = {"unit": "unit_b", "value": "value", "excess": "excess", "q": "q_value"}  # columns of the table matchings
@@ -73,9 +73,19 @@ def label_columns(labels: pd.DataFrame, nets: Sequence[str], widths: Sequence[in
     return result
 
 
-def fits(widths: Sequence[int]) -> bool:
-    """Whether the matrices of a layer, one per ordered pair of networks, are small enough to be shown."""
-    return sum(widths) ** 2 - sum(width**2 for width in widths) <= MOST_CELLS
+def with_matrices(widths: Mapping[str, Sequence[int]]) -> list[str]:
+    """The layers whose matrices, one per ordered pair of networks, are shown; ``widths``: units of each by layer.
+
+    From the first layer on, one is left out where its matrices do not fit beside those of the layers before.
+    """
+    shown: list[str] = []
+    cells = 0
+    for layer, of_nets in widths.items():
+        of_layer = sum(of_nets) ** 2 - sum(width**2 for width in of_nets)
+        if cells + of_layer <= MOST_CELLS:
+            shown.append(layer)
+            cells += of_layer
+    return shown
 
 
 def correlation_matrices(correlations: pd.DataFrame, nets: Sequence[str], widths: Sequence[int]) -> list[list[Any]]:

@@ -20,7 +20,8 @@ from raycv.stages.report.sprites import Pictures, pictures_within
 
 PATH = "report.html"
 LARGEST = 19_700_000  # bytes of the file, where the numbers leave enough for the pictures
-LEAST_PICTURES = 4e6  # bytes that the pictures may have in any case
+MOST = 29_500_000  # bytes of the file, with at least some pictures of every layer ...
+LEAST_PICTURES = 5_300_000  # ... which are these, if they fit
 OPTIONAL = {  # tables that a run may lack, by what the report then leaves out
     "patch_pictures": "the patches that drive each unit",
     "mapping_units": "what predicts each unit (mapping layers)",
@@ -61,22 +62,24 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
     nets, layers = ([str(name) for name in dict.fromkeys(units[column])] for column in ("net", "layer"))
     has = {name: tables.exists(store, name) for name in OPTIONAL}
     title = store.uri.rsplit("/", 1)[-1]
+    counts = units.groupby(["layer", "net"]).size()
+    widths = {layer: [int(counts[layer, net]) for net in nets] for layer in layers}
+    shown = payload.with_matrices(widths)
     numbers: dict[str, dict[str, Any]] = {}
     pictures: dict[str, Pictures | None] = {}
     with Progress("report", 2 * len(layers), "layers") as progress:
         for layer in layers:
             of_units, of_pairs = units[units["layer"] == layer], matchings[matchings["layer"] == layer]
-            numbers[layer] = _numbers(store, layer, nets, of_units, of_pairs, has)
+            numbers[layer] = _numbers(store, layer, nets, of_units, of_pairs, has, shown=layer in shown)
             progress.advance(1, f"numbers of {layer}")
         figures = _figures(store)
-        widths = {layer: [column["width"] for column in numbers[layer]["units"]] for layer in layers}
-        left_out = [layer for layer in layers if not payload.fits(widths[layer])]
+        left_out = [layer for layer in layers if layer not in shown]
         run = {"nets": nets, "layers": layers, "title": title, "left_out": left_out}
         run |= _facts(store, stages, units, has, bool(figures))
         if has["patch_pictures"]:
             without = page.filled(files, title, figures, _data(run, numbers, {}))
-            free = (LARGEST - len(without)) * 3 / 4  # base64 makes four bytes of three
-            for layer, found in pictures_within(store, nets, widths, max(free, LEAST_PICTURES)):
+            free = max(LARGEST - len(without), min(LEAST_PICTURES, MOST - len(without)))
+            for layer, found in pictures_within(store, nets, widths, free * 3 / 4):  # base64 makes four bytes of three
                 pictures[layer] = found
                 progress.advance(1, f"pictures of {layer}")
         progress.update(2 * len(layers))
@@ -105,8 +108,13 @@ def _numbers(
     units: pd.DataFrame,
     matchings: pd.DataFrame,
     has: Mapping[str, bool],
+    *,
+    shown: bool,
 ) -> dict[str, Any]:
-    """All that the page knows of a layer but its pictures. ``units`` and ``matchings``: rows of the layer."""
+    """All that the page knows of a layer but its pictures. ``units`` and ``matchings``: rows of the layer.
+
+    With its matrices where they are ``shown``.
+    """
 
     def rows(name: str, **choice: Any) -> pd.DataFrame:
         return tables.read(store, name, filters=[("layer", "==", layer)], **choice)
@@ -116,7 +124,6 @@ def _numbers(
         "partners": payload.partner_columns(matchings, nets),
     }
     widths = [column["width"] for column in found["units"]]
-    shown = payload.fits(widths)
     if shown and tables.exists(store, "correlations"):
         found["correlations"] = payload.correlation_matrices(rows("correlations"), nets, widths)
     if has["recurrence"]:

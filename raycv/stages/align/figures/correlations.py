@@ -66,7 +66,7 @@ def _matrix(correlations: pd.DataFrame, layer: str, net_a: str, net_b: str) -> n
             matrix = np.full((unit_a.max() + 1, unit_b.max() + 1), np.nan)
             if len(rows) < matrix.size:
                 raise Undrawable(
-                    f"The table correlations has only the strongest partners of the units of {layer}, and figure 1 shows "
+                    f"The table correlations has only the strongest partners of the units of {layer}; figure 1 shows "
                     "all pairs."
                 )
             matrix[unit_a, unit_b] = rows["value"]
