@@ -9,12 +9,10 @@ which are independent of one another. SAMPLES=10000 (default) in the environment
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import os
 import resource
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -139,16 +137,13 @@ PARTS: dict[str, Callable[[RunStore, int], None]] = {
 }
 
 
-def alone(part: str, folder: str, units: int) -> None:
-    """Do one part in this process; print its processor time and peak memory."""
-    torch.set_num_threads(1)
-    codes = np.zeros((2, 100), np.uint8)
-    pairwise_information(codes, codes, BINS)  # compiled or loaded
+def alone(part: str, folder: str, units: int) -> tuple[float, float]:
+    """Do one part in a process of its own, which has the libraries loaded: its seconds, and its peak in MiB."""
     with threadpool_limits(1):
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         PARTS[part](RunStore(folder), units)
     seconds, peak = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps({"seconds": seconds, "mib": peak / 1024}))
+    return seconds, peak / 1024
 
 
 def main() -> None:
@@ -156,23 +151,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--units", default="256,512,1024")
     parser.add_argument("--folder", required=True)
-    parser.add_argument("--alone", default="")
     given = parser.parse_args()
-    sizes = [int(units) for units in given.units.split(",")]
-    if given.alone:
-        alone(given.alone, given.folder, sizes[0])
-        return
-    print(f"{in_words()}; {SAMPLES:,} samples, one thread")
-    print("| units | " + " | ".join(f"{part}, s, MiB" for part in PARTS) + " |")
-    for units in sizes:
+    torch.set_num_threads(1)
+    codes = np.zeros((2, 100), np.uint8)
+    pairwise_information(codes, codes, BINS)  # compiled or loaded
+    print(f"{in_words()}; {SAMPLES:,} samples, one thread; seconds and MiB")
+    print("| units | " + " | ".join(PARTS) + " |", flush=True)
+    for units in map(int, given.units.split(",")):
         folder = f"{given.folder}/{units}"
         index(RunStore(folder), units)
         cells = []
-        for part in PARTS:
-            command = [sys.executable, "-m", "benchmarks.wide", "--units", str(units), "--folder", folder]
-            done = subprocess.run([*command, "--alone", part], stdout=subprocess.PIPE, text=True, check=True)
-            found = json.loads(done.stdout)
-            cells.append(f"{found['seconds']:.1f}, {found['mib']:,.0f}")
+        with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+            for part in PARTS:
+                seconds, mib = pool.apply(alone, (part, folder, units))
+                cells.append(f"{seconds:.1f}, {mib:,.0f}")
         print(f"| {units:,} | " + " | ".join(cells) + " |", flush=True)
         shutil.rmtree(folder)
 

@@ -182,8 +182,8 @@ ALL = (
     Table(
         "correlations",
         "align",
-        "correlation of every pair of units, within a network (net_a = net_b) and between two (net_a before net_b); of a "
-        "layer with more than 268 million pairs, of each unit with its 100 strongest partners in each network",
+        "correlation of every pair of units, within a network (net_a = net_b) and between two (net_a before net_b); of "
+        "a layer with more than 268 million pairs, of each unit with its 100 strongest partners in each network",
         (
             _net_a,
             _net_b,
