@@ -40,6 +40,7 @@ WORKERS = {  # titles of the processes that do the work
 }
 ALONE = ("align", "figures", "report")  # stages that are done by the driver
 MINUTE = 60.0
+HANGS = 400.0  # seconds, which no command takes
 NOTICE = 15.0  # seconds between the notice and the end of a drained node
 
 
@@ -65,9 +66,19 @@ class World:
     def finish(self, stage: str, run: str) -> str:
         """Run the command to its end; returns what it has said. Untrained networks fail the health check."""
         driver = self.start(stage, run)
-        said = "".join(driver.communicate(timeout=500))
+        said = "".join(outputs(driver))
         assert driver.returncode in ((0, 3) if stage in ("align", "run") else (0,)), said
         return said
+
+
+def outputs(driver: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a command has said by its end. One that hangs is killed, and its test fails with what it has said."""
+    try:
+        return driver.communicate(timeout=HANGS)
+    except subprocess.TimeoutExpired:
+        driver.kill()
+        said = "\n".join(driver.communicate())
+        raise AssertionError(f"not at its end after {HANGS:.0f} s:\n{said}") from None
 
 
 def contents(store: RunStore) -> dict[str, bytes]:
@@ -234,7 +245,7 @@ def test_what_is_left_is_that_of_an_undisturbed_run(
     world.proxy.after(max(1, world.requests[stage] // 2), strike)
     began = time.monotonic()
     driver = world.start(stage, place)
-    said, error = driver.communicate(timeout=500)
+    said, error = outputs(driver)
     ended = time.monotonic()
     well = driver.returncode in ((0, 3) if stage in ("align", "run") else (0,))
     assert fault == "disk full" or (struck and over.wait(120)), said
