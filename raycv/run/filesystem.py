@@ -29,8 +29,8 @@ class Patience(Enum):
     """How long to retry, as the seconds to wait between tries."""
 
     NONE = ()  # it will fail again
-    BRIEF = (0.5, 1.0, 2.0)  # a server that starts up, or a mistake that a user should hear of soon
-    LONG = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0)  # a store that worked and will work again
+    BRIEF = (0.1, 0.4, 1.0, 2.0)  # a server that starts up, or a mistake that a user should hear of soon
+    LONG = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0)  # a store that worked and will work again
 
 
 @dataclass(frozen=True)

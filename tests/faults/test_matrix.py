@@ -269,4 +269,5 @@ def test_what_is_left_is_that_of_an_undisturbed_run(
     record_property("outcome", "finishes" if well else "killed, resumed" if driver.returncode < 0 else "stops, resumed")
     record_property("code", driver.returncode)
     record_property("seconds", round(finished))
+    record_property("requests", world.requests[stage])
     record_property("sentence", error.strip().splitlines()[-1] if error.strip() else "")
