@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from raycv import memory
 from raycv.analysis.nulls import WIDE
 from raycv.config import AlignConfig
 from raycv.progress import Progress, detail, say
@@ -25,6 +26,7 @@ from raycv.stages.align.epochs import ThroughTraining
 from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.matched import Pairs, informations, match
+from raycv.stages.align.memory import command_need
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
@@ -56,6 +58,7 @@ def align(config: AlignConfig, store: RunStore) -> None:
         say(f"align: already finished, nothing to do; see {store.locate('tables/alignment')}")
         return
     found = statistics.read(store)
+    memory.check_command("align", command_need(*found.sizes()))
     identity, names = _identity(found), _names(found)
     written = _write(found, names)
     broken = broken_pairs(written["matchings"], found.logits) if found.logits else []

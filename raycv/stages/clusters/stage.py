@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from raycv import memory
 from raycv.analysis.folds import correlations
 from raycv.config import ClusterSweepConfig
 from raycv.distributed import ray_cluster
@@ -17,6 +18,7 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
+from raycv.stages.clusters.memory import command_need, trial_need
 from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
@@ -46,7 +48,10 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
         of_layer = found.layer(layer)
         return Layer(correlations(of_layer.all, of_layer.left_out()), found.mixed(layer, of_layer))
 
+    widths, folds = found.sizes()
+    memory.check_command(STAGE, command_need(widths, folds))
     ray_cluster.connect(store.uri)
+    ray_cluster.check_memory(STAGE, trial_need(widths))
     computed = run_trials(results, STAGE, clusterings_of_pair, trials, shared)
     infeasible = results.left_out([trial.name for trial in trials])
     left_out = [f"{name}: {why}" for name, why in infeasible.items()]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from raycv import memory
 from raycv.config import MappingSweepConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
@@ -21,6 +22,7 @@ from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
+from raycv.stages.mapping.memory import command_need, trial_need
 from raycv.stages.mapping.rows import (
     WRITTEN,
     LayerMapping,
@@ -85,7 +87,9 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     decays, solvers = tuple(sorted(set(config.decays))), tuple(sorted(set(config.solvers or solvers)))
     sought, identity = Sought(config.units_used, config.loss), _identity(config, found)
     stream = _stream(store, found) if "streamed" in solvers else None
+    memory.check_command(STAGE, command_need(*found.sizes()))
     ray_cluster.connect(store.uri)
+    ray_cluster.check_memory(STAGE, trial_need(*found.sizes(), len(decays), len(solvers)))
     gpus = int(ray_cluster.amount("GPU") > 0)
     plan = _Plan(decays, solvers, sought, gpus, {layer: found.width(layer) for layer in found.layers})
     results = TrialResults(store, f"sweeps/mapping-{fingerprint(identity, solvers)}")

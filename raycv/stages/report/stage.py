@@ -9,13 +9,16 @@ from typing import Any
 
 import pandas as pd
 
+from raycv import memory
 from raycv.config import ReportConfig
+from raycv.memory import Need
 from raycv.progress import Progress, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.report import appendix, effects, overview, page, payload
+from raycv.stages.report.memory import REMEDY, command_bytes
 from raycv.stages.report.sprites import Pictures, pictures_within
 
 PATH = "report.html"
@@ -38,6 +41,8 @@ def report(config: ReportConfig, store: RunStore) -> None:
     if is_done(config, store):
         say(f"report: already finished, nothing to do; open {store.locate(PATH)}")
         return
+    rows = max(tables.rows_of(store, "mapping_weights").values(), default=0)
+    memory.check_command("report", Need.of(command_bytes(rows), REMEDY))
     content = html(store, before, files)
     uri = store.write(PATH, content)
     facts = {"seconds": {"report": round(time.time() - began, 1)}, "bytes": len(content)}
