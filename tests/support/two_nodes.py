@@ -90,7 +90,8 @@ def two_nodes(given: Mapping[str, str], *, dashboard: bool = False) -> Iterator[
     """The cluster, whose workers have ``given`` in their environment; with Ray's ``dashboard`` or without."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment |= token | dict(given)
+    # Ray makes workers give way to every other process, and on a busy machine they would hardly come to their turn.
+    environment |= token | {"RAY_worker_niceness": "0"} | dict(given)
     process = subprocess.Popen(
         [sys.executable, "-c", HOST, *(["dashboard"] if dashboard else [])],
         env=environment,
