@@ -162,6 +162,16 @@ def test_what_the_nodes_cannot_hold_is_refused() -> None:
         memory.check_nodes("train", need, [need.bytes, need.bytes])
 
 
+def test_more_workers_than_the_cluster_holds_are_refused_before_training_begins(
+    images: Path, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunStore(str(tmp_path / "run"))
+    said = failing(capsys, "train", "--run", run.uri, "--data", str(images), "--seeds", "1,2", "--workers", "4000")
+    assert "for a worker, 8000 times, and the cluster has" in said
+    assert "use a smaller --batch-size, fewer --workers, or fewer or narrower networks." in said
+    assert not run.list("")
+
+
 def test_a_container_has_what_its_limit_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(memory, "LIMITS", (str(limit),))
