@@ -319,7 +319,6 @@ def _memory(config: RunConfig, specs: Sequence[NetworkSpec]) -> dict[str, list[N
     from raycv.stages.figures.memory import command_need as figures
     from raycv.stages.mapping import memory as mapping
     from raycv.stages.patches.memory import actor_need as patches
-    from raycv.stages.report.memory import command_need as report
 
     widths = widths_of(specs)
     folds = {layer: folds_of(max(of_layer)) for layer, of_layer in widths.items()}
@@ -331,7 +330,6 @@ def _memory(config: RunConfig, specs: Sequence[NetworkSpec]) -> dict[str, list[N
         "sweep clusters": [clusters.trial_need(widths), clusters.command_need(widths, folds)],
         "patches": [patches(seeing)] if seeing else [],
         "figures": [figures(widths)],
-        "report": [report(widths, decays)],
     }
 
 

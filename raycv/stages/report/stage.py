@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from raycv import memory
@@ -41,13 +42,23 @@ def report(config: ReportConfig, store: RunStore) -> None:
     if is_done(config, store):
         say(f"report: already finished, nothing to do; open {store.locate(PATH)}")
         return
-    rows = max(tables.rows_of(store, "mapping_weights").values(), default=0)
-    memory.check_command("report", Need.of(command_bytes(rows), REMEDY))
+    memory.check_command("report", _need(store))
     content = html(store, before, files)
     uri = store.write(PATH, content)
     facts = {"seconds": {"report": round(time.time() - began, 1)}, "bytes": len(content)}
     record.finish(store, "report", identity, {}, facts)
     say(f"report: {len(content) / 1e6:.1f} MB; open {uri}")
+
+
+def _need(store: RunStore) -> Need:
+    """What the layer with most weights that are shown needs."""
+    most = 0
+    for layer, rows in tables.rows_of(store, "mapping_weights").items():
+        units = tables.read(store, "mapping_units", filters=[("layer", "==", layer)])
+        shown = payload.units_shown(units)
+        used = 2 * int(np.nan_to_num(shown["units_used"]).sum())  # weights, also those too small to count as used
+        most = max(most, rows if len(shown) == len(units) else min(rows, used))
+    return Need.of(command_bytes(most), REMEDY)
 
 
 def is_done(_config: ReportConfig, store: RunStore) -> bool:
@@ -113,8 +124,8 @@ def _numbers(
 ) -> dict[str, Any]:
     """All that the page knows of a layer but its pictures. ``units`` and ``matchings``: rows of the layer."""
 
-    def rows(name: str, **choice: Any) -> pd.DataFrame:
-        return tables.read(store, name, filters=[("layer", "==", layer)], **choice)
+    def rows(name: str, *conditions: tables.Filter, **choice: Any) -> pd.DataFrame:
+        return tables.read(store, name, filters=[("layer", "==", layer), *conditions], **choice)
 
     found: dict[str, Any] = {
         "units": payload.unit_columns(units, nets),
@@ -127,8 +138,11 @@ def _numbers(
     if has["recurrence"]:
         found["recurrence"] = payload.recurrence_columns(rows("recurrence"), nets)
     if has["mapping_units"]:
-        weights = rows("mapping_weights")
-        found["predictors"] = payload.predictor_columns(weights, rows("mapping_units"), nets)
+        units = payload.units_shown(rows("mapping_units"))
+        # Of a list of decays pyarrow would pass over 0, of which a file says that it is at least -0.
+        decays = ("decay", ">=", units["decay"].min()), ("decay", "<=", units["decay"].max())
+        weights = rows("mapping_weights", ("solver", "in", sorted(set(units["solver"]))), *decays)
+        found["predictors"] = payload.predictor_columns(weights, units, nets)
         if shown:
             found["weights"] = payload.weight_matrices(weights, nets, widths)
     if has["cluster_members"]:
