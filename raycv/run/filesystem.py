@@ -29,8 +29,8 @@ class Patience(Enum):
     """How long to retry, as the seconds to wait between tries."""
 
     NONE = ()  # it will fail again
-    BRIEF = (0.1, 0.4, 1.0, 2.0)  # a server that starts up, or a mistake that a user should hear of soon
-    LONG = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0)  # a store that worked and will work again
+    BRIEF = (0.1, 0.2, 0.4, 0.8, 1.5)  # a server that starts up, or a mistake that a user should hear of soon
+    LONG = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 9.0, 9.0, 9.0)  # a store that worked and will work again
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         if not (os.environ.get("AWS_ENDPOINT_URL") or "http://").startswith(("http://", "https://")):
             raise UserError(f"Cannot use {uri}: AWS_ENDPOINT_URL is not a URL such as https://s3.example.com.")
         # Listings are never cached: another process of the same run may just have written a file.
-        # `patiently` tries again by itself, so the client gives up soon.
-        limits = {"retries": {"max_attempts": 1}, "connect_timeout": 5, "read_timeout": 20}
+        # `patiently` tries again by itself, and sooner than the client would.
+        limits = {"retries": {"max_attempts": 0}, "connect_timeout": 5, "read_timeout": 20}
         return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=limits), rest.strip("/")
     raise UserError(f"Cannot use {uri!r}: expected a local path or s3://bucket/prefix.")
 
