@@ -37,13 +37,13 @@ SETTINGS = {
     "LEARNING_RATE": "0.02",
 }
 STAGES = ("train", "collect", "align", "sweep mapping", "sweep clusters", "patches", "figures", "report")
-WORKERS = {  # titles of the processes that do the work
+WORKERS = {  # titles of the processes that do the work, while they do it
     "train": b"ray::RayTrainWorker",
-    "collect": b"ray::ShardActor",
-    "sweep mapping": b"ray::ImplicitFunc",
-    "sweep clusters": b"ray::ImplicitFunc",
-    "patches": b"ray::Artist",
-    "run": b"ray::ShardActor",
+    "collect": b"ray::ShardActor.collect",
+    "sweep mapping": b"ray::ImplicitFunc.train",
+    "sweep clusters": b"ray::ImplicitFunc.train",
+    "patches": b"ray::Artist.draw",
+    "run": b"ray::ShardActor.collect",
 }
 ALONE = ("align", "figures", "report")  # stages that are done by the driver
 MINUTE = 60.0
@@ -145,10 +145,12 @@ def kill_driver(world: World, stage: str, driver: subprocess.Popen[str]) -> None
 
 
 def kill_worker(world: World, stage: str, driver: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + MINUTE
-    while not (found := processes(WORKERS[stage])) and time.monotonic() < deadline:
+    while driver.poll() is None:
+        if found := processes(WORKERS[stage]):
+            os.kill(found[0], signal.SIGKILL)
+            return
         time.sleep(0.05)
-    os.kill(found[0], signal.SIGKILL)
+    raise AssertionError("no worker was at work")
 
 
 def lose_node(world: World, stage: str, driver: subprocess.Popen[str]) -> None:
@@ -220,6 +222,12 @@ def resize(run: str, size: int) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
+def moment(world: World, stage: str, fault: str) -> int:
+    """After how many requests to the store the fault begins: half of them, by which the workers may have done all."""
+    at_once = fault == "worker killed" and stage != "train"  # it waits for a worker itself
+    return 1 if at_once else max(1, world.requests[stage] // 2)
+
+
 def check_stop(code: int, said: str, error: str, seconds: float) -> None:
     """A command that has stopped has said why, in one sentence, within a minute."""
     assert code in (1, 2), said + error
@@ -249,7 +257,7 @@ def test_what_is_left_is_that_of_an_undisturbed_run(
     world.proxy.reset()
     if fault == "store fails in 30%":
         world.proxy.mode = "failing"
-    world.proxy.after(max(1, world.requests[stage] // 2), strike)
+    world.proxy.after(moment(world, stage, fault), strike)
     began = time.monotonic()
     driver = world.start(stage, place)
     said, error = outputs(driver)
