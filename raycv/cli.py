@@ -39,6 +39,8 @@ from raycv.config import (
 )
 from raycv.errors import StageFailed, UserError
 from raycv.flags import Group
+from raycv.memory import Need
+from raycv.networks.spec import NetworkSpec
 from raycv.progress import NORMAL, QUIET, VERBOSE, answer, detail, doing, say, speak
 from raycv.run import lease, record, schema, tables
 from raycv.run.store import RunStore
@@ -287,7 +289,7 @@ def _plan(config: PlanConfig, store: RunStore) -> None:
         from raycv.stages.align.stage import is_done as align
         from raycv.stages.clusters.stage import is_done as clusters
         from raycv.stages.collect.stage import is_done as collect
-        from raycv.stages.collect.stage import needs
+        from raycv.stages.collect.stage import needs as of_pass
         from raycv.stages.figures.stage import is_done as figures
         from raycv.stages.mapping.stage import is_done as mapping
         from raycv.stages.patches.stage import is_done as patches
@@ -301,9 +303,34 @@ def _plan(config: PlanConfig, store: RunStore) -> None:
     checks = (train, collect, align, only_exact, clusters, patches, figures, report)
     stages = {name: Stage(STAGES[name].settings, is_done) for name, is_done in zip(STAGES, checks, strict=True)}
     asked = asked_for(config)
-    actor, partials = needs(config, asked.specs, len(set(config.keep_epochs)), len(asked.validation))
+    actor, partials = of_pass(config, asked.specs, len(set(config.keep_epochs)), len(asked.validation))
+    worker = asked.need(config)
+    memory = {"train": [worker] if worker else [], "collect": [actor]} | _memory(config, asked.specs)
     read, trained, validated = asked.image_bytes(), asked.images, len(asked.validation)
-    plan(config, store, stages, Work(trained, validated, asked.epochs, asked.weight_bytes, read, actor, partials))
+    plan(config, store, stages, Work(trained, validated, asked.epochs, asked.weight_bytes, read, partials, memory))
+
+
+def _memory(config: RunConfig, specs: Sequence[NetworkSpec]) -> dict[str, list[Need]]:
+    """What the stages after the pass need."""
+    from raycv.networks.sizes import widths_of
+    from raycv.stages.align.memory import command_need as align
+    from raycv.stages.clusters.memory import trial_need as clusters
+    from raycv.stages.collect.stage import folds_of
+    from raycv.stages.figures.memory import command_need as figures
+    from raycv.stages.mapping.memory import trial_need as mapping
+    from raycv.stages.patches.memory import actor_need as patches
+
+    widths = widths_of(specs)
+    folds = {layer: folds_of(max(of_layer)) for layer, of_layer in widths.items()}
+    decays, solvers = len(set(config.decays)), len(config.solvers or OF_RUN)
+    seeing = [spec for spec in specs if not spec.is_recorded]
+    return {
+        "align": [align(widths, folds)],
+        "sweep mapping": [mapping(widths, folds, decays, solvers)],
+        "sweep clusters": [clusters(widths, folds)],
+        "patches": [patches(seeing)] if seeing else [],
+        "figures": [figures(widths)],
+    }
 
 
 def _study(config: StudyConfig, store: RunStore) -> None:

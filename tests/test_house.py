@@ -29,12 +29,13 @@ BELOW = {
     "comparing": {"stages", "networks", "data", "run", "analysis", "config", "settings"},
     "cli": {"stages", "networks", "run", "config", "settings", "flags", "stopping"},
     "errors": set(),
+    "memory": {"errors"},
     "paper": set(),
     "progress": set(),
     "stopping": set(),
     "telemetry": set(),
 }
-BASE = {"errors", "paper", "progress", "telemetry"}
+BASE = {"errors", "memory", "paper", "progress", "telemetry"}
 EVERY_STAGE_MAY_READ = "raycv.stages.collect.statistics"
 
 

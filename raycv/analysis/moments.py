@@ -83,6 +83,11 @@ def offsets(widths: Sequence[int] | np.ndarray) -> list[int]:
     return [0, *np.cumsum(widths).tolist()]
 
 
+def gram_bytes(widths: Sequence[int]) -> int:
+    """The bytes of the products of networks of these widths, N of them: 8·(U² + Σ S²)/2."""
+    return 4 * (sum(widths) ** 2 + sum(width**2 for width in widths))
+
+
 def merge(a: Moments, b: Moments) -> Moments:
     """The moments of both sets of samples together; neither argument changes.
 

@@ -17,6 +17,7 @@ from ray.exceptions import AuthenticationError, RayTaskError, RpcError
 
 from raycv.distributed.waiting import has_autoscaler
 from raycv.errors import StageFailed, UserError
+from raycv.memory import Need, check_nodes
 from raycv.progress import doing, say
 
 PATIENCE = 10.0  # seconds in which a cluster that has been started must answer
@@ -95,6 +96,20 @@ def users_mistake(error: BaseException) -> UserError | None:
 def amount(resource: Literal["CPU", "GPU", "memory"]) -> float:
     """How much of a resource the cluster has now, busy or not; memory in bytes."""
     return float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
+
+
+def check_memory(stage: str, need: Need) -> None:
+    """Raise UserError where the processes of a stage need more memory than the nodes have, or one more than any has.
+
+    An autoscaler may bring nodes that have more, so nothing is refused where there is one.
+    """
+    kinds = ("memory", "object_store_memory")  # Ray shares out between the two what it found free on a node
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    try:
+        check_nodes(stage, need, [int(sum(node.get(kind, 0) for kind in kinds)) for node in alive])
+    except UserError:
+        if not has_autoscaler():
+            raise
 
 
 def draining() -> set[str]:

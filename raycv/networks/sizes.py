@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +10,7 @@ from functools import lru_cache
 import torch
 
 from raycv.errors import UserError
+from raycv.memory import of_machine
 from raycv.networks.layers import Layer, layers_of
 from raycv.networks.models import hollow
 from raycv.networks.places import taps_of
@@ -19,10 +19,14 @@ from raycv.networks.spec import NetworkSpec, Place
 
 @dataclass(frozen=True)
 class Sizes:
-    """layers: layer -> (units, positions); weights: their number, buffers included."""
+    """layers: layer -> (units, positions); weights: their number, buffers included.
+
+    values: what all modules without modules of their own give for one image, as numbers.
+    """
 
     layers: dict[str, tuple[int, int]]
     weights: int
+    values: int
 
 
 def sizes_of(spec: NetworkSpec) -> Sizes:
@@ -35,13 +39,30 @@ def _sizes_of(spec: NetworkSpec) -> Sizes:
     if spec.is_recorded:
         there = layers_of(spec)
         places = {layer: spec.place(layer) for layer in spec.layers}
-        return Sizes({layer: (there[p.module].units, _positions(p, there[p.module])) for layer, p in places.items()}, 0)
+        layers = {layer: (there[p.module].units, _positions(p, there[p.module])) for layer, p in places.items()}
+        return Sizes(layers, weights=0, values=0)
     crop = spec.preprocessing.crop
     net = hollow(spec)
+    given: list[int] = []
+    taps = taps_of(net, spec)
     with torch.device("meta"):
-        found = taps_of(net, spec)(torch.empty(1, 3, crop, crop))
+        taps(torch.empty(1, 3, crop, crop))  # which tells what is changed in place, so the network may run twice
+        for module in net.modules():
+            if not list(module.children()):
+                module.register_forward_hook(lambda _module, _given, out: given.append(_numbers(out)))
+        found = taps(torch.empty(1, 3, crop, crop))
     layers = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
-    return Sizes(layers, sum(int(value.numel()) for value in net.state_dict().values()))
+    return Sizes(layers, sum(int(value.numel()) for value in net.state_dict().values()), sum(given))
+
+
+def _numbers(out: object) -> int:
+    return out.numel() if isinstance(out, torch.Tensor) else 0
+
+
+def widths_of(specs: Sequence[NetworkSpec]) -> dict[str, list[int]]:
+    """Units of each network by layer; the networks have the same layers."""
+    sizes = [sizes_of(spec).layers for spec in specs]
+    return {layer: [of_net[layer][0] for of_net in sizes] for layer in specs[0].layers}
 
 
 def _prepared_alike(a: NetworkSpec, b: NetworkSpec) -> bool:
@@ -54,7 +75,7 @@ def _positions(place: Place, layer: Layer) -> int:
 
 def check_sizes(specs: Sequence[NetworkSpec]) -> None:
     """Raise UserError for a network that this machine cannot hold, or layers that cannot be compared."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = of_machine()
     for spec in specs:
         weights = sizes_of(spec).weights
         if 3 * 4 * weights > memory:

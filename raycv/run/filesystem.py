@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -29,8 +30,9 @@ class Patience(Enum):
     """How long to retry, as the seconds to wait between tries."""
 
     NONE = ()  # it will fail again
-    BRIEF = (0.5, 1.0, 2.0)  # a server that starts up, or a mistake that a user should hear of soon
-    LONG = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0)  # a store that worked and will work again
+    BRIEF = (0.1, 0.2, 0.4, 0.8, 1.5)  # a server that starts up, or a mistake that a user should hear of soon
+    MEDIUM = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 8.0)  # credentials that worked: a server that starts up refuses too
+    LONG = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 9.0, 9.0, 9.0)  # a store that worked and will work again
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         if not (os.environ.get("AWS_ENDPOINT_URL") or "http://").startswith(("http://", "https://")):
             raise UserError(f"Cannot use {uri}: AWS_ENDPOINT_URL is not a URL such as https://s3.example.com.")
         # Listings are never cached: another process of the same run may just have written a file.
-        # `patiently` tries again by itself, so the client gives up soon.
-        limits = {"retries": {"max_attempts": 1}, "connect_timeout": 5, "read_timeout": 20}
+        # `patiently` tries again by itself, and sooner than the client would.
+        limits = {"retries": {"max_attempts": 0}, "connect_timeout": 5, "read_timeout": 20}
         return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=limits), rest.strip("/")
     raise UserError(f"Cannot use {uri!r}: expected a local path or s3://bucket/prefix.")
 
@@ -67,26 +69,27 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
 def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
     """Call ``action(file system, path)`` for ``uri`` and retry while the failure may pass.
 
-    Retries for about forty seconds if the store has answered before, otherwise for a few seconds. Tells the user what
-    it waits for. If it gives up, raises UserError with ``uri`` and ``operation``.
+    Retries for about forty seconds if the store has answered before, for half of that if it refuses the credentials,
+    otherwise for a few seconds. Tells the user what it waits for. If it gives up, raises UserError with ``uri`` and
+    ``operation``.
     """
     fs, path = filesystem(uri)
-    tries = 0
+    tries: Counter[Patience] = Counter()  # a server may refuse once it is back from an outage
     while True:
         try:
             result = action(fs, path)
         except errors() as error:
             fault = fault_of(error)
             patience = fault.patience if has_answered(uri) or fault.patience is Patience.NONE else Patience.BRIEF
-            if tries >= len(patience.value):
-                if fault.patience is Patience.LONG:
+            if tries[patience] >= len(patience.value):
+                if fault.patience is not Patience.NONE:
                     distrust(uri)
                 raise UserError(f"Could not {operation} {uri}: {fault.sentence}") from error
-            wait = patience.value[tries]
+            wait = patience.value[tries[patience]]
             if wait >= 4:
                 say(f"Could not {operation} {uri} yet: {fault.sentence} Trying again in {wait:g} s.")
             time.sleep(wait)
-            tries += 1
+            tries[patience] += 1
             telemetry.count("raycv_retries", operation=operation)
         else:
             remember(uri)
@@ -204,7 +207,7 @@ def _answer(error: boto.ClientError) -> Fault:
         return _bad_name()
     if code in _REFUSALS or status in (401, 403):
         sentence = "the S3 server refused the credentials; check the key, its permissions and the bucket's name."
-        return Fault(sentence, Patience.LONG)  # a server that starts up refuses for a moment
+        return Fault(sentence, Patience.MEDIUM)
     if code in _BUSY or status >= 500 or status == 429:
         return Fault(f"the S3 server is failing ({code or status}).", Patience.LONG)
     if code == "PreconditionFailed" or status == 412:

@@ -36,6 +36,7 @@ WRITING = b"raycv.writing"  # key of the metadata that names a file's writing
 LAYERS = b"raycv.layers"  # key of the metadata that lists the layers of a writing, as JSON
 PATIENCE = 30.0  # seconds until a table of two writings counts as left behind by a writer that stopped
 COMPRESSION = "zstd"
+ROW_BYTES = 150  # of memory that a row of a large table takes at most while it is read, in Arrow and in pandas
 
 
 def typed(name: str, frame: pd.DataFrame) -> pa.Table:
@@ -144,6 +145,15 @@ def read_part(store: RunStore, path: str) -> pa.Table:
 def names(store: RunStore) -> list[str]:
     """The tables that a run has."""
     return sorted({path.split("/")[1] for path in store.list("tables")} & BY_NAME.keys())
+
+
+def rows_of(store: RunStore, name: str) -> dict[str | None, int]:
+    """The number of rows of each file of a table, by layer; none where the run does not have the table."""
+    found = {}
+    for path in store.list(f"tables/{name}"):
+        with refusing_damage(_unreadable(store.locate(path))):
+            found[_layer_of(path)] = store.open(path, lambda file: int(pq.read_metadata(file).num_rows))
+    return found
 
 
 def exists(store: RunStore, name: str) -> bool:

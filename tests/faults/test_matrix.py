@@ -28,18 +28,26 @@ from tests.support.processes import processes
 from tests.support.s3_server import BUCKET, S3Server
 from tests.support.two_nodes import TwoNodes, two_nodes
 
-SETTINGS = {"SEEDS": "1,2", "WIDTH": "6", "EPOCHS": "3", "SHARD_SIZE": "10", "LEARNING_RATE": "0.02"}
+SETTINGS = {
+    "SEEDS": "1,2",
+    "WIDTH": "6",
+    "LAYERS": "conv3,fc7",  # and fc8, the logits
+    "EPOCHS": "3",
+    "SHARD_SIZE": "10",
+    "LEARNING_RATE": "0.02",
+}
 STAGES = ("train", "collect", "align", "sweep mapping", "sweep clusters", "patches", "figures", "report")
-WORKERS = {  # titles of the processes that do the work
+WORKERS = {  # titles of the processes that do the work, while they do it
     "train": b"ray::RayTrainWorker",
-    "collect": b"ray::ShardActor",
-    "sweep mapping": b"ray::ImplicitFunc",
-    "sweep clusters": b"ray::ImplicitFunc",
-    "patches": b"ray::Artist",
-    "run": b"ray::ShardActor",
+    "collect": b"ray::ShardActor.collect",
+    "sweep mapping": b"ray::ImplicitFunc.train",
+    "sweep clusters": b"ray::ImplicitFunc.train",
+    "patches": b"ray::Artist.draw",
+    "run": b"ray::ShardActor.collect",
 }
 ALONE = ("align", "figures", "report")  # stages that are done by the driver
 MINUTE = 60.0
+HANGS = 400.0  # seconds, which no command takes
 NOTICE = 15.0  # seconds between the notice and the end of a drained node
 
 
@@ -65,9 +73,19 @@ class World:
     def finish(self, stage: str, run: str) -> str:
         """Run the command to its end; returns what it has said. Untrained networks fail the health check."""
         driver = self.start(stage, run)
-        said = "".join(driver.communicate(timeout=500))
+        said = "".join(outputs(driver))
         assert driver.returncode in ((0, 3) if stage in ("align", "run") else (0,)), said
         return said
+
+
+def outputs(driver: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a command has said by its end. One that hangs is killed, and its test fails with what it has said."""
+    try:
+        return driver.communicate(timeout=HANGS)
+    except subprocess.TimeoutExpired:
+        driver.kill()
+        said = "\n".join(driver.communicate())
+        raise AssertionError(f"not at its end after {HANGS:.0f} s:\n{said}") from None
 
 
 def contents(store: RunStore) -> dict[str, bytes]:
@@ -127,10 +145,12 @@ def kill_driver(world: World, stage: str, driver: subprocess.Popen[str]) -> None
 
 
 def kill_worker(world: World, stage: str, driver: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + MINUTE
-    while not (found := processes(WORKERS[stage])) and time.monotonic() < deadline:
+    while driver.poll() is None:
+        if found := processes(WORKERS[stage]):
+            os.kill(found[0], signal.SIGKILL)
+            return
         time.sleep(0.05)
-    os.kill(found[0], signal.SIGKILL)
+    raise AssertionError("no worker was at work")
 
 
 def lose_node(world: World, stage: str, driver: subprocess.Popen[str]) -> None:
@@ -202,6 +222,12 @@ def resize(run: str, size: int) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
+def moment(world: World, stage: str, fault: str) -> int:
+    """After how many requests to the store the fault begins: half of them, by which the workers may have done all."""
+    at_once = fault == "worker killed" and stage != "train"  # it waits for a worker itself
+    return 1 if at_once else max(1, world.requests[stage] // 2)
+
+
 def check_stop(code: int, said: str, error: str, seconds: float) -> None:
     """A command that has stopped has said why, in one sentence, within a minute."""
     assert code in (1, 2), said + error
@@ -231,10 +257,10 @@ def test_what_is_left_is_that_of_an_undisturbed_run(
     world.proxy.reset()
     if fault == "store fails in 30%":
         world.proxy.mode = "failing"
-    world.proxy.after(max(1, world.requests[stage] // 2), strike)
+    world.proxy.after(moment(world, stage, fault), strike)
     began = time.monotonic()
     driver = world.start(stage, place)
-    said, error = driver.communicate(timeout=500)
+    said, error = outputs(driver)
     ended = time.monotonic()
     well = driver.returncode in ((0, 3) if stage in ("align", "run") else (0,))
     assert fault == "disk full" or (struck and over.wait(120)), said
@@ -258,4 +284,5 @@ def test_what_is_left_is_that_of_an_undisturbed_run(
     record_property("outcome", "finishes" if well else "killed, resumed" if driver.returncode < 0 else "stops, resumed")
     record_property("code", driver.returncode)
     record_property("seconds", round(finished))
-    record_property("sentence", error.strip().splitlines()[-1] if error.strip() else "")
+    record_property("requests", world.requests[stage])
+    record_property("sentence", "" if well else error.strip().rpartition("\n")[2])

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.fs
 import pytest
+from botocore.exceptions import ClientError
 
 from raycv.data.sources import open_source
 from raycv.errors import UserError
@@ -195,3 +196,28 @@ def test_a_store_that_was_given_up_is_not_waited_for_again_until_it_answers(
     assert waited() == sum(Patience.BRIEF.value)
     patiently(uri, "read", lambda fs, path: None)
     assert waited() == sum(Patience.LONG.value)
+
+
+def test_a_store_that_refuses_once_it_is_back_is_waited_for_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    uri = str(tmp_path / "file")
+    refused = ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
+    coming: list[Exception] = []
+
+    def read(*_given: object) -> str:
+        if coming:
+            raise coming.pop(0)
+        return "read"
+
+    assert patiently(uri, "read", read) == "read"
+    coming += [ConnectionResetError()] * len(Patience.LONG.value) + [refused] * len(Patience.MEDIUM.value)
+    assert patiently(uri, "read", read) == "read"
+    assert slept == [*Patience.LONG.value, *Patience.MEDIUM.value]
+    slept.clear()
+    coming += [refused] * (1 + len(Patience.MEDIUM.value))
+    with pytest.raises(UserError, match="the S3 server refused the credentials"):
+        patiently(uri, "read", read)
+    assert slept == list(Patience.MEDIUM.value)

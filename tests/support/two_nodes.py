@@ -37,7 +37,7 @@ def another_node():
     return patiently(lambda: cluster.add_node(**each, node_ip_address="127.0.0.2"))
 
 
-head = {**each, "include_dashboard": False}
+head = {**each, "include_dashboard": "dashboard" in sys.argv}
 cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
 second = another_node()
 print(cluster.address, flush=True)
@@ -86,13 +86,14 @@ class TwoNodes:
 
 
 @contextlib.contextmanager
-def two_nodes(given: Mapping[str, str]) -> Iterator[TwoNodes]:
-    """The cluster, whose workers have ``given`` in their environment."""
+def two_nodes(given: Mapping[str, str], *, dashboard: bool = False) -> Iterator[TwoNodes]:
+    """The cluster, whose workers have ``given`` in their environment; with Ray's ``dashboard`` or without."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment |= token | dict(given)
+    # Ray makes workers give way to every other process, and on a busy machine they would hardly come to their turn.
+    environment |= token | {"RAY_worker_niceness": "0"} | dict(given)
     process = subprocess.Popen(
-        [sys.executable, "-c", HOST],
+        [sys.executable, "-c", HOST, *(["dashboard"] if dashboard else [])],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -31,6 +31,7 @@ from raycv.stages.align.beyond import (
 from raycv.stages.align.chance import Layer
 from raycv.stages.align.matched import Pairs, information_of, match
 from raycv.stages.align.measured import Measured, Values, all_measured, measure, measure_untrained, together
+from raycv.stages.align.memory import comparison_need
 from raycv.stages.align.recurring import recurrence_of
 from raycv.stages.collect.statistics import Statistics
 
@@ -39,8 +40,6 @@ Value = TypeVar("Value")
 
 COMPLETE = 2**28  # rows of a layer up to which a table has all pairs of units; 15 pairs of networks of 4,096 units
 TOP = 100  # else the partners of each unit that it has
-TASK = 600 * 2**20  # bytes of a Ray worker without any data
-MATRICES = 45  # float64, as large as a pair's correlations, at the peak of a comparison
 
 
 class Piece(NamedTuple):
@@ -104,8 +103,8 @@ def pieces_of(found: Statistics, layer: str, group: str) -> list[Piece]:
 def compare_all(found: Statistics, pieces: Sequence[Piece]) -> Iterator[Compared]:
     """What ``compare`` gives for each piece, in order: small ones in this process, the others as Ray tasks."""
     large = [piece for piece in pieces if not piece.is_small]
-    widest = max((max(found.widths(piece.layer, piece.group)) for piece in large), default=0)
-    computed = in_order(compare, found, large, TASK + MATRICES * 8 * widest**2) if large else iter(())
+    widths = {piece.layer: found.widths(piece.layer, piece.group) for piece in large}
+    computed = in_order(compare, found, large, comparison_need(widths).bytes) if large else iter(())
     for piece in pieces:
         yield compare(found, piece) if piece.is_small else next(computed)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from raycv import memory
 from raycv.config import AlignConfig
 from raycv.distributed import ray_cluster
 from raycv.progress import Progress, detail, say
@@ -25,6 +26,7 @@ from raycv.stages.align.compared import Compared, all_compared, compare_all, pie
 from raycv.stages.align.epochs import ThroughTraining
 from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
+from raycv.stages.align.memory import command_need, comparison_need
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
@@ -56,6 +58,7 @@ def align(config: AlignConfig, store: RunStore) -> None:
         say(f"align: already finished, nothing to do; see {store.locate('tables/alignment')}")
         return
     found = statistics.read(store)
+    memory.check_command("align", command_need(*found.sizes()))
     identity, names = _identity(found), _names(found)
     written = _write(found, names)
     broken = broken_pairs(written["matchings"], found.logits) if found.logits else []
@@ -92,6 +95,7 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     pieces = [piece for layer in found.layers for group in groups for piece in pieces_of(found, layer, group)]
     if not all(piece.is_small for piece in pieces):
         ray_cluster.connect(store.uri)
+        ray_cluster.check_memory("align", comparison_need(found.sizes()[0]))
     with (
         tables.Writer(store, "correlations", found.layers) as of_correlation,
         tables.Writer(store, "mutual_information", found.layers) as of_information,

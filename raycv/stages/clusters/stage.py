@@ -16,6 +16,7 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
+from raycv.stages.clusters.memory import trial_need
 from raycv.stages.clusters.rows import Clustering, clusterings_from
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
@@ -41,6 +42,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     results = TrialResults(store, f"sweeps/clusters-{identity}")
     trials = _trials(config, found)
     ray_cluster.connect(store.uri)
+    ray_cluster.check_memory(STAGE, trial_need(*found.sizes()))
     computed = run_trials(results, STAGE, clusterings_from, trials, lambda _layer: found)
     infeasible = results.left_out([trial.name for trial in trials])
     left_out = [f"{name}: {why}" for name, why in infeasible.items()]

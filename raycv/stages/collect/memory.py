@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from raycv.analysis.moments import gram_bytes
 from raycv.data.sampling import WANTED
+from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
 from raycv.run.parts import networks_of, parts
 from raycv.run.paths import ACROSS, NETS
 from raycv.stages.collect.collector import BATCH, Groups
 from raycv.stages.collect.reducer import ROWS_AT_ONCE
+
+
+def actor_need(groups: Groups, shard_size: int, images: int) -> Need:
+    """What one actor needs."""
+    remedy = "use a smaller --shard-size, fewer --actors, or fewer layers or networks with `raycv train`"
+    return Need.of(actor_bytes(groups, shard_size, images), remedy, "an actor")
 
 
 def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
@@ -68,17 +76,13 @@ def partial_bytes(groups: Groups, shard_size: int, images: int) -> int:
     return total
 
 
-def _gram_bytes(widths: list[int]) -> int:
-    return 4 * (sum(widths) ** 2 + sum(width**2 for width in widths))
-
-
 def _partial_bytes(trained: bool, widths: list[int], positions: int, shard_size: int, images: int) -> int:
     """The bytes that one layer of one group adds to a shard's partial."""
     stacked = sum(widths)
     chosen = min(1.0, WANTED / (images * positions)) * shard_size * positions
     samples = 4 * stacked * chosen if positions > 1 else 0
     top = 16 * TOP_PATCHES * stacked if trained else 0
-    return (4 * stacked * shard_size if positions == 1 else _gram_bytes(widths)) + int(samples) + top
+    return (4 * stacked * shard_size if positions == 1 else gram_bytes(widths)) + int(samples) + top
 
 
 def _reducing_bytes(widths: list[int], shard_size: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
+from raycv.memory import Need
 from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import NetworkSpec, check_alike
@@ -28,7 +29,7 @@ from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
 from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import Groups, untrained
-from raycv.stages.collect.memory import actor_bytes, partial_bytes
+from raycv.stages.collect.memory import actor_need, partial_bytes
 from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
 
@@ -36,7 +37,6 @@ FOLDS = 8
 FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
 WIDE = 1024
 Epochs = Mapping[int, Sequence[StoredNetwork]]  # networks as they were after an earlier epoch, by epoch
-IDLE_PROCESS = 600 * 2**20  # bytes of a Ray worker with PyTorch loaded
 
 
 def collect(config: CollectConfig, store: RunStore) -> None:
@@ -149,8 +149,9 @@ def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
 
 def _actors(config: CollectConfig, task: Pass) -> int:
     """The number of actors set; else as many as the cluster's cores or GPUs, and its memory, allow."""
-    needed = actor_bytes(task.groups, config.shard_size, len(task.source))
-    room = int(ray_cluster.amount("memory") // (IDLE_PROCESS + needed))
+    need = actor_need(task.groups, config.shard_size, len(task.source))
+    ray_cluster.check_memory("collect", replace(need, count=config.actors or 1))
+    room = int(ray_cluster.amount("memory") // need.bytes)
     return config.actors or max(1, min(int(ray_cluster.amount("GPU" if task.use_gpu else "CPU")), room))
 
 
@@ -164,16 +165,15 @@ def _drop_damaged(task: Pass) -> None:
         say(f"collect: computing again what an interrupted pass left damaged: {', '.join(damaged)}")
 
 
-def needs(config: CollectConfig, specs: Sequence[NetworkSpec], epochs: int, images: int) -> tuple[int, int]:
-    """The bytes of memory that an actor will need, and those of all partials.
+def needs(config: CollectConfig, specs: Sequence[NetworkSpec], epochs: int, images: int) -> tuple[Need, int]:
+    """The memory that an actor will need, and the bytes of all partials.
 
     ``epochs``: after how many earlier epochs training keeps the networks.
     """
     groups = _groups(specs)
     groups |= {f"{EPOCH}{place}": tuple(specs) for place in range(epochs)}
     sizes = [len(shard.images) for shard in shards(images, folds=FOLDS, shard_size=config.shard_size)]
-    memory = IDLE_PROCESS + actor_bytes(groups, config.shard_size, images)
-    return memory, len(sizes) * partial_bytes(groups, max(sizes), images)
+    return actor_need(groups, config.shard_size, images), len(sizes) * partial_bytes(groups, max(sizes), images)
 
 
 def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
@@ -256,9 +256,14 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
     return {reduction.key: reduction.fold + 1 for reduction in reductions}
 
 
+def folds_of(width: int) -> int:
+    """Into how many folds the moments of a layer with ``width`` units in its widest network are kept."""
+    return FOLDS if width <= WIDE else FOLDS_OF_WIDE
+
+
 def reductions_of(key: Key, work: list[Shard], widths: tuple[int, ...]) -> list[Reduction]:
     """The reductions, by fold and part, of one layer of one group whose networks have ``widths`` units."""
-    folds = FOLDS if max(widths) <= WIDE else FOLDS_OF_WIDE
+    folds = folds_of(max(widths))
     result = []
     for fold in range(folds):
         members = [shard for shard in work if shard.fold * folds // FOLDS == fold]

@@ -167,6 +167,11 @@ class Statistics:
         """Units of the widest network in one layer."""
         return max(self.widths(layer))
 
+    def sizes(self) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+        """Units of each trained network, and the number of folds, by layer: what memory a stage needs follows."""
+        layers = self.layers
+        return {layer: self.widths(layer) for layer in layers}, {of: self.folds[Key(NETS, of)] for of in layers}
+
     def patches(self, layer: str) -> dict[str, np.ndarray]:
         """The top patches of one layer as arrays named NETWORK/..., see `raycv.stages.collect.reducer`."""
         shapes: Shapes = {

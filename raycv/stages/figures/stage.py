@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
 
+from raycv import memory
 from raycv.config import FiguresConfig
 from raycv.drawing.style import png
 from raycv.drawing.subject import Plan, Subject
@@ -17,6 +18,7 @@ from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
+from raycv.stages.figures.memory import command_need
 
 FORMAT = 3  # of the figures; part of their identity
 NOT_DRAWN = ("figures", "report")  # stages that make nothing to draw
@@ -33,6 +35,7 @@ def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Su
         say(f"figures: already finished, nothing to do; they are in {store.locate('figures')}")
         return
     subject = subject_of(store)
+    memory.check_command("figures", command_need(_widths(subject)))
     drawn = {name: draw for plan in plans for name, draw in plan(subject).items()}
     with Progress("figures", len(drawn), "figures") as progress:
         for name, draw in sorted(drawn.items()):
@@ -51,6 +54,11 @@ def is_done(_config: FiguresConfig, store: RunStore) -> bool:
     noted = record.read(store)["stages"].get("figures", {}).get("figures", ())
     there = bool(noted) and set(noted) <= set(store.list("figures"))
     return there and record.finished(store, "figures", _identity(store))
+
+
+def _widths(subject: Subject) -> dict[str, list[int]]:
+    """Units of each network, by layer."""
+    return {str(layer): rows["net"].value_counts().tolist() for layer, rows in subject.units.groupby("layer")}
 
 
 def _identity(store: RunStore) -> str:

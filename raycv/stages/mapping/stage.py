@@ -21,6 +21,7 @@ from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
+from raycv.stages.mapping.memory import trial_need
 from raycv.stages.mapping.rows import (
     WRITTEN,
     LayerMapping,
@@ -85,6 +86,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     sought, identity = Sought(config.units_used, config.loss), _identity(config, found)
     stream = _stream(store, found) if "streamed" in solvers else None
     ray_cluster.connect(store.uri)
+    ray_cluster.check_memory(STAGE, trial_need(*found.sizes(), len(decays), len(solvers)))
     gpus = int(ray_cluster.amount("GPU") > 0)
     plan = _Plan(decays, solvers, sought, gpus, {layer: found.width(layer) for layer in found.layers})
     results = TrialResults(store, f"sweeps/mapping-{fingerprint(identity, solvers)}")

@@ -21,6 +21,7 @@ from raycv.run.store import RunStore
 from raycv.stages.patches.pictures import encoded, shades
 
 BATCH = 128  # patches led back together
+UNITS = 64  # drawn by an actor at once
 BOX = ("top", "left", "bottom", "right")
 
 

@@ -16,12 +16,12 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
-from raycv.stages.patches.artist import Artist, Chunk, Drawing
+from raycv.stages.patches.artist import UNITS, Artist, Chunk, Drawing
+from raycv.stages.patches.memory import actor_need
 from raycv.stages.patches.rows import top_patches
 
 FORMAT = 3  # of the tables; part of their identity
 WRITTEN = ("top_patches", "patch_pictures")
-UNITS = 64  # drawn by an actor at once
 
 
 def patches(config: PatchesConfig, store: RunStore) -> None:
@@ -47,9 +47,10 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     for network in seeing:  # the actors read them too, but would say so only once they have started
         weights_content(store, network)
     rows = top_patches(found)
+    ray_cluster.connect(store.uri, config.device)
+    ray_cluster.check_memory("patches", actor_need([network.spec for network in seeing]))
     where = tables.write(store, "top_patches", rows)
     chunks = _chunks(found, rows)
-    ray_cluster.connect(store.uri, config.device)
     use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     drawing = Drawing(store, f"patches-{identity}", networks, source, use_gpu)
     _draw(drawing, chunks)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raycv.config import PlanConfig, StageConfig
+from raycv.memory import Need
 from raycv.progress import answer
 from raycv.run import record
 from raycv.run.store import RunStore
@@ -38,8 +39,8 @@ class Work:
     epochs: int
     weights: int  # bytes of all networks
     images: int  # bytes of all images
-    actor: int  # bytes of memory
     partials: int  # bytes of all of them
+    memory: Mapping[str, Sequence[Need]]  # by stage
 
 
 def plan(config: PlanConfig, store: RunStore, stages: Mapping[str, Stage], work: Work) -> None:
@@ -96,11 +97,13 @@ def _needs(work: Work, reasons: Mapping[str, str]) -> list[str]:
             f"train reads {work.images / 1e6:,.1f} MB of images and writes {written / 1e6:,.1f} MB of weights"
         )
     if "collect" in reasons:
-        sentences.append(f"collect needs {work.actor / 1e9:,.1f} GB of memory per actor")
         sentences.append(
             f"collect reads {work.weights / 1e6:,.1f} MB of weights per actor, writes {work.partials / 1e6:,.1f} MB of "
             "partials and reads them again"
         )
+    for name in reasons:
+        if work.memory.get(name):
+            sentences.append(f"{name} needs up to {' and '.join(map(str, work.memory[name]))}, in memory")
     return sentences
 
 

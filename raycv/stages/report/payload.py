@@ -147,16 +147,21 @@ def partner_columns(matchings: pd.DataFrame, nets: Sequence[str]) -> list[list[A
     return of_pairs(nets, fact)
 
 
+def units_shown(units: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one layer in the table mapping_units that the page shows: of one solver, and not too many."""
+    units = units[units["solver"] == _solver(units)]
+    many = len(units) * (6 * PREDICTORS + 6) > MOST_MAPPING_BYTES
+    return _nearest_decay(units) if many else units
+
+
 def predictor_columns(weights: pd.DataFrame, units: pd.DataFrame, nets: Sequence[str]) -> list[list[Any]]:
     """For every pair and decay what predicts net a's units from net b's.
 
     ``weights`` and ``units`` are rows of one layer in the tables mapping_weights and mapping_units. The exact solver's
     are taken where there are any. Of every unit the PREDICTORS largest weights are kept.
     """
-    solver = _solver(units)
-    weights, units = weights[weights["solver"] == solver], units[units["solver"] == solver]
-    if len(units) * (6 * PREDICTORS + 6) > MOST_MAPPING_BYTES:
-        weights, units = _nearest_decay(weights), _nearest_decay(units)
+    units = units_shown(units)
+    weights = weights[(weights["solver"] == _solver(units)) & weights["decay"].isin(units["decay"])]
     keys = ["target_net", "source_net", "decay"]
     largest = strongest(weights, [*keys, "target_unit"])
     weights_of = dict(list(largest.groupby(keys)))

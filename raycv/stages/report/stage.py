@@ -7,15 +7,19 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from raycv import memory
 from raycv.config import ReportConfig
+from raycv.memory import Need
 from raycv.progress import Progress, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.report import appendix, effects, overview, page, payload
+from raycv.stages.report.memory import REMEDY, command_bytes
 from raycv.stages.report.sprites import Pictures, pictures_within
 
 PATH = "report.html"
@@ -39,11 +43,27 @@ def report(config: ReportConfig, store: RunStore) -> None:
     if is_done(config, store):
         say(f"report: already finished, nothing to do; open {store.locate(PATH)}")
         return
+    memory.check_command("report", _need(store))
     content = html(store, before, files)
     uri = store.write(PATH, content)
     facts = {"seconds": {"report": round(time.time() - began, 1)}, "bytes": len(content)}
     record.finish(store, "report", identity, {}, facts)
     say(f"report: {len(content) / 1e6:.1f} MB; open {uri}")
+
+
+def _need(store: RunStore) -> Need:
+    """What the layer with most weights that are read at once needs."""
+    most, of_all = 0, _widths(tables.read(store, "units", columns=["net", "layer"]))
+    whole = payload.with_matrices(of_all)
+    for layer, rows in tables.rows_of(store, "mapping_weights").items():
+        if layer not in whole:  # one mapping layer after the other is read
+            most = max(most, max(of_all[str(layer)]) ** 2)
+            continue
+        units = tables.read(store, "mapping_units", filters=[("layer", "==", layer)])
+        shown = payload.units_shown(units)
+        used = 2 * int(np.nan_to_num(shown["units_used"]).sum())  # weights, also those too small to count as used
+        most = max(most, rows if len(shown) == len(units) else min(rows, used))
+    return Need.of(command_bytes(most), REMEDY)
 
 
 def is_done(_config: ReportConfig, store: RunStore) -> bool:
@@ -62,8 +82,7 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
     nets, layers = ([str(name) for name in dict.fromkeys(units[column])] for column in ("net", "layer"))
     has = {name: tables.exists(store, name) for name in OPTIONAL}
     title = store.uri.rsplit("/", 1)[-1]
-    counts = units.groupby(["layer", "net"]).size()
-    widths = {layer: [int(counts[layer, net]) for net in nets] for layer in layers}
+    widths = _widths(units)
     shown = payload.with_matrices(widths)
     numbers: dict[str, dict[str, Any]] = {}
     pictures: dict[str, Pictures | None] = {}
@@ -84,6 +103,13 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
                 progress.advance(1, f"pictures of {layer}")
         progress.update(2 * len(layers))
     return page.filled(files, title, figures, _data(run, numbers, pictures))
+
+
+def _widths(units: pd.DataFrame) -> dict[str, list[int]]:
+    """The number of units of every network by layer, both in the order of the table ``units``."""
+    nets, layers = (dict.fromkeys(units[column].astype(str)) for column in ("net", "layer"))
+    counts = units.groupby(["layer", "net"]).size()
+    return {layer: [int(counts[layer, net]) for net in nets] for layer in layers}
 
 
 def _data(
@@ -116,8 +142,8 @@ def _numbers(
     With its matrices where they are ``shown``.
     """
 
-    def rows(name: str, **choice: Any) -> pd.DataFrame:
-        return tables.read(store, name, filters=[("layer", "==", layer)], **choice)
+    def rows(name: str, *conditions: tables.Filter, **choice: Any) -> pd.DataFrame:
+        return tables.read(store, name, filters=[("layer", "==", layer), *conditions], **choice)
 
     found: dict[str, Any] = {
         "units": payload.unit_columns(units, nets),
@@ -129,8 +155,13 @@ def _numbers(
     if has["recurrence"]:
         found["recurrence"] = payload.recurrence_columns(rows("recurrence"), nets)
     if has["mapping_units"]:
-        of_units = rows("mapping_units")
-        weights = rows("mapping_weights") if shown else strongest_weights(store, layer, of_units)
+        of_units = payload.units_shown(rows("mapping_units"))
+        if shown:
+            # Of a list of decays pyarrow would pass over 0, of which a file says that it is at least -0.
+            decays = ("decay", ">=", of_units["decay"].min()), ("decay", "<=", of_units["decay"].max())
+            weights = rows("mapping_weights", ("solver", "in", sorted(set(of_units["solver"]))), *decays)
+        else:
+            weights = strongest_weights(store, layer, of_units)
         found["predictors"] = payload.predictor_columns(weights, of_units, nets)
         if shown:
             found["weights"] = payload.weight_matrices(weights, nets, widths)

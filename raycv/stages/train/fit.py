@@ -37,6 +37,7 @@ from raycv.run.store import RunStore
 from raycv.stages.train.board import Board, Watch
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Recipe
+from raycv.stages.train.memory import worker_need
 from raycv.stages.train.saved import History
 from raycv.stages.train.worker import work
 
@@ -62,8 +63,9 @@ def fit(
     """
     began = time.time()
     ray_cluster.connect(store.uri, config.device)
-    held, workers = _fits_memory(config, specs, training, validation), len(specs) * config.workers
-    part = ray_cluster.share(workers, device=config.device)
+    ray_cluster.check_memory("train", worker_need(specs, recipes, config.workers, len(training)))
+    held = _fits_memory(config, specs, training, validation)
+    part = ray_cluster.share(workers := len(specs) * config.workers, device=config.device)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     board = Board.options(scheduling_strategy=here).remote(DEATHS)  # type: ignore[attr-defined]
     job = TrainJob(
@@ -91,9 +93,8 @@ def fit(
             signal.signal(signal.SIGINT, interrupt)  # Ray Train sets its own and does not restore this one
         watch.stop()
     _close(state := ray.get(board.read.remote()), job)
-    top1 = {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)}
     return {
-        "validation_top1": top1,
+        "validation_top1": {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)},
         "images": len(training) * sum(recipe.epochs for recipe in recipes),
         "seconds": _seconds(began, state["first_step"], state["last_report"]),
     }

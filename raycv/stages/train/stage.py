@@ -10,6 +10,7 @@ from raycv.data.readers import listing
 from raycv.data.samples import Samples
 from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
+from raycv.memory import Need
 from raycv.networks import checkpoints
 from raycv.networks.models import check_model
 from raycv.networks.recordings import check_samples, validation_of
@@ -23,6 +24,7 @@ from raycv.run.store import RunStore
 from raycv.stages.train.fit import fit
 from raycv.stages.train.importing import import_networks, weights_of
 from raycv.stages.train.learning import Recipe, recipe_of
+from raycv.stages.train.memory import worker_need
 from raycv.stages.train.specs import specs_of
 
 
@@ -50,6 +52,12 @@ class Asked:
     def weight_bytes(self) -> int:
         """The bytes of all networks' weights."""
         return 4 * sum(sizes_of(spec).weights for spec in self.specs)
+
+    def need(self, config: TrainConfig) -> Need | None:
+        """The memory that a worker needs; None where the networks are imported."""
+        if self.training is None:
+            return None
+        return worker_need(self.specs, self.recipes, config.workers, len(self.training))
 
     def image_bytes(self) -> int:
         """The bytes of all files of images."""

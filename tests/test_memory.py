@@ -1,0 +1,181 @@
+"""What the formulas of memory promise, against the peak of processes; and what is refused for lack of memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from raycv import memory
+from raycv.errors import UserError
+from raycv.memory import IDLE_PROCESS, Need
+from raycv.run.store import RunStore
+from raycv.stages.align.memory import command_bytes
+from tests.support.commands import failing
+from tests.support.peak import measured
+from tests.support.runs import make_run
+from tests.support.wide_run import FOLDS, write_wide_run
+
+WIDTH = 250  # units
+SLACK = 30 * 2**20  # bytes by which a process grows whatever it does: code that is loaded late, and the heap
+
+TRIALS = """
+import numpy as np
+from threadpoolctl import threadpool_limits
+from raycv.analysis.folds import LayerStatistics, correlations
+from raycv.paper import DECAYS, THRESHOLD
+from raycv.run import tables
+from raycv.stages.clusters import memory as of_clusters
+from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
+from raycv.stages.collect.statistics import Mixed
+from raycv.stages.mapping import memory as of_mapping
+from raycv.stages.mapping.rows import OfLayer, PairMapping, mappings_of_pair
+from tests.support.wide_run import FOLDS, activations, folds_of
+
+kind, width = sys.argv[1], int(sys.argv[2])
+
+def statistics(width):
+    folds = folds_of(activations(width, 2))
+    found = LayerStatistics(tuple(folds))
+    between = correlations(found.all, found.left_out())
+    mixed = {a: Mixed(between[a, a], {1 - a: between[0, 1] if a else between[0, 1].T}) for a in (0, 1)}
+    return folds, between, mixed
+
+def trial(folds, between, mixed):
+    names = "net1", "net2"
+    if kind == "sweep mapping":
+        found = mappings_of_pair(OfLayer(folds, mixed), PairMapping("conv1", 0, 1, names, DECAYS, ("exact",)))
+    else:
+        found = clusterings_of_pair(Layer(between, mixed), Clustering("conv1", 0, 1, names, THRESHOLD, None, ()))
+    for name, rows in found.items():
+        tables.parquet(tables.typed(name, rows))
+
+with threadpool_limits(1):
+    trial(*statistics(12))
+    given = statistics(width)  # lies in shared memory, and counts where it is read
+    shared = 8 * width**2 * (3 * FOLDS if kind == "sweep mapping" else 7)
+    before = begin()
+    trial(*given)
+used = peak() - before + shared
+needed = of_clusters.trial_bytes(width, FOLDS)
+if kind == "sweep mapping":
+    needed = of_mapping.trial_bytes(width, FOLDS, len(DECAYS), 1)
+print(json.dumps({"needed": needed, "used": used}))
+"""
+
+COMMANDS = """
+from raycv.cli import STAGES, _stage
+from raycv.progress import QUIET, speak
+from raycv.run.store import RunStore
+
+speak(QUIET)
+stage, small, wide = sys.argv[1:]
+for run in (small, wide):
+    before = begin()
+    _stage(stage, STAGES[stage].settings(run=run), RunStore(run))
+print(json.dumps({"used": peak() - before}))
+"""
+
+TRAINING = """
+from raycv.config import TrainConfig
+from raycv.data.sources import open_source
+from raycv.networks.models import build
+from raycv.run.store import RunStore
+from raycv.stages.train.learning import make_optimizer, recipe_of, train_epoch
+from raycv.stages.train.memory import worker_bytes
+from raycv.stages.train.saved import Saved
+from tests.support.runs import spec
+
+def train(model, width, batch, folder):
+    one = spec(1, width, model=model)
+    net, recipe = build(one), recipe_of(model, TrainConfig(batch_size=batch))
+    size = one.preprocessing.resize
+    images = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8)
+    batches = [(images, torch.zeros(batch, dtype=torch.int64))] * 2
+    optimizer = make_optimizer(net, recipe)
+    train_epoch(net, batches, optimizer, recipe, one.preprocessing, epoch=0, steps=2, seed=1,
+                device=torch.device("cpu"), report=lambda *_of_a_step: None)
+    Saved(RunStore(folder), "saved").write(net, optimizer, [])
+    return worker_bytes(one, batch)
+
+model, width, batch, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+train("small-alexnet", 3, 2, folder)
+before = begin()
+needed = train(model, width, batch, folder)
+print(json.dumps({"needed": needed, "used": peak() - before}))
+"""
+
+
+def check(needed: float, used: float) -> None:
+    """The formula bounds the peak, and is not far above it."""
+    assert used <= needed + SLACK, (used, needed)
+    assert needed <= 3 * used, (used, needed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["sweep mapping", "sweep clusters"])
+def test_a_trial_needs_what_its_formula_says(stage: str) -> None:
+    found = measured(TRIALS, stage, 300)
+    check(found["needed"], found["used"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "width", "batch"), [("small-alexnet", 48, 64), ("alexnet", 24, 8)])
+def test_a_training_worker_needs_what_its_formula_says(model: str, width: int, batch: int, tmp_path: Path) -> None:
+    found = measured(TRAINING, model, width, batch, tmp_path)
+    check(found["needed"], found["used"])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunStore]:
+    """Of narrow layers and of wide ones."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [write_wide_run(RunStore(str(folder / str(width))), width) for width in (12, WIDTH)]
+
+
+@pytest.mark.slow
+def test_align_needs_what_its_formula_says(runs: list[RunStore]) -> None:
+    found = measured(COMMANDS, "align", *(run.uri for run in runs))
+    check(command_bytes([WIDTH] * 2, FOLDS), found["used"])
+
+
+def test_what_needs_more_than_the_machine_has_is_refused_and_nothing_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunStore(str(make_run(tmp_path / "run")))
+    before = {path: run.read(path) for path in run.list("")}
+    monkeypatch.setattr(memory, "of_machine", lambda: IDLE_PROCESS)
+    said = failing(capsys, "align", "--run", run.uri)
+    assert "align needs up to 0.6 GB of memory and this machine has 0.6 GB; " in said
+    assert "compare fewer networks, or leave the widest layers out with `raycv train --layers`." in said
+    assert {path: run.read(path) for path in run.list("")} == before
+
+
+def test_what_the_nodes_cannot_hold_is_refused() -> None:
+    need = Need.of(10**9, "use fewer", "a worker", count=3)
+    memory.check_nodes("train", need, [3 * need.bytes])
+    memory.check_nodes("train", need, [need.bytes, 2 * need.bytes])
+    with pytest.raises(UserError, match="train needs up to 1.6 GB of memory for a worker and the largest node has 1.0"):
+        memory.check_nodes("train", need, [10**9] * 8)
+    with pytest.raises(UserError, match="for a worker, 3 times, and the cluster has 3.3 GB; use fewer.$"):
+        memory.check_nodes("train", need, [need.bytes, need.bytes])
+
+
+def test_more_workers_than_the_cluster_holds_are_refused_before_training_begins(
+    images: Path, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunStore(str(tmp_path / "run"))
+    said = failing(capsys, "train", "--run", run.uri, "--data", str(images), "--seeds", "1,2", "--workers", "4000")
+    assert "for a worker, 8000 times, and the cluster has" in said
+    assert "use a smaller --batch-size, fewer --workers, or fewer or narrower networks." in said
+    assert not run.list("")
+
+
+def test_a_container_has_what_its_limit_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "LIMITS", (str(limit),))
+    whole = memory.of_machine()
+    limit.write_text("max\n")
+    assert memory.of_machine() == whole
+    limit.write_text("1000\n")
+    assert memory.of_machine() == 1000
