@@ -1,24 +1,33 @@
-"""Two networks made one by `raycv merge`: a VGG without and a ResNet with batch normalisation, small.
+"""Two networks made one: a VGG without and a ResNet with batch normalisation, both small.
 
-``python -m benchmarks.merging --folder F`` trains two of each on the shipped images, by raycv's own commands, merges
-them at equal shares and prints a Markdown table. REPAIR (Jordan et al., 2022) has the same for large ones. What is
-there already is not done again; with ``--only vgg`` or ``--only resnet`` one kind is done.
+``python -m benchmarks.merging`` trains two of each on the shipped images, merges them at equal shares in this process,
+by the functions that `raycv merge` uses, and prints a Markdown table. Jordan et al. (2022), REPAIR, have it for large
+ones. ``--images`` and ``--epochs`` say how long they are trained.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
-import pandas as pd
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import raycv
 from benchmarks import machine
-from raycv.cli import main as raycv
+from raycv.analysis.group_matching import match_groups, similarity_evidence
+from raycv.analysis.merging import interpolated
 from raycv.data.preprocessing import Preprocessing
+from raycv.data.sources import open_source
+from raycv.networks import repair
+from raycv.networks.evaluation import score
+from raycv.networks.unit_graph.tracing import unit_groups
 
 PREPARED = Preprocessing(resize=32, crop=32, pad=4, mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
-METHODS = ("naive", "permuted", "repaired_closed", "repaired", "zipped_repaired")
+BATCH, SHARES = 64, (0.5, 0.5)
+METHODS = ("naive", "permuted", "repaired in closed form", "repaired by a pass")
 
 
 class Vgg(nn.Sequential):
@@ -79,39 +88,85 @@ class ResNet(nn.Module):
         return logits
 
 
-def vgg() -> tuple[nn.Module, Preprocessing]:
-    """A model for ``--model``."""
-    return Vgg(), PREPARED
+KINDS: dict[str, tuple[Callable[[], nn.Module], float]] = {"VGG": (Vgg, 0.02), "ResNet": (ResNet, 0.1)}  # and its rate
 
 
-def resnet() -> tuple[nn.Module, Preprocessing]:
-    """A model for ``--model``."""
-    return ResNet(), PREPARED
+def images(split: str, count: int) -> tuple[Tensor, Tensor]:
+    """Images (N, 32, 32, 3) uint8 and labels (N,), the first ones of a fixed random order."""
+    source = open_source("cifar10-subset", split)  # type: ignore[arg-type]
+    chosen = np.random.default_rng(0).permutation(len(source))[:count]
+    pixels, labels = source.decode(chosen, PREPARED.resizing)
+    return torch.from_numpy(pixels), torch.from_numpy(labels)
 
 
-LAYERS = {"vgg": "0.1,0.4,0.7,0.9,0.12,0.14,4", "resnet": "relu,block?.inner,block?.outer"}  # all after a ReLU
-TRAINING = {"vgg": ("--learning-rate", "0.02"), "resnet": ("--learning-rate", "0.1", "--epochs", "8")}
+def trained(
+    make: Callable[[], nn.Module], rate: float, seed: int, epochs: int, data: tuple[Tensor, Tensor]
+) -> nn.Module:
+    """One network, by SGD with momentum and one cycle of the learning rate."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    net = make().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(net.parameters(), rate, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    pixels, labels = data
+    steps = epochs * (len(labels) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(labels), generator=generator).split(BATCH)[: len(labels) // BATCH]:
+            optimizer.zero_grad()
+            F.cross_entropy(net(PREPARED.training(pixels[chosen], generator)), labels[chosen]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    return net.eval()
+
+
+def merged(nets: list[nn.Module], inputs: list[Tensor]) -> list[dict[str, np.ndarray]]:
+    """The weights that come out at equal shares, one for each of `METHODS`; units are matched by correlation."""
+    weights = [{name: value.numpy().copy() for name, value in net.state_dict().items()} for net in nets]
+    groups = unit_groups(nets[0], inputs[0][:2])
+    layers = [name for name, module in nets[0].named_modules() if isinstance(module, nn.ReLU)]
+    compared = raycv.compare({"a": nets[0], "b": nets[1]}, inputs, layers=layers)
+    evidence = [
+        one
+        for layer in layers
+        for one in similarity_evidence(groups, layer, compared.correlation(f"a/{layer}", f"b/{layer}"))
+    ]
+    aligned = [weights[0], groups.permuted(weights[1], match_groups(groups, evidence))]
+    repair.load(nets[1], aligned[1])
+    sites = repair.moments(nets, repair.sites_of(nets[0], inputs[0][:2]), inputs)
+    permuted = interpolated(aligned, SHARES)
+    wanted = {name: site.wanted(SHARES) for name, site in sites.items()}
+    return [
+        interpolated(weights, SHARES),
+        permuted,
+        repair.in_closed_form(nets[0], permuted, sites, SHARES),
+        repair.by_a_pass(nets[0], permuted, wanted, inputs),
+    ]
+
+
+@torch.inference_mode()
+def top1(net: nn.Module, inputs: list[Tensor], labels: Tensor) -> float:
+    """The fraction of images classified right."""
+    logits = torch.cat([net(some) for some in inputs])
+    _, correct, count = score(logits, labels).sum(1)
+    return float(correct / count)
 
 
 def main() -> None:
     """Train, merge and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", required=True, help="for the runs")
-    parser.add_argument("--only", choices=sorted(LAYERS), help="one kind of network")
+    parser.add_argument("--images", type=int, default=8000, help="training images (default 8000)")
+    parser.add_argument("--epochs", type=int, default=12, help="passes over them (default 12)")
     asked = parser.parse_args()
-    print(f"{machine.in_words()}\n\n| | {' | '.join(('alone', *METHODS))} |\n|{'---|' * (len(METHODS) + 2)}")
-    for name in [asked.only] if asked.only else sorted(LAYERS):
-        run = ["--run", f"{asked.folder}/{name}"]
-        model = ["--model", f"benchmarks.merging:{name}", "--layers", LAYERS[name], "--seeds", "1,2"]
-        done = raycv(["train", *run, *model, *TRAINING[name]])
-        done = done or raycv(["collect", *run]) or raycv(["merge", *run, "--alphas", "0,0.5,1"])
-        if done:
-            raise SystemExit(done)
-        rows = pd.read_parquet(f"{asked.folder}/{name}/tables/merges")
-        top1 = rows[rows["alpha"] == 0.5].set_index("method")["top1"]
-        alone = rows[(rows["method"] == "naive") & (rows["alpha"] != 0.5)]["top1"]
-        shown = [f"{alone.min():.1%}, {alone.max():.1%}", *(f"{top1[method]:.1%}" for method in METHODS)]
-        print(f"| {name} | {' | '.join(shown)} |")
+    data, (pixels, labels) = images("train", asked.images), images("validation", 2000)
+    inputs = list(PREPARED.evaluation(pixels).split(250))
+    print(f"{machine.in_words()}\n\n| | alone | {' | '.join(METHODS)} |\n|{'---|' * (len(METHODS) + 2)}")
+    for name, (make, rate) in KINDS.items():
+        nets = [trained(make, rate, seed, asked.epochs, data) for seed in (1, 2)]
+        found = [", ".join(f"{top1(net, inputs, labels):.1%}" for net in nets)]
+        for weights in merged(nets, inputs):
+            repair.load(nets[0], weights)
+            found.append(f"{top1(nets[0], inputs, labels):.1%}")
+        print(f"| {name} | {' | '.join(found)} |", flush=True)
 
 
 if __name__ == "__main__":
