@@ -111,7 +111,8 @@ def trained(
     steps = epochs * (len(labels) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
     for _ in range(epochs):
-        for chosen in torch.randperm(len(labels), generator=generator).split(BATCH)[: len(labels) // BATCH]:
+        order = torch.randperm(len(labels), generator=generator)
+        for chosen in order[: len(order) // BATCH * BATCH].reshape(-1, BATCH):
             optimizer.zero_grad()
             F.cross_entropy(net(PREPARED.training(pixels[chosen], generator)), labels[chosen]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -158,7 +159,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12, help="passes over them (default 12)")
     asked = parser.parse_args()
     data, (pixels, labels) = images("train", asked.images), images("validation", 2000)
-    inputs = list(PREPARED.evaluation(pixels).split(250))
+    inputs = [PREPARED.evaluation(some) for some in torch.tensor_split(pixels, 8)]
     print(f"{machine.in_words()}\n\n| | alone | {' | '.join(METHODS)} |\n|{'---|' * (len(METHODS) + 2)}")
     for name, (make, rate) in KINDS.items():
         nets = [trained(make, rate, seed, asked.epochs, data) for seed in (1, 2)]
