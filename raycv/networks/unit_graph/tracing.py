@@ -16,6 +16,7 @@ from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from raycv.analysis.unit_groups import Block, Group, UnitGroups
+from raycv.errors import UserError
 from raycv.networks.alexnet import LocalResponseNorm
 from raycv.networks.models import hollow
 from raycv.networks.spec import NetworkSpec
@@ -40,6 +41,7 @@ def unit_groups(net: nn.Module, images: Tensor) -> UnitGroups:
     """The groups of ``net`` as it computes its output (B, classes) from ``images`` (B, ...), B > 1.
 
     The order of the output and of the images' axes is fixed. Nothing is computed: the pass is followed by shapes.
+    Raises UserError where what a network does depends on what it computes.
     """
     passed = _trace(net, images)
     follower = Follower()
@@ -93,6 +95,11 @@ def _trace(net: nn.Module, images: Tensor) -> _Pass:
     try:
         with torch.no_grad():
             graph = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)(state, images).graph
+    except Exception as error:  # what a user's forward does with numbers that are not there
+        raise UserError(
+            f"{type(net).__name__} cannot be merged: its forward cannot be followed without an image, as where it decides "
+            f"by what it has computed ({type(error).__name__})."
+        ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     output, *given = next(node for node in graph.nodes if node.op == "output").args[0]

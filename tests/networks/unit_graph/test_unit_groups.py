@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from raycv.analysis.unit_groups import UnitGroups
+from raycv.errors import UserError
 from raycv.networks.models import build
 from raycv.networks.taps import Taps
 from raycv.networks.unit_graph.tracing import unit_groups, unit_groups_of
@@ -174,6 +175,24 @@ def test_which_unit_is_the_largest_depends_on_their_order() -> None:
     groups = unit_groups(_Ranked(), torch.zeros(2, 12))
     assert not groups.groups
     assert groups.fixed == {"first.weight": "the order matters to aten.max.dim"}
+
+
+class _Deciding(nn.Module):
+    """Goes one way or another by what it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        out: Tensor = self.last(hidden.relu() if float(hidden.sum()) > 0 else hidden)
+        return out
+
+
+def test_a_network_that_decides_by_what_it_computes_is_refused() -> None:
+    with pytest.raises(UserError, match="_Deciding cannot be merged: its forward cannot be followed without an image"):
+        unit_groups(_Deciding(), torch.zeros(2, 12))
 
 
 class _Shifted(nn.Module):
