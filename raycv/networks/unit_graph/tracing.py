@@ -97,8 +97,8 @@ def _trace(net: nn.Module, images: Tensor) -> _Pass:
             graph = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)(state, images).graph
     except Exception as error:  # what a user's forward does with numbers that are not there
         raise UserError(
-            f"{type(net).__name__} cannot be merged: its forward cannot be followed without an image, as where it decides "
-            f"by what it has computed ({type(error).__name__})."
+            f"{type(net).__name__} cannot be merged: its forward cannot be followed without an image, as where it "
+            f"decides by what it has computed ({type(error).__name__})."
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
