@@ -81,19 +81,25 @@ def test_every_stage_stands_in_the_readme() -> None:
 
 
 @pytest.fixture(scope="module")
-def run_here(aligned_run: RunStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunStore]:
-    """A copy of the run; the stages do their work in this process, and as little as the settings allow."""
-    folder = tmp_path_factory.mktemp("here") / "run"
-    shutil.copytree(aligned_run.uri, folder)
-    little = {"FRACTIONS": "0.5", "SINGLE_UNITS": "0", "READOUT_IMAGES": "100", "DECAYS": "0.001", "ALPHAS": "0.5"}
+def here() -> Iterator[pytest.MonkeyPatch]:
+    """The stages do their work in this process, in one thread as the actors do."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the actors do
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         work_here(patch)
+        yield patch
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run_here(aligned_run: RunStore, here: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RunStore]:
+    """A copy of the run; the stages do as little as the settings allow."""
+    shutil.copytree(aligned_run.uri, tmp_path / "run")
+    little = {"FRACTIONS": "0.5", "SINGLE_UNITS": "0", "READOUT_IMAGES": "100", "DECAYS": "0.001", "ALPHAS": "0.5"}
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in little.items():
             patch.setenv(f"RAYCV_{name}", value)
-        yield RunStore(str(folder))
-    torch.set_num_threads(threads)
+        yield RunStore(str(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
@@ -107,7 +113,7 @@ def test_what_the_readme_tells_is_so(
 
 @pytest.mark.slow
 def test_a_killed_driver_leaves_what_it_has_done(
-    aligned_run: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aligned_run: RunStore, tmp_path: Path, here: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(aligned_run.uri, tmp_path / "run")
     store = RunStore(str(tmp_path / "run"))
@@ -127,7 +133,6 @@ def test_a_killed_driver_leaves_what_it_has_done(
     rows = tables.read(store, "pruning")
     assert not rows.duplicated(["layer", "net", "order", "draw", "fraction", "compensated"]).any()
     assert len(rows) == 2 * 3 * 4 * 2 * (6 + 5)  # layers, networks, fractions, compensation; orders and random ones
-    work_here(monkeypatch)
     undisturbed = RunStore(str(tmp_path / "undisturbed"))
     shutil.copytree(aligned_run.uri, undisturbed.uri)
     assert main(["prune", "--run", undisturbed.uri, *asked]) == 0
