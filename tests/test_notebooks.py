@@ -20,6 +20,9 @@ from nbclient import NotebookClient
 
 import raycv
 from raycv.analysis.folds import LayerStatistics, correlations
+from raycv.cli import main
+from raycv.networks import checkpoints
+from raycv.networks.models import build
 from raycv.paper import SPARSE_DECAY
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
@@ -28,6 +31,8 @@ from raycv.stages.align.matched import match
 from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
 from raycv.stages.mapping.figures.table1 import optimiser_shares
 from raycv.stages.mapping.rows import OfPair, PairMapping, mappings_of_pair
+from tests.support.effects import effect_tables
+from tests.support.here import work_here
 from tests.support.runs import moments_of, specs, write_networks, write_statistics
 from tests.support.tables import write_layers
 
@@ -85,12 +90,15 @@ def tables_of(layer: str, moments: LayerStatistics) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+def small_run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     store = RunStore(str(tmp_path_factory.mktemp("notebooks") / "run"))
     statistics = {layer: folds(seed) for seed, layer in enumerate(LAYERS)}
     nets = specs([WIDTH] * len(NETS), LAYERS)
-    write_networks(store, nets)
-    write_statistics(store, nets, {layer: moments.folds for layer, moments in statistics.items()})
+    for stage in ("train", "collect", "align"):
+        record.finish(store, stage, stage, {"data": str(images)}, {})
+    for net in nets:
+        checkpoints.save(store, net, build(net).state_dict())
+    write_statistics(store, nets, {layer: moments.folds for layer, moments in statistics.items()}, images=160)
     of_layers = [tables_of(layer, moments) for layer, moments in statistics.items()]
     for name in of_layers[0]:
         # Columns that no notebook reads are left empty.
@@ -99,7 +107,11 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> str:
             write_layers(store, name, zip(LAYERS, frames, strict=True))
         else:
             tables.write(store, name, pd.concat(frames).reindex(columns=BY_NAME[name].schema.names))
-    record.finish(store, "align", "1", {}, {})
+    for name, frame in effect_tables(LAYERS, NETS).items():
+        tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names))
+    with pytest.MonkeyPatch.context() as patch:
+        work_here(patch)
+        assert main(["merge", "--run", store.uri, "--matching", "weights", "--alphas", "0,0.5,1"]) == 0
     return store.uri
 
 
@@ -166,6 +178,26 @@ def test_the_cluster_notebook_names_members_at_a_cut(outputs: dict[str, list[Any
     assert "restart_stability" in said
     assert "clusters" in said.splitlines()[-2]
     assert any("image/png" in output.get("data", {}) for output in outputs["clusters"])
+
+
+def test_the_notebook_of_matched_units_shows_what_the_tables_say(small_run: str, outputs: dict[str, list[Any]]) -> None:
+    said = " ".join(texts(outputs["matched_units"]).split())
+    pruned = pd.read_parquet(f"{small_run}/tables/pruning_by_layer")
+    half = pruned.query("fraction == 0.5 and order == 'random' and layer == 'conv1' and not compensated")
+    one = half["top1_change"].item()
+    assert f"{100 * one:.1f}" in said
+    ensembles = pd.read_parquet(f"{small_run}/tables/ensembles").query("size == 2")
+    assert f"net1,net2 {ensembles['top1'].item():.3f}" in said
+    assert sum("image/png" in output.get("data", {}) for output in outputs["matched_units"]) == 2
+
+
+def test_the_notebook_of_merging_finds_the_barriers_of_the_table(outputs: dict[str, list[Any]]) -> None:
+    said = texts(outputs["merging"])
+    assert float(re.findall(r"largest difference: (\S+) nats", said)[0]) < 1e-5
+    barriers = re.findall(r"^(?:naive|permuted) +(\S+) +(\S+) +(\S+)$", said, re.MULTILINE)
+    assert len(barriers) == 2
+    assert all(by_hand == in_table == barrier for by_hand, in_table, barrier in barriers)
+    assert sum("image/png" in output.get("data", {}) for output in outputs["merging"]) == 1
 
 
 def test_any_networks_are_compared_without_a_run(outputs: dict[str, list[Any]]) -> None:

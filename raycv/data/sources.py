@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from raycv.data.cifar_pickles import CIFAR10_FOLDER, open_cifar10
+from raycv.data.cifar_pickles import CIFAR10_FILES, CIFAR10_FOLDER, open_cifar10
 from raycv.data.image_tree import folder_of_split, open_folder
 from raycv.data.parquet import open_parquet
 from raycv.data.preprocessing import Resize
@@ -25,6 +25,10 @@ from raycv.run.fingerprint import fingerprint
 
 Split = Literal["train", "validation"]
 MOST_CLASSES = 100_000  # without names; a label beyond is no class's number
+
+
+class NoSuchSplit(UserError):
+    """There are images, but none of the split asked for."""
 
 
 @dataclass
@@ -141,9 +145,11 @@ def open_source(uri: str, split: Split, *, image_column: str | None = None, labe
 def _reader(
     root: str, sizes: Mapping[str, int], split: Split, image_column: str | None, label_column: str | None
 ) -> Reader:
-    for path in sizes:
-        if posixpath.basename(path) == "batches.meta":
-            return open_cifar10(posixpath.dirname(f"{root}/{path}"), split)
+    files = {posixpath.basename(path): path for path in sizes}
+    if "batches.meta" in files:
+        if files.keys().isdisjoint(CIFAR10_FILES[split]):
+            raise NoSuchSplit(f"{root} has no {split} images: expected {CIFAR10_FILES[split][0]}; download them too.")
+        return open_cifar10(posixpath.dirname(f"{root}/{files['batches.meta']}"), split)
     parquet = [path for path in sizes if path.endswith(".parquet")]
     pictures = {path: size for path, size in sizes.items() if path.lower().endswith(SUFFIXES)}
     if not parquet and not pictures:
@@ -155,7 +161,7 @@ def _reader(
     if not chosen:
         names = " or ".join(SPLITS[split])
         expected = "no file or folder is named" if parquet else "there are no CLASS folders of images in a folder named"
-        raise UserError(
+        raise NoSuchSplit(
             f"{root} has no {split} images: {expected} {names}; found {', '.join([*parquet, *pictures][:3])}."
         )
     if parquet:

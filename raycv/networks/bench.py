@@ -78,8 +78,7 @@ class Bench:
     @property
     def hidden_layers(self) -> tuple[str, ...]:
         """All layers but the logits, whose units are classes. Raises UserError where there is no other."""
-        spec = self.networks[0].spec
-        found = tuple(layer for layer in spec.layers if layer != spec.output)
+        found = self.networks[0].spec.hidden_layers
         if not found:
             raise UserError("The networks were compared in their logits only; name other layers with --layers.")
         return found

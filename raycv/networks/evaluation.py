@@ -50,6 +50,14 @@ class Scores:
         """(C,): the fraction of the images of each class that is classified correctly; NaN for one without images."""
         return self._by_class(self.correct)
 
+    def columns(self) -> dict[str, float]:
+        """Loss and top-1 as columns of a table."""
+        return {"loss": self.loss, "top1": self.top1}
+
+    def change_from(self, whole: Scores) -> dict[str, float]:
+        """As columns of a table, how much higher both are than those of a network that was not changed."""
+        return {"loss_change": self.loss - whole.loss, "top1_change": self.top1 - whole.top1}
+
     def _by_class(self, sums: np.ndarray) -> np.ndarray:
         means: np.ndarray = np.divide(sums, self.images, out=np.full(len(sums), np.nan), where=self.images > 0)
         return means

@@ -7,6 +7,7 @@ set; in others the outputs of convolutions and linear maps but the last, whose w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -26,15 +27,21 @@ LINEAR = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 def sites_of(net: nn.Module, images: Tensor) -> list[str]:
-    """The modules to repair, in the order they run in."""
+    """The modules to repair, in the order they run in.
+
+    What runs several times, or shares its weights, has no one mean and stays as it is.
+    """
     ran: list[str] = []
     normalises = any(isinstance(module, NORMALISED) for module in net.modules())
     kinds = NORMALISED if normalises else LINEAR
     named = [name for name, module in net.named_modules() if isinstance(module, kinds)]
     with torch.inference_mode(), _at(net, named, lambda site, _values: ran.append(site)):
         net(images)
-    once = list(dict.fromkeys(ran))
-    return once if normalises else once[:-1]  # the last gives the logits
+    if not normalises:
+        ran = [site for site in ran if site != ran[-1]]  # that gives the logits
+    shared = Counter(id(value) for _, value in net.named_parameters(remove_duplicate=False))
+    own = {site: all(shared[id(value)] == 1 for value in net.get_submodule(site).parameters()) for site in ran}
+    return [site for site in ran if ran.count(site) == 1 and own[site]]
 
 
 def moments(nets: Sequence[nn.Module], sites: Sequence[str], inputs: Inputs) -> dict[str, Site]:

@@ -69,6 +69,11 @@ class NetworkSpec(BaseModel):
         return ALEXNET_LAYERS[-1] if self.model in WIDTHS and LOGITS not in self.layers else LOGITS
 
     @property
+    def hidden_layers(self) -> tuple[str, ...]:
+        """All layers but the logits."""
+        return tuple(layer for layer in self.layers if layer != self.output)
+
+    @property
     def architecture(self) -> tuple[object, ...]:
         """What networks share that differ in their weights alone."""
         return self.model, self.width, self.arguments

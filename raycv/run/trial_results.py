@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from raycv.progress import say
-from raycv.run import record, tables
+from raycv.run import tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 
@@ -107,18 +105,6 @@ class TrialResults:
             for layer, trial in found:
                 writer.add(layer, self.rows(trial, table))
         return writer.uri
-
-    def close(
-        self, stage: str, identity: str, settings: Mapping[str, Any], began: float, facts: Mapping[str, Any]
-    ) -> None:
-        """Note that a stage after a run, which began at that time, has all its tables; remove these results."""
-        of_stage = {
-            "seconds": {stage: round(time.time() - began, 1)},
-            "of": record.fingerprint_of(self.store, "collect"),
-            **facts,
-        }
-        record.finish(self.store, stage, identity, settings, of_stage)
-        self.remove()
 
     def remove(self) -> None:
         """Remove these results, which the tables have, and those of the same sweep with earlier settings.

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
 from raycv.cli import AFTER, main
 from raycv.run import record, tables
 from raycv.run.schema import ALL
 from raycv.run.store import RunStore
 from tests.support.commands import failing
+from tests.support.here import work_here
 from tests.support.s3_server import BUCKET
 
+ROOT = Path(__file__).parents[2]
 FLAGS = {
     "prune": ["--fractions", "0.5"],
     "ablate": ["--single-units", "0"],
@@ -62,11 +69,56 @@ def test_on_s3_it_writes_the_same(stage: str, aligned_run: RunStore, s3_server: 
     assert not store.list("parts")
 
 
+def commands() -> list[list[str]]:
+    """What README and docs tell a reader to do after a run, word by word."""
+    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/matched_units.md")]
+    found = re.findall(rf"^raycv ((?:{'|'.join(AFTER)}) .*)$", "\n".join(texts), re.MULTILINE)
+    return [shlex.split(command) for command in dict.fromkeys(found)]
+
+
+def test_every_stage_stands_in_the_readme() -> None:
+    assert {command[0] for command in commands()} == {*AFTER}
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[pytest.MonkeyPatch]:
+    """The stages do their work in this process, in one thread as the actors do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        work_here(patch)
+        yield patch
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run_here(aligned_run: RunStore, here: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RunStore]:
+    """A copy of the run; the stages do as little as the settings allow."""
+    shutil.copytree(aligned_run.uri, tmp_path / "run")
+    little = {"FRACTIONS": "0.5", "SINGLE_UNITS": "0", "READOUT_IMAGES": "100", "DECAYS": "0.001", "ALPHAS": "0.5"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in little.items():
+            patch.setenv(f"RAYCV_{name}", value)
+        yield RunStore(str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_what_the_readme_tells_is_so(
+    command: list[str], run_here: RunStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([run_here.uri if word == "RUN" else word for word in command]) == 0
+    assert tables.are_whole(run_here, written(command[0]))
+    assert run_here.locate(f"tables/{written(command[0])[0]}") in capsys.readouterr().out
+
+
 @pytest.mark.slow
-def test_a_killed_driver_leaves_what_it_has_done(aligned_run: RunStore, tmp_path: Path) -> None:
+def test_a_killed_driver_leaves_what_it_has_done(
+    aligned_run: RunStore, tmp_path: Path, here: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(aligned_run.uri, tmp_path / "run")
     store = RunStore(str(tmp_path / "run"))
-    command = [sys.executable, "-m", "raycv", "prune", "--run", store.uri, "--fractions", "0.2,0.4,0.6,0.8"]
+    asked = ["--fractions", "0.2,0.4,0.6,0.8"]
+    command = [sys.executable, "-m", "raycv", "prune", "--run", store.uri, *asked]
     work = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 300
     while not (done := [path for path in store.list("parts") if path.endswith("done.json")]):
@@ -81,6 +133,11 @@ def test_a_killed_driver_leaves_what_it_has_done(aligned_run: RunStore, tmp_path
     rows = tables.read(store, "pruning")
     assert not rows.duplicated(["layer", "net", "order", "draw", "fraction", "compensated"]).any()
     assert len(rows) == 2 * 3 * 4 * 2 * (6 + 5)  # layers, networks, fractions, compensation; orders and random ones
+    undisturbed = RunStore(str(tmp_path / "undisturbed"))
+    shutil.copytree(aligned_run.uri, undisturbed.uri)
+    assert main(["prune", "--run", undisturbed.uri, *asked]) == 0
+    for table in written("prune"):
+        pd.testing.assert_frame_equal(tables.read(store, table), tables.read(undisturbed, table), rtol=1e-9)
 
 
 @pytest.mark.parametrize("stage", list(AFTER))

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import torchvision.models as tv
 from torch import Tensor, nn
 from torchvision.models.convnext import CNBlockConfig
@@ -46,6 +47,71 @@ def _swin() -> nn.Module:
     return net
 
 
+class _Mixture(nn.Module):
+    """Concatenation, depthwise, grouped and transposed convolution, PReLU, GLU, squeeze-excite, weight norm, ranks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.more = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 12, 3, padding=1)
+        self.depthwise, self.activation = nn.Conv2d(20, 20, 3, padding=1, groups=20), nn.PReLU(20)
+        self.gated, self.norm = nn.Conv2d(20, 32, 1), nn.BatchNorm2d(16)
+        self.squeeze, self.excite = nn.Linear(16, 6), nn.Linear(6, 16)
+        self.grouped = nn.utils.parametrizations.weight_norm(nn.Conv2d(16, 12, 3, padding=1, groups=4))
+        self.larger = nn.ConvTranspose2d(12, 10, 4, 2, 1)
+        self.head = nn.Linear(26, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        x = self.activation(self.depthwise(torch.cat([x, self.more(x)], 1)))
+        x = self.norm(F.glu(self.gated(x), 1))
+        scale = self.excite(self.squeeze(x.mean((2, 3))).relu()).sigmoid()
+        x = x * scale[:, :, None, None]
+        y: Tensor = self.larger(self.grouped(x).relu())
+        logits: Tensor = self.head(torch.cat([x.flatten(2).topk(3)[0].mean(2), y.amax((2, 3))], 1))
+        return logits
+
+
+class _Shared(nn.Module):
+    """A convolution that runs twice, under two names, and two linear maps with the same weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.again = nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(12, 12, 3, padding=1)
+        self.alias = self.again
+        self.one, self.other, self.head = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 10)
+        self.other.weight = self.one.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.alias(self.again(self.stem(x).relu()).relu()).relu().mean((2, 3))
+        logits: Tensor = self.head(self.other(self.one(x).relu()).relu())
+        return logits
+
+
+class _Attention(nn.Module):
+    """Query, key and value from one map, each head with a module of its own, and PyTorch's own attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.position = nn.Conv2d(3, 24, 8, 8), nn.Parameter(torch.randn(1, 16, 24))
+        self.norm, self.qkv, self.of_head, self.out = (
+            nn.LayerNorm(24),
+            nn.Linear(24, 72),
+            nn.Identity(),
+            nn.Linear(24, 24),
+        )
+        self.next = nn.MultiheadAttention(24, 4, batch_first=True)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2) + self.position
+        q, k, v = self.qkv(self.norm(x)).reshape(len(x), 16, 3, 4, 6).permute(2, 0, 3, 1, 4).unbind(0)
+        among = (self.of_head(q) @ k.transpose(-1, -2)).softmax(-1) @ v
+        x = x + self.out(among.transpose(1, 2).reshape(len(x), 16, 24))
+        x = x + self.next(x, x, x, need_weights=False)[0]
+        logits: Tensor = self.head(x.mean(1))
+        return logits
+
+
 MAKERS: dict[str, Callable[[], nn.Module]] = {
     "alexnet": _alexnet,
     "vgg": partial(_vgg, False),
@@ -68,6 +134,9 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     ),
     "squeezenet": partial(tv.SqueezeNet, num_classes=10),
     "swin": _swin,
+    "mixture": _Mixture,
+    "shared": _Shared,
+    "attention": _Attention,
 }
 SIZES = {"alexnet": 64, "squeezenet": 64, "vit": 16}
 # Of other kinds nothing is fixed but what the image and the logits are.

@@ -37,8 +37,10 @@ class Follower:
     def follow(self, node: Node) -> None:
         """Note the axes of an operation's result."""
         if node.target is getitem:
-            whole = self.axes[_arguments(node)[0]]
-            self.axes[node] = whole[_arguments(node)[1]]
+            several, at = _arguments(node)
+            self.axes[node] = self.axes[several][at]
+            if at == 0 and several in self.origins:
+                self.origins[node] = self.origins[several]
             return
         name = str(getattr(node.target, "__name__", "")).split(".")[0].rstrip("_")
         rule = _RULES.get(name.removeprefix("_"))
@@ -104,7 +106,19 @@ def unknown(follower: Follower, node: Node) -> Any:
     return _fresh(sizes(node), reason)
 
 
-@_for("hardswish", "softmax", "log_softmax", "clone", "to_copy", "detach", "alias", "lift_fresh_copy", "fill", "zero")
+@_for(
+    "hardswish",
+    "prelu_kernel",
+    "softmax",
+    "log_softmax",
+    "clone",
+    "to_copy",
+    "detach",
+    "alias",
+    "lift_fresh_copy",
+    "fill",
+    "zero",
+)
 def elementwise(follower: Follower, node: Node) -> Axes:
     """Every place is treated alike; axes of several tensors at the same place are one."""
     shape, result = sizes(node), [Axis(1) for _ in sizes(node)]
@@ -226,7 +240,7 @@ def _piece(axis: Axis, start: int, stop: int, step: int = 1) -> Axis:
     return Axis(len(range(start, stop, step)), "some of its places are taken out")
 
 
-@_for("split", "split_with_sizes", "chunk")
+@_for("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "chunk")
 def splits(follower: Follower, node: Node) -> list[Axes]:
     """One axis cut into several."""
     axes = follower.of(_arguments(node)[0])
@@ -302,7 +316,7 @@ def pad(follower: Follower, node: Node) -> Axes:
     return axes
 
 
-@_for("mean", "sum", "amax", "amin", "var", "linalg_vector_norm")
+@_for("mean", "sum", "amax", "amin", "std", "var", "logsumexp", "linalg_vector_norm")
 def reduce(follower: Follower, node: Node) -> Axes:
     """One number of all places of some axes."""
     given, *more = _arguments(node)
@@ -314,6 +328,34 @@ def reduce(follower: Follower, node: Node) -> Axes:
     if len(sizes(node)) == len(axes):
         return [Axis(1) if n in gone else axis for n, axis in enumerate(axes)]
     return [axis for n, axis in enumerate(axes) if n not in gone]
+
+
+@_for("max", "min", "topk", "sort")
+def ranked(follower: Follower, node: Node) -> Any:
+    """Places of one axis by their size: whose values they are does not matter as long as nothing asks for it."""
+    given, *more = _arguments(node)
+    if not isinstance(node.meta["val"], list | tuple):
+        return reduce(follower, node)
+    if any(_arguments(user)[1] == 1 and user.users for user in node.users):
+        return unknown(follower, node)
+    axes, at = follower.of(given), 1 if "topk" in str(node.target) else 0
+    along = (more[at] if len(more) > at else -1) % len(axes)
+    shape = tuple(node.meta["val"][0].shape)
+    left = [axis for n, axis in enumerate(axes) if n != along]
+    values = left if len(shape) < len(axes) else [*left[:along], Axis(shape[along], "it is by size"), *left[along:]]
+    return [values, _fresh(shape, "it is by size")]
+
+
+@_for("glu")
+def glu(follower: Follower, node: Node) -> Axes:
+    """One half of an axis times the sigmoid of the other."""
+    axes = list(follower.of(_arguments(node)[0]))
+    along = (_arguments(node)[1] if len(_arguments(node)) > 1 else -1) % len(axes)
+    half = axes[along].size // 2
+    first, second = piece(axes[along], 0, half), piece(axes[along], half, 2 * half)
+    unite(first, second)
+    axes[along] = first
+    return axes
 
 
 def _positions(axes: Axes) -> None:
@@ -329,9 +371,18 @@ def max_pool(follower: Follower, node: Node) -> list[Axes]:
     return [[*axes[:2], *_fresh(one.shape[2:], POSITIONS)] for one in node.meta["val"]]
 
 
-@_for("avg_pool2d", "adaptive_avg_pool2d", "upsample_nearest2d", "upsample_bilinear2d")
+@_for(
+    "avg_pool2d",
+    "adaptive_avg_pool2d",
+    "upsample_nearest2d",
+    "upsample_nearest_exact2d",
+    "upsample_bilinear2d",
+    "upsample_bicubic2d",
+    "reflection_pad2d",
+    "replication_pad2d",
+)
 def pool(follower: Follower, node: Node) -> Axes:
-    """Sums over windows."""
+    """Sums over windows, or copies of positions."""
     axes = follower.of(_arguments(node)[0])
     _positions(axes[2:])
     return [*axes[:2], *_fresh(sizes(node)[2:], POSITIONS)]
@@ -343,16 +394,18 @@ def convolution(follower: Follower, node: Node) -> Any:
     given, weight, bias = _arguments(node)[:3]
     axes, kernel = follower.of(given), follower.of(weight)
     groups: int = _arguments(node)[8]
-    if _arguments(node)[6]:
-        return unknown(follower, node)  # transposed
+    transposed: bool = _arguments(node)[6]
+    if transposed and groups > 1:
+        return unknown(follower, node)
     _positions([*axes[2:], *kernel[2:]])
-    into, out = axes[1], kernel[0]
+    into, out = axes[1], kernel[1 if transposed else 0]
     if groups > 1:
         first, into = _blocks(into, groups)
         second, _ = _blocks(out, groups)
         unite(first, second)
-    unite(into, kernel[1])
-    follower.consume(weight, 1)
+    summed = 0 if transposed else 1
+    unite(into, kernel[summed])
+    follower.consume(weight, summed)
     if bias is not None:
         unite(follower.of(bias)[0], out)
     return [axes[0], out, *_fresh(sizes(node)[2:], POSITIONS)]
@@ -421,6 +474,17 @@ def batch_norm(follower: Follower, node: Node) -> list[Axes]:
         if vector is not None:
             unite(follower.of(vector)[0], axes[1])
     return [axes, *unknown_results(node)[1:]]
+
+
+@_for("weight_norm_interface")
+def weight_norm(follower: Follower, node: Node) -> list[Axes]:
+    """Weights as directions and lengths, one length for each place of one axis."""
+    given, lengths, *more = _arguments(node)
+    axes, along = follower.of(given), more[0] if more else 0
+    unite(follower.of(lengths)[along], axes[along])
+    if given in follower.origins:
+        follower.origins[node] = follower.origins[given]
+    return [axes, follower.of(lengths)]
 
 
 @_for("native_layer_norm")

@@ -16,6 +16,7 @@ from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from raycv.analysis.unit_groups import Block, Group, UnitGroups
+from raycv.errors import UserError
 from raycv.networks.alexnet import LocalResponseNorm
 from raycv.networks.models import hollow
 from raycv.networks.spec import NetworkSpec
@@ -40,14 +41,15 @@ def unit_groups(net: nn.Module, images: Tensor) -> UnitGroups:
     """The groups of ``net`` as it computes its output (B, classes) from ``images`` (B, ...), B > 1.
 
     The order of the output and of the images' axes is fixed. Nothing is computed: the pass is followed by shapes.
+    Raises UserError where what a network does depends on what it computes.
     """
     passed = _trace(net, images)
     follower = Follower()
     inputs = [node for node in passed.graph.nodes if node.op == "placeholder"]
     named = dict(zip(passed.state, inputs, strict=False))  # the last one is the image
     for name, node in named.items():
-        shape = passed.state[name].shape
-        follower.axes[node] = [Axis(size) for size in shape]
+        shape, unstored = passed.state[name].shape, "" if passed.stored[name] else "it is not stored with the weights"
+        follower.axes[node] = [Axis(size, unstored) for size in shape]
         follower.origins[node] = name, tuple(range(len(shape)))
     follower.axes[inputs[-1]] = [Axis(size, "it is the images'") for size in images.shape]
     for node in passed.graph.nodes:
@@ -63,10 +65,14 @@ def unit_groups(net: nn.Module, images: Tensor) -> UnitGroups:
 
 @dataclass(frozen=True)
 class _Pass:
-    """One forward pass as a graph. layers: by module path the node of its result, and which axis counts the units."""
+    """One forward pass as a graph. layers: by module path the node of its result, and which axis counts the units.
+
+    stored: the names under which each tensor of the state is stored: several where modules share it, or none.
+    """
 
     graph: Graph
     state: dict[str, Tensor]
+    stored: dict[str, list[str]]
     output: Node
     layers: dict[str, tuple[Node, int]]
     nearly: list[Node]
@@ -74,11 +80,12 @@ class _Pass:
 
 def _trace(net: nn.Module, images: Tensor) -> _Pass:
     state = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    units: dict[str, int] = {}
+    places, units = _places(net, state), dict[str, int]()
 
     def run(state: dict[str, Tensor], images: Tensor) -> Any:
+        everywhere = {place: state[name] for place, name in places.items()}
         with _watched(net) as (seen, nearly, found):
-            output = torch.func.functional_call(net, state, (images,))
+            output = torch.func.functional_call(net, everywhere, (images,), tie_weights=False)
         units.update({name: at for name, at in found.items() if name in seen})
         return [output, *seen.values(), *nearly]
 
@@ -88,11 +95,37 @@ def _trace(net: nn.Module, images: Tensor) -> _Pass:
     try:
         with torch.no_grad():
             graph = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)(state, images).graph
+    except Exception as error:  # what a user's forward does with numbers that are not there
+        raise UserError(
+            f"{type(net).__name__} cannot be merged: its forward cannot be followed without an image, as where it "
+            f"decides by what it has computed ({type(error).__name__})."
+        ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     output, *given = next(node for node in graph.nodes if node.op == "output").args[0]
     layers = {name: (node, at) for (name, at), node in zip(units.items(), given, strict=False)}
-    return _Pass(graph, state, output, layers, given[len(units) :])
+    return _Pass(graph, state, _names(net, state), output, layers, given[len(units) :])
+
+
+def _places(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, str]:
+    """By path in the network, each module once, the name in ``state`` of the tensor there."""
+    first = {id(tensor): name for name, tensor in state.items()}
+    return {
+        f"{path}.{name}" if path else name: first[id(tensor)]
+        for path, module in net.named_modules()
+        for kind in (module.named_parameters, module.named_buffers)
+        for name, tensor in kind(recurse=False, remove_duplicate=False)
+    }
+
+
+def _names(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """By name in ``state`` all names under which a network stores the same tensor."""
+    first = {id(tensor): name for name, tensor in state.items()}
+    found: dict[str, list[str]] = {name: [] for name in state}
+    for name, tensor in net.state_dict(keep_vars=True).items():
+        if id(tensor) in first:
+            found[first[id(tensor)]].append(name)
+    return found
 
 
 @contextmanager
@@ -148,17 +181,22 @@ class _Groups:
             block
             for name, node in self.named.items()
             if state[name].is_floating_point() and state[name].numel()
-            for block in self._blocks(name, self.follower.of(node))
+            for stored in self.passed.stored[name]
+            for block in self._blocks(stored, self.follower.of(node), name)
         ]
         return UnitGroups(
             groups=tuple(self.groups),
             blocks=tuple(block for block in blocks if any(group is not None for group in block.groups)),
-            layers={
-                name: tuple(self._blocks(name, [self.follower.of(node)[at]])) for name, (node, at) in layers.items()
-            },
+            layers={name: self._layer(name, self.follower.of(node)[at]) for name, (node, at) in layers.items()},
             upstream={name: self._upstream(node) for name, (node, _) in layers.items()},
             fixed=self._fixed(),
         )
+
+    def _layer(self, name: str, units: Axis) -> tuple[Block, ...]:
+        """The units of a layer; none where their order is another at each place of an axis that is not the units'."""
+        leaves = plain(units)
+        around = {outer for leaf in leaves if not leaf.fixed for outer in self.parents[leaf]}
+        return tuple(self._blocks(name, [units])) if around <= {*leaves} else ()
 
     def _fixed(self) -> dict[str, str]:
         """By weight why no place of its first axis can be moved, where it has several and is not the output's."""
@@ -178,16 +216,16 @@ class _Groups:
             before = [one for one in queue.pop().all_input_nodes if one not in seen]
             seen.update(before)
             queue += before
-        return frozenset(names[one] for one in seen if one in names)
+        return frozenset(stored for one in seen if one in names for stored in self.passed.stored[names[one]])
 
-    def _blocks(self, name: str, axes: Sequence[Axis]) -> Iterator[Block]:
+    def _blocks(self, name: str, axes: Sequence[Axis], parameter: str = "") -> Iterator[Block]:
         sizes = [axis.size for axis in axes]
         alternatives = []
         for n, axis in enumerate(axes):
             stride = 1
             for size in sizes[n + 1 :]:
                 stride *= size
-            summed = (name, n) in self.follower.consumed
+            summed = (parameter, n) in self.follower.consumed
             alternatives.append([(offset, view, summed) for offset, view in _views(axis, stride)])
         for chosen in combinations(*alternatives):
             dimensions = [(dimension, summed) for _, view, summed in chosen for dimension in view]

@@ -57,12 +57,12 @@ class Ablater:
         for key, scores in found.items():
             if isinstance(key, tuple):
                 about = dict(zip(("group", "choice", "draw"), key, strict=True))
-                in_all = {"units": len(chosen[key]), "loss": scores.loss, "top1": scores.top1}
-                frames["ablations"].append(pd.DataFrame([about | in_all | _change(scores, whole)]))
+                row = about | {"units": len(chosen[key])} | scores.columns() | scores.change_from(whole)
+                frames["ablations"].append(pd.DataFrame([row]))
                 frames["ablation_classes"].append(pd.DataFrame(about | _class_changes(scores, whole)))
             elif key is not None:
-                row = {"unit": key} | _change(scores, whole) | _most(scores, whole)
-                frames["unit_ablations"].append(pd.DataFrame([row]))
+                single = {"unit": key} | scores.change_from(whole) | _most(scores, whole)
+                frames["unit_ablations"].append(pd.DataFrame([single]))
         return {name: pd.concat(rows).assign(layer=piece.layer, net=piece.net) for name, rows in frames.items() if rows}
 
 
@@ -150,10 +150,6 @@ def of_single_units(units: pd.DataFrame) -> dict[str, float]:
 
 def _live(units: pd.DataFrame) -> Ints:
     return np.flatnonzero(~(units["is_dead"] | units["is_rare"]).to_numpy())
-
-
-def _change(scores: Scores, whole: Scores) -> dict[str, float]:
-    return {"loss_change": scores.loss - whole.loss, "top1_change": scores.top1 - whole.top1}
 
 
 def _class_changes(scores: Scores, whole: Scores) -> dict[str, Any]:

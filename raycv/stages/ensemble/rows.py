@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from raycv.networks.taps import activation
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.run.trial_results import Frames
+from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
 
 VOTES = "votes"
@@ -110,8 +111,7 @@ class Ensembler:
             yield {
                 "nets": ",".join(names[n] for n in members),
                 "size": len(members),
-                "loss": found.loss,
-                "top1": found.top1,
+                **found.columns(),
                 "member_loss": mean_loss,
                 "member_top1": mean_top1,
                 "top1_gain": found.top1 - mean_top1,
@@ -208,15 +208,16 @@ def goings(of_layer: LayerStatistics, a: int, b: int) -> dict[tuple[str, int], I
     return ways
 
 
-def agreement_rows(store: RunStore, networks: Sequence[str], layers: Sequence[str]) -> pd.DataFrame:
+def agreement_rows(store: RunStore) -> pd.DataFrame:
     """Rows of ensemble_agreement, from the table alignment."""
+    found = statistics.read(store)
     aligned = tables.read(store, "alignment")
     aligned = aligned[(aligned["similarity"] == "correlation") & (aligned["method"] == "semi")]
     rows = []
-    for members in sets_of(len(networks)):
-        names = [networks[n] for n in members]
+    for members in sets_of(len(found.names)):
+        names = [found.names[n] for n in members]
         inside = aligned[aligned["net_a"].isin(names) & aligned["net_b"].isin(names)]
-        for layer in layers if len(names) > 1 else ():
+        for layer in found.networks[0].hidden_layers if len(names) > 1 else ():
             of_layer = inside[inside["layer"] == layer]
             means = {"agreement": of_layer["mean"].mean(), "excess": of_layer["excess"].mean()}
             rows.append({"nets": ",".join(names), "layer": layer} | means)
@@ -242,6 +243,5 @@ def _row(way: str, draw: int, units: int, penalty: float, scores: Scores) -> dic
         "draw": draw,
         "units": units,
         "penalty": penalty,
-        "loss": scores.loss,
-        "top1": scores.top1,
+        **scores.columns(),
     }

@@ -22,9 +22,9 @@ class Similarities:
         self.found, self.by_information = found, matching == "information"
 
     @property
-    def layers(self) -> list[str]:
+    def layers(self) -> tuple[str, ...]:
         """All layers but the logits, whose units have an order."""
-        return [layer for layer in self.found.layers if layer != self.found.networks[0].output]
+        return self.found.networks[0].hidden_layers
 
     def of(self, layer: str, a: int, b: int) -> np.ndarray:
         """(S, S): of the units of two networks, NaN for dead ones."""

@@ -195,8 +195,7 @@ class _Work:
             "head": "" if head is None else self.bench.networks[self.piece.networks[head]].spec.name,
             "method": merged.method,
             "alpha": merged.alpha,
-            "loss": scores.loss,
-            "top1": scores.top1,
+            **scores.columns(),
             "loss_excess": scores.loss - expected,
             "permuted_error": float("nan") if merged.method == "naive" else self.permuted_error,
         }

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 from raycv.config import MergeConfig
-from raycv.distributed.crew import do_all
+from raycv.distributed.piecework import Piecework
 from raycv.errors import UserError
 from raycv.networks.bench import Bench
 from raycv.networks.unit_graph.tracing import unit_groups_of
 from raycv.progress import say
-from raycv.run import record, tables
+from raycv.run import record
 from raycv.run.fingerprint import fingerprint
-from raycv.run.paths import parts_folder
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
 from raycv.stages.collect import statistics
@@ -31,23 +28,19 @@ def merge(config: MergeConfig, store: RunStore) -> None:
     Does nothing where the run already has these; reuses the networks that an interrupted run of the stage has merged.
     Raises UserError for networks or a layer that are not there, and networks that differ in their weights.
     """
-    began = time.time()
+    work = _work(config, store)
     found = statistics.read(store)
     pieces = all_together(config.pairs, config.matching, found.networks)
-    _check_layer(config, found.networks[0].layers, found.networks[0].output)
+    _check_layer(config, found.networks[0].hidden_layers)
     if is_done(config, store):
-        say(f"{STAGE}: already finished, nothing to do; see {store.locate(f'tables/{TABLE}')}")
+        work.say_it_is_done()
         return
-    bench, identity = Bench.of(store, found.source()), _identity(config, store)
+    bench = Bench.of(store, found.source())
     _say_what_stays(bench)
-    results = TrialResults(store, parts_folder(STAGE, identity))
-    merger = Merger(bench, found, tuple(sorted(set(config.alphas))), config.up_to, results.folder)
-    computed = do_all(results, STAGE, pieces, merger.on, config.device)
-    where = results.assemble(TABLE, [piece.name for piece in pieces])
-    networks = _put_in_place(store, results, pieces)
-    facts = {"pieces": len(pieces), "computed": computed, "networks": networks}
-    results.close(STAGE, identity, config.model_dump(mode="json"), began, facts)
-    say(f"{STAGE}: {where}")
+    merger = Merger(bench, found, tuple(sorted(set(config.alphas))), config.up_to, work.results.folder)
+    facts = work.do(pieces, merger.on, config.device)
+    networks = _put_in_place(store, work.results, pieces)
+    work.close(config.model_dump(mode="json"), {**facts, "networks": networks})
     say(f"{STAGE}: {len(networks)} networks in {store.locate(NETWORKS)}")
 
 
@@ -55,25 +48,19 @@ def is_done(config: MergeConfig, store: RunStore) -> bool:
     """Whether the run has its networks merged with these settings."""
     noted = record.read(store)["stages"].get(STAGE, {}).get("networks", ())
     there = bool(noted) and {f"{folder}/{FILES[-1]}" for folder in noted} <= set(store.list(NETWORKS))
-    return there and record.finished(store, STAGE, _identity(config, store)) and tables.are_whole(store, [TABLE])
+    return there and _work(config, store).is_done()
 
 
-def _identity(config: MergeConfig, store: RunStore) -> str:
-    return fingerprint(
-        FORMAT,
-        record.fingerprint_of(store, "collect"),
-        config.pairs,
-        sorted(set(config.alphas)),
-        config.matching,
-        config.up_to,
-    )
+def _work(config: MergeConfig, store: RunStore) -> Piecework:
+    of, alphas = record.fingerprint_of(store, "collect"), sorted(set(config.alphas))
+    identity = fingerprint(FORMAT, of, config.pairs, alphas, config.matching, config.up_to)
+    return Piecework(store, STAGE, identity, (TABLE,))
 
 
-def _check_layer(config: MergeConfig, layers: tuple[str, ...], output: str) -> None:
-    inner = [layer for layer in layers if layer != output]
-    if config.up_to is not None and config.up_to not in inner:
+def _check_layer(config: MergeConfig, layers: tuple[str, ...]) -> None:
+    if config.up_to is not None and config.up_to not in layers:
         raise UserError(
-            f"--up-to was given {config.up_to!r}, and the layers that were compared are {', '.join(inner)}; name one "
+            f"--up-to was given {config.up_to!r}, and the layers that were compared are {', '.join(layers)}; name one "
             "of them."
         )
 

@@ -60,7 +60,7 @@ def _split(text: str, names: Sequence[str]) -> list[str] | None:
 def _check_alike(specs: Sequence[NetworkSpec]) -> None:
     first = specs[0]
     for spec in specs[1:]:
-        if (spec.model, spec.width, spec.classes) != (first.model, first.width, first.classes):
+        if (spec.architecture, spec.classes) != (first.architecture, first.classes):
             raise UserError(
                 f"{first.name} ({_said(first)}) and {spec.name} ({_said(spec)}) cannot be merged: their weights differ "
                 "in number. Name networks of one model and width with --pairs."

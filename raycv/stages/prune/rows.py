@@ -166,10 +166,8 @@ def _row(key: Key, scores: Scores, whole: Scores) -> dict[str, Any]:
         "draw": draw,
         "removed": removed,
         "compensated": made_up,
-        "loss": scores.loss,
-        "top1": scores.top1,
-        "loss_change": scores.loss - whole.loss,
-        "top1_change": scores.top1 - whole.top1,
+        **scores.columns(),
+        **scores.change_from(whole),
     }
 
 

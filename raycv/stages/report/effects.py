@@ -13,13 +13,13 @@ Read = Callable[[str], pd.DataFrame]
 
 
 def sentences(store: RunStore) -> list[dict[str, str]]:
-    """What the run's stages of `SAID` have found, each with the name of its stage; none of networks it had before."""
+    """What the run's stages of `SAID` have found, each under the title of its stage; none of networks it had before."""
 
     def read(name: str) -> pd.DataFrame:
         return tables.read(store, name)
 
     done = [stage for stage in SAID if record.is_of(store, stage, "collect")]
-    return [{"stage": stage, "text": text} for stage in done for text in SAID[stage](read)]
+    return [{"title": SAID[stage][0], "text": text} for stage in done for text in SAID[stage][1](read)]
 
 
 def _pruned(read: Read) -> Iterator[str]:
@@ -67,9 +67,10 @@ def _voted(read: Read) -> Iterator[str]:
 def _stitched(read: Read) -> Iterator[str]:
     rows = read("stitching_by_layer")
     by = {"one-to-one partners": rows[rows["way"] == "matching"]}
-    mapping = rows[rows["way"] == "mapping"]
-    lowest = mapping["decay"].min()
-    by[f"mapping layers of decay {lowest:g}"] = mapping[mapping["decay"] == lowest]
+    lowest = rows[rows["decay"] == rows["decay"].min()]
+    name = f"mapping layers of decay {lowest['decay'].min():g}"
+    by[name] = lowest[lowest["way"] == "mapping"]
+    by[f"{name} with every unit’s own standard deviation"] = lowest[lowest["way"] == "rescaled"]
     for name, found in by.items():
         change = found.set_index("layer")["top1_change"]
         yield (
@@ -91,13 +92,13 @@ def _merged(read: Read) -> Iterator[str]:
 
 
 def _points(change: float) -> str:
-    return f"{100 * change:+.1f} points"
+    return f"{100 * change:+.1f} points".replace("-", "−")
 
 
-SAID: dict[str, Callable[[Read], Iterator[str]]] = {
-    "prune": _pruned,
-    "ablate": _ablated,
-    "ensemble": _voted,
-    "stitch": _stitched,
-    "merge": _merged,
+SAID: dict[str, tuple[str, Callable[[Read], Iterator[str]]]] = {
+    "prune": ("Units removed", _pruned),
+    "ablate": ("Matched units and others", _ablated),
+    "ensemble": ("Networks together", _voted),
+    "stitch": ("Two networks joined", _stitched),
+    "merge": ("Two networks made one", _merged),
 }

@@ -163,10 +163,8 @@ def _row(joint: Joint, scores: Scores, whole: Scores) -> dict[str, Any]:
         "decay": decay,
         "units_used": joint.units_used,
         "prediction_loss": joint.loss,
-        "loss": scores.loss,
-        "top1": scores.top1,
-        "loss_change": scores.loss - whole.loss,
-        "top1_change": scores.top1 - whole.top1,
+        **scores.columns(),
+        **scores.change_from(whole),
     }
 
 

@@ -12,13 +12,22 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from raycv.analysis.unit_groups import UnitGroups
+from raycv.errors import UserError
 from raycv.networks.models import build
 from raycv.networks.taps import Taps
 from raycv.networks.unit_graph.tracing import unit_groups, unit_groups_of
 from tests.support.architectures import MAKERS, PARTLY_FIXED, architecture, images_for, loaded, weights_of
 from tests.support.runs import spec
 
-QUICK = ("alexnet", "resnet", "vit", "mobilenet")  # the others take minutes and are among the longer tests
+QUICK = (
+    "alexnet",
+    "resnet",
+    "vit",
+    "mobilenet",
+    "mixture",
+    "shared",
+    "attention",
+)  # the others take minutes and are among the longer tests
 MOST = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MAKERS]
 
 
@@ -55,7 +64,7 @@ def test_all_units_can_be_moved_or_it_is_said_why_not(name: str) -> None:
     free = {block.name for block in groups.blocks if block.groups and block.groups[0] is not None}
     last = list(weights)[-1].rpartition(".")[0]
     matrices = {one for one, value in weights.items() if value.ndim > 1 and len(value) > 1}
-    beside = {one for one in matrices if one.endswith(("pos_embedding", "relative_position_index"))}
+    beside = {one for one in matrices if one.endswith(("pos_embedding", "position", "relative_position_index"))}
     assert matrices - free - beside - set(groups.fixed) <= {f"{last}.weight", "classifier.1.weight"}
 
 
@@ -123,6 +132,67 @@ def test_an_operation_that_is_not_known_fixes_its_units() -> None:
     groups = unit_groups(_Reversed(), torch.zeros(2, 12))
     assert not groups.groups
     assert groups.fixed == {"first.weight": "the order matters to aten.cumsum.default"}
+
+
+class _Scaled(nn.Module):
+    """Numbers that are no part of what is stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 3)
+        self.register_buffer("scale", torch.rand(8), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last(self.first(x).relu() * self.get_buffer("scale"))
+        return out
+
+
+def test_what_is_not_stored_cannot_be_moved() -> None:
+    groups = unit_groups(_Scaled(), torch.zeros(2, 12))
+    assert not groups.groups
+    assert groups.fixed == {"first.weight": "it is not stored with the weights"}
+
+
+def test_units_whose_order_is_another_in_every_head_are_no_evidence() -> None:
+    groups = traced("attention")
+    assert groups.layers["of_head"] == ()
+    assert groups.layers["out"]
+
+
+class _Ranked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x).relu()
+        largest, which = hidden.max(1)
+        out: Tensor = self.last(hidden) + (largest * which)[:, None]
+        return out
+
+
+def test_which_unit_is_the_largest_depends_on_their_order() -> None:
+    groups = unit_groups(_Ranked(), torch.zeros(2, 12))
+    assert not groups.groups
+    assert groups.fixed == {"first.weight": "the order matters to aten.max.dim"}
+
+
+class _Deciding(nn.Module):
+    """Goes one way or another by what it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        out: Tensor = self.last(hidden.relu() if float(hidden.sum()) > 0 else hidden)
+        return out
+
+
+def test_a_network_that_decides_by_what_it_computes_is_refused() -> None:
+    with pytest.raises(UserError, match="_Deciding cannot be merged: its forward cannot be followed without an image"):
+        unit_groups(_Deciding(), torch.zeros(2, 12))
 
 
 class _Shifted(nn.Module):

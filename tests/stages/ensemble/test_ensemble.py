@@ -34,7 +34,7 @@ def found(aligned_run: RunStore) -> Frames:
     ensembler = Ensembler(bench, of_run, "fc7", training)
     parts = [ensembler(piece) for piece in ensembler.pieces()]
     frames = {name: pd.concat(part[name] for part in parts if name in part) for name in ("ensembles", "combinations")}
-    return frames | {"ensemble_agreement": agreement_rows(aligned_run, of_run.names, bench.hidden_layers)}
+    return frames | {"ensemble_agreement": agreement_rows(aligned_run)}
 
 
 def test_every_set_votes_by_mean_probabilities(aligned_run: RunStore, found: Frames) -> None:

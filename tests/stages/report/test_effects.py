@@ -21,8 +21,9 @@ def test_only_what_is_of_the_networks_that_the_run_has(tmp_path: Path) -> None:
     for stage in ("prune", "ablate", "ensemble", "stitch"):
         record.finish(store, stage, "x", {}, {"of": "1"})
     found = sentences(store)
-    assert list(dict.fromkeys(sentence["stage"] for sentence in found)) == ["prune", "ablate", "ensemble", "stitch"]
-    text = "\n".join(sentence["text"] for sentence in found)
+    titles = ["Units removed", "Matched units and others", "Networks together", "Two networks joined"]
+    assert list(dict.fromkeys(sentence["title"] for sentence in found)) == titles
+    text = "\n".join(sentence["text"] for sentence in found).replace("−", "-")
     pruned = frames["pruning_by_layer"].query("order == 'partner_high' and fraction == 0.5 and compensated")
     assert f"{100 * pruned['top1_change'].mean():+.1f} points where those most alike go first" in text
     ablated = frames["ablation_by_layer"].query("quantity == 'unmatched_even'")["value"].mean()
@@ -31,5 +32,7 @@ def test_only_what_is_of_the_networks_that_the_run_has(tmp_path: Path) -> None:
     assert f"2 networks that vote classify {both['top1']:.1%} right" in text
     stitched = frames["stitching_by_layer"].query("way == 'matching'").set_index("layer")["top1_change"]
     assert f"joined by one-to-one partners, accuracy changes by {100 * stitched.min():+.1f} points" in text
+    rescaled = frames["stitching_by_layer"].query("way == 'rescaled' and decay == 0")["top1_change"]
+    assert f"standard deviation, accuracy changes by {100 * rescaled.min():+.1f} points" in text
     record.finish(store, "collect", "2", {}, {})
     assert sentences(store) == []

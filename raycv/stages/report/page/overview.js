@@ -22,8 +22,10 @@ function showOverview() {
 /** What units do for the task, where stages that come after a run have found it. */
 function effects() {
   if (!run.effects.length) return "";
-  const items = run.effects.map(({ text }) => element("li", {}, text));
-  return element("section", { class: "card effects" }, element("h3", {}, "What matched units do"), element("ul", {}, ...items));
+  const titles = [...new Set(run.effects.map(({ title }) => title))];
+  const found = (title) => run.effects.filter((one) => one.title === title).map(({ text }) => element("dd", {}, text));
+  const groups = titles.map((title) => element("div", {}, element("dt", {}, title), ...found(title)));
+  return element("section", { class: "card effects" }, element("h3", {}, "What matched units do"), element("dl", {}, ...groups));
 }
 
 function compared() {
