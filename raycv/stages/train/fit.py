@@ -10,6 +10,7 @@ command resumes there too: the same fingerprint finds the same files.
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 import threading
@@ -26,12 +27,13 @@ import safetensors.torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raycv.config import TrainConfig
+from raycv.data.decoder import Decoder
 from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
 from raycv.errors import StageFailed, UserError
 from raycv.networks import checkpoints
 from raycv.networks.spec import NetworkSpec
-from raycv.progress import doing, say
+from raycv.progress import Progress, doing, say
 from raycv.run import record, tables
 from raycv.run.store import RunStore
 from raycv.stages.train.board import Board, Watch
@@ -157,10 +159,19 @@ def _fits_memory(config: TrainConfig, specs: list[NetworkSpec], training: Source
 
 def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> dict[str, tuple[Any, Any]]:
     """All images and labels in Ray's object store, by split."""
-    placed = {}
-    for split, source in (("train", training), ("validation", validation)):
-        images, labels = source.decode(np.arange(len(source)), specs[0].preprocessing.resizing)
-        placed[split] = ray.put(images), ray.put(labels)
+    resize, placed, seen = specs[0].preprocessing.resizing, {}, 0
+    with Progress("train: decoding", len(training) + len(validation), "images") as progress:
+        for split, source in (("train", training), ("validation", validation)):
+            images = np.empty((len(source), resize.size, resize.size, 3), dtype=np.uint8)
+            labels = np.empty(len(source), dtype=np.int64)
+            decoder, start = Decoder(source, os.cpu_count() or 1), 0
+            for part, of_part in decoder.in_parts(np.arange(len(source)), resize):
+                images[start : start + len(part)], labels[start : start + len(part)] = part, of_part
+                start += len(part)
+                progress.update(seen + start)
+            decoder.close()
+            seen += start
+            placed[split] = ray.put(images), ray.put(labels)
     return placed
 
 

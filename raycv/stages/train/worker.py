@@ -63,7 +63,7 @@ def _train(job: TrainJob, rank: int) -> None:
     saved = job.saved(spec)
     history = _resume(saved, net, optimizer, device, group)
     model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
-    feed = Feed(job, spec, recipe, replica)
+    feed = Feed(job, spec, recipe, replica, pinned=device.type == "cuda")
     seen = Seen(job.board, rank, len(history) * feed.steps * feed.batch)
     seen.send()
     if not history and replica == 0:
