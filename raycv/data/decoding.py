@@ -28,7 +28,7 @@ def pixels(item: Item, resize: Resize, *, exact: bool) -> np.ndarray:
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = image.convert("RGB")
         if not exact and resize.can_be_quick:
-            return resize.quick(np.asarray(image))
+            return resize.quick(np.array(image))
         return np.asarray(resize(image))
     except Image.DecompressionBombError as error:  # its text has both numbers
         found, most = (f"{int(number):,}" for number in re.findall(r"\d+", str(error))[:2])

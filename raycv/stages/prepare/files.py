@@ -18,7 +18,7 @@ from raycv.data.image_tree import FolderReader
 from raycv.data.prepared import IMAGES, Encoding, ImageFile
 from raycv.data.preprocessing import Resize
 from raycv.data.readers import Item
-from raycv.data.sources import Source
+from raycv.data.sources import Source, Split
 from raycv.errors import UserError
 from raycv.run.damage import refusing_damage
 from raycv.run.fingerprint import fingerprint
@@ -33,7 +33,7 @@ SCHEMA = pa.schema([("offset", pa.int64()), ("bytes", pa.int32()), ("label", pa.
 class Portion:
     """Images ``first`` to ``last`` - 1 of a split, which make one file; ``made_of`` identifies them."""
 
-    split: str
+    split: Split
     number: int
     first: int
     last: int
@@ -90,7 +90,7 @@ def described(name: str, index: pa.Table) -> ImageFile:
     return ImageFile(name=f"{name}{IMAGES}", images=len(index), bytes=size, sha256=sha256.decode())
 
 
-def portions(split: str, source: Source, how: Sequence[Any]) -> list[Portion]:
+def portions(split: Split, source: Source, how: Sequence[Any]) -> list[Portion]:
     """All files of a split; ``how``: what else they depend on."""
     starts = range(0, len(source), PER_FILE)
     return [
@@ -117,7 +117,7 @@ def _facts(source: Source, first: int, last: int) -> Any:
 class Maker:
     """Makes files of the images of ``sources`` (by split), all resized by ``resize``."""
 
-    sources: Mapping[str, Source]
+    sources: Mapping[Split, Source]
     resize: Resize
     encoding: Encoding
 

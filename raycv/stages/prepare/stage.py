@@ -36,7 +36,7 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
         raise UserError(f"{store.uri} is in the folder of the images themselves; name another with --to.")
     if isinstance(first.reader, PreparedReader):
         raise UserError(f"{config.data} holds prepared images; name the images that they were made of.")
-    how = [FORMAT, list(resize), config.format]
+    how = settings_of(config)
     work = [portion for split, source in sources.items() for portion in portions(split, source, how)]
     if _is_done(store, work):
         say(f"prepare: already finished, nothing to do; the images are in {store.uri}")
@@ -49,6 +49,11 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
     size = sum(file.bytes for files in manifest.splits.values() for file in files)
     took = time.time() - began
     answer(f"prepare: {images:,} images, {size:,} bytes, in {store.uri} ({images / took:,.0f} images/s)")
+
+
+def settings_of(config: PrepareConfig) -> list[Any]:
+    """What the files depend on, beside the images."""
+    return [FORMAT, config.size, config.fit, config.format]
 
 
 def _is_done(store: RunStore, work: list[Portion]) -> bool:
