@@ -42,7 +42,7 @@ from raycv.stages.train.learning import Recipe
 from raycv.stages.train.saved import History
 from raycv.stages.train.worker import work
 
-IN_MEMORY = 2 * 2**30  # bytes of decoded training images up to which a local set is held in shared memory
+SHARE = 0.5  # of a node's object store that decoded images may take; larger sets are decoded anew each epoch
 DEATHS = 3  # of workers with no epoch finished in between, after which the training is given up
 
 
@@ -154,7 +154,7 @@ def _fits_memory(config: TrainConfig, specs: list[NetworkSpec], training: Source
     """Whether to decode all images once, at the one size that all networks use, and hold them in shared memory."""
     sizes = {spec.preprocessing.resizing for spec in specs}
     decoded = (len(training) + len(validation)) * max(resize.size for resize in sizes) ** 2 * 3
-    return len(sizes) == 1 and decoded <= IN_MEMORY and not config.data.startswith("s3://")
+    return len(sizes) == 1 and decoded <= SHARE * ray_cluster.smallest_store() and not config.data.startswith("s3://")
 
 
 def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> dict[str, tuple[Any, Any]]:
