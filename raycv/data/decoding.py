@@ -26,7 +26,8 @@ def pixels(item: Item, resize: Resize, *, exact: bool) -> np.ndarray:
         image: Image.Image = Image.open(io.BytesIO(item.content))
         if image.mode.startswith("I;16"):  # convert would clip these to white instead of scaling them
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        image = image.convert("RGB")
+        if image.mode != "RGB":  # else it would be copied
+            image = image.convert("RGB")
         if not exact and resize.can_be_quick:
             return resize.quick(np.array(image))
         return np.asarray(resize(image))

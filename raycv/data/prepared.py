@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -152,9 +153,10 @@ def _side_by_side(numbers: np.ndarray, files: np.ndarray) -> Iterator[np.ndarray
     if not len(numbers):
         return
     cuts = np.flatnonzero((np.diff(numbers) != 1) | (np.diff(files) != 0)) + 1
-    for part in np.split(np.arange(len(numbers)), cuts):
-        for start in range(0, len(part), AT_ONCE):
-            yield part[start : start + AT_ONCE]
+    places = np.arange(len(numbers))
+    for start, end in pairwise([0, *cuts.tolist(), len(numbers)]):
+        for first in range(start, end, AT_ONCE):
+            yield places[first : min(first + AT_ONCE, end)]
 
 
 def open_prepared(root: str, split: str) -> PreparedReader:

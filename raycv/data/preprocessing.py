@@ -35,6 +35,8 @@ class Resize(NamedTuple):
         width, height, left, top = self._plan(*image.size)
         if (width, height) != image.size:
             image = image.resize((width, height), filtered)
+        if image.size == (self.size, self.size):
+            return image
         return image.crop((left, top, left + self.size, top + self.size))
 
     @property

@@ -154,6 +154,7 @@ def test_weights_that_do_not_fit_say_why() -> None:
 def test_a_late_relu_changes_nothing() -> None:
     """In training an AlexNet pools before its ReLUs; values and gradients are those of the modules in their order."""
     net = build(spec()).train()
+    assert isinstance(net, nn.Sequential)
     x = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     found = []
     for forward in (net, partial(nn.Sequential.forward, net)):

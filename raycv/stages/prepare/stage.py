@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +26,6 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
     Does nothing where they are there; goes on from the files of an interrupted call. Raises UserError for images that
     cannot be decoded, are prepared already, or a folder that has other content.
     """
-    began = time.time()
     columns = {"image_column": config.image_column, "label_column": config.label_column}
     sources = {split: open_source(config.data, split, **columns) for split in splits_of(config.data)}
     first = next(iter(sources.values()))
@@ -47,8 +45,7 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
     do_all(folder, "prepare", work, Maker(sources, resize, config.format).on, "cpu", unit="files")
     manifest = _finish(folder, work, first, resize, config)
     size = sum(file.bytes for files in manifest.splits.values() for file in files)
-    took = time.time() - began
-    answer(f"prepare: {images:,} images, {size:,} bytes, in {store.uri} ({images / took:,.0f} images/s)")
+    answer(f"prepare: {images:,} images, {size:,} bytes, in {store.uri}")
 
 
 def settings_of(config: PrepareConfig) -> list[Any]:

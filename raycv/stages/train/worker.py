@@ -57,9 +57,10 @@ def _train(job: TrainJob, rank: int) -> None:
     spec, recipe = job.specs[number], job.recipes[number]
     device = ray.train.torch.get_device()
     group = _process_group(job, number)
-    net = build(spec.model_copy(update={"seed": job.seed(spec, 0)})).to(device)
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format  # as tensor cores want it
+    net = build(spec.model_copy(update={"seed": job.seed(spec, 0)})).to(device, memory_format=layout)
     set_dropout(net, recipe.dropout)
-    optimizer = make_optimizer(net, recipe)
+    optimizer = make_optimizer(net, recipe, fused=device.type == "cuda")
     saved = job.saved(spec)
     history = _resume(saved, net, optimizer, device, group)
     model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
