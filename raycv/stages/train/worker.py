@@ -58,7 +58,7 @@ def _train(job: TrainJob, rank: int) -> None:
     device = ray.train.torch.get_device()
     group = _process_group(job, number)
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format  # as tensor cores want it
-    net = build(spec.model_copy(update={"seed": job.seed(spec, 0)})).to(device, memory_format=layout)
+    net = build(spec.model_copy(update={"seed": job.seed(spec, 0)})).to(device).to(memory_format=layout)
     set_dropout(net, recipe.dropout)
     optimizer = make_optimizer(net, recipe, fused=device.type == "cuda")
     saved = job.saved(spec)
