@@ -33,7 +33,7 @@ from raycv.data.preprocessing import Resize
 from raycv.data.sources import Source, open_source
 from raycv.run.store import RunStore
 from raycv.stages.prepare.files import Folder, Maker, portions
-from raycv.stages.prepare.stage import prepare, settings_of
+from raycv.stages.prepare.stage import prepare
 
 SIZE = 256
 TIMES = 6  # how often each photograph is in the set
@@ -59,7 +59,7 @@ def prepared(data: Path, to: Path, encoding: Encoding) -> tuple[Path, float]:
     folder, began = Folder(store), time.process_time()
     for of in (maker, validation):
         for split, source in of.sources.items():
-            for portion in portions(split, source, settings_of(config)):
+            for portion in portions(split, source, config):
                 folder.keep(portion.name, of(portion))
         if of is maker:
             rate = len(source) / (time.process_time() - began)

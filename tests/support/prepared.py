@@ -9,14 +9,14 @@ from raycv.data.preprocessing import Resize
 from raycv.data.sources import Source, open_source, splits_of
 from raycv.run.store import RunStore
 from raycv.stages.prepare.files import Folder, Maker, Portion, portions
-from raycv.stages.prepare.stage import prepare, settings_of
+from raycv.stages.prepare.stage import prepare
 
 
 def work_of(config: PrepareConfig) -> tuple[Maker, list[Portion]]:
     """What makes files, and all that are to be made."""
     sources: dict[Any, Source] = {split: open_source(config.data, split) for split in splits_of(config.data)}
     maker = Maker(sources, Resize(config.size, config.fit), config.format)
-    return maker, [portion for split in sources for portion in portions(split, sources[split], settings_of(config))]
+    return maker, [portion for split in sources for portion in portions(split, sources[split], config)]
 
 
 def prepared(store: RunStore, **settings: Any) -> RunStore:

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from raycv.config import PrepareConfig
 from raycv.data.decoding import pixels
 from raycv.data.image_tree import FolderReader
-from raycv.data.prepared import IMAGES, Encoding, ImageFile
+from raycv.data.prepared import FORMAT, IMAGES, Encoding, ImageFile
 from raycv.data.preprocessing import Resize
 from raycv.data.readers import Item
 from raycv.data.sources import Source, Split
@@ -24,7 +25,8 @@ from raycv.run.damage import refusing_damage
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 
-PER_FILE = 1024  # images
+PER_FILE = 1024  # images, at most
+LARGEST = 2**28  # bytes of the pixels of a file's images, which an actor holds
 PARTS = "parts"  # folder of what the index is made of, removed once it is there
 SCHEMA = pa.schema([("offset", pa.int64()), ("bytes", pa.int32()), ("label", pa.int32()), ("origin", pa.string())])
 
@@ -90,19 +92,15 @@ def described(name: str, index: pa.Table) -> ImageFile:
     return ImageFile(name=f"{name}{IMAGES}", images=len(index), bytes=size, sha256=sha256.decode())
 
 
-def portions(split: Split, source: Source, how: Sequence[Any]) -> list[Portion]:
-    """All files of a split; ``how``: what else they depend on."""
-    starts = range(0, len(source), PER_FILE)
-    return [
-        Portion(
-            split,
-            number,
-            start,
-            end := min(start + PER_FILE, len(source)),
-            fingerprint(*how, _facts(source, start, end)),
-        )
-        for number, start in enumerate(starts)
-    ]
+def portions(split: Split, source: Source, config: PrepareConfig) -> list[Portion]:
+    """All files of a split."""
+    per_file = max(1, min(PER_FILE, LARGEST // (config.size * config.size * 3)))
+    how = [FORMAT, config.size, config.fit, config.format]
+    found = []
+    for number, first in enumerate(range(0, len(source), per_file)):
+        last = min(first + per_file, len(source))
+        found.append(Portion(split, number, first, last, fingerprint(how, _facts(source, first, last))))
+    return found
 
 
 def _facts(source: Source, first: int, last: int) -> Any:

@@ -34,8 +34,7 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
         raise UserError(f"{store.uri} is in the folder of the images themselves; name another with --to.")
     if isinstance(first.reader, PreparedReader):
         raise UserError(f"{config.data} holds prepared images; name the images that they were made of.")
-    how = settings_of(config)
-    work = [portion for split, source in sources.items() for portion in portions(split, source, how)]
+    work = [portion for split, source in sources.items() for portion in portions(split, source, config)]
     if _is_done(store, work):
         say(f"prepare: already finished, nothing to do; the images are in {store.uri}")
         return
@@ -46,11 +45,6 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
     manifest = _finish(folder, work, first, resize, config)
     size = sum(file.bytes for files in manifest.splits.values() for file in files)
     answer(f"prepare: {images:,} images, {size:,} bytes, in {store.uri}")
-
-
-def settings_of(config: PrepareConfig) -> list[Any]:
-    """What the files depend on, beside the images."""
-    return [FORMAT, config.size, config.fit, config.format]
 
 
 def _is_done(store: RunStore, work: list[Portion]) -> bool:
@@ -92,7 +86,7 @@ def _finish(folder: Folder, work: list[Portion], first: Source, resize: Resize, 
         splits={split: tuple(of) for split, of in files.items()},
     )
     kept = {file.name for of in files.values() for file in of} | {f"{split}/index.parquet" for split in files}
-    for path in store.list(""):
+    for path in store.sizes():  # also what a killed writer has left
         if path.split("/")[0] in files and path not in kept:
             store.remove(path)
     store.write_json(MANIFEST, manifest.model_dump(mode="json"))
