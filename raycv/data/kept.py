@@ -71,13 +71,14 @@ class NearbyFiles:
         if target.exists():
             return
         part = target.with_suffix(".part")
-        reach(uri, "read", lambda fs, path: fs.get_file(path, str(part)))
-        with part.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
-        if found == sha256:
-            os.replace(part, target)
-        else:  # read from S3, where a damaged image is named
-            part.unlink()
+        try:
+            reach(uri, "read", lambda fs, path: fs.get_file(path, str(part)))
+            with part.open("rb") as content:
+                found = hashlib.file_digest(content, "sha256").hexdigest()
+            if found == sha256:  # else it is read from S3, where a damaged image is named
+                os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
 
     @property
     def _folder(self) -> Path:
