@@ -98,6 +98,8 @@ def _is_ours(path: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _mapped(path: str) -> mmap.mmap:
+def _mapped(path: str) -> mmap.mmap | bytes:
     with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # which cannot be mapped
+            return b""
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

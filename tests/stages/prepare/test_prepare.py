@@ -178,6 +178,7 @@ def test_damage_is_named(tree: Path, tmp_path: Path) -> None:
     manifest = json.loads(whole.read("prepared.json"))
     name = manifest["splits"]["train"][0]["name"]
     assert "is not whole" in damaged(name, whole.read(name)[:100])
+    assert "is not whole" in damaged(name, b"")
     assert "does not describe prepared images" in damaged("prepared.json", b"{")
     assert "does not describe prepared images" in damaged("prepared.json", b'{"format": 2}')
     outside = json.dumps(manifest).replace(name, "../../etc/00000-0000000000000000.images")
