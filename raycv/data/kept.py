@@ -12,7 +12,7 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from raycv.data.readers import reach
@@ -80,7 +80,7 @@ class NearbyFiles:
         finally:
             part.unlink(missing_ok=True)
 
-    @property
+    @cached_property
     def _folder(self) -> Path:
         owner = os.getuid()
         return Path(tempfile.gettempdir()) / f"raycv-images-{owner}" / fingerprint([sha for _, _, sha in self.files])

@@ -84,7 +84,7 @@ class PreparedReader:
         how = [self.manifest.size, self.manifest.fit, self.manifest.interpolation, self.manifest.encoding]
         return ["prepared", how, [file.sha256 for file in self._files]]
 
-    @property
+    @cached_property
     def nearby(self) -> NearbyFiles:
         """Its files, from which images are read."""
         return NearbyFiles(self.root, tuple((file.name, file.bytes, file.sha256) for file in self._files))
@@ -93,12 +93,11 @@ class PreparedReader:
         """Images in the order asked for; those that lie side by side are read at once."""
         wanted, index = np.asarray(numbers, dtype=np.int64), _index(self.root, self.split, len(self))
         files = np.searchsorted(self._starts, wanted, side="right") - 1
-        nearby = self.nearby
         for run in _side_by_side(wanted, files):
             begin = int(index.offset[wanted[run[0]]])
             end = int(index.offset[wanted[run[-1]]] + index.bytes[wanted[run[-1]]])
             file = int(files[run[0]])
-            content = nearby.read(file, begin, end)
+            content = self.nearby.read(file, begin, end)
             for number in wanted[run]:
                 first = int(index.offset[number]) - begin
                 image = content[first : first + int(index.bytes[number])]
@@ -159,16 +158,22 @@ def _side_by_side(numbers: np.ndarray, files: np.ndarray) -> Iterator[np.ndarray
             yield places[first : min(first + AT_ONCE, end)]
 
 
-def open_prepared(root: str, split: str) -> PreparedReader:
-    """The reader of one split of prepared images. Raises UserError for a damaged description or a missing split."""
+def read_manifest(root: str) -> Manifest:
+    """What ``prepared.json`` in ``root`` says. Raises UserError where it is damaged."""
     uri = f"{root}/{MANIFEST}"
     content = reach(uri, "read", lambda fs, path: fs.cat_file(path))
     try:
-        manifest = Manifest(**json.loads(content))
+        return Manifest(**json.loads(content))
     except (ValueError, TypeError, ValidationError):
         raise UserError(
-            f"{uri} does not describe prepared images as this version of raycv writes them; prepare the images again."
+            f"{uri} does not describe prepared images as this version of raycv writes them; prepare the images again, "
+            "in a new folder."
         ) from None
+
+
+def open_prepared(root: str, split: str) -> PreparedReader:
+    """The reader of one split of prepared images. Raises UserError for a damaged description or a missing split."""
+    manifest = read_manifest(root)
     if split not in manifest.splits:
         raise UserError(f"{root} has no {split} images: only {', '.join(manifest.splits)} images were prepared.")
     return PreparedReader(root, split, manifest)

@@ -21,6 +21,7 @@ from raycv.data.preprocessing import Resize
 from raycv.data.readers import Item
 from raycv.data.sources import Source, Split
 from raycv.errors import UserError
+from raycv.progress import doing
 from raycv.run.damage import refusing_damage
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
@@ -66,7 +67,8 @@ class Folder:
         """The names of the portions that are there, both the file and its part of the index."""
         sizes = self.store.sizes()
         parts = [path.removeprefix(f"{PARTS}/").removesuffix(".parquet") for path in sizes if path.startswith(PARTS)]
-        return {name for name in parts if sizes.get(f"{name}{IMAGES}", -1) == self._described(name).bytes}
+        with doing("prepare: looking at what is there"):
+            return {name for name in parts if sizes.get(f"{name}{IMAGES}", -1) == self._described(name).bytes}
 
     def keep(self, trial: str, found: Made) -> None:
         """Keep one file and, after it, its part of the index."""

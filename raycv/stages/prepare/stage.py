@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raycv.config import PrepareConfig
-from raycv.data.prepared import FORMAT, MANIFEST, Manifest, PreparedReader
+from raycv.data.prepared import FORMAT, MANIFEST, Manifest, PreparedReader, read_manifest
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import Source, open_source, splits_of
 from raycv.distributed.crew import do_all
 from raycv.errors import UserError
-from raycv.progress import answer, say
+from raycv.progress import answer, doing, say
 from raycv.run.paths import LEASES
 from raycv.run.store import RunStore
 from raycv.stages.prepare.files import PARTS, Folder, Maker, Portion, check_all, described, portions
@@ -42,7 +42,8 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
     images = sum(map(len, sources.values()))
     say(f"prepare: {images:,} images of {config.data}, in {len(work):,} files")
     do_all(folder, "prepare", work, Maker(sources, resize, config.format).on, "cpu", unit="files")
-    manifest = _finish(folder, work, first, resize, config)
+    with doing("prepare: writing the index"):
+        manifest = _finish(folder, work, first, resize, config)
     size = sum(file.bytes for files in manifest.splits.values() for file in files)
     answer(f"prepare: {images:,} images, {size:,} bytes, in {store.uri}")
 
@@ -51,7 +52,7 @@ def _is_done(store: RunStore, work: list[Portion]) -> bool:
     """Whether the folder has these images. Raises UserError where it has something else."""
     there = {path for path in store.list("") if not path.startswith(f"{LEASES}/")}
     if MANIFEST in there:
-        manifest = Manifest(**store.read_json(MANIFEST))
+        manifest = read_manifest(store.uri)
         names = [file.name.rpartition(".")[0] for files in manifest.splits.values() for file in files]
         if names == [portion.name for portion in work]:
             return True
