@@ -21,6 +21,7 @@ from raycv.config import (
     CleanConfig,
     ClusterSweepConfig,
     CollectConfig,
+    CommandConfig,
     EnsembleConfig,
     ExportConfig,
     FiguresConfig,
@@ -28,6 +29,7 @@ from raycv.config import (
     MergeConfig,
     PatchesConfig,
     PlanConfig,
+    PrepareConfig,
     PruneConfig,
     ReportConfig,
     RunConfig,
@@ -77,6 +79,13 @@ def _sweep_clusters(config: ClusterSweepConfig, store: RunStore) -> None:
         from raycv.stages.clusters.stage import sweep
 
     sweep(config, store)
+
+
+def _prepare(config: PrepareConfig, store: RunStore) -> None:
+    with doing("loading PyTorch and Ray"):
+        from raycv.stages.prepare.stage import prepare
+
+    prepare(config, store)
 
 
 def _sweep_mapping(config: MappingSweepConfig, store: RunStore) -> None:
@@ -161,7 +170,7 @@ class Command:
     ``stages`` names the stages of which it is the only driver meanwhile; ``section`` is its place in the help.
     """
 
-    settings: type[StageConfig]
+    settings: type[CommandConfig]
     do: Callable[[Any, RunStore], None]
     meaning: str
     example: str = "--run runs/first"
@@ -353,6 +362,13 @@ COMMANDS = {
         "--run runs/study --widths 6,12,24",
         stages=("study",),
     ),
+    "prepare": Command(
+        PrepareConfig,
+        _prepare,
+        "decode and resize images once, to be read fast and often",
+        "--data imagenet --to s3://bucket/imagenet-256",
+        stages=("prepare",),
+    ),
     "status": Command(StatusConfig, _status, "say what each stage of a run is doing, has done or has failed of"),
     "plan": Command(PlanConfig, _plan, "say what `raycv run` would do, with the same flags"),
     "clean": Command(
@@ -485,10 +501,15 @@ def _refused(reason: str, code: int) -> int:
 def _do(command: Command, typed: Mapping[str, Given], level: int, wait: bool) -> int:
     """Run ``command`` with the settings ``typed`` as flags, those given elsewhere and those stored in the run."""
     speak(level)
-    # Settings stored in the run replace flags that are not given, so find the run first.
-    store = RunStore(load(StageConfig, typed).run)
-    record.check_kind(store, study=command.settings is StudyConfig)
-    config = load(command.settings, typed, record.read(store)["config"])
+    config: Any
+    if issubclass(command.settings, StageConfig):
+        # Settings stored in the run replace flags that are not given, so find the run first.
+        store = RunStore(load(StageConfig, typed).run)
+        record.check_kind(store, study=command.settings is StudyConfig)
+        config = load(command.settings, typed, record.read(store)["config"])
+    else:
+        config = load(command.settings, typed)
+        store = RunStore(_place(config))
     joined = _in_a_cluster()
     with lease.held(store, command.stages, wait=wait):
         try:
@@ -500,6 +521,12 @@ def _do(command: Command, typed: Mapping[str, Given], level: int, wait: bool) ->
         return 0
     _answer(store)
     return _health(store)
+
+
+def _place(config: PrepareConfig) -> str:
+    if config.to is None:
+        raise UserError("raycv prepare needs --to, a new folder or s3://bucket/prefix for the images.")
+    return config.to
 
 
 def _in_a_cluster() -> bool:

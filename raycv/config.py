@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from raycv.data.preprocessing import Preprocessing
+from raycv.data.preprocessing import Fit, Preprocessing
 from raycv.networks.spec import LARGEST_SEED, RECORDINGS, WIDTHS, Argument
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, NODES_FIRST, THRESHOLD, UNITS_USED
 
@@ -35,17 +35,24 @@ PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule
 PUBLISHED, UNTRAINED = "published", "untrained"  # weights of a network that are no file
 
 
-class StageConfig(BaseModel):
-    """Settings of every stage."""
+class CommandConfig(BaseModel):
+    """Settings of every command."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    group: ClassVar[str] = "run"
+    group: ClassVar[str] = "settings"
 
-    run: str = Field("runs/default", min_length=1, description="folder of the run: a local path or s3://bucket/prefix")
     config: str | None = Field(None, min_length=1, description="YAML file with any of these settings")
 
 
-class DataConfig(StageConfig):
+class StageConfig(CommandConfig):
+    """Settings of every stage of a run."""
+
+    group: ClassVar[str] = "run"
+
+    run: str = Field("runs/default", min_length=1, description="folder of the run: a local path or s3://bucket/prefix")
+
+
+class DataConfig(CommandConfig):
     """Which images."""
 
     group: ClassVar[str] = "images"
@@ -54,7 +61,7 @@ class DataConfig(StageConfig):
         "cifar10-subset",
         min_length=1,
         description="images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
-        "Parquet, an ImageFolder tree, or torchvision's CIFAR10 root",
+        "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written",
     )
     image_column: str | None = Field(
         None, min_length=1, description="image column of the Parquet files; found automatically if not given"
@@ -101,6 +108,23 @@ class Network(BaseModel):
             return given
         name, equals, model = given.partition("=")
         return {"name": name, "model": model} if equals else {"model": given}
+
+
+class PrepareConfig(DataConfig):
+    """`raycv prepare`: images decoded and resized once, to be read by index."""
+
+    group: ClassVar[str] = "prepared images"
+
+    to: str | None = Field(None, min_length=1, description="a new folder, or s3://bucket/prefix, for the images")
+    size: Annotated[int, Field(ge=1, le=4096)] = Field(256, description="height and width of the images, in pixels")
+    fit: Fit = Field(
+        "short-side",
+        description="short-side: the shorter side is resized and the centre of the longer one kept, as torchvision's "
+        "networks have it; squash: both sides are resized, as the paper's networks have it",
+    )
+    format: Literal["jpeg95", "raw"] = Field(
+        "jpeg95", description="jpeg95: JPEG of quality 95; raw: pixels, some seven times as large and not decoded again"
+    )
 
 
 class NetworksConfig(StageConfig):

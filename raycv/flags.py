@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
-from raycv.config import StageConfig
+from raycv.config import CommandConfig
 from raycv.errors import UserError
 from raycv.settings import Given, nearest, takes_several
 
@@ -48,7 +48,7 @@ class Flag(click.Option):
         self.group = group
 
 
-def flags_of(settings: type[StageConfig]) -> list[click.Parameter]:
+def flags_of(settings: type[CommandConfig]) -> list[click.Parameter]:
     """One flag for every field of ``settings``, group by group, and those that every command has."""
     flags: list[click.Parameter] = []
     for name, field in sorted(settings.model_fields.items(), key=lambda item: _group(settings, item[0]) in LAST):
@@ -77,7 +77,7 @@ def wait() -> click.Parameter:
     return Flag(["wait", "--wait"], "run", is_flag=True, help="wait where another driver is at work on the same stage")
 
 
-def given(settings: type[StageConfig], typed: dict[str, Any]) -> dict[str, Given]:
+def given(settings: type[CommandConfig], typed: dict[str, Any]) -> dict[str, Given]:
     """The settings that were typed as flags, by name. Raises UserError for one given twice."""
     found = {}
     for name in settings.model_fields:
@@ -169,10 +169,10 @@ def typed_value(value: Any) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _group(settings: type[StageConfig], name: str) -> str:
+def _group(settings: type[CommandConfig], name: str) -> str:
     """The group of the class in which a field is defined."""
     defined = next(c for c in reversed(settings.__mro__) if name in inspect.get_annotations(c))
-    return str(vars(defined).get("group", StageConfig.group))
+    return str(vars(defined).get("group", CommandConfig.group))
 
 
 def _kinds(kind: Any) -> Iterator[Any]:

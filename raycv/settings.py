@@ -19,10 +19,10 @@ import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from raycv.config import StageConfig
+from raycv.config import CommandConfig
 from raycv.errors import UserError
 
-Config = TypeVar("Config", bound=StageConfig)
+Config = TypeVar("Config", bound=CommandConfig)
 PREFIX = "RAYCV_"
 LONGEST = 200  # characters of a value that a sentence repeats
 PLAINER = (  # how pydantic speaks, and how a person does
@@ -93,12 +93,12 @@ def _listed(setting: Given, field: FieldInfo) -> Any:
 def _all_fields() -> list[str]:
     """The names of all settings of all commands: one environment or file may serve them all."""
 
-    def below(model: type[StageConfig]) -> Iterator[type[StageConfig]]:
+    def below(model: type[CommandConfig]) -> Iterator[type[CommandConfig]]:
         for child in model.__subclasses__():
             yield child
             yield from below(child)
 
-    models: list[type[StageConfig]] = [StageConfig, *below(StageConfig)]
+    models: list[type[CommandConfig]] = [CommandConfig, *below(CommandConfig)]
     return list(dict.fromkeys(name for model in models for name in model.model_fields))
 
 
@@ -193,7 +193,7 @@ def _nested(node: yaml.Node, path: str) -> Any:
         raise UserError(f"The settings file {path} has something in line {mark} that is not YAML: {reason}.") from None
 
 
-def _sentence(error: ValidationError, model: type[StageConfig], mine: Mapping[str, Given]) -> str:
+def _sentence(error: ValidationError, model: type[CommandConfig], mine: Mapping[str, Given]) -> str:
     first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:

@@ -71,7 +71,7 @@ CLUMSY_FLAGS = [
 
 CLUMSY_ENVIRONMENTS = [
     ({"RAYCV_SEED": "1"}, "RAYCV_SEED is no setting (did you mean RAYCV_SEEDS?)"),
-    ({"RAYCV_XYZZY": "1"}, "RAYCV_XYZZY is no setting; allowed are RAYCV_RUN, "),
+    ({"RAYCV_XYZZY": "1"}, "RAYCV_XYZZY is no setting; allowed are RAYCV_CONFIG, RAYCV_RUN, "),
     ({"RAYCV_SEEDS": "1,zwei"}, "The environment variable RAYCV_SEEDS was given '1,zwei'"),
     ({"RAYCV_SEEDS": ""}, "The environment variable RAYCV_SEEDS was given ''"),
     ({"RAYCV_LEARNING_RATE": "inf"}, "RAYCV_LEARNING_RATE was given 'inf': it should be a finite number"),

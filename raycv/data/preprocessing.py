@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
+import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,16 +32,40 @@ class Resize(NamedTuple):
     def __call__(self, image: Image.Image) -> Image.Image:
         """The image resized, with antialiasing."""
         filtered = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[self.interpolation]
-        if self.fit == "squash":
-            size = self.size, self.size
-            return image if image.size == size else image.resize(size, filtered)
-        short = min(image.size)
-        width, height = (self.size if side == short else int(self.size * side / short) for side in image.size)
+        width, height, left, top = self._plan(*image.size)
         if (width, height) != image.size:
             image = image.resize((width, height), filtered)
-        inner = centre(self.size, self.crop or self.size)
-        left, top = (centre(side, self.crop or self.size) - inner for side in image.size)
+        if image.size == (self.size, self.size):
+            return image
         return image.crop((left, top, left + self.size, top + self.size))
+
+    @property
+    def can_be_quick(self) -> bool:
+        """Whether `quick` gives the same within rounding; PyTorch's bicubic filter is another one than Pillow's."""
+        return self.interpolation == "bilinear"
+
+    def quick(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels (H, W, 3) uint8 resized by PyTorch: each within one of what Pillow gives, in a quarter of the time."""
+        height, width = pixels.shape[:2]
+        wide, high, left, top = self._plan(width, height)
+        if (wide, high) != (width, height):
+            from torch import from_numpy
+            from torch.nn.functional import interpolate
+
+            channels = from_numpy(pixels).permute(2, 0, 1)[None]
+            resized = interpolate(channels, size=(high, wide), mode="bilinear", antialias=True)
+            pixels = resized[0].permute(1, 2, 0).numpy()
+        return pixels[top : top + self.size, left : left + self.size]
+
+    def _plan(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """To which width and height an image is resized, and where left and top of what is cut out of it are."""
+        if self.fit == "squash":
+            return self.size, self.size, 0, 0
+        short = min(width, height)
+        wide, high = (self.size if side == short else int(self.size * side / short) for side in (width, height))
+        inner = centre(self.size, self.crop or self.size)
+        left, top = (centre(side, self.crop or self.size) - inner for side in (wide, high))
+        return wide, high, left, top
 
 
 def centre(size: int, crop: int) -> int:

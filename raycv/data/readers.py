@@ -23,6 +23,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", "
 READ = (*SUFFIXES, ".parquet", "batches.meta")  # ends of the names of files that are read
 
 
+class NoSuchSplit(UserError):
+    """There are images, but none of the split asked for."""
+
+
 class Item(NamedTuple):
     """One image as it is stored: encoded bytes or pixels (H, W, 3), its label, and where it is stored."""
 

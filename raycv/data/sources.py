@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import posixpath
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from raycv.data.cifar_pickles import CIFAR10_FILES, CIFAR10_FOLDER, open_cifar10
+from raycv.data.decoding import pixels, size_of
 from raycv.data.image_tree import folder_of_split, open_folder
 from raycv.data.parquet import open_parquet
+from raycv.data.prepared import IMAGES, MANIFEST, PreparedReader, open_prepared
 from raycv.data.preprocessing import Resize
-from raycv.data.readers import EMBEDDED, SPLITS, SUFFIXES, Item, Reader, listing, of_split
+from raycv.data.readers import EMBEDDED, SPLITS, SUFFIXES, Item, NoSuchSplit, Reader, listing, of_split
 from raycv.data.selection import Selection
 from raycv.errors import UserError
 from raycv.run.filesystem import filesystem, remember
@@ -25,10 +24,6 @@ from raycv.run.fingerprint import fingerprint
 
 Split = Literal["train", "validation"]
 MOST_CLASSES = 100_000  # without names; a label beyond is no class's number
-
-
-class NoSuchSplit(UserError):
-    """There are images, but none of the split asked for."""
 
 
 @dataclass
@@ -63,20 +58,33 @@ class Source:
             )
         return self if count == len(self) else Source(self.name, Selection(self.reader, count), self.classes)
 
-    def decode(self, numbers: Sequence[int] | np.ndarray, resize: Resize) -> tuple[np.ndarray, np.ndarray]:
+    def decode(
+        self, numbers: Sequence[int] | np.ndarray, resize: Resize, *, exact: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Images (n, size, size, 3) uint8, red green blue, and labels (n,) int64, in the order of ``numbers``.
 
-        Greyscale, palette, transparent and CMYK images become RGB. Raises UserError naming file and row for an image
-        that cannot be decoded or has no label.
+        Not ``exact``, pixels may differ by one (`raycv.data.decoding.pixels`). Raises UserError naming file and row for
+        an image that cannot be decoded or has no label.
         """
         images = np.empty((len(numbers), resize.size, resize.size, 3), dtype=np.uint8)
         labels = np.empty(len(numbers), dtype=np.int64)
         for n, item in enumerate(self.reader.items(numbers)):
-            labels[n] = self._label(item)
-            images[n] = _pixels(item, resize)
+            labels[n] = self.label_of(item)
+            images[n] = pixels(item, resize, exact=exact)
         return images, labels
 
-    def _label(self, item: Item) -> int:
+    def keep_near(self) -> None:
+        """Begin to copy prepared images from S3 to this machine's disk, as they will be read again and again."""
+        reader = self.reader.reader if isinstance(self.reader, Selection) else self.reader
+        if isinstance(reader, PreparedReader):
+            reader.nearby.keep()
+
+    def size_of_first(self) -> tuple[int, int]:
+        """Width and height of the first image as it is stored."""
+        return size_of(next(iter(self.reader.items([0]))))
+
+    def label_of(self, item: Item) -> int:
+        """The label of an image of this source. Raises UserError where it has none, or one of no class."""
         if item.label is None or item.label == -1:
             raise UserError(
                 f"The image in {item.origin} has no label; name images that have labels "
@@ -87,29 +95,6 @@ class Source:
                 f"The image in {item.origin} has the label {item.label}; allowed are 0 to {self.classes - 1}."
             )
         return item.label
-
-
-def _pixels(item: Item, resize: Resize) -> np.ndarray:
-    if item.content is None:
-        raise UserError(f"There is no image in {item.origin}; every row needs its image's bytes.")
-    try:
-        image = (
-            Image.fromarray(item.content)
-            if isinstance(item.content, np.ndarray)
-            else Image.open(io.BytesIO(item.content))
-        )
-        if image.mode.startswith("I;16"):  # convert would clip these to white instead of scaling them
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        image = image.convert("RGB")
-    except Image.DecompressionBombError as error:  # its text has both numbers
-        found, most = (f"{int(number):,}" for number in re.findall(r"\d+", str(error))[:2])
-        raise UserError(
-            f"The image in {item.origin} is too large: it has {found} pixels and at most {most} are decoded; "
-            "make it smaller."
-        ) from None
-    except Exception:  # damaged images raise all kinds of errors
-        raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded; mend or remove it.") from None
-    return np.asarray(resize(image))
 
 
 def open_source(uri: str, split: Split, *, image_column: str | None = None, label_column: str | None = None) -> Source:
@@ -142,16 +127,26 @@ def open_source(uri: str, split: Split, *, image_column: str | None = None, labe
     return Source(uri, reader, largest + 1)
 
 
+def _pictures(sizes: Mapping[str, int]) -> dict[str, int]:
+    return {path: size for path, size in sizes.items() if path.lower().endswith(SUFFIXES)}
+
+
 def _reader(
     root: str, sizes: Mapping[str, int], split: Split, image_column: str | None, label_column: str | None
 ) -> Reader:
+    if MANIFEST in sizes:
+        return open_prepared(root, split)
+    if any(path.endswith(IMAGES) for path in sizes):
+        raise UserError(
+            f"The images in {root} are not all prepared yet: {MANIFEST} is missing; give the same raycv prepare again."
+        )
     files = {posixpath.basename(path): path for path in sizes}
     if "batches.meta" in files:
         if files.keys().isdisjoint(CIFAR10_FILES[split]):
             raise NoSuchSplit(f"{root} has no {split} images: expected {CIFAR10_FILES[split][0]}; download them too.")
         return open_cifar10(posixpath.dirname(f"{root}/{files['batches.meta']}"), split)
     parquet = [path for path in sizes if path.endswith(".parquet")]
-    pictures = {path: size for path, size in sizes.items() if path.lower().endswith(SUFFIXES)}
+    pictures = _pictures(sizes)
     if not parquet and not pictures:
         raise UserError(
             f"{root} holds no images: expected Parquet files, SPLIT/CLASS/ folders of images, or {CIFAR10_FOLDER}; "

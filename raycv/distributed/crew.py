@@ -72,6 +72,7 @@ def do_all(
     pieces: Sequence[AnyPiece],
     make: Callable[[str], Work[AnyPiece]],
     device: Literal["auto", "cpu", "gpu"],
+    unit: str = "pieces",
 ) -> int:
     """Do the ``pieces`` that have no result yet, each on a CPU or a GPU; returns how many they were.
 
@@ -87,7 +88,7 @@ def do_all(
         part = ray_cluster.Share(cpus=1, gpus=int(on_gpu))
         create = Hand.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
         pool = Pool(lambda: create(results, make, "cuda" if on_gpu else "cpu"), size)
-        with Progress(stage, len(pieces), "pieces") as progress:
+        with Progress(stage, len(pieces), unit) as progress:
             progress.resume_at(len(pieces) - len(missing))
             try:
                 pool.run(

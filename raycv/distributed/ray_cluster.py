@@ -112,6 +112,12 @@ def check_memory(stage: str, need: Need) -> None:
             raise
 
 
+def smallest_store() -> float:
+    """The bytes of the smallest object store of a node."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return min((float(has.get("object_store_memory", 0)) for has in nodes), default=0.0)
+
+
 def draining() -> set[str]:
     """The numbers of the nodes that will soon be gone, as when a spot node has had its notice."""
     return set(ray._private.state.state.get_draining_nodes())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
@@ -79,3 +82,13 @@ def test_an_image_of_the_right_size_is_left_as_it_is() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     for fit in ("squash", "short-side"):
         np.testing.assert_array_equal(np.asarray(Resize(32, fit)(image)), np.asarray(image))
+
+
+@pytest.mark.parametrize("fit", ["squash", "short-side"])
+@settings(deadline=None)
+@given(width=st.integers(20, 300), height=st.integers(20, 300), size=st.integers(8, 96), seed=st.integers(0, 99))
+def test_a_quick_resize_is_within_one_of_pillows(fit: Any, width: int, height: int, size: int, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    resize = Resize(size, fit)
+    expected = np.asarray(resize(Image.fromarray(pixels)))
+    assert np.abs(resize.quick(pixels).astype(int) - expected).max() <= 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from raycv.errors import UserError
 from raycv.networks.alexnet import LocalResponseNorm
@@ -146,3 +149,16 @@ def test_weights_that_do_not_fit_say_why() -> None:
         load_weights(spec(width=9), weights)
     with pytest.raises(UserError, match=r"has no entry 'fc8.bias'"):
         load_weights(spec(), {k: v for k, v in weights.items() if k != "fc8.bias"})
+
+
+def test_a_late_relu_changes_nothing() -> None:
+    """In training an AlexNet pools before its ReLUs; values and gradients are those of the modules in their order."""
+    net = build(spec()).train()
+    assert isinstance(net, nn.Sequential)
+    x = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = []
+    for forward in (net, partial(nn.Sequential.forward, net)):
+        torch.manual_seed(1)  # of the dropout
+        logits = forward(x)
+        found.append([logits.detach(), *torch.autograd.grad(logits.square().sum(), list(net.parameters()))])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

@@ -8,10 +8,10 @@ import pytest
 
 from raycv import flags
 from raycv.cli import main
-from raycv.config import StageConfig
+from raycv.config import CommandConfig
 from raycv.settings import load
 
-Config = TypeVar("Config", bound=StageConfig)
+Config = TypeVar("Config", bound=CommandConfig)
 
 
 def typed(model: type[Config], *arguments: str) -> Config:

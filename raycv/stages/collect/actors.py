@@ -7,6 +7,7 @@ its shards, as often as needed, and gets the same bits.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import torch
 
 from raycv.analysis.histograms import Codes
 from raycv.analysis.information import BINS, MutualInformation, bin_edges, encode, pairwise_information
+from raycv.data.decoder import Decoder, joined
 from raycv.data.preprocessing import Resize
 from raycv.data.samples import orders
 from raycv.data.shards import Shard
@@ -41,6 +43,7 @@ class ShardActor:
         self.device = torch.device("cuda" if task.use_gpu else "cpu")
         self.loaded: Collector | None = None
         self.pilots: dict[Key, np.ndarray] | None = None
+        self.decoder = Decoder(task.source, (os.cpu_count() or 1) if task.use_gpu else 1)
 
     def __repr__(self) -> str:
         return f"ShardActor({len(self.task.networks)} networks)"
@@ -154,7 +157,7 @@ class ShardActor:
         images: dict[Resize, np.ndarray] = {}
         labels = np.full(len(numbers), -1)  # of recordings
         for resizing in sorted(self._collector().resizings):
-            images[resizing], labels = self.task.source.decode(numbers, resizing)
+            images[resizing], labels = joined(self.decoder.begin(numbers, resizing))
         return images, labels
 
     def _pilots(self) -> dict[Key, np.ndarray]:

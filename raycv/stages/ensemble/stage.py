@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from raycv.config import EnsembleConfig
-from raycv.data.readers import EMBEDDED
-from raycv.data.sources import NoSuchSplit, Source, open_source
+from raycv.data.readers import EMBEDDED, NoSuchSplit
+from raycv.data.sources import Source, open_source
 from raycv.distributed.piecework import Piecework
 from raycv.errors import UserError
 from raycv.networks.bench import Bench

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raycv.config import PlanConfig, StageConfig
+from raycv.config import CommandConfig, PlanConfig
 from raycv.memory import Need
 from raycv.progress import answer
 from raycv.run import record
@@ -26,7 +26,7 @@ EARLIER = {  # the stages whose results a stage reads; those that are not named 
 class Stage:
     """A stage: its settings, and whether a run has what they ask for."""
 
-    settings: type[StageConfig]
+    settings: type[CommandConfig]
     is_done: Callable[[Any, RunStore], bool]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from raycv.config import StageConfig, StudyConfig
+from raycv.config import CommandConfig, StudyConfig
 from raycv.data.sources import open_source
 from raycv.drawing.style import png
 from raycv.errors import UserError
@@ -21,7 +21,7 @@ from raycv.stages.study.rows import Combination, combination, slope_rows
 from raycv.stages.study.summary import summary
 
 FORMAT = 1  # of the tables; part of their identity
-Stages = Sequence[tuple[type[StageConfig], Callable[[Any, RunStore], None]]]
+Stages = Sequence[tuple[type[CommandConfig], Callable[[Any, RunStore], None]]]
 
 
 def study(config: StudyConfig, store: RunStore, stages: Stages) -> None:

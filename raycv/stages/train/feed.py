@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
 
 import numpy as np
 import ray
 import torch
 
+from raycv.data.decoder import Decoder, joined
 from raycv.data.sources import Source
 from raycv.networks.evaluation import Batch
 from raycv.networks.spec import NetworkSpec
@@ -20,17 +18,17 @@ from raycv.stages.train.job import TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Recipe, epoch_order
 
 WINDOW = 8  # batches that are decoded ahead and mixed with one another
-TOGETHER = 64  # images that a thread decodes at once
+Mixed = np.random.Generator | None
 
 
 class Feed:
     """The batches of one replica, from images held in shared memory, or read and decoded while it trains."""
 
-    def __init__(self, job: TrainJob, spec: NetworkSpec, recipe: Recipe, replica: int) -> None:
-        self.job, self.spec, self.replica = job, spec, replica
+    def __init__(self, job: TrainJob, spec: NetworkSpec, recipe: Recipe, replica: int, *, pinned: bool = False) -> None:
+        self.job, self.spec, self.replica, self.pinned = job, spec, replica, pinned
         self.batch, self.steps = batch_of(job, recipe), steps_of(job, recipe)
         self.held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self.readers: dict[int, SimpleQueue[Source]] = {}
+        self.decoders: dict[str, Decoder] = {}
         if job.images is not None:
             self.held = {split: tuple(ray.get(list(refs))) for split, refs in job.images.items()}
 
@@ -49,8 +47,9 @@ class Feed:
             shuffled = epoch_order(-(-size // together), seed=seed, epoch=epoch).numpy()
             order = (shuffled[:, None] * together + np.arange(together)).ravel()
             order = order[order < size][self.replica :: self.job.workers]
-            mixed = np.random.default_rng([seed, epoch, self.replica])
-            batches = self._streamed(self.job.training, order, None if together == 1 else mixed)
+            mixed = np.random.default_rng([seed, epoch, self.replica]) if together > 1 else None
+            # To augment images, their pixels need not be those of Pillow to the last one.
+            batches = self._streamed(self._decoder("train", self.job.training), order, exact=False, mixed=mixed)
         for step, batch in enumerate(batches):
             if step == self.steps:
                 return
@@ -61,53 +60,42 @@ class Feed:
         order = np.arange(len(self.job.validation))[self.replica :: self.job.workers]
         if self.held:
             return self._from_memory("validation", order)
-        return self._streamed(self.job.validation, order, None)
+        return self._streamed(self._decoder("validation", self.job.validation), order, exact=True)
 
     def _from_memory(self, split: str, order: np.ndarray) -> Iterator[Batch]:
         images, labels = self.held[split]
         for start in range(0, len(order), self.batch):
             chosen = order[start : start + self.batch]
-            yield torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])
+            yield self._tensor(images[chosen]), self._tensor(labels[chosen])
 
-    def _streamed(self, source: Source, order: np.ndarray, mixed: np.random.Generator | None) -> Iterator[Batch]:
+    def _streamed(self, decoder: Decoder, order: np.ndarray, *, exact: bool, mixed: Mixed = None) -> Iterator[Batch]:
         """Batches read and decoded ahead of the training by threads, window by window; ``mixed`` permutes a window."""
         resize, window = self.spec.preprocessing.resizing, WINDOW * self.batch
-        readers, threads = self._readers_of(source), min(self.job.readers, os.cpu_count() or 1)
+        windows = [order[start : start + window] for start in range(0, len(order), window)]
+        ahead = deque(decoder.begin(numbers, resize, exact=exact) for numbers in windows[:1])
+        try:
+            for number in range(len(windows)):
+                images, labels = joined(ahead.popleft())
+                if number + 1 < len(windows):
+                    ahead.append(decoder.begin(windows[number + 1], resize, exact=exact))
+                yield from self._batches(images, labels, mixed)
+        finally:
+            for part in (part for parts in ahead for part in parts):
+                part.cancel()
 
-        def decode(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            reader = readers.get()
-            try:
-                return reader.decode(numbers, resize)
-            finally:
-                readers.put(reader)
+    def _decoder(self, split: str, source: Source) -> Decoder:
+        if split not in self.decoders:
+            source.keep_near()
+            self.decoders[split] = Decoder(source, min(self.job.readers, os.cpu_count() or 1))
+        return self.decoders[split]
 
-        def begin(start: int) -> list[Future[tuple[np.ndarray, np.ndarray]]]:
-            chosen = order[start : start + window]
-            return [pool.submit(decode, chosen[n : n + TOGETHER]) for n in range(0, len(chosen), TOGETHER)]
-
-        with ThreadPoolExecutor(threads) as pool:
-            starts = range(0, len(order), window)
-            ahead = deque(begin(start) for start in starts[:1])
-            try:
-                for start in starts:
-                    parts = [part.result() for part in ahead.popleft()]
-                    if start + window < len(order):
-                        ahead.append(begin(start + window))
-                    images, labels = (np.concatenate(of) for of in zip(*parts, strict=True))
-                    yield from self._batches(images, labels, mixed)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def _readers_of(self, source: Source) -> SimpleQueue[Source]:
-        """As many copies of a source as threads read it: each keeps what it has read last, and serves one at a time."""
-        if id(source) not in self.readers:
-            self.readers[id(source)] = SimpleQueue()
-            for _ in range(self.job.readers):
-                self.readers[id(source)].put(copy.deepcopy(source))
-        return self.readers[id(source)]
-
-    def _batches(self, images: np.ndarray, labels: np.ndarray, mixed: np.random.Generator | None) -> Iterator[Batch]:
+    def _batches(self, images: np.ndarray, labels: np.ndarray, mixed: Mixed) -> Iterator[Batch]:
         order = np.arange(len(labels)) if mixed is None else mixed.permutation(len(labels))
         for start in range(0, len(order), self.batch):
             chosen = order[start : start + self.batch]
-            yield torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])
+            yield self._tensor(images[chosen]), self._tensor(labels[chosen])
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        """The same, in memory from which a GPU copies it while it computes."""
+        tensor = torch.from_numpy(values)
+        return tensor.pin_memory() if self.pinned else tensor

@@ -10,6 +10,7 @@ command resumes there too: the same fingerprint finds the same files.
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 import threading
@@ -26,12 +27,13 @@ import safetensors.torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raycv.config import TrainConfig
+from raycv.data.decoder import Decoder
 from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
 from raycv.errors import StageFailed, UserError
 from raycv.networks import checkpoints
 from raycv.networks.spec import NetworkSpec
-from raycv.progress import doing, say
+from raycv.progress import Progress, doing, say
 from raycv.run import record, tables
 from raycv.run.store import RunStore
 from raycv.stages.train.board import Board, Watch
@@ -41,7 +43,7 @@ from raycv.stages.train.memory import worker_need
 from raycv.stages.train.saved import History
 from raycv.stages.train.worker import work
 
-IN_MEMORY = 2 * 2**30  # bytes of decoded training images up to which a local set is held in shared memory
+SHARE = 0.5  # of a node's object store that decoded images may take; larger sets are decoded anew each epoch
 DEATHS = 3  # of workers with no epoch finished in between, after which the training is given up
 
 
@@ -153,15 +155,24 @@ def _fits_memory(config: TrainConfig, specs: list[NetworkSpec], training: Source
     """Whether to decode all images once, at the one size that all networks use, and hold them in shared memory."""
     sizes = {spec.preprocessing.resizing for spec in specs}
     decoded = (len(training) + len(validation)) * max(resize.size for resize in sizes) ** 2 * 3
-    return len(sizes) == 1 and decoded <= IN_MEMORY and not config.data.startswith("s3://")
+    return len(sizes) == 1 and decoded <= SHARE * ray_cluster.smallest_store() and not config.data.startswith("s3://")
 
 
 def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> dict[str, tuple[Any, Any]]:
     """All images and labels in Ray's object store, by split."""
-    placed = {}
-    for split, source in (("train", training), ("validation", validation)):
-        images, labels = source.decode(np.arange(len(source)), specs[0].preprocessing.resizing)
-        placed[split] = ray.put(images), ray.put(labels)
+    resize, placed, seen = specs[0].preprocessing.resizing, {}, 0
+    with Progress("train: decoding", len(training) + len(validation), "images") as progress:
+        for split, source in (("train", training), ("validation", validation)):
+            images = np.empty((len(source), resize.size, resize.size, 3), dtype=np.uint8)
+            labels = np.empty(len(source), dtype=np.int64)
+            decoder, start = Decoder(source, os.cpu_count() or 1), 0
+            for part, of_part in decoder.in_parts(np.arange(len(source)), resize):
+                images[start : start + len(part)], labels[start : start + len(part)] = part, of_part
+                start += len(part)
+                progress.update(seen + start)
+            decoder.close()
+            seen += start
+            placed[split] = ray.put(images), ray.put(labels)
     return placed
 
 

@@ -62,8 +62,11 @@ def recipe_of(model: str, config: TrainConfig) -> Recipe:
     )
 
 
-def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with two parameter groups: weights (decayed), and biases and other vectors (not decayed)."""
+def make_optimizer(net: nn.Module, recipe: Recipe, *, fused: bool = False) -> torch.optim.SGD:
+    """SGD with two parameter groups: weights (decayed), and biases and other vectors (not decayed).
+
+    ``fused`` updates all parameters in one kernel, for GPUs.
+    """
     weights = [p for p in net.parameters() if p.ndim > 1]
     biases = [p for p in net.parameters() if p.ndim <= 1]
     return torch.optim.SGD(
@@ -74,6 +77,7 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         nesterov=recipe.schedule == "one-cycle" and recipe.momentum > 0,
+        fused=fused,
     )
 
 

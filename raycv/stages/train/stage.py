@@ -25,6 +25,7 @@ from raycv.stages.train.fit import fit
 from raycv.stages.train.importing import import_networks, weights_of
 from raycv.stages.train.learning import Recipe, recipe_of
 from raycv.stages.train.memory import worker_need
+from raycv.stages.train.resized import say_how_resized
 from raycv.stages.train.specs import specs_of
 
 
@@ -80,8 +81,10 @@ def train(config: TrainConfig, store: RunStore) -> None:
         facts = record.read(store)["stages"]["train"]
         facts = {name: value for name, value in facts.items() if name not in ("fingerprint", "finished")}
     elif asked.training is None:
+        say_how_resized(asked.specs, asked.validation)
         facts = import_networks(config, asked.specs, store)
     else:
+        say_how_resized(asked.specs, asked.training)
         facts = fit(config, asked.specs, asked.recipes, asked.training, asked.validation, asked.result_of, store)
     record.finish(store, "train", asked.result_of, config.model_dump(mode="json"), facts)
     say(f"train: {len(asked.specs)} networks in {store.locate('networks')}")

@@ -57,13 +57,12 @@ def _train(job: TrainJob, rank: int) -> None:
     spec, recipe = job.specs[number], job.recipes[number]
     device = ray.train.torch.get_device()
     group = _process_group(job, number)
-    net = build(spec.model_copy(update={"seed": job.seed(spec, 0)})).to(device)
-    set_dropout(net, recipe.dropout)
-    optimizer = make_optimizer(net, recipe)
+    net = _untrained(job, number, device)
+    optimizer = make_optimizer(net, recipe, fused=device.type == "cuda")
     saved = job.saved(spec)
     history = _resume(saved, net, optimizer, device, group)
     model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
-    feed = Feed(job, spec, recipe, replica)
+    feed = Feed(job, spec, recipe, replica, pinned=device.type == "cuda")
     seen = Seen(job.board, rank, len(history) * feed.steps * feed.batch)
     seen.send()
     if not history and replica == 0:
@@ -99,6 +98,15 @@ def _train(job: TrainJob, rank: int) -> None:
             saved.write(net, optimizer, history)
             tables.write_part(job.store, f"networks/{spec.name}/metrics.parquet", "training", pd.DataFrame(history))
             job.board.epoch.remote(history[-1])
+
+
+def _untrained(job: TrainJob, number: int, device: torch.device) -> nn.Module:
+    """A network as it begins."""
+    spec = job.specs[number]
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format  # as tensor cores want it
+    net = build(spec.model_copy(update={"seed": job.seed(spec, 0)})).to(device).to(memory_format=layout)
+    set_dropout(net, job.recipes[number].dropout)
+    return net
 
 
 def _metrics(totals: Tensor, workers: int, began: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from raycv.config import TrainConfig
@@ -16,6 +17,8 @@ from raycv.run.store import RunStore
 from raycv.stages.train.feed import WINDOW, Feed
 from raycv.stages.train.job import TrainJob
 from raycv.stages.train.learning import epoch_order, recipe_of
+from raycv.stages.train.resized import say_how_resized
+from tests.support.prepared import prepared
 from tests.support.runs import spec
 
 BATCH = 8
@@ -110,3 +113,31 @@ def test_a_corrupt_image_is_named(tree: Path) -> None:
             list(feed(tree)[0].training(0))
     finally:
         path.write_bytes(content)
+
+
+def test_prepared_images_come_as_those_of_their_source(tree: Path, tmp_path: Path) -> None:
+    """In the same order, to the last bit, although they lie in one file."""
+    store = prepared(RunStore(str(tmp_path / "out")), data=str(tree), to="x", size=32, format="raw")
+    from_source, from_prepared = (feed(folder)[0].training(2) for folder in (tree, Path(store.uri)))
+    for (images, labels), (others, and_labels) in zip(from_source, from_prepared, strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, and_labels)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (32, ["otherwise (32 pixels, short-side, bilinear) than net1 would take them (32 pixels, squash, bilinear)"]),
+        (64, ["images (64 x 64 pixels) are squashed to 32 x 32 for net1", "otherwise (64 pixels"]),
+    ],
+)
+def test_images_are_not_resized_in_silence(
+    size: int, said: list[str], tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_how_resized([spec(1, 6)], open_source(str(tree), "train"))
+    assert capsys.readouterr().out == ""
+    store = prepared(RunStore(str(tmp_path / "out")), data=str(tree), to="x", size=size)
+    capsys.readouterr()
+    say_how_resized([spec(1, 6)], open_source(store.uri, "train"))
+    out = capsys.readouterr().out
+    assert all(sentence in out for sentence in said)

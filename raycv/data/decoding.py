@@ -1,0 +1,51 @@
+"""From an image as it is stored to pixels of the size that is wanted."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+from PIL import Image
+
+from raycv.data.preprocessing import Resize
+from raycv.data.readers import Item
+from raycv.errors import UserError
+
+
+def pixels(item: Item, resize: Resize, *, exact: bool) -> np.ndarray:
+    """Pixels (size, size, 3) uint8, red green blue; greyscale, palette, transparent and CMYK images become RGB.
+
+    Not ``exact``, images are resized by PyTorch (`Resize.quick`). Raises UserError for an image that cannot be decoded.
+    """
+    if item.content is None:
+        raise UserError(f"There is no image in {item.origin}; every row needs its image's bytes.")
+    try:
+        if isinstance(item.content, np.ndarray):
+            return np.asarray(resize(Image.fromarray(item.content)))
+        image: Image.Image = Image.open(io.BytesIO(item.content))
+        if image.mode.startswith("I;16"):  # convert would clip these to white instead of scaling them
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.mode != "RGB":  # else it would be copied
+            image = image.convert("RGB")
+        if not exact and resize.can_be_quick:
+            return resize.quick(np.array(image))
+        return np.asarray(resize(image))
+    except Image.DecompressionBombError as error:  # its text has both numbers
+        found, most = (f"{int(number):,}" for number in re.findall(r"\d+", str(error))[:2])
+        raise UserError(
+            f"The image in {item.origin} is too large: it has {found} pixels and at most {most} are decoded; "
+            "make it smaller."
+        ) from None
+    except Exception:  # damaged images raise all kinds of errors
+        raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded; mend or remove it.") from None
+
+
+def size_of(item: Item) -> tuple[int, int]:
+    """Width and height of a stored image; raises UserError for one that cannot be decoded."""
+    if isinstance(item.content, np.ndarray):
+        return item.content.shape[1], item.content.shape[0]
+    try:
+        return Image.open(io.BytesIO(item.content or b"")).size
+    except Exception:  # damaged images raise all kinds of errors
+        raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded; mend or remove it.") from None

@@ -1,0 +1,105 @@
+"""Large files on S3 that are read bit by bit, again and again: a machine's disk keeps copies where it has room."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import mmap
+import os
+import shutil
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from raycv.data.readers import reach
+from raycv.errors import UserError
+from raycv.run.fingerprint import fingerprint
+
+AT_ONCE = 4  # files that are copied side by side
+SHARE = 0.5  # of the free disk that copies may take
+_begun: set[str] = set()  # folders that this process fills
+
+
+@dataclass(frozen=True)
+class NearbyFiles:
+    """Files below ``root``: name, bytes and sha256 of each. Those of a disk are mapped into memory where they are."""
+
+    root: str
+    files: tuple[tuple[str, int, str], ...]
+
+    def read(self, file: int, begin: int, end: int) -> memoryview:
+        """Some bytes of one file, from this machine's disk or else from S3. Raises UserError where they are missing."""
+        name, size, _ = self.files[file]
+        uri = f"{self.root}/{name}"
+        here = uri if "://" not in uri else str(self._copy(name))
+        if "://" not in uri or _is_ours(here):
+            found = reach(here, "read", lambda fs, path: memoryview(_mapped(path))[begin:end])
+        else:
+            found = reach(uri, "read", lambda fs, path: memoryview(fs.cat_file(path, start=begin, end=end)))
+        if len(found) != end - begin:
+            raise UserError(f"{uri} is not whole: it should have {size:,} bytes; prepare the images again.")
+        return found
+
+    def keep(self) -> None:
+        """Begin to copy the files to this machine's disk, if they are not there and take at most half of its room.
+
+        One process of a machine does so, in the background; what is there is used at once.
+        """
+        folder = self._folder
+        if "://" not in self.root or str(folder) in _begun:
+            return
+        _begun.add(str(folder))
+        with contextlib.suppress(OSError):  # a disk that refuses: everything is read from S3
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            missing = [(name, size, sha) for name, size, sha in self.files if not self._copy(name).exists()]
+            if sum(size for _, size, _ in missing) <= SHARE * shutil.disk_usage(folder).free:
+                threading.Thread(target=self._fetch, args=(missing,), daemon=True).start()
+
+    def _fetch(self, missing: list[tuple[str, int, str]]) -> None:
+        with open(self._folder / "lock", "w") as lock, contextlib.suppress(UserError, OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)  # of a process that has died, another takes over
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                list(pool.map(self._fetch_one, missing))
+
+    def _fetch_one(self, file: tuple[str, int, str]) -> None:
+        name, _, sha256 = file
+        uri, target = f"{self.root}/{name}", self._copy(name)
+        if target.exists():
+            return
+        part = target.with_suffix(".part")
+        try:
+            reach(uri, "read", lambda fs, path: fs.get_file(path, str(part)))
+            with part.open("rb") as content:
+                found = hashlib.file_digest(content, "sha256").hexdigest()
+            if found == sha256:  # else it is read from S3, where a damaged image is named
+                os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    @cached_property
+    def _folder(self) -> Path:
+        owner = os.getuid()
+        return Path(tempfile.gettempdir()) / f"raycv-images-{owner}" / fingerprint([sha for _, _, sha in self.files])
+
+    def _copy(self, name: str) -> Path:
+        return self._folder / name.replace("/", "-")
+
+
+def _is_ours(path: str) -> bool:
+    """Whether there is such a file, which another user cannot have put there."""
+    try:
+        return os.stat(path).st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=4096)
+def _mapped(path: str) -> mmap.mmap | bytes:
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # which cannot be mapped
+            return b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

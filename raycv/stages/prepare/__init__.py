@@ -1,0 +1,1 @@
+"""Preparing images: decoded and resized once."""
