@@ -40,7 +40,7 @@ Value = TypeVar("Value")
 COMPLETE = 2**28  # rows of a layer up to which a table has all pairs of units; 15 pairs of networks of 4,096 units
 TOP = 100  # else the partners of each unit that it has
 TASK = 600 * 2**20  # bytes of a Ray worker without any data
-MATRICES = 45  # float64, as large as a pair's correlations, at the peak of a comparison
+MATRICES = 55  # float64, as large as a pair's correlations, at the peak of a comparison
 
 
 class Piece(NamedTuple):
