@@ -112,6 +112,12 @@ def check_memory(stage: str, need: Need) -> None:
             raise
 
 
+def room_for(needed: int) -> int:
+    """How many processes that need so many bytes the nodes hold, each by itself."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return sum(int(node.get("memory", 0) // needed) for node in alive)
+
+
 def smallest_store() -> float:
     """The bytes of the smallest object store of a node."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

@@ -43,13 +43,13 @@ class Block(NamedTuple):
 Part = tuple[Block, ...]  # what one file holds
 
 
-def blocks(widths: Sequence[int], a: int, b: int, entries: int = ENTRIES) -> list[Block]:
-    """Those of one pair of networks a <= b, of at most ``entries`` products each, but of one unit at least."""
-    rows = max(1, entries // widths[b])
+def blocks(widths: Sequence[int], a: int, b: int, entries: int | None = None) -> list[Block]:
+    """Those of one pair of networks a <= b, of at most ``entries`` (2^24) products each, but of one unit at least."""
+    rows = max(1, (entries or ENTRIES) // widths[b])
     return [Block(a, b, first, min(first + rows, widths[a])) for first in range(0, widths[a], rows)]
 
 
-def parts(widths: Sequence[int], entries: int = ENTRIES) -> list[Part]:
+def parts(widths: Sequence[int], entries: int | None = None) -> list[Part]:
     """All blocks of a layer whose networks have ``widths`` units, in order, cut into files."""
     result: list[list[Block]] = [[]]
     filled = 0
@@ -57,7 +57,7 @@ def parts(widths: Sequence[int], entries: int = ENTRIES) -> list[Part]:
         for b in range(a, len(widths)):
             for block in blocks(widths, a, b, entries):
                 size = (block.last - block.first) * widths[b]
-                if result[-1] and filled + size > entries:
+                if result[-1] and filled + size > (entries or ENTRIES):
                     result.append([])
                     filled = 0
                 result[-1].append(block)
@@ -71,13 +71,13 @@ def information_blocks(widths: Sequence[int]) -> list[Block]:
     return [block for a, b in pairs for block in blocks(widths, a, b, INFORMATION)]
 
 
-def others_by_part(widths: Sequence[int], network: int, entries: int = ENTRIES) -> list[tuple[int, ...]]:
+def others_by_part(widths: Sequence[int], network: int, entries: int | None = None) -> list[tuple[int, ...]]:
     """All networks but one, in order, cut so that a part's units times that network's are at most ``entries``."""
     result: list[list[int]] = [[]]
     filled = 0
     for other in [n for n in range(len(widths)) if n != network]:
         size = widths[network] * widths[other]
-        if result[-1] and filled + size > entries:
+        if result[-1] and filled + size > (entries or ENTRIES):
             result.append([])
             filled = 0
         result[-1].append(other)

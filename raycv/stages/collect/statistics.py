@@ -322,7 +322,7 @@ class _Index(BaseModel):
 
     groups: dict[str, Annotated[tuple[NetworkSpec, ...], Field(min_length=2)]]
     folds: dict[str, Annotated[int, Field(ge=1)]]
-    widths: dict[str, Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2)]]
+    widths: dict[str, Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], Field(min_length=2)]]
     folder: str
     images: int
     classes: int | None = None

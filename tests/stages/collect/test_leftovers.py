@@ -22,8 +22,8 @@ LEFT = (
     "partials/shard-00002.npz",
     "partials/drawn/nets/conv1/0.npz",
     "partials/codes/conv1/1.npz",
-    "nets/fc8/fold3.npz",
-    "nets/conv1/information0-1.npz",
+    "nets/fc8/fold3-0.npz",
+    "nets/conv1/information0-1-0.npz",
 )
 
 
