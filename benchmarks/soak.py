@@ -103,8 +103,9 @@ def _stored(cluster: TwoNodes) -> int:
     """The bytes in the object stores of both nodes."""
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
-    state = get_state_from_address(cluster.environment["RAY_ADDRESS"])
-    return int(get_memory_info_reply(state).store_stats.object_store_bytes_used)
+    state = get_state_from_address(cluster.environment["RAY_ADDRESS"])  # type: ignore[no-untyped-call]
+    reply = get_memory_info_reply(state)  # type: ignore[no-untyped-call]
+    return int(reply.store_stats.object_store_bytes_used)
 
 
 def _files(folder: Path) -> Iterable[Path]:
