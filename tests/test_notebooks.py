@@ -31,7 +31,6 @@ from raycv.stages.align.matched import match
 from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
 from raycv.stages.mapping.figures.table1 import optimiser_shares
 from raycv.stages.mapping.rows import OfPair, PairMapping, mappings_of_pair
-from tests.support.effects import effect_tables
 from tests.support.here import work_here
 from tests.support.runs import moments_of, specs, write_statistics
 from tests.support.tables import write_layers
