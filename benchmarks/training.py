@@ -1,6 +1,6 @@
 """Training against a plain loop and against the machine's rate of matrix products: `python -m benchmarks.training`.
 
-Small AlexNets on the shipped images. One process: processor time. Several processes at once and `raycv train`: wall
+Small AlexNets on the shipped images, and steps of the paper's AlexNet on noise. One process: processor time. Several processes at once and `raycv train`: wall
 time, for which the machine must be idle.
 """
 
@@ -96,12 +96,24 @@ def plain() -> Callable[[], object]:
     return work
 
 
-def operations() -> float:
+def operations(described: NetworkSpec) -> float:
     """Floating-point operations of one training step, per image."""
-    net, inputs = build(spec()), torch.randn(8, 3, 32, 32)
+    work = step(described, 8)
     with FlopCounterMode(display=False) as counted:
-        F.cross_entropy(net(inputs), torch.zeros(8, dtype=torch.int64)).backward()  # type: ignore[no-untyped-call]
+        work()
     return float(counted.get_total_flops()) / 8
+
+
+def step(described: NetworkSpec, images: int) -> Callable[[], object]:
+    """One step on noise, forward and backward."""
+    net, crop = build(described).train(), described.preprocessing.crop
+    inputs, labels = torch.randn(images, 3, crop, crop), torch.zeros(images, dtype=torch.int64)
+
+    def work() -> None:
+        net.zero_grad()
+        F.cross_entropy(net(inputs), labels).backward()  # type: ignore[no-untyped-call]
+
+    return work
 
 
 def product_rate() -> float:
@@ -146,11 +158,15 @@ def whole() -> dict[str, float]:
 def measure() -> dict[str, Any]:
     """All tables."""
     torch.set_num_threads(1)
-    rate, each = product_rate(), operations()
+    rate, each = product_rate(), operations(spec())
     found: dict[str, Any] = {"machine": in_words(), "GF/s of a product": round(rate / 1e9)}
     for name, way in (("plain loop", plain), ("raycv", raycvs)):
         images = IMAGES / best(way())
         found[name] = {"images/s": round(images), "of the product's rate": round(images * each / rate, 2)}
+    paper = specs_of(TrainConfig(model=("alexnet",)), 1000)[0]
+    images = 16 / best(step(paper, 16))
+    of_rate = round(images * operations(paper) / rate, 2)
+    found["the paper's AlexNet"] = {"images/s": round(images, 1), "of the product's rate": of_rate}
     found["processes: images/s"] = {count: round(together(count)) for count in (1, 2, 4)}
     return found | {"raycv train": whole()}
 
