@@ -1,7 +1,7 @@
 """Training against a plain loop and against the machine's rate of matrix products: `python -m benchmarks.training`.
 
-Small AlexNets on the shipped images, and steps of the paper's AlexNet on noise. One process: processor time. Several processes at once and `raycv train`: wall
-time, for which the machine must be idle.
+Small AlexNets on the shipped images, and steps of the paper's AlexNet on noise. One process: processor time. Several
+processes at once and `raycv train`: wall time, for which the machine must be idle.
 """
 
 from __future__ import annotations
