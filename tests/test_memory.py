@@ -9,8 +9,11 @@ import pytest
 from raycv import memory
 from raycv.errors import UserError
 from raycv.memory import IDLE_PROCESS, Need
+from raycv.paper import DECAYS
 from raycv.run.store import RunStore
 from raycv.stages.align.memory import command_bytes
+from raycv.stages.clusters import memory as clusters
+from raycv.stages.mapping import memory as mapping
 from tests.support.commands import failing
 from tests.support.peak import measured
 from tests.support.runs import make_run
@@ -20,47 +23,29 @@ WIDTH = 250  # units
 SLACK = 30 * 2**20  # bytes by which a process grows whatever it does: code that is loaded late, and the heap
 
 TRIALS = """
-import numpy as np
 from threadpoolctl import threadpool_limits
-from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.paper import DECAYS, THRESHOLD
 from raycv.run import tables
-from raycv.stages.clusters import memory as of_clusters
-from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
-from raycv.stages.collect.statistics import Mixed
-from raycv.stages.mapping import memory as of_mapping
-from raycv.stages.mapping.rows import OfLayer, PairMapping, mappings_of_pair
-from tests.support.wide_run import FOLDS, activations, folds_of
+from raycv.run.store import RunStore
+from raycv.stages.clusters.rows import Clustering, clusterings_from
+from raycv.stages.collect import statistics
+from raycv.stages.mapping.rows import PairMapping, mappings_from
 
-kind, width = sys.argv[1], int(sys.argv[2])
-
-def statistics(width):
-    folds = folds_of(activations(width, 2))
-    found = LayerStatistics(tuple(folds))
-    between = correlations(found.all, found.left_out())
-    mixed = {a: Mixed(between[a, a], {1 - a: between[0, 1] if a else between[0, 1].T}) for a in (0, 1)}
-    return folds, between, mixed
-
-def trial(folds, between, mixed):
-    names = "net1", "net2"
+def trial(uri):
+    given, names = statistics.read(RunStore(uri)), ("net1", "net2")
     if kind == "sweep mapping":
-        found = mappings_of_pair(OfLayer(folds, mixed), PairMapping("conv1", 0, 1, names, DECAYS, ("exact",)))
+        found = mappings_from(given, PairMapping("conv1", 0, 1, names, DECAYS, ("exact",)))
     else:
-        found = clusterings_of_pair(Layer(between, mixed), Clustering("conv1", 0, 1, names, THRESHOLD, None, ()))
+        found = clusterings_from(given, Clustering("conv1", 0, 1, names, THRESHOLD, None, ()))
     for name, rows in found.items():
         tables.parquet(tables.typed(name, rows))
 
+kind, small, wide = sys.argv[1:]
 with threadpool_limits(1):
-    trial(*statistics(12))
-    given = statistics(width)  # lies in shared memory, and counts where it is read
-    shared = 8 * width**2 * (3 * FOLDS if kind == "sweep mapping" else 7)
+    trial(small)
     before = begin()
-    trial(*given)
-used = peak() - before + shared
-needed = of_clusters.trial_bytes(width, FOLDS)
-if kind == "sweep mapping":
-    needed = of_mapping.trial_bytes(width, FOLDS, len(DECAYS), 1)
-print(json.dumps({"needed": needed, "used": used}))
+    trial(wide)
+print(json.dumps({"used": peak() - before}))
 """
 
 COMMANDS = """
@@ -113,13 +98,6 @@ def check(needed: float, used: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["sweep mapping", "sweep clusters"])
-def test_a_trial_needs_what_its_formula_says(stage: str) -> None:
-    found = measured(TRIALS, stage, 300)
-    check(found["needed"], found["used"])
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("model", "width", "batch"), [("small-alexnet", 48, 64), ("alexnet", 24, 8)])
 def test_a_training_worker_needs_what_its_formula_says(model: str, width: int, batch: int, tmp_path: Path) -> None:
     found = measured(TRAINING, model, width, batch, tmp_path)
@@ -131,6 +109,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunStore]:
     """Of narrow layers and of wide ones."""
     folder = tmp_path_factory.mktemp("runs")
     return [write_wide_run(RunStore(str(folder / str(width))), width) for width in (12, WIDTH)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["sweep mapping", "sweep clusters"])
+def test_a_trial_needs_what_its_formula_says(stage: str, runs: list[RunStore]) -> None:
+    found = measured(TRIALS, stage, *(run.uri for run in runs))
+    of_clusters, of_mapping = clusters.trial_bytes(WIDTH, FOLDS), mapping.trial_bytes(WIDTH, FOLDS, len(DECAYS), 1)
+    check(of_mapping if stage == "sweep mapping" else of_clusters, found["used"])
 
 
 @pytest.mark.slow

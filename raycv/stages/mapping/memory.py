@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from raycv.memory import Need
 
 REMEDY = "use fewer --decays, compare fewer networks, or leave the widest layers out with `raycv train --layers`"
-ROW = 200  # bytes of one weight among a trial's rows, in pandas and in what is written of them
+ROW = 240  # bytes of one weight among a trial's rows, in pandas and in what is written of them
 NULLS = 16  # decays at which the nulls are followed
 
 
@@ -20,10 +20,10 @@ def trial_need(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int], de
 def trial_bytes(units: int, folds: int, decays: int, solvers: int) -> int:
     """The peak, in bytes, beyond an idle process, for S units, F folds, D decays and as many rows as weights:
 
-      3·F·8·S²                        the pair's products in the statistics
+      (3·F + 8)·8·S²                  the pair's products in the statistics, and units mixed before the ReLU
     + max(8·F, 4·F + 2·D + 40)·8·S²   products and covariances of the pair, by fold and without each fold; then the
                                       covariances, the weights of all decays and of the nulls, and what solving needs
-    + 200·D·S²                        rows, by each solver; fewer where weights are zero
+    + 240·D·S²                        rows, by each solver; fewer where weights are zero
     """
-    squares = 3 * folds + max(8 * folds, 4 * folds + 2 * decays + 2 * NULLS + 8)
+    squares = 3 * folds + 8 + max(8 * folds, 4 * folds + 2 * decays + 2 * NULLS + 8)
     return (8 * squares + ROW * decays * solvers) * units**2
