@@ -317,7 +317,7 @@ ARRAYS: dict[str, Callable[[bytes], bytes]] = {
     "another shape": changed(lambda array: array[None]),
     "shorter": changed(lambda array: array[:-1] if array.ndim else array),
 }
-OF_LAYER = ("fold0", "fold7", "chance1", "information0-1", "samples0", "patches")
+OF_LAYER = ("fold0-0", "fold7-0", "chance1-0", "information0-1-0", "samples0", "patches")
 
 
 @pytest.mark.parametrize("form", ARRAYS)
@@ -336,7 +336,7 @@ def test_statistics_that_were_lost_are_collected_again(
 ) -> None:
     """What the sentence says must help."""
     before = contents(run / "statistics")
-    (path,) = run.glob("statistics/*/nets/conv1/fold3.npz")
+    (path,) = run.glob("statistics/*/nets/conv1/fold3-0.npz")
     path.unlink()
     assert "there is no such file" in refused_or_done(capsys, run)
     work_here(monkeypatch)
@@ -372,9 +372,9 @@ def test_weights(run: Path, capsys: pytest.CaptureFixture[str], content: bytes |
         ("networks/net1/network.json", "collect"),
         ("networks/net1/weights.safetensors", "patches"),
         ("statistics/statistics.json", "align"),
-        ("statistics/*/nets/conv1/fold0.npz", "align"),
-        ("statistics/*/nets/conv1/fold3.npz", "align"),
-        ("statistics/*/nets/conv1/chance1.npz", "align"),
+        ("statistics/*/nets/conv1/fold0-0.npz", "align"),
+        ("statistics/*/nets/conv1/fold3-0.npz", "align"),
+        ("statistics/*/nets/conv1/chance1-0.npz", "align"),
         ("tables/units/units.parquet", "figures"),
         ("tables/correlations/layer=conv1/correlations.parquet", "report"),
         (FIGURE, "report"),
