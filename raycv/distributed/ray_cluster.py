@@ -98,15 +98,19 @@ def amount(resource: Literal["CPU", "GPU", "memory"]) -> float:
     return float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
 
 
+def of_nodes() -> list[dict[str, float]]:
+    """What each node has of every resource, busy or not."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
 def check_memory(stage: str, need: Need) -> None:
     """Raise UserError where the processes of a stage need more memory than the nodes have, or one more than any has.
 
     An autoscaler may bring nodes that have more, so nothing is refused where there is one.
     """
     kinds = ("memory", "object_store_memory")  # Ray shares out between the two what it found free on a node
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     try:
-        check_nodes(stage, need, [int(sum(node.get(kind, 0) for kind in kinds)) for node in alive])
+        check_nodes(stage, need, [int(sum(node.get(kind, 0) for kind in kinds)) for node in of_nodes()])
     except UserError:
         if not has_autoscaler():
             raise
@@ -114,14 +118,12 @@ def check_memory(stage: str, need: Need) -> None:
 
 def room_for(needed: int) -> int:
     """How many processes that need so many bytes the nodes hold, each by itself."""
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return sum(int(node.get("memory", 0) // needed) for node in alive)
+    return sum(int(node.get("memory", 0) // needed) for node in of_nodes())
 
 
 def smallest_store() -> float:
     """The bytes of the smallest object store of a node."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return min((float(has.get("object_store_memory", 0)) for has in nodes), default=0.0)
+    return min((node.get("object_store_memory", 0.0) for node in of_nodes()), default=0.0)
 
 
 def draining() -> set[str]:
