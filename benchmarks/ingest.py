@@ -31,8 +31,7 @@ from torchvision.transforms.v2 import Resize as TorchResize
 from benchmarks.machine import best, in_words
 from raycv.config import PrepareConfig
 from raycv.data.decoder import Decoder
-from raycv.data.prepared import Encoding
-from raycv.data.preprocessing import Resize
+from raycv.data.preprocessing import Encoding, Resize
 from raycv.data.sources import Source, open_source
 from raycv.run.store import RunStore
 from raycv.stages.prepare.files import Folder, Maker, portions

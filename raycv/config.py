@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from raycv.data.preprocessing import Fit, Preprocessing
+from raycv.data.preprocessing import Encoding, Fit, Preprocessing
 from raycv.networks.spec import LARGEST_SEED, RECORDINGS, WIDTHS, Argument
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, NODES_FIRST, THRESHOLD, UNITS_USED
 
@@ -122,7 +122,7 @@ class PrepareConfig(DataConfig):
         description="short-side: the shorter side is resized and the centre of the longer one kept, as torchvision's "
         "networks have it; squash: both sides are resized, as the paper's networks have it",
     )
-    format: Literal["jpeg95", "raw"] = Field(
+    format: Encoding = Field(
         "jpeg95", description="jpeg95: JPEG of quality 95; raw: pixels, some seven times as large and not decoded again"
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -20,7 +22,7 @@ def pixels(item: Item, resize: Resize, *, exact: bool) -> np.ndarray:
     """
     if item.content is None:
         raise UserError(f"There is no image in {item.origin}; every row needs its image's bytes.")
-    try:
+    with _refusing(item.origin):
         if isinstance(item.content, np.ndarray):
             return np.asarray(resize(Image.fromarray(item.content)))
         image: Image.Image = Image.open(io.BytesIO(item.content))
@@ -31,21 +33,26 @@ def pixels(item: Item, resize: Resize, *, exact: bool) -> np.ndarray:
         if not exact and resize.can_be_quick:
             return resize.quick(np.array(image))
         return np.asarray(resize(image))
-    except Image.DecompressionBombError as error:  # its text has both numbers
-        found, most = (f"{int(number):,}" for number in re.findall(r"\d+", str(error))[:2])
-        raise UserError(
-            f"The image in {item.origin} is too large: it has {found} pixels and at most {most} are decoded; "
-            "make it smaller."
-        ) from None
-    except Exception:  # damaged images raise all kinds of errors
-        raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded; mend or remove it.") from None
 
 
 def size_of(item: Item) -> tuple[int, int]:
     """Width and height of a stored image; raises UserError for one that cannot be decoded."""
     if isinstance(item.content, np.ndarray):
         return item.content.shape[1], item.content.shape[0]
-    try:
+    with _refusing(item.origin):
         return Image.open(io.BytesIO(item.content or b"")).size
+
+
+@contextlib.contextmanager
+def _refusing(origin: str) -> Iterator[None]:
+    """Raise UserError for what Pillow raises of the image in ``origin``."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:  # its text has both numbers
+        found, most = (f"{int(number):,}" for number in re.findall(r"\d+", str(error))[:2])
+        raise UserError(
+            f"The image in {origin} is too large: it has {found} pixels and at most {most} are decoded; "
+            "make it smaller."
+        ) from None
     except Exception:  # damaged images raise all kinds of errors
-        raise UserError(f"The image in {item.origin} is corrupt: it cannot be decoded; mend or remove it.") from None
+        raise UserError(f"The image in {origin} is corrupt: it cannot be decoded; mend or remove it.") from None

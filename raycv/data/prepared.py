@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raycv.data.kept import NearbyFiles
-from raycv.data.preprocessing import Fit, Interpolation, Resize
+from raycv.data.preprocessing import Encoding, Fit, Interpolation, Resize
 from raycv.data.readers import Item, NoSuchSplit, reach
 from raycv.errors import UserError
 from raycv.run.damage import refusing_damage
@@ -27,7 +27,6 @@ FORMAT = 1
 MANIFEST = "prepared.json"
 IMAGES = ".images"  # at the end of the names of files of images
 AT_ONCE = 64  # images that lie side by side and are read at once, at most
-Encoding = Literal["jpeg95", "raw"]
 
 
 class ImageFile(BaseModel):

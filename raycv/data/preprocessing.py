@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # reading a run needs the description alone, and importing Py
 
 Channels = tuple[float, float, float]
 Fit = Literal["squash", "short-side"]
+Encoding = Literal["jpeg95", "raw"]  # of prepared images
 Interpolation = Literal["bilinear", "bicubic"]
 
 

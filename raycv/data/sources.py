@@ -138,7 +138,7 @@ def _reader(
         return open_prepared(root, split)
     if any(path.endswith(IMAGES) for path in sizes):
         raise UserError(
-            f"The images in {root} are not all prepared yet: {MANIFEST} is missing; give the same raycv prepare again."
+            f"The images in {root} are not all prepared yet: {MANIFEST} is missing; run the same raycv prepare again."
         )
     files = {posixpath.basename(path): path for path in sizes}
     if "batches.meta" in files:

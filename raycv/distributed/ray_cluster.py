@@ -93,8 +93,8 @@ def users_mistake(error: BaseException) -> UserError | None:
     return None
 
 
-def amount(resource: Literal["CPU", "GPU", "memory"]) -> float:
-    """How much of a resource the cluster has now, busy or not; memory in bytes."""
+def amount(resource: Literal["CPU", "GPU"]) -> float:
+    """How much of a resource the cluster has now, busy or not."""
     return float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
 
 

@@ -29,7 +29,7 @@ def in_order(
     much, one runs on a node. At most two for each CPU are computed ahead. Raises StageFailed where a task's worker died
     more than `DEATHS` times, UserError if the user can fix what an item raised, and else what it raised.
     """
-    largest = max(int(node["Resources"].get("memory", 0)) for node in ray.nodes())  # type: ignore[no-untyped-call]
+    largest = max(int(node.get("memory", 0)) for node in ray_cluster.of_nodes())
     gpus = OF_A_GPU if ray_cluster.amount("GPU") else 0
     task = ray.remote(function).options(num_cpus=1, num_gpus=gpus, memory=min(needed, largest), max_retries=DEATHS)
     reference = ray.put(shared)

@@ -8,7 +8,7 @@ stands beside the products of a network with itself. A partial holds its layers 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ INFORMATION = 2**22  # pairs of units at most, of a piece of mutual information:
 OF_UNITS = ("pilot", "total", "minimum", "maximum", "active", "squares")  # of every unit; squares: Σ y²
 
 Arrays = dict[str, np.ndarray]
+Item = TypeVar("Item")
 
 
 class Block(NamedTuple):
@@ -51,18 +52,9 @@ def blocks(widths: Sequence[int], a: int, b: int, entries: int | None = None) ->
 
 def parts(widths: Sequence[int], entries: int | None = None) -> list[Part]:
     """All blocks of a layer whose networks have ``widths`` units, in order, cut into files."""
-    result: list[list[Block]] = [[]]
-    filled = 0
-    for a in range(len(widths)):
-        for b in range(a, len(widths)):
-            for block in blocks(widths, a, b, entries):
-                size = (block.last - block.first) * widths[b]
-                if result[-1] and filled + size > (entries or ENTRIES):
-                    result.append([])
-                    filled = 0
-                result[-1].append(block)
-                filled += size
-    return [tuple(part) for part in result]
+    pairs = [(a, b) for a in range(len(widths)) for b in range(a, len(widths))]
+    found = [block for a, b in pairs for block in blocks(widths, a, b, entries)]
+    return _filled([(block, (block.last - block.first) * widths[block.b]) for block in found], entries)
 
 
 def information_blocks(widths: Sequence[int]) -> list[Block]:
@@ -73,14 +65,18 @@ def information_blocks(widths: Sequence[int]) -> list[Block]:
 
 def others_by_part(widths: Sequence[int], network: int, entries: int | None = None) -> list[tuple[int, ...]]:
     """All networks but one, in order, cut so that a part's units times that network's are at most ``entries``."""
-    result: list[list[int]] = [[]]
+    return _filled([(n, widths[network] * width) for n, width in enumerate(widths) if n != network], entries)
+
+
+def _filled(sized: Iterable[tuple[Item, int]], entries: int | None) -> list[tuple[Item, ...]]:
+    """Items, each with its size, in order: as many in each part as together have at most ``entries``, or one."""
+    result: list[list[Item]] = [[]]
     filled = 0
-    for other in [n for n in range(len(widths)) if n != network]:
-        size = widths[network] * widths[other]
+    for item, size in sized:
         if result[-1] and filled + size > (entries or ENTRIES):
             result.append([])
             filled = 0
-        result[-1].append(other)
+        result[-1].append(item)
         filled += size
     return [tuple(part) for part in result]
 

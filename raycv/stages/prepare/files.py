@@ -16,8 +16,8 @@ from PIL import Image
 from raycv.config import PrepareConfig
 from raycv.data.decoding import pixels
 from raycv.data.image_tree import FolderReader
-from raycv.data.prepared import FORMAT, IMAGES, Encoding, ImageFile
-from raycv.data.preprocessing import Resize
+from raycv.data.prepared import FORMAT, IMAGES, ImageFile
+from raycv.data.preprocessing import Encoding, Resize
 from raycv.data.readers import Item, NoSuchSplit
 from raycv.data.sources import Source, Split, open_source
 from raycv.errors import UserError
@@ -178,6 +178,6 @@ def check_all(folder: Folder, portions: Sequence[Portion]) -> Iterator[tuple[Por
         if len(rows) != portion.last - portion.first:
             raise UserError(
                 f"{portion.name} has {len(rows)} images and should have {portion.last - portion.first}; remove "
-                f"{folder.store.locate(PARTS)}, and give the same command again."
+                f"{folder.store.locate(PARTS)}, and run the same command again."
             )
         yield portion, rows

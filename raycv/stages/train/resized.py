@@ -32,7 +32,7 @@ def say_how_resized(specs: Sequence[NetworkSpec], source: Source) -> None:
             say(f"train: images ({width} x {height} pixels) are {how} to {resize.size} x {resize.size} for {whose}")
         if before is not None and before != resize:
             say(
-                f"train: note: the images were prepared otherwise ({_how(before)}) than {whose} would take them "
+                f"train: note: the images were prepared differently ({_how(before)}) from how {whose} takes them "
                 f"({_how(resize)})"
             )
 

@@ -127,8 +127,8 @@ def test_prepared_images_come_as_those_of_their_source(tree: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("size", "said"),
     [
-        (32, ["otherwise (32 pixels, short-side, bilinear) than net1 would take them (32 pixels, squash, bilinear)"]),
-        (64, ["images (64 x 64 pixels) are squashed to 32 x 32 for net1", "otherwise (64 pixels"]),
+        (32, ["differently (32 pixels, short-side, bilinear) from how net1 takes them (32 pixels, squash, bilinear)"]),
+        (64, ["images (64 x 64 pixels) are squashed to 32 x 32 for net1", "differently (64 pixels"]),
     ],
 )
 def test_images_are_not_resized_in_silence(
