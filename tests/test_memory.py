@@ -14,6 +14,7 @@ from raycv.run.store import RunStore
 from raycv.stages.align.memory import command_bytes
 from raycv.stages.clusters import memory as clusters
 from raycv.stages.mapping import memory as mapping
+from tests.support.aligned_run import write_aligned_run
 from tests.support.commands import failing
 from tests.support.peak import measured
 from tests.support.runs import make_run
@@ -91,6 +92,48 @@ print(json.dumps({"needed": needed, "used": peak() - before}))
 """
 
 
+AFTER = """
+import numpy as np
+from raycv.config import AblateConfig, EnsembleConfig, MergeConfig, PruneConfig, StitchConfig
+from raycv.networks.bench import Bench
+from raycv.progress import QUIET, speak
+from raycv.run import record
+from raycv.run.store import RunStore
+from raycv.distributed.piecework import Piecework
+from raycv.stages.ablate.stage import ablate
+from raycv.stages.ensemble.stage import ensemble
+from raycv.stages.merge.stage import merge
+from raycv.stages.prune.stage import prune
+from raycv.stages.stitch.stage import stitch
+
+def do(self, pieces, make, device, need):  # as an actor does them, in this process
+    global needed
+    needed, work = need.bytes - IDLE_PROCESS, make("cpu")
+    for piece in pieces[-1:] if self.stage in ("merge", "ensemble") else pieces[-2:]:
+        self.results.keep(piece.name, work(piece))
+    raise Done
+
+class Done(Exception):
+    pass
+
+Piecework.do = do
+STAGES = {"ablate": (ablate, AblateConfig), "ensemble": (ensemble, EnsembleConfig), "merge": (merge, MergeConfig),
+          "prune": (prune, PruneConfig), "stitch": (stitch, StitchConfig)}
+from raycv.memory import IDLE_PROCESS
+speak(QUIET)
+torch.manual_seed(0)
+more = {"ablate": {"single_units": 0}, "prune": {"fractions": (0.25, 0.5)}, "stitch": {"decays": (1e-3, 1e-2)}}
+stage, small, wide = sys.argv[1:]
+for run in (small, wide):
+    before = begin()
+    try:
+        STAGES[stage][0](STAGES[stage][1](run=run, **more.get(stage, {})), RunStore(run))
+    except Done:
+        pass
+print(json.dumps({"needed": needed, "used": peak() - before}))
+"""
+
+
 def check(needed: float, used: float) -> None:
     """The formula bounds the peak, and is not far above it."""
     assert used <= needed + SLACK, (used, needed)
@@ -123,6 +166,16 @@ def test_a_trial_needs_what_its_formula_says(stage: str, runs: list[RunStore]) -
 def test_align_needs_what_its_formula_says(runs: list[RunStore]) -> None:
     found = measured(COMMANDS, "align", *(run.uri for run in runs))
     check(command_bytes([WIDTH] * 2, FOLDS), found["used"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["ablate", "ensemble", "merge", "prune", "stitch"])
+def test_an_actor_of_the_stages_after_a_run_needs_what_its_formula_says(
+    stage: str, images: Path, tmp_path: Path
+) -> None:
+    runs = [write_aligned_run(RunStore(str(tmp_path / str(width))), images, width).uri for width in (4, 48)]
+    found = measured(AFTER, stage, *runs)
+    check(found["needed"], found["used"])
 
 
 def test_what_needs_more_than_the_machine_has_is_refused_and_nothing_written(

@@ -45,8 +45,8 @@ def redundancy_order(correlation: ArrayLike) -> Ints:
 class Affine:
     """``weights`` (T, S) and ``offset`` (T,) that give the activations of T units from those of S others."""
 
-    weights: Floats
-    offset: Floats
+    weights: np.ndarray
+    offset: np.ndarray
 
 
 def of_z_scores(

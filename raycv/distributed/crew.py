@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeVar
 
 import ray
@@ -12,6 +13,7 @@ from ray.exceptions import RayTaskError
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import StageFailed
+from raycv.memory import Need
 from raycv.progress import Progress
 from raycv.run.store import RunStore
 
@@ -72,12 +74,14 @@ def do_all(
     pieces: Sequence[AnyPiece],
     make: Callable[[str], Work[AnyPiece]],
     device: Literal["auto", "cpu", "gpu"],
+    need: Need,
     unit: str = "pieces",
 ) -> int:
     """Do the ``pieces`` that have no result yet, each on a CPU or a GPU; returns how many they were.
 
-    ``make`` is called in every actor with its device, "cpu" or "cuda", and returns what does the work there. Raises
-    StageFailed where a piece raised, and UserError if the user can fix the cause.
+    ``make`` is called in every actor with its device, "cpu" or "cuda", and returns what does the work there. ``need``:
+    the memory of one actor. Raises StageFailed where a piece raised, and UserError if the user can fix the cause, or
+    the nodes do not have that memory for as many actors as there will be.
     """
     there = results.finished()
     missing = [piece for piece in pieces if piece.name not in there]
@@ -85,6 +89,7 @@ def do_all(
         ray_cluster.connect(results.store.uri, device)
         on_gpu = device == "gpu" or (device == "auto" and ray_cluster.amount("GPU") > 0)
         size = min(int(ray_cluster.amount("GPU" if on_gpu else "CPU")) or 1, len(missing))
+        ray_cluster.check_memory(stage, replace(need, count=size))
         part = ray_cluster.Share(cpus=1, gpus=int(on_gpu))
         create = Hand.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
         pool = Pool(lambda: create(results, make, "cuda" if on_gpu else "cpu"), size)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from raycv.distributed.crew import AnyPiece, Work, do_all
+from raycv.memory import Need
 from raycv.progress import say
 from raycv.run import record, tables
 from raycv.run.paths import parts_folder
@@ -58,13 +59,14 @@ class Piecework:
         pieces: Sequence[AnyPiece],
         make: Callable[[str], Work[AnyPiece]],
         device: Literal["auto", "cpu", "gpu"],
+        need: Need,
     ) -> dict[str, int]:
         """Do the pieces of which an interrupted run has left no rows, as `do_all` does, and write all tables.
 
-        Returns how many pieces there are and how many of them were computed.
+        ``need``: the memory of one actor. Returns how many pieces there are and how many of them were computed.
         """
         results = self.results
-        computed = do_all(results, self.stage, pieces, make, device)
+        computed = do_all(results, self.stage, pieces, make, device, need)
         for name in self.tables:
             results.assemble(name, [piece.name for piece in pieces])
         for name, summary in self.summaries.items():

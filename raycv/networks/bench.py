@@ -16,9 +16,11 @@ from raycv.errors import UserError
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.evaluation import BATCH
 from raycv.networks.models import load_weights
+from raycv.networks.sizes import sizes_of
 from raycv.networks.stored import StoredNetwork, stored, weights_content
 from raycv.run.store import RunStore
 
+REMEDY = "compare fewer or narrower networks, or leave the widest layers out with `raycv train --layers`"
 HELD = 2**30  # bytes of decoded images up to which they are decoded once
 
 
@@ -87,6 +89,31 @@ class Bench:
         """Every hidden layer of every network."""
         names = [network.spec.name for network in self.networks]
         return [Piece(layer, name, number) for layer in self.hidden_layers for number, name in enumerate(names)]
+
+    def batch(self, folds: int = 1) -> int:
+        """Images in the largest part, where all are cut into ``folds``."""
+        return min(BATCH, -(-len(self.source) // folds))
+
+    def values(self) -> int:
+        """Numbers that all modules of the largest network give for one image."""
+        return max(sizes_of(network.spec).values for network in self.networks)
+
+    def bytes(self, folds: int = 1) -> int:
+        """The most that this takes at work, beyond an idle process: N networks with P parameters in all, n images.
+
+        With batches of B images, of a network that gives A values for an image in all its modules:
+
+          4·P + 2·4·max P_net             weights, and the file that a network is read from
+        + min(3·(pixels)·n, 2³⁰)          decoded images, where all of them are held
+        + 5·4·B·3·(pixels)                those of a batch, as bytes and as floats
+        + 1.5·4·B·A                       what a cut network keeps of a batch, and copies of what it changes in place
+        """
+        batch = self.batch(folds)
+        sizes = [sizes_of(network.spec) for network in self.networks]
+        pixels = max(network.spec.preprocessing.resizing.size**2 for network in self.networks)
+        images = min(3 * pixels * len(self.source), HELD) + 5 * 4 * batch * 3 * pixels
+        weights = 4 * sum(of_net.weights for of_net in sizes) + 2 * 4 * max(of_net.weights for of_net in sizes)
+        return weights + images + 6 * batch * self.values()
 
     def net(self, number: int) -> nn.Module:
         """One of the networks, in evaluation mode."""

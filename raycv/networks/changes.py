@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
@@ -18,18 +19,20 @@ Name = TypeVar("Name")
 Change = Callable[[Tensor], Tensor]  # of activations (B, S, ...), which it leaves as they are
 
 
-def scores_of(cut: Cut, parts: Iterable[Part], changes: Sequence[Mapping[Name, Change]]) -> dict[Name, Scores]:
-    """The scores of the network under every change. ``changes``: by name, for each fold of the images.
+def scores_of(cut: Cut, parts: Iterable[Part], changes: Callable[[int], Mapping[Name, Change]]) -> dict[Name, Scores]:
+    """The scores of the network under every change. ``changes``: by name, for a fold of the images; asked fold by fold.
 
     What comes before the layer runs once for a batch, the rest once for each change.
     """
     sums: dict[Name, Tensor] = {}
-    for part in parts:
-        with torch.inference_mode():
-            activations = cut.before(part.inputs)
-            for name, change in changes[part.fold].items():
-                found = score(cut.after(change(activations)), part.labels)
-                sums[name] = sums[name] + found if name in sums else found
+    for fold, of_fold in groupby(parts, key=lambda part: part.fold):
+        here = changes(fold)
+        for part in of_fold:
+            with torch.inference_mode():
+                activations = cut.before(part.inputs)
+                for name, change in here.items():
+                    found = score(cut.after(change(activations)), part.labels)
+                    sums[name] = sums[name] + found if name in sums else found
     return {name: Scores.of(found) for name, found in sums.items()}
 
 

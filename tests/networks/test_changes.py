@@ -27,7 +27,7 @@ def test_a_layer_without_units_is_a_constant() -> None:
     units = net.get_submodule("conv4")[0].out_channels  # type: ignore[index]
     values = np.linspace(0, 2, units)
     change = {"all": replaced(np.arange(units), values), "none": unchanged}
-    found = scores_of(Cut(net, "conv4"), PARTS, [change, change])
+    found = scores_of(Cut(net, "conv4"), PARTS, lambda _fold: change)
     rest = list(net.children())[[name for name, _ in net.named_children()].index("conv4") + 1 :]
     constant = torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1).expand(1, -1, 7, 7)
     for module in rest:
@@ -61,8 +61,8 @@ def test_every_fold_has_changes_of_its_own() -> None:
     net.get_parameter("fc8.bias").data.copy_(torch.arange(10.0))
     one, other = replaced(np.array([0]), np.array([9.0])), replaced(np.arange(8), np.full(8, 5.0))
     cut = Cut(net, "fc7")
-    mixed = scores_of(cut, PARTS, [{"it": one}, {"it": other}])["it"]
-    first = scores_of(cut, PARTS[:1], [{"it": one}])["it"]
-    rest = scores_of(cut, PARTS[1:], [{}, {"it": other}])["it"]
+    mixed = scores_of(cut, PARTS, [{"it": one}, {"it": other}].__getitem__)["it"]
+    first = scores_of(cut, PARTS[:1], lambda _fold: {"it": one})["it"]
+    rest = scores_of(cut, PARTS[1:], lambda _fold: {"it": other})["it"]
     np.testing.assert_allclose(mixed.losses, first.losses + rest.losses)
-    assert not np.allclose(first.losses, scores_of(cut, PARTS[:1], [{"it": other}])["it"].losses)
+    assert not np.allclose(first.losses, scores_of(cut, PARTS[:1], lambda _fold: {"it": other})["it"].losses)

@@ -51,7 +51,9 @@ class Ablater:
         changes |= {key: replaced(group, means[group]) for key, group in chosen.items()}
         if len(units) <= self.single_units:
             changes |= {unit: replaced(np.array([unit]), means[[unit]]) for unit in range(len(units))}
-        found = scores_of(Cut(self.bench.net(piece.network), piece.layer), self.bench.parts(FOLDS), [changes])
+        found = scores_of(
+            Cut(self.bench.net(piece.network), piece.layer), self.bench.parts(FOLDS), lambda _fold: changes
+        )
         whole = found.pop(None)
         frames: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN}
         for key, scores in found.items():

@@ -10,6 +10,7 @@ from raycv.networks.bench import Bench
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
+from raycv.stages.ablate.memory import actor_need
 from raycv.stages.ablate.rows import WRITTEN, Ablater, by_layer, units_of
 from raycv.stages.collect import statistics
 
@@ -27,7 +28,7 @@ def ablate(config: AblateConfig, store: RunStore) -> None:
     if work.has_nothing_to_do():
         return
     bench = Bench.of(store, statistics.read(store).source())
-    facts = work.do(bench.pieces(), Ablater(bench, config.single_units).on, config.device)
+    facts = work.do(bench.pieces(), Ablater(bench, config.single_units).on, config.device, actor_need(bench))
     work.close(config.model_dump(mode="json"), facts)
 
 

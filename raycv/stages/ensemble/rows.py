@@ -141,7 +141,7 @@ class Ensembler:
         )
         penalty = _penalty(both, self._classes)
         yield _row("both", 0, sum(widths), penalty, _read(both, self._classes, penalty)[1])
-        for (way, draw), gone in goings(self.statistics.layer(self.layer), a, b).items():
+        for (way, draw), gone in goings(self.statistics.among(self.layer, (a, b)), seed=(a, b)).items():
             for kept in KEPT:
                 left = np.sort(gone[sum(widths) - round(kept * sum(widths)) :])
                 found = _read(both.of(left), self._classes, penalty)[1]
@@ -185,13 +185,12 @@ def sets_of(networks: int) -> list[tuple[int, ...]]:
     return [members for members, _ in zip(every, range(SETS), strict=False)]
 
 
-def goings(of_layer: LayerStatistics, a: int, b: int) -> dict[tuple[str, int], Ints]:
+def goings(pair: LayerStatistics, *, seed: tuple[int, int]) -> dict[tuple[str, int], Ints]:
     """In which order the stacked units of two networks are left out, by way and draw.
 
     matched: of the one-to-one pairs, those that correlate most first, one unit goes, of the two networks in turn; then
     the rest as they stand. redundancy: see `raycv.analysis.removal.redundancy_order`.
     """
-    pair = LayerStatistics(tuple(fold.of(a, b) for fold in of_layer.folds))
     left_out, bounds = pair.left_out(), offsets(pair.folds[0].widths)
     found = correlations(pair.all, left_out)
     partners = bipartite_matching(found[0, 1])
@@ -204,7 +203,7 @@ def goings(of_layer: LayerStatistics, a: int, b: int) -> dict[tuple[str, int], I
     stacked = np.block([[found[0, 0], found[0, 1]], [found[0, 1].T, found[1, 1]]])
     ways = {("matched", 0): matched, ("redundancy", 0): redundancy_order(stacked)}
     for draw in range(DRAWS):
-        ways["random", draw] = np.random.default_rng([a, b, draw]).permutation(bounds[2])
+        ways["random", draw] = np.random.default_rng([*seed, draw]).permutation(bounds[2])
     return ways
 
 

@@ -13,6 +13,7 @@ from raycv.run import record
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
+from raycv.stages.ensemble.memory import actor_need
 from raycv.stages.ensemble.rows import Ensembler, agreement_rows
 
 STAGE = "ensemble"
@@ -33,7 +34,8 @@ def ensemble(config: EnsembleConfig, store: RunStore) -> None:
     bench = Bench.of(store, found.source())
     training = _training(config, store)
     ensembler = Ensembler(bench, found, _layer(config, bench), training)
-    facts = work.do(ensembler.pieces(), ensembler.on, config.device)
+    need = actor_need(bench, *found.sizes(), ensembler.layer, len(training or ()))
+    facts = work.do(ensembler.pieces(), ensembler.on, config.device, need)
     if training is None:
         say(f"{STAGE}: left out the read-outs of two networks' units: the run's images have no training images")
     work.close(config.model_dump(mode="json"), facts)

@@ -28,8 +28,9 @@ class Similarities:
 
     def of(self, layer: str, a: int, b: int) -> np.ndarray:
         """(S, S): of the units of two networks, NaN for dead ones."""
-        moments = self.found.layer(layer)
-        correlation = correlation_of(moments.all, moments.dead(), a, b)
+        moments = self.found.among(layer, sorted({a, b}))
+        first, last = (0, 0) if a == b else (0, 1) if a < b else (1, 0)
+        correlation = correlation_of(moments.all, moments.dead(), first, last)
         if not self.by_information:
             return correlation
         first, second = min(a, b), max(a, b)

@@ -13,6 +13,7 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
 from raycv.stages.collect import statistics
+from raycv.stages.merge.memory import actor_need
 from raycv.stages.merge.merger import TABLE, Merger
 from raycv.stages.merge.together import Together, all_together
 
@@ -38,7 +39,8 @@ def merge(config: MergeConfig, store: RunStore) -> None:
     bench = Bench.of(store, found.source())
     _say_what_stays(bench)
     merger = Merger(bench, found, tuple(sorted(set(config.alphas))), config.up_to, work.results.folder)
-    facts = work.do(pieces, merger.on, config.device)
+    need = actor_need(bench, *found.sizes(), max(len(piece.networks) for piece in pieces))
+    facts = work.do(pieces, merger.on, config.device, need)
     networks = _put_in_place(store, work.results, pieces)
     work.close(config.model_dump(mode="json"), {**facts, "networks": networks})
     say(f"{STAGE}: {len(networks)} networks in {store.locate(NETWORKS)}")

@@ -18,6 +18,7 @@ from raycv.progress import answer, doing, say
 from raycv.run.paths import LEASES
 from raycv.run.store import RunStore
 from raycv.stages.prepare.files import PARTS, Folder, Maker, Portion, check_all, described, portions, sources_of
+from raycv.stages.prepare.memory import actor_need
 
 
 def prepare(config: PrepareConfig, store: RunStore) -> None:
@@ -40,7 +41,7 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
     folder = Folder(store)
     images = sum(map(len, sources.values()))
     say(f"prepare: {images:,} images of {config.data}, in {len(work):,} files")
-    do_all(folder, "prepare", work, Maker(sources, resize, config.format).on, "cpu", unit="files")
+    do_all(folder, "prepare", work, Maker(sources, resize, config.format).on, "cpu", actor_need(resize), unit="files")
     with doing("prepare: writing the index"):
         manifest = _finish(folder, work, first, resize, config)
     size = sum(file.bytes for files in manifest.splits.values() for file in files)

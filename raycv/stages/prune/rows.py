@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import nn
 
 from raycv.analysis.arrays import Floats, Ints
 from raycv.analysis.folds import LayerStatistics, correlation_of
-from raycv.analysis.moments import Moments, covariance, mean, offsets
+from raycv.analysis.moments import covariance, mean
 from raycv.analysis.removal import compensation, order_by, redundancy_order
 from raycv.networks.bench import Bench, Piece
 from raycv.networks.changes import Change, predicted, replaced, scores_of, unchanged
@@ -62,7 +62,6 @@ class Pruner:
     statistics: Statistics
     fractions: tuple[float, ...]
     fill: Literal["mean", "zero"]
-    _layers: dict[str, LayerStatistics] = field(default_factory=dict, repr=False, compare=False)
 
     def on(self, device: str) -> Pruner:
         """The same at work on another device."""
@@ -70,62 +69,54 @@ class Pruner:
 
     def __call__(self, piece: Piece) -> Frames:
         """The rows of one piece."""
-        of_layer = self._layer(piece.layer)
-        removal = Removal.of(of_layer, piece.network, self.fill)
-        orders = self._orders(piece, of_layer, removal)
+        of_layer = self.statistics.among(piece.layer, [piece.network])
+        removal = Removal.of(of_layer, self.fill)
+        orders = self._orders(piece, of_layer)
         units = len(removal.usable)
         counts = {round(fraction * units): fraction for fraction in self.fractions}
         keys = [(*order, count, made_up) for order in orders for count in counts for made_up in (False, True)]
-        changes: list[Mapping[Key | None, Change]] = [
-            {None: unchanged} | {key: removal.change(fold, orders[key[:2]][: key[2]], made_up=key[3]) for key in keys}
-            for fold in range(len(of_layer.folds))
-        ]
+
+        def changes(fold: int) -> Mapping[Key | None, Change]:
+            of_keys = {key: removal.change(fold, orders[key[:2]][: key[2]], made_up=key[3]) for key in keys}
+            return {None: unchanged} | of_keys
+
         cut = Cut(self.bench.net(piece.network), piece.layer)
         found = scores_of(cut, self.bench.parts(len(of_layer.folds)), changes)
         whole = found.pop(None)
         rows = [_row(key, scores, whole) | {"fraction": counts[key[2]]} for key, scores in found.items() if key]
         return {"pruning": pd.DataFrame(rows).assign(layer=piece.layer, net=piece.net)}
 
-    def _layer(self, layer: str) -> LayerStatistics:
-        if layer not in self._layers:
-            self._layers.clear()
-            self._layers[layer] = self.statistics.layer(layer)
-        return self._layers[layer]
-
-    def _orders(self, piece: Piece, of_layer: LayerStatistics, removal: Removal) -> dict[tuple[str, int], Ints]:
+    def _orders(self, piece: Piece, of_layer: LayerStatistics) -> dict[tuple[str, int], Ints]:
         """By order and draw; random orders are drawn several times."""
-        network, total, units = piece.network, of_layer.all, len(removal.usable)
-        begin = offsets(total.widths)[network]
+        total, units = of_layer.all, len(of_layer.left_out())
         evidence = Evidence(
             *partners_of(self.bench, piece),
-            correlation=correlation_of(total, of_layer.left_out(), network, network),
-            weights=incoming(self.bench.net(network), piece.layer, units),
-            activation=mean(total)[begin : begin + units],
+            correlation=correlation_of(total, of_layer.left_out(), 0, 0),
+            weights=incoming(self.bench.net(piece.network), piece.layer, units),
+            activation=mean(total),
         )
         found = {(name, 0): order for name, order in evidence.orders().items()}
         for draw in range(DRAWS):
-            found[RANDOM, draw] = np.random.default_rng([network, draw]).permutation(units)
+            found[RANDOM, draw] = np.random.default_rng([piece.network, draw]).permutation(units)
         return found
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What removed units of one layer are set to. ``fits``: mean (S,) and covariance (S, S) without each fold."""
+    """What removed units of one layer of one network are set to.
+
+    ``fits``: mean (S,) and covariance (S, S) without each fold.
+    """
 
     fits: Sequence[tuple[Floats, Floats]]
     usable: np.ndarray
     fill: Literal["mean", "zero"]
 
     @classmethod
-    def of(cls, of_layer: LayerStatistics, network: int, fill: Literal["mean", "zero"]) -> Removal:
-        """From the moments of a layer; those over all images where they are not kept by fold."""
-        bounds = offsets(of_layer.folds[0].widths)
-        own = slice(bounds[network], bounds[network + 1])
-
-        def fit(moments: Moments) -> tuple[Floats, Floats]:
-            return mean(moments)[own], covariance(moments, network, network)
-
-        return cls([fit(m) for m in of_layer.without_each() or [of_layer.all]], ~of_layer.left_out()[own], fill)
+    def of(cls, of_layer: LayerStatistics, fill: Literal["mean", "zero"]) -> Removal:
+        """From the moments of the network's units; those over all images where they are not kept by fold."""
+        fits = [(mean(moments), covariance(moments, 0, 0)) for moments in of_layer.without_each() or [of_layer.all]]
+        return cls(fits, ~of_layer.left_out(), fill)
 
     def change(self, fold: int, removed: Ints, *, made_up: bool) -> Change:
         """The activations of one fold's images without the units ``removed`` (R,).

@@ -9,6 +9,7 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
+from raycv.stages.prune.memory import actor_need
 from raycv.stages.prune.rows import Pruner, by_layer
 
 STAGE = "prune"
@@ -27,7 +28,8 @@ def prune(config: PruneConfig, store: RunStore) -> None:
     found = statistics.read(store)
     bench = Bench.of(store, found.source())
     pruner = Pruner(bench, found, _fractions(config), config.fill)
-    facts = work.do(bench.pieces(), pruner.on, config.device)
+    need = actor_need(bench, *found.sizes(), _fractions(config))
+    facts = work.do(bench.pieces(), pruner.on, config.device, need)
     work.close(config.model_dump(mode="json"), facts)
 
 

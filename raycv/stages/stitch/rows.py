@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from raycv.networks.changes import mapped
 from raycv.networks.cut import Cut
 from raycv.networks.evaluation import Scores, score
 from raycv.networks.taps import activation
+from raycv.run.paths import NETS, Key
 from raycv.run.summary import over_networks
 from raycv.run.trial_results import Frames
 from raycv.stages.collect.statistics import Statistics
@@ -35,38 +36,44 @@ Way = tuple[str, float]  # and its decay, NaN without a mapping layer
 class Joint:
     """One way of passing activations of one network on to another, fitted without each fold of the images in turn.
 
-    ``weights`` by fold: (S_target, S_source), of z-scores. ``by_fold``: the same of activations. ``loss``: of the
-    prediction, on the folds left out.
+    ``by_fold``: float32, of activations. ``units_used``: source units with a weight above 0.001, mean over target units
+    and folds. ``loss``: of the prediction, on the folds left out.
     """
 
     way: Way
-    weights: Sequence[Floats]
     by_fold: Sequence[Affine]
+    units_used: float
     loss: float
 
-    @property
-    def units_used(self) -> float:
-        """Source units with a weight above 0.001, mean over target units that have one and over folds."""
-        return float(np.mean([(np.abs(weights) > SIGNIFICANT).sum(1).mean() for weights in self.weights]))
 
-
-def joints(of_layer: LayerStatistics, source: int, target: int, decays: Sequence[float], device: str) -> list[Joint]:
-    """All ways of passing one layer of network ``source`` on to network ``target``, from statistics alone."""
-    pair = LayerStatistics(tuple(fold.of(source, target) for fold in of_layer.folds))
+def joints(pair: LayerStatistics, decays: Sequence[float], device: str) -> list[Joint]:
+    """All ways of passing a layer of the first network of a ``pair`` on to the second, from statistics alone."""
     left_out = pair.left_out()
     fits = [pair_moments(moments, left_out) for moments in pair.without_each() or [pair.all]]
     folds = [pair_moments(fold, left_out) for fold in pair.folds]
-    by_way: dict[Way, list[Floats]] = {}
-    for fit in fits:
-        for way, weights in _weights(fit, decays, device if len(left_out) > 2 * WIDE else "cpu"):
-            by_way.setdefault(way, []).append(weights)
     spread = np.array([fit.spread(fold) for fit, fold in zip(fits, folds, strict=True)])
-    found = []
-    for way, fitted in by_way.items():
-        error = np.array([fit.errors(w, fold) for fit, w, fold in zip(fits, fitted, folds, strict=True)])
-        loss = HeldOut(way[1], error, spread).loss
-        found.append(Joint(way, fitted, [_affine(fit, w) for fit, w in zip(fits, fitted, strict=True)], loss))
-    return found
+    fitted: dict[Way, list[_Fitted]] = {}
+    for fit, fold in zip(fits, folds, strict=True):
+        for way, weights in _weights(fit, decays, device if len(left_out) > 2 * WIDE else "cpu"):
+            used = float((np.abs(weights) > SIGNIFICANT).sum(1).mean())
+            fitted.setdefault(way, []).append(_Fitted(_affine(fit, weights), used, fit.errors(weights, fold)))
+    return [
+        Joint(
+            way,
+            [one.affine for one in of_way],
+            float(np.mean([one.units_used for one in of_way])),
+            HeldOut(way[1], np.array([one.errors for one in of_way]), spread).loss,
+        )
+        for way, of_way in fitted.items()
+    ]
+
+
+class _Fitted(NamedTuple):
+    """What is kept of one way fitted without one fold."""
+
+    affine: Affine
+    units_used: float
+    errors: Floats  # (S_target,), on that fold
 
 
 def _weights(fit: PairMoments, decays: Sequence[float], device: str) -> list[tuple[Way, Floats]]:
@@ -98,7 +105,8 @@ def rescaled(weights: Floats, source: Floats) -> Floats:
 
 def _affine(fit: PairMoments, weights: Floats) -> Affine:
     source_std, target_std = fit.deviations()
-    return of_z_scores(weights, fit.source_mean, source_std, fit.target_mean, target_std)
+    found = of_z_scores(weights, fit.source_mean, source_std, fit.target_mean, target_std)
+    return Affine(found.weights.astype(np.float32), found.offset.astype(np.float32))  # as the networks compute
 
 
 @dataclass(frozen=True)
@@ -115,10 +123,13 @@ class Stitcher:
 
     def __call__(self, piece: Piece) -> Frames:
         """The rows of one layer and target network."""
-        of_layer = self.statistics.layer(piece.layer)
-        target, others = piece.network, [n for n in range(len(self.bench.networks)) if n != piece.network]
-        ways = {source: joints(of_layer, source, target, self.decays, self.bench.device) for source in others}
-        whole, found = scores_of_joints(self.bench, piece, ways, len(of_layer.folds))
+        layer, target = piece.layer, piece.network
+        others = [n for n in range(len(self.bench.networks)) if n != target]
+        ways = {
+            source: joints(self.statistics.among(layer, [source, target]), self.decays, self.bench.device)
+            for source in others
+        }
+        whole, found = scores_of_joints(self.bench, piece, ways, self.statistics.folds[Key(NETS, layer)])
         names = [network.spec.name for network in self.bench.networks]
         about = {"layer": piece.layer, "target_net": piece.net}
         rows = [

@@ -9,6 +9,7 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
+from raycv.stages.stitch.memory import actor_need
 from raycv.stages.stitch.rows import Stitcher, by_layer
 
 STAGE = "stitch"
@@ -26,7 +27,8 @@ def stitch(config: StitchConfig, store: RunStore) -> None:
         return
     found = statistics.read(store)
     bench = Bench.of(store, found.source())
-    facts = work.do(bench.pieces(), Stitcher(bench, found, _decays(config)).on, config.device)
+    need = actor_need(bench, *found.sizes(), len(_decays(config)))
+    facts = work.do(bench.pieces(), Stitcher(bench, found, _decays(config)).on, config.device, need)
     work.close({"device": config.device}, facts)  # the decays of the run are its sweep's
 
 

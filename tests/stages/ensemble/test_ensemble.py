@@ -98,10 +98,10 @@ def test_read_outs_are_logistic_regressions(aligned_run: RunStore, found: Frames
 
 def test_partners_are_kept_once(aligned_run: RunStore) -> None:
     """net1 and net2 have the same units: half of both without partners is every unit once."""
-    of_layer = statistics.read(aligned_run).layer("fc7")
+    of_layer = statistics.read(aligned_run).among("fc7", (0, 1))
     width = of_layer.folds[0].widths[0]
-    gone = goings(of_layer, 0, 1)
-    left_out = of_layer.left_out()[: 2 * width]
+    gone = goings(of_layer, seed=(0, 1))
+    left_out = of_layer.left_out()
     matched = tables.read(aligned_run, "matchings").query("layer == 'fc7' and net_a == 'net1' and net_b == 'net2'")
     partner = matched.set_index("unit_a")["unit_b"]  # of equal networks the best ones are one to one
     for way in ("matched", "redundancy"):

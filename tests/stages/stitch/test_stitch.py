@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.mapping import lasso_path
 from raycv.networks.bench import Bench, Piece
 from raycv.run import tables
@@ -41,9 +42,9 @@ def test_a_network_joined_with_itself_is_itself(aligned_run: RunStore) -> None:
     found = statistics.read(aligned_run)
     bench = Bench.of(aligned_run, found.source())
     for layer in ("conv3", "fc7"):
-        piece, of_layer = Piece(layer, "net3", 2), found.layer(layer)
-        joined = [joint for joint in joints(of_layer, 2, 2, [0.0], "cpu") if joint.way[0] == "matching"]
-        whole, scores = scores_of_joints(bench, piece, {2: joined}, len(of_layer.folds))
+        own = LayerStatistics(tuple(fold.of(2, 2) for fold in found.layer(layer).folds))
+        joined = [joint for joint in joints(own, [0.0], "cpu") if joint.way[0] == "matching"]
+        whole, scores = scores_of_joints(bench, Piece(layer, "net3", 2), {2: joined}, len(own.folds))
         assert scores[2][0].top1 == whole.top1
         np.testing.assert_allclose(scores[2][0].losses, whole.losses, rtol=1e-6)
         assert joined[0].loss == pytest.approx(0, abs=1e-9)
