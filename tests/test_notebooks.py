@@ -31,6 +31,7 @@ from raycv.stages.align.matched import match
 from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
 from raycv.stages.mapping.figures.table1 import optimiser_shares
 from raycv.stages.mapping.rows import OfPair, PairMapping, mappings_of_pair
+from tests.support.effects import effect_tables
 from tests.support.here import work_here
 from tests.support.runs import moments_of, specs, write_statistics
 from tests.support.tables import write_layers
@@ -106,6 +107,8 @@ def small_run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
             write_layers(store, name, zip(LAYERS, frames, strict=True))
         else:
             tables.write(store, name, pd.concat(frames).reindex(columns=BY_NAME[name].schema.names))
+    for name, frame in effect_tables(LAYERS, NETS).items():
+        tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names))
     with pytest.MonkeyPatch.context() as patch:
         work_here(patch)
         assert main(["merge", "--run", store.uri, "--matching", "weights", "--alphas", "0,0.5,1"]) == 0
@@ -175,6 +178,17 @@ def test_the_cluster_notebook_names_members_at_a_cut(outputs: dict[str, list[Any
     assert "restart_stability" in said
     assert "clusters" in said.splitlines()[-2]
     assert any("image/png" in output.get("data", {}) for output in outputs["clusters"])
+
+
+def test_the_notebook_of_matched_units_shows_what_the_tables_say(small_run: str, outputs: dict[str, list[Any]]) -> None:
+    said = " ".join(texts(outputs["matched_units"]).split())
+    pruned = pd.read_parquet(f"{small_run}/tables/pruning_by_layer")
+    half = pruned.query("fraction == 0.5 and order == 'random' and layer == 'conv1' and not compensated")
+    one = half["top1_change"].item()
+    assert f"{100 * one:.1f}" in said
+    ensembles = pd.read_parquet(f"{small_run}/tables/ensembles").query("size == 2")
+    assert f"net1,net2 {ensembles['top1'].item():.3f}" in said
+    assert sum("image/png" in output.get("data", {}) for output in outputs["matched_units"]) == 2
 
 
 def test_the_notebook_of_merging_finds_the_barriers_of_the_table(outputs: dict[str, list[Any]]) -> None:
