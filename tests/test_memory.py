@@ -204,8 +204,8 @@ def test_more_workers_than_the_cluster_holds_are_refused_before_training_begins(
     images: Path, tmp_path: Path, ray_cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = RunStore(str(tmp_path / "run"))
-    said = failing(capsys, "train", "--run", run.uri, "--data", str(images), "--seeds", "1,2", "--workers", "4000")
-    assert "for a worker, 8000 times, and the cluster has" in said
+    said = failing(capsys, "train", "--run", run.uri, "--data", str(images), "--seeds", "1,2", "--workers", "640")
+    assert "for a worker, 1280 times, and the cluster has" in said
     assert "use a smaller --batch-size, fewer --workers, or fewer or narrower networks." in said
     assert not run.list("")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -120,6 +121,7 @@ def asked_for(config: TrainConfig) -> Asked:
     epochs = max(recipe.epochs for recipe in recipes)
     recipes = [replace(recipe, epochs=epochs) for recipe in recipes]
     _check_epochs(config, epochs)
+    _check_shares(config, training)
     result_of = fingerprint(
         [spec.without_layers() for spec in specs],
         weights_of(config, specs) if config.imports else [vars(recipe) for recipe in recipes],
@@ -153,6 +155,16 @@ def _check_epochs(config: TrainConfig, epochs: int) -> None:
             raise UserError(
                 f"{flag} names epoch {late[0]}, and training ends after epoch {epochs}, which is always kept; allowed "
                 "are epochs before it."
+            )
+
+
+def _check_shares(config: TrainConfig, training: Source | None) -> None:
+    """Raise UserError where a step, or all workers of a network, would need more images than there are."""
+    images = len(training) if training is not None else sys.maxsize
+    for flag, given in (("--batch-size", config.batch_size or 1), ("--workers", config.workers)):
+        if given > images:
+            raise UserError(
+                f"{flag} is {given:,}, and there are {images:,} images to train on; allowed are 1 to {images:,}."
             )
 
 

@@ -47,6 +47,16 @@ def test_networks_that_cannot_be_compared(settings: dict[str, Any], said: str) -
         specs_of(TrainConfig.model_validate(settings), 10)
 
 
+@pytest.mark.parametrize("flag", ["--batch-size", "--workers"])
+def test_more_than_there_are_images_to_share(
+    flag: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster, "connect", None)  # it is not asked
+    said = failing(capsys, "train", "--run", str(tmp_path / "run"), "--data", str(images), flag, "1000000")
+    assert f"{flag} is 1,000,000, and there are 640 images to train on; allowed are 1 to 640." in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_largest_seed_will_do() -> None:
     specs = specs_of(TrainConfig.model_validate({"seeds": (0, LARGEST_SEED), "width": (3,)}), 10)
     build(specs[1])
