@@ -137,6 +137,7 @@ def _forget_without_epochs(store: RunStore) -> None:
     """Leave nothing of a training with no epoch finished; finished epochs, of this driver or an earlier one, stay."""
     if not any("/saved/" in path for path in store.list(FOLDER)):
         store.remove(FOLDER)
+        store.remove_folder_if_empty(FOLDER.partition("/")[0])  # with a folder in it, the same command would be refused
         record.forget(store)
 
 

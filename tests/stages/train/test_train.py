@@ -244,6 +244,17 @@ def test_a_killed_driver_resumes_at_its_last_epoch(
 
 
 @pytest.mark.slow
+def test_a_training_that_is_refused_in_its_first_epoch_leaves_nothing(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
+) -> None:
+    """Not even an empty folder, which the command with a lower rate would take for someone else's."""
+    run = tmp_path / "run"
+    given = ("--data", str(images), "--seeds", "1,2", "--width", "3", "--learning-rate", "1e30", "--keep-epochs", "0")
+    assert "diverged in epoch 1" in refused(capsys, "--run", str(run), *given)
+    assert RunStore(str(run)).is_empty()
+
+
+@pytest.mark.slow
 def test_two_workers_share_each_network(images: Path, tmp_path: Path, ray_cluster: None) -> None:
     run = tmp_path / "run"
     flags = ("--seeds", "1,2", "--width", "6", "--epochs", "1", "--workers", "2")
