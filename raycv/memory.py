@@ -1,7 +1,8 @@
 """How much memory a stage needs, and the refusal where there is not as much: before it starts, with what to change.
 
 The formulas stand in ``memory.py`` of each stage. They bound the peak of one process from above, as the widths of
-layers, the sizes of networks and the settings give it, and none grows with the number of images.
+layers, the sizes of networks and the settings give it. None grows with the number of images, but that of `ensemble`,
+which fits read-outs on them.
 """
 
 from __future__ import annotations

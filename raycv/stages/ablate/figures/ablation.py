@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from raycv.drawing.style import COLOURS, NETS, QUIET, SIGNAL, TICKS, label, open_frame, page
 from raycv.drawing.undrawable import Undrawable
@@ -16,8 +17,8 @@ _CONTRASTS = {
 }
 _COLOURS = (COLOURS["bipartite"], SIGNAL)
 _PREDICTORS = {
-    "unit_loss_by_partner": ("correlation with its best partner", NETS[0]),
-    "unit_loss_by_partner_given_std": ("the same at equal deviation", NETS[4]),
+    "unit_loss_by_partner": ("correlation with partner", NETS[0]),
+    "unit_loss_by_partner_given_std": ("same, at equal deviation", NETS[4]),
     "unit_loss_by_excess": ("excess", NETS[2]),
     "unit_loss_by_std": ("standard deviation", NETS[1]),
     "unit_loss_by_mean": ("mean activation", QUIET),
@@ -59,9 +60,12 @@ def _finish(axes: Axes, layers: list[str], title: str, scale: str) -> None:
     axes.set_xticks(range(len(layers)), layers, rotation=90)
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     values = values[np.isfinite(values)]
-    if len(values):  # long intervals run out of sight; the legend has its place above
+    if len(values):  # long intervals are cut off below the legend
         low, high = float(values.min()), float(values.max())
-        room = 0.3 * max(high - low, 0.05)
+        room = 0.5 * max(high - low, 0.05)
+        shown = Rectangle((0, low - room), 1, high - low + 2 * room, transform=axes.get_yaxis_transform())
+        for bars in axes.collections:
+            bars.set_clip_path(shown)
         entries = sum(not str(line.get_label()).startswith("_") for line in axes.lines)
         axes.set_ylim(low - room, low - room + (high - low + 2 * room) / (1 - 0.085 * entries))
     open_frame(axes)
