@@ -35,6 +35,7 @@ SETTINGS = {
     "EPOCHS": "3",
     "SHARD_SIZE": "10",
     "LEARNING_RATE": "0.02",
+    "SOLVERS": "exact,sgd",  # `raycv run` alone would leave sgd out
 }
 STAGES = ("train", "collect", "align", "sweep mapping", "sweep clusters", "patches", "figures", "report")
 WORKERS = {  # titles of the processes that do the work, while they do it
