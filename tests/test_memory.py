@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from raycv import memory
+from raycv.distributed import ray_cluster
 from raycv.errors import UserError
 from raycv.memory import IDLE_PROCESS, Need
 from raycv.paper import DECAYS
@@ -198,6 +199,17 @@ def test_what_the_nodes_cannot_hold_is_refused() -> None:
         memory.check_nodes("train", need, [10**9] * 8)
     with pytest.raises(UserError, match="for a worker, 3 times, and the cluster has 3.3 GB; use fewer.$"):
         memory.check_nodes("train", need, [need.bytes, need.bytes])
+
+
+def test_there_are_as_many_actors_as_the_nodes_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    need = Need.of(10**9, "use fewer", "an actor")
+    nodes = [{"memory": 2.5 * need.bytes}, {"memory": 0.9 * need.bytes}, {"memory": 1.0 * need.bytes}]
+    monkeypatch.setattr(ray_cluster, "of_nodes", lambda: nodes)
+    monkeypatch.setattr(ray_cluster, "has_autoscaler", lambda: False)
+    assert [ray_cluster.room_for("prune", need, wanted) for wanted in (0, 1, 2, 8)] == [1, 1, 2, 3]
+    nodes[:] = nodes[1:2]
+    with pytest.raises(UserError, match="prune needs up to 1.6 GB of memory for an actor and the largest node has 1.5"):
+        ray_cluster.room_for("prune", need, 2)
 
 
 def test_more_workers_than_the_cluster_holds_are_refused_before_training_begins(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeVar
 
 import ray
@@ -80,19 +79,18 @@ def do_all(
     """Do the ``pieces`` that have no result yet, each on a CPU or a GPU; returns how many they were.
 
     ``make`` is called in every actor with its device, "cpu" or "cuda", and returns what does the work there. ``need``:
-    the memory of one actor. Raises StageFailed where a piece raised, and UserError if the user can fix the cause, or
-    the nodes do not have that memory for as many actors as there will be.
+    the memory of one actor, of which there are as many as fit. Raises StageFailed where a piece raised, and UserError
+    if the user can fix the cause, or no node has that memory.
     """
     there = results.finished()
     missing = [piece for piece in pieces if piece.name not in there]
     if missing:
         ray_cluster.connect(results.store.uri, device)
         on_gpu = device == "gpu" or (device == "auto" and ray_cluster.amount("GPU") > 0)
-        size = min(int(ray_cluster.amount("GPU" if on_gpu else "CPU")) or 1, len(missing))
-        ray_cluster.check_memory(stage, replace(need, count=size))
+        room = ray_cluster.room_for(stage, need, int(ray_cluster.amount("GPU" if on_gpu else "CPU")))
         part = ray_cluster.Share(cpus=1, gpus=int(on_gpu))
         create = Hand.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
-        pool = Pool(lambda: create(results, make, "cuda" if on_gpu else "cpu"), size)
+        pool = Pool(lambda: create(results, make, "cuda" if on_gpu else "cpu"), min(room, len(missing)))
         with Progress(stage, len(pieces), unit) as progress:
             progress.resume_at(len(pieces) - len(missing))
             try:

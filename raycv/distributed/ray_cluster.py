@@ -116,9 +116,14 @@ def check_memory(stage: str, need: Need) -> None:
             raise
 
 
-def room_for(needed: int) -> int:
-    """How many processes that need so many bytes the nodes hold, each by itself."""
-    return sum(int(node.get("memory", 0) // needed) for node in of_nodes())
+def room_for(stage: str, need: Need, wanted: int) -> int:
+    """How many of the ``wanted`` processes, one or more, the nodes have memory for.
+
+    Raises UserError as `check_memory` does where no node holds one.
+    """
+    check_memory(stage, need)
+    room = sum(int(node.get("memory", 0) // need.bytes) for node in of_nodes())
+    return max(1, min(wanted, room))
 
 
 def smallest_store() -> float:

@@ -150,9 +150,10 @@ def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
 def _actors(config: CollectConfig, task: Pass) -> int:
     """The number of actors set; else as many as the cluster's cores or GPUs, and its memory, allow."""
     need = actor_need(task.groups, config.shard_size, len(task.source))
-    ray_cluster.check_memory("collect", replace(need, count=config.actors or 1))
-    room = ray_cluster.room_for(need.bytes)
-    return config.actors or max(1, min(int(ray_cluster.amount("GPU" if task.use_gpu else "CPU")), room))
+    if config.actors:
+        ray_cluster.check_memory("collect", replace(need, count=config.actors))
+        return config.actors
+    return ray_cluster.room_for("collect", need, int(ray_cluster.amount("GPU" if task.use_gpu else "CPU")))
 
 
 def _drop_damaged(task: Pass) -> None:

@@ -48,12 +48,13 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
         weights_content(store, network)
     rows = top_patches(found)
     ray_cluster.connect(store.uri, config.device)
-    ray_cluster.check_memory("patches", actor_need([network.spec for network in seeing]))
+    use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
+    processors = int(ray_cluster.amount("GPU" if use_gpu else "CPU"))
+    room = ray_cluster.room_for("patches", actor_need([network.spec for network in seeing]), processors)
     where = tables.write(store, "top_patches", rows)
     chunks = _chunks(found, rows)
-    use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
     drawing = Drawing(store, f"patches-{identity}", networks, source, use_gpu)
-    _draw(drawing, chunks)
+    _draw(drawing, chunks, room)
     with tables.Writer(store, "patch_pictures", (chunk.layer for chunk in chunks)) as writer:
         for chunk in chunks:
             writer.add(chunk.layer, tables.read_part(store, chunk.path(drawing.folder)))
@@ -92,16 +93,15 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
     ]
 
 
-def _draw(drawing: Drawing, chunks: list[Chunk]) -> None:
-    """Draw every chunk that is not stored yet."""
+def _draw(drawing: Drawing, chunks: list[Chunk], actors: int) -> None:
+    """Draw every chunk that is not stored yet, with so many ``actors`` at most."""
     there = set(drawing.store.list(drawing.folder))
     damaged = [path for path in sorted(there) if not tables.is_part(drawing.store, path, "patch_pictures")]
     if damaged:
         say(f"patches: drawing again what an interrupted run left damaged: {', '.join(damaged)}")
     missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there.difference(damaged)]
-    size = min(int(ray_cluster.amount("GPU" if drawing.use_gpu else "CPU")) or 1, len(missing))
     create = Artist.options(num_cpus=1, num_gpus=int(drawing.use_gpu)).remote  # type: ignore[attr-defined]
-    pool = Pool(lambda: create(drawing), size)
+    pool = Pool(lambda: create(drawing), min(actors, len(missing)))
     with Progress("patches", sum(chunk.units for chunk in chunks), "units") as progress:
         progress.resume_at(sum(chunk.units for chunk in chunks) - sum(chunk.units for chunk in missing))
         try:
