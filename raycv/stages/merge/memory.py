@@ -21,7 +21,7 @@ def repair_bytes(weights: int, values: int, together: int) -> int:
     """The peak, in bytes, beside the bench, for P parameters, A values in all modules for a batch, k networks:
 
       4·(2·k + 10)·P       their weights permuted, once more in networks, what comes out, two in float64
-    + 4·k·A/2            a batch at all places that are repaired, in each network
+    + 4·k·A/2              a batch at all places that are repaired, in each network
     """
     return 4 * (2 * together + 10) * weights + 2 * together * values
 
