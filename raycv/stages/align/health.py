@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+NAMED = 6
+
 
 def broken_pairs(matchings: pd.DataFrame, output: str) -> list[tuple[str, str]]:
     """Pairs of networks whose logits do not match class by class: images or preprocessing must have got mixed up."""
@@ -20,8 +22,10 @@ def broken_pairs(matchings: pd.DataFrame, output: str) -> list[tuple[str, str]]:
 
 
 def verdict(layer: str, broken: Sequence[Sequence[str]]) -> str:
-    """What it means that the logits of some pairs do not match."""
-    named = ", ".join("-".join(pair) for pair in broken)
+    """What it means that the logits of some pairs do not match; `NAMED` of them are named."""
+    named = ", ".join("-".join(pair) for pair in broken[:NAMED])
+    if len(broken) > NAMED:
+        named += f" and {len(broken) - NAMED} other pairs"
     return (
         f"the health check failed: the logits ({layer}) of {named} do not match class by class, so either the networks "
         "are barely trained, or the images or the preprocessing of one were mixed up; do not trust these results"

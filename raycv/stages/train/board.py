@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -97,9 +98,9 @@ class Seen:
 class Watch(threading.Thread):
     """Shows the board while the driver waits for Ray Train."""
 
-    def __init__(self, board: Any, networks: int, epochs: int, images_per_epoch: int) -> None:
+    def __init__(self, board: Any, names: Sequence[str], epochs: int, images_per_epoch: int) -> None:
         super().__init__(daemon=True)
-        self.board, self.epochs, self.networks = board, epochs, networks
+        self.board, self.epochs, self.names = board, epochs, names
         self.total = epochs * images_per_epoch
         self.ended = threading.Event()
 
@@ -109,7 +110,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         with ExitStack() as shown_while, ExitStack() as starting:
-            starting.enter_context(doing(f"train: starting {self.networks} networks"))
+            starting.enter_context(doing(f"train: starting {len(self.names)} networks"))
             self._show(shown_while, starting)
 
     def _show(self, shown_while: ExitStack, starting: ExitStack) -> None:
@@ -140,7 +141,7 @@ class Watch(threading.Thread):
             progress.update(seen)
             for epoch in sorted({row["epoch"] for row in state["rows"]} - shown):
                 rows = {row["net"]: row["validation_top1"] for row in state["rows"] if row["epoch"] == epoch}
-                if len(rows) == self.networks:
-                    tops = "  ".join(f"{net} {100 * rows[net]:.1f}%" for net in sorted(rows))
+                if len(rows) == len(self.names):
+                    tops = "  ".join(f"{net} {100 * rows[net]:.1f}%" for net in self.names)
                     progress.note(f"epoch {epoch} of {self.epochs}: validation top-1  {tops}")
                     shown.add(epoch)

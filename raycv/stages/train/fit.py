@@ -128,7 +128,7 @@ def _failed(whose: str, reason: str) -> StageFailed:
 def _watch(job: TrainJob) -> Watch:
     """Show the progress of the training from now on."""
     images = sum(steps_of(job, recipe) * batch_of(job, recipe) * job.workers for recipe in job.recipes)
-    watch = Watch(job.board, len(job.specs), job.recipes[0].epochs, images)
+    watch = Watch(job.board, [spec.name for spec in job.specs], job.recipes[0].epochs, images)
     watch.start()
     return watch
 

@@ -59,7 +59,8 @@ function said(row) {
 function health() {
   if (!run.health) return null;
   const broken = run.health.broken_pairs;
-  const pairs = broken.map(([a, b]) => `${a}–${b}`).join(", ");
+  const named = broken.slice(0, 6).map(([a, b]) => `${a}–${b}`).join(", ");
+  const pairs = broken.length > 6 ? `${named} and ${broken.length - 6} other pairs` : named;
   const text = broken.length
     ? `The logits (${run.health.layer}) of ${pairs} do not match class by class. Either the networks are barely trained, or their images or preprocessing were mixed up: do not trust these results.`
     : `The logits (${run.health.layer}) of all pairs match class by class, as they must if all networks saw the same images.`;
