@@ -31,7 +31,9 @@ def figure(number: int, path: str, content: bytes) -> str:
     small.thumbnail((FIGURE_WIDTH, 10 * FIGURE_WIDTH))
     title = _title(path, texts.get("Title", ""))
     caption = " ".join(texts.get("Description", "").split())
-    data = base64.b64encode(_webp(small)).decode()
+    buffer = io.BytesIO()
+    small.save(buffer, "webp", quality=QUALITY)
+    data = base64.b64encode(buffer.getvalue()).decode()
     return (
         f'<figure id="figure-{number}"><figcaption>{escape(title)}</figcaption>'
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(title)}">'
@@ -49,13 +51,3 @@ def _title(path: str, title: str) -> str:
         return title[0].upper() + title[1:]
     numbers = [str(int(number)) for number in numbered[1].split("-") if number]
     return f"Figure{'s' if len(numbers) > 1 else ''} {'–'.join(numbers)}: {title}"
-
-
-def _webp(picture: Image.Image) -> bytes:
-    """Line drawings are smaller, and exact, without loss; photographs with it."""
-    found = []
-    for lossless in (True, False):
-        buffer = io.BytesIO()
-        picture.save(buffer, "webp", lossless=lossless, quality=QUALITY)
-        found.append(buffer.getvalue())
-    return min(found, key=len)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,7 +132,9 @@ class Packing:
         per_sheet = columns**2
         tiles = list(self._numbers)
         parts = [tiles[start : start + per_sheet] for start in range(0, len(tiles), per_sheet)]
-        return Sheets(columns, per_sheet, [self._sheet(part, columns) for part in parts], self._index)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow encodes without the interpreter's lock
+            sheets = list(pool.map(lambda part: self._sheet(part, columns), parts))
+        return Sheets(columns, per_sheet, sheets, self._index)
 
     def _tile_of(self, content: bytes) -> bytes:
         picture = _opened(content).convert("RGB")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -230,7 +232,12 @@ def _recurring(store: RunStore) -> dict[str, int]:
 def _figures(store: RunStore) -> str:
     """The appendix: every picture that the run has."""
     paths = [path for path in _ordered(store.list("figures")) if path.endswith(".png")]
-    return "".join(appendix.figure(number, store.locate(path), store.read(path)) for number, path in enumerate(paths))
+
+    def shown(number: int, path: str) -> str:
+        return appendix.figure(number, store.locate(path), store.read(path))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow encodes without the interpreter's lock
+        return "".join(pool.map(shown, range(len(paths)), paths))
 
 
 def _ordered(paths: Sequence[str]) -> list[str]:
