@@ -169,8 +169,9 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 def first_epoch(run: Path, net: str = "net1") -> bool:
-    """Whether a network has been saved after its first epoch."""
-    return any(run.glob(f"networks/training/*/saved/{net}/00001.safetensors"))
+    """Whether a network has been saved after its first epoch, and the metrics of it, which follow."""
+    saved = any(run.glob(f"networks/training/*/saved/{net}/00001.safetensors"))
+    return saved and (run / f"networks/{net}/metrics.parquet").exists()
 
 
 @pytest.mark.slow
