@@ -94,13 +94,11 @@ print(json.dumps({"needed": needed, "used": peak() - before}))
 
 
 AFTER = """
-import numpy as np
 from raycv.config import AblateConfig, EnsembleConfig, MergeConfig, PruneConfig, StitchConfig
-from raycv.networks.bench import Bench
-from raycv.progress import QUIET, speak
-from raycv.run import record
-from raycv.run.store import RunStore
 from raycv.distributed.piecework import Piecework
+from raycv.memory import IDLE_PROCESS
+from raycv.progress import QUIET, speak
+from raycv.run.store import RunStore
 from raycv.stages.ablate.stage import ablate
 from raycv.stages.ensemble.stage import ensemble
 from raycv.stages.merge.stage import merge
@@ -120,7 +118,6 @@ class Done(Exception):
 Piecework.do = do
 STAGES = {"ablate": (ablate, AblateConfig), "ensemble": (ensemble, EnsembleConfig), "merge": (merge, MergeConfig),
           "prune": (prune, PruneConfig), "stitch": (stitch, StitchConfig)}
-from raycv.memory import IDLE_PROCESS
 speak(QUIET)
 torch.manual_seed(0)
 more = {"ablate": {"single_units": 0}, "prune": {"fractions": (0.5,)}, "stitch": {"decays": (1e-3, 1e-2)}}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-NAMED = 6
+NAMED = 6  # pairs; with many networks all would fill a page
 
 
 def broken_pairs(matchings: pd.DataFrame, output: str) -> list[tuple[str, str]]:

@@ -28,9 +28,9 @@ class Similarities:
 
     def of(self, layer: str, a: int, b: int) -> np.ndarray:
         """(S, S): of the units of two networks, NaN for dead ones."""
-        moments = self.found.among(layer, sorted({a, b}))
-        first, last = (0, 0) if a == b else (0, 1) if a < b else (1, 0)
-        correlation = correlation_of(moments.all, moments.dead(), first, last)
+        networks = [a] if a == b else [a, b]
+        moments = self.found.among(layer, networks)
+        correlation = correlation_of(moments.all, moments.dead(), 0, len(networks) - 1)
         if not self.by_information:
             return correlation
         first, second = min(a, b), max(a, b)

@@ -71,7 +71,7 @@ class Pruner:
         """The rows of one piece."""
         of_layer = self.statistics.among(piece.layer, [piece.network])
         removal = Removal.of(of_layer, self.fill)
-        orders = self._orders(piece, of_layer)
+        orders = self._orders(piece, of_layer, ~removal.usable)
         units = len(removal.usable)
         counts = {round(fraction * units): fraction for fraction in self.fractions}
         keys = [(*order, count, made_up) for order in orders for count in counts for made_up in (False, True)]
@@ -86,12 +86,12 @@ class Pruner:
         rows = [_row(key, scores, whole) | {"fraction": counts[key[2]]} for key, scores in found.items() if key]
         return {"pruning": pd.DataFrame(rows).assign(layer=piece.layer, net=piece.net)}
 
-    def _orders(self, piece: Piece, of_layer: LayerStatistics) -> dict[tuple[str, int], Ints]:
-        """By order and draw; random orders are drawn several times."""
-        total, units = of_layer.all, len(of_layer.left_out())
+    def _orders(self, piece: Piece, of_layer: LayerStatistics, left_out: np.ndarray) -> dict[tuple[str, int], Ints]:
+        """By order and draw; random orders are drawn several times. ``left_out`` (S,): dead and rare units."""
+        total, units = of_layer.all, len(left_out)
         evidence = Evidence(
             *partners_of(self.bench, piece),
-            correlation=correlation_of(total, of_layer.left_out(), 0, 0),
+            correlation=correlation_of(total, left_out, 0, 0),
             weights=incoming(self.bench.net(piece.network), piece.layer, units),
             activation=mean(total),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -160,7 +159,9 @@ def _check_epochs(config: TrainConfig, epochs: int) -> None:
 
 def _check_shares(config: TrainConfig, training: Source | None) -> None:
     """Raise UserError where a step, or all workers of a network, would need more images than there are."""
-    images = len(training) if training is not None else sys.maxsize
+    if training is None:
+        return
+    images = len(training)
     for flag, given in (("--batch-size", config.batch_size or 1), ("--workers", config.workers)):
         if given > images:
             raise UserError(
