@@ -86,7 +86,7 @@ def do_all(
     missing = [piece for piece in pieces if piece.name not in there]
     if missing:
         ray_cluster.connect(results.store.uri, device)
-        on_gpu = device == "gpu" or (device == "auto" and ray_cluster.amount("GPU") > 0)
+        on_gpu = ray_cluster.on_gpus(device)
         room = ray_cluster.room_for(stage, need, int(ray_cluster.amount("GPU" if on_gpu else "CPU")))
         part = ray_cluster.Share(cpus=1, gpus=int(on_gpu))
         create = Hand.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]

@@ -116,6 +116,11 @@ def check_memory(stage: str, need: Need) -> None:
             raise
 
 
+def on_gpus(device: Literal["auto", "cpu", "gpu"]) -> bool:
+    """Whether networks run on GPUs: where they are asked for, or, with auto, where the cluster has any."""
+    return device == "gpu" or (device == "auto" and amount("GPU") > 0)
+
+
 def room_for(stage: str, need: Need, wanted: int) -> int:
     """How many of the ``wanted`` processes, one or more, the nodes have memory for.
 

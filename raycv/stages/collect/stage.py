@@ -63,7 +63,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
         if not network.spec.is_recorded:
             weights_content(store, network)
     ray_cluster.connect(store.uri, config.device)
-    use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
+    use_gpu = ray_cluster.on_gpus(config.device)
     groups = _groups(specs) | {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
     task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, config.precision)
     _drop_damaged(task)

@@ -48,7 +48,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
         weights_content(store, network)
     rows = top_patches(found)
     ray_cluster.connect(store.uri, config.device)
-    use_gpu = config.device == "gpu" or (config.device == "auto" and ray_cluster.amount("GPU") > 0)
+    use_gpu = ray_cluster.on_gpus(config.device)
     processors = int(ray_cluster.amount("GPU" if use_gpu else "CPU"))
     room = ray_cluster.room_for("patches", actor_need([network.spec for network in seeing]), processors)
     where = tables.write(store, "top_patches", rows)
