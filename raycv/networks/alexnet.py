@@ -18,7 +18,7 @@ class LocalResponseNorm(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = _LocalResponseNorm.apply(x)
+        y: Tensor = _LocalResponseNorm.apply(x.float())  # whose squares bfloat16 would add to three digits
         return y
 
 

@@ -107,7 +107,8 @@ SCALED: dict[str, Any] = {  # Ray's own provider for tests, whose nodes are proc
     **{f"{when}_start_ray_commands": [] for when in ("head", "worker")},
 }
 V2 = {"RAY_enable_autoscaler_v2": "1"}
-AS_RAY_UP = V2 | {"RAY_NODE_TYPE_NAME": "head", "RAY_CLOUD_INSTANCE_ID": "i-1"}  # which KubeRay also gives its nodes
+AS_KUBERAY = {"RAY_NODE_TYPE_NAME": "headgroup", "RAY_CLOUD_INSTANCE_ID": "raycluster-head"}
+AS_RAY_UP = V2 | {"RAY_NODE_TYPE_NAME": "head", "RAY_CLOUD_INSTANCE_ID": "i-1"}
 LOOK = """
 import logging, ray
 from raycv.distributed.waiting import has_autoscaler
@@ -127,10 +128,11 @@ def files() -> Path:
     [
         (False, {}, "has none"),
         (False, V2, "has none"),
+        (False, AS_KUBERAY, "has none"),
         (False, AS_RAY_UP, "has one"),
         (True, {"RAY_FAKE_CLUSTER": "1"}, "has one"),
     ],
-    ids=["by hand", "by hand, v2", "ray up, v2", "ray up, v1"],
+    ids=["by hand", "by hand, v2", "KubeRay without an autoscaler", "ray up, v2", "ray up, v1"],
 )
 def test_clusters_with_an_autoscaler_are_known(
     scaled: bool, given: dict[str, str], found: str, files: Path, tmp_path: Path

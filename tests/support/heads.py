@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +31,8 @@ def running_head(
 ) -> Iterator[dict[str, str]]:
     """A head started by the command ``ray`` with more ``flags``, in an environment in which more is ``given``.
 
-    Its own files go to ``files``. Yields the environment for clients.
+    Its own files go to ``files``, which go with it: an environment that a job had made is 7 GB. Yields the environment
+    for clients.
     """
     dashboard, gcs = free_port(), free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | {
@@ -66,6 +68,7 @@ def running_head(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        shutil.rmtree(files, ignore_errors=True)  # what is left of its processes may still write
 
 
 def _wait_for(address: str, token: str, log: Path) -> None:

@@ -116,7 +116,8 @@ def train_epoch(
             group["lr"] = rate * group["rate"]
         inputs = preprocessing.training(images.to(device, non_blocking=True), augmentation)
         with autocast(device):
-            loss = F.cross_entropy(net(inputs), labels.to(device, non_blocking=True))
+            logits = net(inputs)
+        loss = F.cross_entropy(logits.float(), labels.to(device, non_blocking=True))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if math.isfinite(recipe.clip):
@@ -135,8 +136,11 @@ def train_epoch(
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Mixed precision (bfloat16) on a GPU that supports it, plain float32 elsewhere."""
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    """Mixed precision (bfloat16) on a GPU or CPU whose hardware multiplies it, plain float32 elsewhere."""
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 

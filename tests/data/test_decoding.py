@@ -1,0 +1,72 @@
+"""Pixels of stored images, against Pillow's."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from raycv.data.decoding import pixels
+from raycv.data.preprocessing import Resize
+from raycv.data.readers import Item
+from raycv.errors import UserError
+
+SAVED: list[dict[str, Any]] = [
+    {"quality": 95},
+    {"quality": 40, "subsampling": 0},
+    {"quality": 80, "subsampling": 1},
+    {"quality": 80, "progressive": True, "optimize": True},
+    {"quality": 80, "restart_marker_blocks": 2},
+]
+
+
+def jpeg(mode: str, width: int, height: int, saved: dict[str, Any], seed: int = 0) -> bytes:
+    """A smooth image with some noise."""
+    generator = np.random.default_rng(seed)
+    smooth = generator.integers(0, 256, (3, 3, len(Image.new(mode, (1, 1)).getbands())), dtype=np.uint8)
+    image = Image.merge(
+        mode,
+        [Image.fromarray(band).resize((width, height), Image.Resampling.BICUBIC) for band in np.moveaxis(smooth, 2, 0)],
+    )
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **saved)
+    return buffer.getvalue()
+
+
+def by_pillow(content: bytes, resize: Resize) -> np.ndarray | None:
+    """None for an image that Pillow refuses."""
+    with contextlib.suppress(OSError, SyntaxError):
+        return np.asarray(resize(Image.open(io.BytesIO(content)).convert("RGB")))
+    return None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("saved", SAVED, ids=str)
+@given(width=st.integers(1, 70), height=st.integers(1, 70), seed=st.integers(0, 9))
+def test_jpegs_have_the_pixels_that_pillow_gives(
+    mode: str, saved: dict[str, Any], width: int, height: int, seed: int
+) -> None:
+    content = jpeg(mode, width, height, saved, seed)
+    for resize in (Resize(height), Resize(9, "short-side")):  # a square one is left as it is
+        expected = by_pillow(content, resize)
+        assert expected is not None
+        np.testing.assert_array_equal(pixels(Item(content, 0, "here"), resize, exact=True), expected)
+
+
+@given(kept=st.integers(2, 3000), lost=st.integers(0, 40))
+def test_what_pillow_refuses_is_refused(kept: int, lost: int) -> None:
+    """Cut off, or with bytes left out in the middle."""
+    whole = jpeg("RGB", 60, 50, {"quality": 95})
+    content, resize = whole[:kept] + whole[kept + lost :] * (lost > 0), Resize(50)
+    expected = by_pillow(content, resize)
+    if expected is None:
+        with pytest.raises(UserError, match="^The image in here is corrupt"):
+            pixels(Item(content, 0, "here"), resize, exact=True)
+    else:
+        np.testing.assert_array_equal(pixels(Item(content, 0, "here"), resize, exact=True), expected)
