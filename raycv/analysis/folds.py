@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from raycv.analysis.moments import Moments, correlation, merge, offsets, variance
+from raycv.analysis.moments import Moments, Squares, correlation, merge, offsets, variance
 
 RARE = 0.5  # of its variance: a unit that keeps less without some one fold is rare
 
@@ -45,16 +45,25 @@ class LayerStatistics:
         gram: Any = tuple(_Added(strips) for strips in zip(*(fold.gram for fold in self.folds), strict=True))
         return replace(bare, gram=gram)
 
-    def without_each(self) -> list[Moments]:
-        """For each fold, the moments over the images of all other folds; empty if there is only one fold."""
-        if len(self.folds) < 2:
-            return []
-        return [reduce(merge, [other for other in self.folds if other is not fold]) for fold in self.folds]
+    @property
+    def sums(self) -> LayerStatistics:
+        """The same without products of two units: enough for means and variances."""
+        grams: list[Any] = [tuple(Squares(strip.diagonal()) for strip in fold.gram) for fold in self.folds]
+        return LayerStatistics(tuple(replace(fold, gram=gram) for fold, gram in zip(self.folds, grams, strict=True)))
+
+    def without_each(self) -> Iterator[Moments]:
+        """For each fold, the moments over the images of all other folds; none if there is only one fold."""
+        if len(self.folds) > 1:
+            for fold in self.folds:
+                yield reduce(merge, [other for other in self.folds if other is not fold])
+
+    def fits(self) -> Iterator[Moments]:
+        """What a fit is made from that is judged on each fold: ``without_each``, or all images if there is one fold."""
+        return self.without_each() if len(self.folds) > 1 else iter([self.all])
 
     def dead(self) -> np.ndarray:
         """(U,): units that are constant once some one fold is left out; their correlations would rest on that fold."""
-        parts = self.without_each() or [self.all]
-        return np.asarray(np.any([part.minimum == part.maximum for part in parts], axis=0))
+        return np.asarray(np.any([part.minimum == part.maximum for part in self.sums.fits()], axis=0))
 
     def kept_variance(self) -> np.ndarray:
         """(U,): the smallest fraction of each stacked unit's variance that is left when some one fold is left out.
@@ -62,9 +71,10 @@ class LayerStatistics:
         About 1 for a unit that fires all over; small for one that fires in a few images of one fold, whose z-scores
         there, in units of the deviation elsewhere, are huge. 1 where there is one fold, NaN for constant units.
         """
-        whole = variance(self.all)
-        parts = [variance(part) for part in self.without_each()] or [whole]
-        return np.asarray(np.min(parts, axis=0) / np.where(whole > 0, whole, np.nan))
+        sums = self.sums
+        whole = variance(sums.all)
+        kept = np.min([variance(part) for part in sums.fits()], axis=0)
+        return np.asarray(kept / np.where(whole > 0, whole, np.nan))
 
     def rare(self) -> np.ndarray:
         """(U,): units, none of them dead, whose variance rests on one fold: a fit without it hardly sees them."""

@@ -48,7 +48,7 @@ WORKERS = {  # titles of the processes that do the work, while they do it
 }
 ALONE = ("align", "figures", "report")  # stages that are done by the driver
 MINUTE = 60.0
-HANGS = 400.0  # seconds, which no command takes
+HANGS = 1200.0  # seconds, which no command takes: a whole run on a failing store and a busy machine takes half as long
 NOTICE = 15.0  # seconds between the notice and the end of a drained node
 
 

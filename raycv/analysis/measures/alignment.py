@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -45,27 +45,32 @@ def debiased_cka(c: Covariances, samples: int) -> float:
     return _ratio(unbiased(c.cross, trace_a * trace_b), unbiased(c.a, trace_a**2), unbiased(c.b, trace_b**2))
 
 
-def cross_fold_cka(folds: Sequence[Covariances]) -> float:
+def cross_fold_cka(folds: Iterable[Covariances]) -> float:
     """CKA of unbiased estimates of ‖C‖², ‖Σ_a‖², ‖Σ_b‖² from the covariances within each of F independent folds.
 
     ‖C‖² is estimated by the mean of ⟨C_f, C_g⟩ over pairs of different folds: since they are independent, its mean is
     that of one C times itself, whatever the distribution, and however the samples within a fold depend on each other
-    (cross-validated distances of Walther et al., 2016, are of this kind). The folds have the same number of samples.
-    May be below 0; NaN where an estimate of ‖Σ‖² is not positive, or no unit is live. Raises ValueError for fewer than
+    (cross-validated distances of Walther et al., 2016, are of this kind). The folds have the same number of samples,
+    and are taken one after the other. May be below 0; NaN where an estimate of ‖Σ‖² is not positive, or no unit is live. Raises ValueError for fewer than
     two folds, and for folds of different units.
     """
-    if len(folds) < 2 or len({fold.cross.shape for fold in folds}) > 1:
-        raise ValueError("two or more folds of the same units are needed")
-
-    def unbiased(matrices: list[np.ndarray]) -> float:
-        whole = np.sum(matrices, axis=0)
-        return float((whole**2).sum() - sum((matrix**2).sum() for matrix in matrices))
-
-    return _ratio(
-        unbiased([fold.cross for fold in folds]),
-        unbiased([fold.a for fold in folds]),
-        unbiased([fold.b for fold in folds]),
-    )
+    sums: list[np.ndarray] = []
+    own, count = np.zeros(3), 0
+    for fold in folds:
+        matrices = (fold.cross, fold.a, fold.b)
+        if not count:
+            sums = [matrix.copy() for matrix in matrices]
+        elif [matrix.shape for matrix in matrices] != [whole.shape for whole in sums]:
+            raise ValueError("the folds must be of the same units")
+        else:
+            for whole, matrix in zip(sums, matrices, strict=True):
+                whole += matrix
+        own += [(matrix**2).sum() for matrix in matrices]
+        count += 1
+    if count < 2:
+        raise ValueError(f"two or more folds are needed, found {count}")
+    cross, a, b = np.array([(whole**2).sum() for whole in sums]) - own
+    return _ratio(float(cross), float(a), float(b))
 
 
 def _ratio(cross: float, a: float, b: float) -> float:

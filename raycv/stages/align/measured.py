@@ -89,17 +89,17 @@ def measure(group: Group) -> Measured:
     """All measures of all pairs of the networks of ``group``."""
     folds, measures = group.statistics.folds, {**MEASURES, **MATCHING}
     masses = _masses(group)
-    values = _values(group, folds, measures, masses)
+    values = _values(group, group.moments, folds, measures, masses)
     with_interval = {name: measure for name, measure in measures.items() if _fast(name, group.width)}
     followed = masses if _fast(PARTIAL, group.width) else {}
     rest = [[other for other in folds if other is not fold] for fold in folds] if len(folds) > 1 else []
-    replicates = tuple(_values(group, part, with_interval, followed) for part in rest)
+    replicates = tuple(_values(group, reduce(merge, part), part, with_interval, followed) for part in rest)
     return Measured(values, masses, replicates, _rotated(group, masses))
 
 
 def measure_untrained(group: Group) -> Values:
     """The measures that rotations leave as they are, of untrained networks."""
-    return _values(group, group.statistics.folds, MEASURES, {})
+    return _values(group, group.moments, group.statistics.folds, MEASURES, {})
 
 
 def together(found: Sequence[Values]) -> Values:
@@ -148,19 +148,20 @@ def _over_pairs(group: Group, of_pair: Callable[[int, int], Values]) -> Values:
         return {key: value for found in pool.map(lambda pair: of_pair(*pair), pairs) for key, value in found.items()}
 
 
-def _values(group: Group, folds: Sequence[Moments], measures: dict[str, Measure], masses: Values) -> Values:
-    """Over the images of ``folds``, of all pairs of networks a < b, and directed measures also of (b, a).
+def _values(
+    group: Group, total: Moments, folds: Sequence[Moments], measures: dict[str, Measure], masses: Values
+) -> Values:
+    """Over the images of ``folds``, ``total`` in all, of all pairs of networks a < b, directed measures also of (b, a).
 
     The effective dimension of network n is that of (n, n). Pairs without a mass are not matched in part.
     """
-    total = reduce(merge, folds)
 
     def of_pair(a: int, b: int) -> Values:
         c = group.covariances(total, a, b)
         values = {(a, b, name): measure(c) for name, measure in measures.items()}
         values |= {(b, a, name): measures[name](c.reversed()) for name in DIRECTED if name in measures}
         if len(folds) > 1:
-            values[a, b, "debiased_cka"] = cross_fold_cka([group.covariances(fold, a, b) for fold in folds])
+            values[a, b, "debiased_cka"] = cross_fold_cka(group.covariances(fold, a, b) for fold in folds)
         if (a, b, MASS) in masses:
             values[a, b, PARTIAL] = partial_matching_score(c, masses[a, b, MASS])
         return values

@@ -11,7 +11,7 @@ from raycv.memory import Need
 from raycv.run.parts import parts
 
 REMEDY = "compare fewer networks, or leave the widest layers out with `raycv train --layers`"
-MATRICES = 55  # float64, as large as a pair's correlations, at the peak of a comparison
+MATRICES = 48  # float64, as large as a pair's correlations, at the peak of a comparison
 
 
 def command_need(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> Need:
@@ -36,5 +36,5 @@ def command_bytes(widths: Sequence[int], folds: int) -> int:
 
 
 def comparison_need(widths: Mapping[str, Sequence[int]]) -> Need:
-    """What a task needs that compares two networks in the widest layer: 55·8·S² bytes, for S units."""
+    """What a task needs that compares two networks in the widest layer: 48·8·S² bytes, for S units."""
     return Need.of(MATRICES * 8 * max(map(max, widths.values())) ** 2, REMEDY, "a comparison")

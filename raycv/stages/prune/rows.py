@@ -115,7 +115,7 @@ class Removal:
     @classmethod
     def of(cls, of_layer: LayerStatistics, fill: Literal["mean", "zero"]) -> Removal:
         """From the moments of the network's units; those over all images where they are not kept by fold."""
-        fits = [(mean(moments), covariance(moments, 0, 0)) for moments in of_layer.without_each() or [of_layer.all]]
+        fits = [(mean(moments), covariance(moments, 0, 0)) for moments in of_layer.fits()]
         return cls(fits, ~of_layer.left_out(), fill)
 
     def change(self, fold: int, removed: Ints, *, made_up: bool) -> Change:

@@ -49,7 +49,7 @@ class Joint:
 def joints(pair: LayerStatistics, decays: Sequence[float], device: str) -> list[Joint]:
     """All ways of passing a layer of the first network of a ``pair`` on to the second, from statistics alone."""
     left_out = pair.left_out()
-    fits = [pair_moments(moments, left_out) for moments in pair.without_each() or [pair.all]]
+    fits = [pair_moments(moments, left_out) for moments in pair.fits()]
     folds = [pair_moments(fold, left_out) for fold in pair.folds]
     spread = np.array([fit.spread(fold) for fit, fold in zip(fits, folds, strict=True)])
     fitted: dict[Way, list[_Fitted]] = {}
