@@ -51,8 +51,8 @@ def cross_fold_cka(folds: Iterable[Covariances]) -> float:
     ‖C‖² is estimated by the mean of ⟨C_f, C_g⟩ over pairs of different folds: since they are independent, its mean is
     that of one C times itself, whatever the distribution, and however the samples within a fold depend on each other
     (cross-validated distances of Walther et al., 2016, are of this kind). The folds have the same number of samples,
-    and are taken one after the other. May be below 0; NaN where an estimate of ‖Σ‖² is not positive, or no unit is live. Raises ValueError for fewer than
-    two folds, and for folds of different units.
+    and are taken one after the other. May be below 0; NaN where an estimate of ‖Σ‖² is not positive, or no unit is
+    live. Raises ValueError for fewer than two folds, and for folds of different units.
     """
     sums: list[np.ndarray] = []
     own, count = np.zeros(3), 0
