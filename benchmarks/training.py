@@ -31,7 +31,7 @@ from raycv.networks.models import build
 from raycv.networks.spec import NetworkSpec
 from raycv.run import record
 from raycv.run.store import RunStore
-from raycv.stages.train.learning import epoch_order, make_optimizer, recipe_of, set_dropout, train_epoch
+from raycv.stages.train.learning import autocast, epoch_order, make_optimizer, recipe_of, set_dropout, train_epoch
 from raycv.stages.train.specs import specs_of
 
 IMAGES = 2048
@@ -111,14 +111,16 @@ def step(described: NetworkSpec, images: int) -> Callable[[], object]:
 
     def work() -> None:
         net.zero_grad()
-        F.cross_entropy(net(inputs), labels).backward()  # type: ignore[no-untyped-call]
+        with autocast(inputs.device):
+            logits = net(inputs)
+        F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
 
     return work
 
 
-def product_rate() -> float:
-    """Operations a second of one thread's large float32 product."""
-    a = torch.randn(2048, 2048)
+def product_rate(number: torch.dtype) -> float:
+    """Operations a second of one thread's large product."""
+    a = torch.randn(2048, 2048).to(number)
     return 2 * 2048**3 / best(lambda: a @ a)
 
 
@@ -158,15 +160,19 @@ def whole() -> dict[str, float]:
 def measure() -> dict[str, Any]:
     """All tables."""
     torch.set_num_threads(1)
-    rate, each = product_rate(), operations(spec())
-    found: dict[str, Any] = {"machine": in_words(), "GF/s of a product": round(rate / 1e9)}
+    rates = {"float32": product_rate(torch.float32), "bfloat16": product_rate(torch.bfloat16)}
+
+    def of_rates(images: float, each: float) -> dict[str, float]:
+        return {f"of the {number} product's rate": round(images * each / rate, 2) for number, rate in rates.items()}
+
+    found: dict[str, Any] = {"machine": in_words()}
+    found["GF/s of a product"] = {number: round(rate / 1e9) for number, rate in rates.items()}
     for name, way in (("plain loop", plain), ("raycv", raycvs)):
         images = IMAGES / best(way())
-        found[name] = {"images/s": round(images), "of the product's rate": round(images * each / rate, 2)}
+        found[name] = {"images/s": round(images), **of_rates(images, operations(spec()))}
     paper = specs_of(TrainConfig(model=("alexnet",)), 1000)[0]
     images = 16 / best(step(paper, 16))
-    of_rate = round(images * operations(paper) / rate, 2)
-    found["the paper's AlexNet"] = {"images/s": round(images, 1), "of the product's rate": of_rate}
+    found["the paper's AlexNet"] = {"images/s": round(images, 1), **of_rates(images, operations(paper))}
     found["processes: images/s"] = {count: round(together(count)) for count in (1, 2, 4)}
     return found | {"raycv train": whole()}
 

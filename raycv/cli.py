@@ -322,7 +322,7 @@ def _plan(config: PlanConfig, store: RunStore) -> None:
 def _memory(config: RunConfig, specs: Sequence[NetworkSpec]) -> dict[str, list[Need]]:
     """What the stages after the pass need."""
     from raycv.networks.sizes import widths_of
-    from raycv.stages.align.memory import command_need as align
+    from raycv.stages.align.memory import needs as align
     from raycv.stages.clusters.memory import trial_need as clusters
     from raycv.stages.collect.stage import folds_of
     from raycv.stages.figures.memory import command_need as figures
@@ -334,7 +334,7 @@ def _memory(config: RunConfig, specs: Sequence[NetworkSpec]) -> dict[str, list[N
     decays, solvers = len(set(config.decays)), len(config.solvers or OF_RUN)
     seeing = [spec for spec in specs if not spec.is_recorded]
     return {
-        "align": [align(widths, folds)],
+        "align": align(widths, folds),
         "sweep mapping": [mapping(widths, folds, decays, solvers)],
         "sweep clusters": [clusters(widths, folds)],
         "patches": [patches(seeing)] if seeing else [],

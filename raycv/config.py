@@ -28,7 +28,7 @@ class Hyperparameters:
     schedule: str
 
 
-SMALL = Hyperparameters(epochs=8, batch_size=64, learning_rate=0.035, schedule="one-cycle")  # small-alexnet
+SMALL = Hyperparameters(epochs=8, batch_size=64, learning_rate=0.05, schedule="one-cycle")  # small-alexnet
 PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule="step")  # Caffe's reference network
 
 

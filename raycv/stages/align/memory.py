@@ -22,7 +22,7 @@ def command_need(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) 
 def command_bytes(widths: Sequence[int], folds: int) -> int:
     """The peak, in bytes, beyond an idle process, for F folds, U units in all networks and at most S in one:
 
-      (2·F + 4)·gram      the products of units, those without each fold, and over all images
+      (F + 6)·gram        the products of units by fold, over all images, and without one fold
     + 6·8·U²              similarities of all pairs, of both kinds, and what chance gives in their place
     + threads·60·8·S²     the measures of one pair of networks
 
@@ -32,7 +32,13 @@ def command_bytes(widths: Sequence[int], folds: int) -> int:
     if len(parts(widths)) > 1:
         return 64 * max(widths) ** 2
     threads = 1 if max(widths) > WIDE else os.cpu_count() or 1
-    return (2 * folds + 4) * gram_bytes(widths) + 48 * sum(widths) ** 2 + threads * 480 * max(widths) ** 2
+    return (folds + 6) * gram_bytes(widths) + 48 * sum(widths) ** 2 + threads * 480 * max(widths) ** 2
+
+
+def needs(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> list[Need]:
+    """Of the command and, where layers are compared pair by pair of networks, of a comparison."""
+    wide = {layer: units for layer, units in widths.items() if len(parts(units)) > 1}
+    return [command_need(widths, folds), *([comparison_need(wide)] if wide else [])]
 
 
 def comparison_need(widths: Mapping[str, Sequence[int]]) -> Need:

@@ -53,7 +53,7 @@ def test_moments_without_any_fold_keep_the_digits_of_rare_units() -> None:
         np.testing.assert_allclose(covariance(moments, 0, 1), expected, atol=1e-10)
         np.testing.assert_array_equal(moments.active, (others > 0).sum(0))
     np.testing.assert_array_equal(np.flatnonzero(found.rare()), [0, WIDTHS[0]])
-    assert variance(found.without_each()[1])[0] < 1e-8
+    assert variance(list(found.without_each())[1])[0] < 1e-8
 
 
 def test_parts_hold_what_the_whole_holds() -> None:
