@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -54,21 +55,17 @@ def cross_fold_cka(folds: Iterable[Covariances]) -> float:
     and are taken one after the other. May be below 0; NaN where an estimate of ‖Σ‖² is not positive, or no unit is
     live. Raises ValueError for fewer than two folds, and for folds of different units.
     """
-    sums: list[np.ndarray] = []
-    own, count = np.zeros(3), 0
+    sums: list[Any] = [0.0] * 3
+    own, shapes = np.zeros(3), []
     for fold in folds:
         matrices = (fold.cross, fold.a, fold.b)
-        if not count:
-            sums = [matrix.copy() for matrix in matrices]
-        elif [matrix.shape for matrix in matrices] != [whole.shape for whole in sums]:
-            raise ValueError("the folds must be of the same units")
-        else:
-            for whole, matrix in zip(sums, matrices, strict=True):
-                whole += matrix
+        shapes.append(fold.cross.shape)
+        if len(set(shapes)) > 1:
+            break
+        sums = [whole + matrix for whole, matrix in zip(sums, matrices, strict=True)]
         own += [(matrix**2).sum() for matrix in matrices]
-        count += 1
-    if count < 2:
-        raise ValueError(f"two or more folds are needed, found {count}")
+    if len(shapes) < 2 or len(set(shapes)) > 1:
+        raise ValueError("two or more folds of the same units are needed")
     cross, a, b = np.array([(whole**2).sum() for whole in sums]) - own
     return _ratio(float(cross), float(a), float(b))
 
