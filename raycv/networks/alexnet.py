@@ -18,7 +18,7 @@ class LocalResponseNorm(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = _LocalResponseNorm.apply(x.float())  # whose squares bfloat16 would add to three digits
+        y: Tensor = _LocalResponseNorm.apply(x.to(torch.promote_types(x.dtype, torch.float32)))  # bfloat16 adds three digits
         return y
 
 
