@@ -18,7 +18,8 @@ class LocalResponseNorm(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = _LocalResponseNorm.apply(x.to(torch.promote_types(x.dtype, torch.float32)))  # bfloat16 adds three digits
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))  # bfloat16 would add squares to three digits
+        y: Tensor = _LocalResponseNorm.apply(exact)
         return y
 
 
