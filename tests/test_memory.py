@@ -12,7 +12,7 @@ from raycv.errors import UserError
 from raycv.memory import IDLE_PROCESS, Need
 from raycv.paper import DECAYS
 from raycv.run.store import RunStore
-from raycv.stages.align.memory import command_bytes
+from raycv.stages.align.memory import command_bytes, needs
 from raycv.stages.clusters import memory as clusters
 from raycv.stages.mapping import memory as mapping
 from tests.support.aligned_run import write_aligned_run
@@ -164,6 +164,14 @@ def test_a_trial_needs_what_its_formula_says(stage: str, runs: list[RunStore]) -
 def test_align_needs_what_its_formula_says(runs: list[RunStore]) -> None:
     found = measured(COMMANDS, "align", *(run.uri for run in runs))
     check(command_bytes([WIDTH] * 2, FOLDS), found["used"])
+
+
+def test_a_wide_layer_needs_memory_for_its_comparisons_too() -> None:
+    narrow, wide = {"conv1": [96, 96]}, {"conv1": [96, 96], "fc6": [4096, 4096]}
+    assert [need.who for need in needs(narrow, {"conv1": FOLDS})] == ["the command"]
+    command, comparison = needs(wide, {"conv1": FOLDS, "fc6": 2})
+    assert comparison.who == "a comparison"
+    assert comparison.bytes > 6 * 2**30 > command.bytes > 64 * 4096**2
 
 
 @pytest.mark.slow

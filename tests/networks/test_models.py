@@ -41,6 +41,13 @@ def test_local_response_norm_gradient_is_the_derivative() -> None:
     assert torch.autograd.gradcheck(LocalResponseNorm(), (x,))
 
 
+def test_local_response_norm_adds_squares_in_float32_in_mixed_precision() -> None:
+    rounded = (30 * torch.randn(3, 16, 5, 7)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = LocalResponseNorm()(rounded)
+    torch.testing.assert_close(found, LocalResponseNorm()(rounded.float()), rtol=0, atol=0)
+
+
 def test_the_papers_network_has_the_papers_shape() -> None:
     """Paper, section 2: units 96 to 1000 and spatial extents 55, 27, 13, 13, 13."""
     with torch.device("meta"):
