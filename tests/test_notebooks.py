@@ -124,7 +124,12 @@ def executed(cells: list[Any], run: str, *, allow_errors: bool = False) -> list[
     }
     resources = {"metadata": {"path": NOTEBOOKS[0].parent}}
     client = NotebookClient(
-        together, startup_timeout=300, timeout=600, kernel_name="python3", resources=resources, allow_errors=allow_errors
+        together,
+        startup_timeout=300,
+        timeout=600,
+        kernel_name="python3",
+        resources=resources,
+        allow_errors=allow_errors,
     )
     client.execute(env=environment)
     return list(together.cells)
