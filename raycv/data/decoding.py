@@ -43,7 +43,7 @@ def size_of(item: Item) -> tuple[int, int]:
 def _decoded(content: bytes) -> np.ndarray:
     """Pixels (H, W, 3) uint8 of an image at the size that it has."""
     if content.startswith(b"\xff\xd8"):
-        # The same decoder and pixels as Pillow's in three fifths of the time. Pillow takes and judges what it refuses.
+        # The pixels that Pillow gives, in three fifths of the time. What it refuses goes to Pillow, which decides.
         with contextlib.suppress(ValueError):
             height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
             if colours in ("YCbCr", "RGB", "Gray") and height * width <= (Image.MAX_IMAGE_PIXELS or 0):

@@ -19,7 +19,6 @@ def trial_bytes(units: int, folds: int) -> int:
     """The peak, in bytes, beyond an idle process, for S units and F folds: max(12·8·(2·S)², (F + 4)·24·S²) + 7·8·S².
 
     Matrices among the units of both networks: correlations, edges, and what the eigenvectors and measures need; before
-    them the products by fold and over all images; and the pair's correlations and those with mixed
-    units.
+    them the products by fold and over all images; and the pair's correlations and those with mixed units.
     """
     return (max(12 * 8 * 4, (folds + 4) * 24) + 7 * 8) * units**2
