@@ -27,12 +27,25 @@ T = TypeVar("T")
 
 
 class Patience(Enum):
-    """How long to retry, as the seconds to wait between tries."""
+    """How long to retry."""
 
-    NONE = ()  # it will fail again
-    BRIEF = (0.1, 0.2, 0.4, 0.8, 1.5)  # a server that starts up, or a mistake that a user should hear of soon
-    MEDIUM = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 8.0)  # credentials that worked: a server that starts up refuses too
-    LONG = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 9.0, 9.0, 9.0)  # a store that worked and will work again
+    NONE = "it will fail again"
+    BRIEF = "a server that starts up, or a mistake that a user should hear of soon"
+    MEDIUM = "credentials that worked: a server that starts up refuses too"
+    LONG = "a store that worked and will work again"
+
+    @property
+    def waits(self) -> tuple[float, ...]:
+        """The seconds to wait between tries."""
+        return WAITS[self]
+
+
+WAITS = {
+    Patience.NONE: (),
+    Patience.BRIEF: (0.1, 0.2, 0.4, 0.8, 1.5),
+    Patience.MEDIUM: (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 8.0),
+    Patience.LONG: (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 9.0, 9.0, 9.0),
+}
 
 
 @dataclass(frozen=True)
@@ -81,11 +94,11 @@ def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSys
         except errors() as error:
             fault = fault_of(error)
             patience = fault.patience if has_answered(uri) or fault.patience is Patience.NONE else Patience.BRIEF
-            if tries[patience] >= len(patience.value):
+            if tries[patience] >= len(patience.waits):
                 if fault.patience is not Patience.NONE:
                     distrust(uri)
                 raise UserError(f"Could not {operation} {uri}: {fault.sentence}") from error
-            wait = patience.value[tries[patience]]
+            wait = patience.waits[tries[patience]]
             if wait >= 4:
                 say(f"Could not {operation} {uri} yet: {fault.sentence} Trying again in {wait:g} s.")
             time.sleep(wait)

@@ -192,10 +192,10 @@ def test_a_store_that_was_given_up_is_not_waited_for_again_until_it_answers(
         return sum(slept)
 
     patiently(uri, "read", lambda fs, path: None)
-    assert waited() == sum(Patience.LONG.value)
-    assert waited() == sum(Patience.BRIEF.value)
+    assert waited() == sum(Patience.LONG.waits)
+    assert waited() == sum(Patience.BRIEF.waits)
     patiently(uri, "read", lambda fs, path: None)
-    assert waited() == sum(Patience.LONG.value)
+    assert waited() == sum(Patience.LONG.waits)
 
 
 def test_a_store_that_refuses_once_it_is_back_is_waited_for_anew(
@@ -213,11 +213,11 @@ def test_a_store_that_refuses_once_it_is_back_is_waited_for_anew(
         return "read"
 
     assert patiently(uri, "read", read) == "read"
-    coming += [ConnectionResetError()] * len(Patience.LONG.value) + [refused] * len(Patience.MEDIUM.value)
+    coming += [ConnectionResetError()] * len(Patience.LONG.waits) + [refused] * len(Patience.MEDIUM.waits)
     assert patiently(uri, "read", read) == "read"
-    assert slept == [*Patience.LONG.value, *Patience.MEDIUM.value]
+    assert slept == [*Patience.LONG.waits, *Patience.MEDIUM.waits]
     slept.clear()
-    coming += [refused] * (1 + len(Patience.MEDIUM.value))
+    coming += [refused] * (1 + len(Patience.MEDIUM.waits))
     with pytest.raises(UserError, match="the S3 server refused the credentials"):
         patiently(uri, "read", read)
-    assert slept == list(Patience.MEDIUM.value)
+    assert slept == list(Patience.MEDIUM.waits)
