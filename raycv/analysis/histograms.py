@@ -33,9 +33,9 @@ def joint_histograms(codes_a: Codes, codes_b: Codes, bins: int) -> np.ndarray:
     device. Memory is 4·S_a·S_b·bins² bytes; `raycv.analysis.information.pairwise_information` needs less, because
     it holds only tiles. Raises ValueError for codes of another shape, type or range.
     """
-    _check(codes_a, codes_b, bins)
     if isinstance(codes_a, Tensor) and isinstance(codes_b, Tensor):
-        return _product_histograms(codes_a, codes_b, bins).cpu().numpy()
+        return product_histograms(codes_a, codes_b, bins).cpu().numpy()
+    _check(codes_a, codes_b, bins)
     counts = np.empty((len(codes_a), len(codes_b), bins, bins), np.int32)
     codes_a, codes_b = np.ascontiguousarray(codes_a), np.ascontiguousarray(codes_b)
     of_a, of_b = _marginals(codes_a, bins), _marginals(codes_b, bins)
@@ -43,6 +43,16 @@ def joint_histograms(codes_a: Codes, codes_b: Codes, bins: int) -> np.ndarray:
     _count_sparse(codes_a, of_a, codes_b, of_b, counts, True)
     _count_sparse(codes_b, of_b, codes_a, of_a, counts.transpose(1, 0, 3, 2), False)
     return counts
+
+
+def product_histograms(codes_a: Tensor, codes_b: Tensor, bins: int) -> Tensor:
+    """`joint_histograms` as products of one-hot codes, on the tensors' device, where the counts stay."""
+    _check(codes_a, codes_b, bins)
+    counts = torch.zeros(len(codes_a) * bins, len(codes_b) * bins, dtype=torch.int32, device=codes_a.device)
+    for start in range(0, codes_a.shape[1], SAMPLES_PER_PRODUCT):
+        part = slice(start, start + SAMPLES_PER_PRODUCT)
+        counts += (_one_hot(codes_a[:, part], bins) @ _one_hot(codes_b[:, part], bins).T).int()
+    return counts.view(len(codes_a), bins, len(codes_b), bins).transpose(1, 2).contiguous()
 
 
 def _check(codes_a: Codes, codes_b: Codes, bins: int) -> None:
@@ -61,15 +71,6 @@ def _check(codes_a: Codes, codes_b: Codes, bins: int) -> None:
         raise ValueError(
             f"codes_a has {codes_a.shape[1]} samples and codes_b {codes_b.shape[1]}; samples must be paired"
         )
-
-
-def _product_histograms(codes_a: Tensor, codes_b: Tensor, bins: int) -> Tensor:
-    """The counts (S_a, S_b, bins, bins) as products of one-hot codes, on the tensors' device."""
-    counts = torch.zeros(len(codes_a) * bins, len(codes_b) * bins, dtype=torch.int32, device=codes_a.device)
-    for start in range(0, codes_a.shape[1], SAMPLES_PER_PRODUCT):
-        part = slice(start, start + SAMPLES_PER_PRODUCT)
-        counts += (_one_hot(codes_a[:, part], bins) @ _one_hot(codes_b[:, part], bins).T).int()
-    return counts.view(len(codes_a), bins, len(codes_b), bins).transpose(1, 2).contiguous()
 
 
 def _one_hot(codes: Tensor, bins: int) -> Tensor:

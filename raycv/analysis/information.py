@@ -22,8 +22,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numba import njit
+from torch import Tensor
 
-from raycv.analysis.histograms import MAX_BINS, Codes, joint_histograms
+from raycv.analysis.histograms import MAX_BINS, Codes, joint_histograms, product_histograms
 
 BIN_MASS = 0.05  # of the marginal, in each percentile bin (paper, footnote 8)
 BINS = round(1 / BIN_MASS) + 1  # the percentile bins and the special one
@@ -166,8 +167,9 @@ def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInf
     Codes are uint8 below ``bins``. Each thread holds the counts of one tile of pairs: at most 4·64²·bins² bytes
     (7 MB for 21 bins), or 4·256²·bins² for torch codes. So two layers of 4,096 units need little more memory than
     their codes (2 x 246 MB for 60,000 samples) and the result (268 MB). With ``codes_b is codes_a`` (units within
-    one network) each pair is counted once, and the result is exactly symmetric. Tiles are shared among torch's
-    threads (``torch.set_num_threads``), whose number does not change the result. Raises ValueError as
+    one network) each pair is counted once, and the result is exactly symmetric. Tiles of numpy codes are shared among
+    torch's threads (``torch.set_num_threads``), whose number does not change the result; those of torch codes are
+    worked out on their device, to the same result but for rounding. Raises ValueError as
     `raycv.analysis.histograms.joint_histograms` does, and if there are no samples.
     """
     within = codes_b is codes_a
@@ -177,7 +179,7 @@ def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInf
 
     def fill(tile: tuple[slice, slice]) -> None:
         rows, columns = tile
-        found = information(joint_histograms(codes_a[rows], codes_b[columns], bins))
+        found = _of_tile(codes_a[rows], codes_b[columns], bins)
         for whole, part in zip(result, found, strict=True):
             whole[tile] = part
             if within:
@@ -189,10 +191,31 @@ def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInf
         for i in range(0, shape[0], size)
         for j in range(i if within else 0, shape[1], size)
     ]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with ThreadPoolExecutor(torch.get_num_threads() if isinstance(codes_a, np.ndarray) else 1) as pool:
         for _ in pool.map(fill, tiles):
             pass
     return result
+
+
+def _of_tile(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInformation:
+    if isinstance(codes_a, Tensor) and isinstance(codes_b, Tensor):
+        return _information_on_device(product_histograms(codes_a, codes_b, bins))
+    return information(joint_histograms(codes_a, codes_b, bins))
+
+
+def _information_on_device(counts: Tensor) -> MutualInformation:
+    """`information` of counts of the same number of samples for every pair, where they are; without the checks."""
+    of_a, of_b = counts.sum(3), counts.sum(2)
+    samples = int(of_a[0, 0].sum()) if len(counts) else 1
+    if not samples:
+        raise ValueError("there are no samples; information needs at least one")
+    numbers = torch.arange(samples + 1, dtype=torch.float64, device=counts.device)
+    terms = numbers * numbers.clamp(min=1).log()
+    total = terms[counts].sum((2, 3)) - terms[of_a].sum(2) - terms[of_b].sum(2)
+    bins_a, bins_b, cells = ((held > 0).flatten(2).sum(2) for held in (of_a, of_b, counts))
+    plain = ((total + terms[samples]) / samples).clamp(min=0) * ((bins_a > 1) & (bins_b > 1))
+    corrected = plain + (bins_a + bins_b - cells - 1).double() / (2 * samples)
+    return MutualInformation(plain.cpu().numpy(), corrected.cpu().numpy())
 
 
 def _percentile_bins(bin_mass: float) -> int:

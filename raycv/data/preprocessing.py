@@ -111,11 +111,11 @@ class Preprocessing(BaseModel):
 
         count, device = len(images), images.device
         room = self.resize + 2 * self.pad - self.crop
-        corners = torch.randint(0, room + 1, (2, count, 1), generator=generator) - self.pad
-        mirrored = torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0)
-        along = torch.arange(self.crop)
-        rows = (corners[0] + along).to(device)  # (B, crop), in the padding where negative or past the last
-        columns = (corners[1] + torch.where(mirrored, along.flip(0), along)).to(device)
+        corners = (torch.randint(0, room + 1, (2, count, 1), generator=generator) - self.pad).to(device)
+        mirrored = (torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0)).to(device)
+        along = torch.arange(self.crop, device=device)
+        rows = corners[0] + along  # (B, crop), in the padding where negative or past the last
+        columns = corners[1] + torch.where(mirrored, along.flip(0), along)
         first = torch.arange(count, device=device)[:, None] * self.resize
         pixels = (first + self._inside(rows))[:, :, None] * self.resize + self._inside(columns)[:, None, :]
         # Cropped as bytes, before the larger floats are made.

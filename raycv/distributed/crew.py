@@ -13,6 +13,7 @@ from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import StageFailed
 from raycv.memory import Need
+from raycv.networks.processor import settle
 from raycv.progress import Progress
 from raycv.run.store import RunStore
 
@@ -57,12 +58,11 @@ class Hand:
 
     def ready(self) -> None:
         """Return once the actor can work."""
-        if self.device == "cpu":
-            torch.set_num_threads(1)
 
     def do(self, piece: Piece) -> None:
         """Keep what one piece gives. The work is made at the first: Ray would retry a failing __init__ for ever."""
         if self.work is None:
+            settle(torch.device(self.device))
             self.work = self.make(self.device)
         self.results.keep(piece.name, self.work(piece))
 

@@ -272,7 +272,7 @@ class TestPairwise:
             torch.set_num_threads(count)
             np.testing.assert_array_equal(pairwise_information(codes, codes[:7], 21), whole)
         tensor = torch.from_numpy(codes)
-        np.testing.assert_array_equal(pairwise_information(tensor, tensor[:7], 21), whole)
+        np.testing.assert_allclose(pairwise_information(tensor, tensor[:7], 21), whole, rtol=0, atol=1e-13)
 
     @pytest.mark.parametrize("size", [3, 64])
     def test_within_a_network_the_answer_is_symmetric_to_the_bit(
@@ -283,15 +283,28 @@ class TestPairwise:
             pairwise_information(codes, codes, 21),
             pairwise_information(codes, codes.copy(), 21),
         )
-        for a, b in zip(within, between, strict=True):
-            np.testing.assert_array_equal(a, a.T)
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+        tensor = torch.from_numpy(codes)
+        for of_one in (within, pairwise_information(tensor, tensor, 21)):
+            for a, b in zip(of_one, between, strict=True):
+                np.testing.assert_array_equal(a, a.T)
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+    def test_torch_codes_of_constant_and_copied_units(self) -> None:
+        """No information of a unit in one bin; of a unit with itself its entropy."""
+        codes = torch.zeros(2, 6, dtype=torch.uint8)
+        codes[1] = torch.arange(6)
+        found = pairwise_information(codes, codes, 6)
+        np.testing.assert_allclose(found.value, [[0, 0], [0, np.log(6)]], atol=1e-13)
+        for of_device, of_numpy in zip(found, pairwise_information(codes.numpy(), codes.numpy(), 6), strict=True):
+            np.testing.assert_allclose(of_device, of_numpy, atol=1e-13)
 
     def test_a_wrong_pairing_is_refused(self, codes: np.ndarray) -> None:
         with pytest.raises(ValueError, match="500 samples and codes_b 499"):
             pairwise_information(codes, codes[:, 1:], 21)
         with pytest.raises(ValueError, match="at least one"):
             pairwise_information(codes[:, :0], codes[:, :0], 21)
+        with pytest.raises(ValueError, match="at least one"):
+            pairwise_information(torch.from_numpy(codes[:, :0]), torch.from_numpy(codes[:, :0]), 21)
 
 
 def miller_madow_entropies(codes: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from raycv.data.samples import orders
 from raycv.data.shards import Shard
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
+from raycv.networks.processor import settle
 from raycv.networks.recordings import opened
 from raycv.paper import SHOWN_SAMPLES
 from raycv.run.paths import NETS, NULL, Key
@@ -56,9 +57,7 @@ class ShardActor:
         """The collector, made on first use: Ray would retry a failing __init__ for ever."""
         if self.loaded is None:
             task = self.task
-            if not task.use_gpu:
-                # Always one thread: with several, the rounding of a product would depend on their number.
-                torch.set_num_threads(1)
+            settle(self.device)
             nets: dict[str, torch.nn.Module | Recording] = {
                 n.spec.name: load_weights(n.spec, weights_of(task.store, n))
                 for n in task.networks

@@ -20,6 +20,7 @@ from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path, quartiles
 from raycv.analysis.sgd import sgd_path
 from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
+from raycv.networks.processor import settle
 from raycv.run.schema import BY_NAME
 from raycv.run.trial_results import Frames
 from raycv.stages.collect.statistics import Mixed, Statistics
@@ -140,6 +141,7 @@ def mappings_of_layer(data: tuple[Stream, Statistics], given: LayerMapping) -> F
     began = time.perf_counter()
     stream, statistics = data
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    settle(device)
     paths = streamed_paths(stream, statistics.layer(given.layer), given.layer, given.decays, device=device)
     seconds = (time.perf_counter() - began) / (len(paths) * len(given.decays))
     names = [network.spec.name for network in stream.networks]

@@ -14,6 +14,7 @@ from raycv.data.sources import Source
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import load_weights
+from raycv.networks.processor import settle
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork
 from raycv.run import tables
@@ -69,12 +70,12 @@ class Artist:
 
     def ready(self) -> None:
         """Return once the actor can work."""
-        if not self.drawing.use_gpu:
-            torch.set_num_threads(1)
 
     def draw(self, chunk: Chunk) -> None:
         """Store the rows of one chunk."""
         network = self.drawing.networks[chunk.network]
+        if not self.deconvnets:
+            settle(self.device)
         if chunk.network not in self.deconvnets:
             net = load_weights(network.spec, weights_of(self.drawing.store, network)).to(self.device)
             self.deconvnets[chunk.network] = Deconvnet(net, network.spec.output)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import ray
@@ -32,7 +34,7 @@ class Feed:
         if job.images is not None:
             self.held = {split: tuple(ray.get(list(refs))) for split, refs in job.images.items()}
 
-    def training(self, epoch: int) -> Iterator[Batch]:
+    def training(self, epoch: int) -> Generator[Batch]:
         """This replica's part of one epoch: full batches in an order drawn from the network's seed for it.
 
         Images that lie in files of their own, or in memory, are permuted one by one; of Parquet, where single images
@@ -41,34 +43,37 @@ class Feed:
         seed, size = self.job.seed(self.spec, epoch), len(self.job.training)
         if self.held:
             order = epoch_order(size, seed=seed, epoch=epoch).numpy()
-            batches = self._from_memory("train", order[self.replica :: self.job.workers])
+            batches = self._from_memory("train", self._part(order))
         else:
             together = self.job.training.reader.neighbours
             shuffled = epoch_order(-(-size // together), seed=seed, epoch=epoch).numpy()
             order = (shuffled[:, None] * together + np.arange(together)).ravel()
-            order = order[order < size][self.replica :: self.job.workers]
+            order = self._part(order[order < size])
             mixed = np.random.default_rng([seed, epoch, self.replica]) if together > 1 else None
             # To augment images, their pixels need not be those of Pillow to the last one.
             batches = self._streamed(self._decoder("train", self.job.training), order, exact=False, mixed=mixed)
-        for step, batch in enumerate(batches):
-            if step == self.steps:
-                return
-            yield batch
+        return self._prefetched(batches)
 
-    def validation(self) -> Iterator[Batch]:
+    def validation(self) -> Generator[Batch]:
         """This replica's part of the validation images."""
         order = np.arange(len(self.job.validation))[self.replica :: self.job.workers]
         if self.held:
-            return self._from_memory("validation", order)
-        return self._streamed(self._decoder("validation", self.job.validation), order, exact=True)
+            return self._prefetched(self._from_memory("validation", order))
+        return self._prefetched(self._streamed(self._decoder("validation", self.job.validation), order, exact=True))
 
-    def _from_memory(self, split: str, order: np.ndarray) -> Iterator[Batch]:
+    def _part(self, order: np.ndarray) -> np.ndarray:
+        """This replica's part of the training images: full batches."""
+        return order[self.replica :: self.job.workers][: self.steps * self.batch]
+
+    def _prefetched(self, batches: Generator[Batch]) -> Generator[Batch]:
+        return ahead(batches) if self.pinned else batches
+
+    def _from_memory(self, split: str, order: np.ndarray) -> Generator[Batch]:
         images, labels = self.held[split]
         for start in range(0, len(order), self.batch):
-            chosen = order[start : start + self.batch]
-            yield self._tensor(images[chosen]), self._tensor(labels[chosen])
+            yield self._batch(images, labels, order[start : start + self.batch])
 
-    def _streamed(self, decoder: Decoder, order: np.ndarray, *, exact: bool, mixed: Mixed = None) -> Iterator[Batch]:
+    def _streamed(self, decoder: Decoder, order: np.ndarray, *, exact: bool, mixed: Mixed = None) -> Generator[Batch]:
         """Batches read and decoded ahead of the training by threads, window by window; ``mixed`` permutes a window."""
         resize, window = self.spec.preprocessing.resizing, WINDOW * self.batch
         windows = [order[start : start + window] for start in range(0, len(order), window)]
@@ -89,13 +94,24 @@ class Feed:
             self.decoders[split] = Decoder(source, min(self.job.readers, os.cpu_count() or 1))
         return self.decoders[split]
 
-    def _batches(self, images: np.ndarray, labels: np.ndarray, mixed: Mixed) -> Iterator[Batch]:
+    def _batches(self, images: np.ndarray, labels: np.ndarray, mixed: Mixed) -> Generator[Batch]:
         order = np.arange(len(labels)) if mixed is None else mixed.permutation(len(labels))
         for start in range(0, len(order), self.batch):
-            chosen = order[start : start + self.batch]
-            yield self._tensor(images[chosen]), self._tensor(labels[chosen])
+            yield self._batch(images, labels, order[start : start + self.batch])
 
-    def _tensor(self, values: np.ndarray) -> torch.Tensor:
-        """The same, in memory from which a GPU copies it while it computes."""
-        tensor = torch.from_numpy(values)
-        return tensor.pin_memory() if self.pinned else tensor
+    def _batch(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Batch:
+        """Some of the images, where a GPU is fed in memory from which it copies while it computes."""
+        shape = len(chosen), *images.shape[1:]
+        taken = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
+        np.take(images, chosen, axis=0, out=taken.numpy(), mode="clip")  # "raise" would make a copy first
+        classes = torch.from_numpy(labels[chosen])
+        return taken, classes.pin_memory() if self.pinned else classes
+
+
+def ahead(batches: Generator[Batch]) -> Generator[Batch]:
+    """The same batches; a thread fetches the next one while one is used."""
+    with closing(batches), ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
