@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from PIL import Image
 from raycv.config import TrainConfig
 from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
+from raycv.networks.evaluation import Batch
 from raycv.run.store import RunStore
-from raycv.stages.train.feed import WINDOW, Feed
+from raycv.stages.train.feed import WINDOW, Feed, ahead
 from raycv.stages.train.job import TrainJob
 from raycv.stages.train.learning import epoch_order, recipe_of
 from raycv.stages.train.resized import say_how_resized
@@ -100,8 +102,35 @@ def test_an_epoch_can_be_left_early(tree: Path) -> None:
     fed, training, _ = feed(tree)
     given = fed.training(0)
     next(given)
-    given.close()  # type: ignore[attr-defined]
+    given.close()
     assert len(numbers(fed.training(0))) == len(training)
+
+
+def test_batches_fetched_ahead_are_the_same(tree: Path) -> None:
+    fed, _, _ = feed(tree)
+    for (images, labels), (others, and_labels) in zip(fed.training(1), ahead(fed.training(1)), strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, and_labels)
+
+
+def test_what_is_fetched_ahead_ends_with_its_taker_and_raises_what_was_raised() -> None:
+    ended = []
+
+    def batches() -> Generator[Batch]:
+        try:
+            yield torch.zeros(1), torch.zeros(1)
+            yield torch.ones(1), torch.ones(1)
+            raise UserError("img.png is corrupt")
+        finally:
+            ended.append(True)
+
+    left = ahead(batches())
+    next(left)
+    left.close()
+    assert ended == [True]
+    with pytest.raises(UserError, match="img.png is corrupt"):
+        list(ahead(batches()))
+    assert ended == [True, True]
 
 
 def test_a_corrupt_image_is_named(tree: Path) -> None:

@@ -1,0 +1,347 @@
+"""What one GPU does, at the paper's size, against its ceilings and plain PyTorch: `python -m benchmarks.gpu PHOTOS`.
+
+PHOTOS is a folder of JPEG photographs. Medians of wall times, each after rounds that are not counted. The GPU and the
+machine must be idle.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.ingest import prepared, tree
+from benchmarks.machine import in_words
+from benchmarks.training import operations
+from raycv.analysis.accumulator import ROWS_PER_PRODUCT, Accumulator
+from raycv.analysis.information import BINS, pairwise_information
+from raycv.analysis.mapping import lasso_path
+from raycv.analysis.nulls import rotated
+from raycv.analysis.sgd import Schedule, sgd_path
+from raycv.config import MappingSweepConfig, TrainConfig
+from raycv.data.decoder import Decoder
+from raycv.data.preprocessing import Encoding
+from raycv.data.sources import open_source
+from raycv.networks.deconvnet import Deconvnet
+from raycv.networks.evaluation import Batch
+from raycv.networks.models import build
+from raycv.networks.processor import settle
+from raycv.networks.spec import NetworkSpec
+from raycv.run.paths import NETS, NULL
+from raycv.stages.collect.collector import BATCH, Collector, Precision, untrained
+from raycv.stages.train.feed import Feed
+from raycv.stages.train.learning import WORTH_COMPILING, compiled, make_optimizer, recipe_of, train_epoch
+from raycv.stages.train.specs import specs_of
+
+GPU = torch.device("cuda")
+STEPS = 40
+SAMPLES = 60_000
+DECAYS = tuple(MappingSweepConfig().decays)
+
+
+def seconds(work: Callable[[], object], rounds: int = 5) -> float:
+    """The median wall time of some rounds, until the GPU has ended."""
+    spent = []
+    for _ in range(rounds + 1):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        spent.append(time.perf_counter() - began)
+    return statistics.median(spent[1:])
+
+
+def rounded(value: float) -> float:
+    """To three digits."""
+    return float(f"{value:.3g}")
+
+
+def ceilings() -> dict[str, float]:
+    """TFLOP/s of large products, and GB/s of copies."""
+    found = {}
+    for name, number, extent in (("bfloat16", torch.bfloat16, 8192), ("float32", torch.float32, 8192)):
+        a = torch.randn(extent, extent, device=GPU).to(number)
+        found[f"{name} TFLOP/s"] = rounded(2 * extent**3 / seconds(lambda a=a: a @ a) / 1e12)  # type: ignore[misc]
+    there, pinned = torch.empty(2**28, device=GPU), torch.empty(2**28, dtype=torch.uint8, pin_memory=True)
+    copy, bytes_there = torch.empty_like(there), torch.empty(2**28, dtype=torch.uint8, device=GPU)
+    found["memory GB/s"] = rounded(2 * there.nbytes / seconds(lambda: copy.copy_(there)) / 1e9)
+    found["from the host GB/s"] = rounded(pinned.nbytes / seconds(lambda: bytes_there.copy_(pinned)) / 1e9)
+    return found
+
+
+def spec() -> NetworkSpec:
+    """The paper's AlexNet."""
+    return specs_of(TrainConfig(model=("alexnet",)), 1000)[0]
+
+
+def plain(*, careful: bool) -> float:
+    """Images a second of a plain loop on one batch that is on the GPU; ``careful``: bfloat16 and channels last."""
+    described = spec()
+    recipe, crop = recipe_of(described.model, TrainConfig()), described.preprocessing.crop
+    net = build(described).to(GPU).train()
+    net.norm1, net.norm2 = nn.LocalResponseNorm(5), nn.LocalResponseNorm(5)
+    modules = nn.Sequential(*net.children())
+    layout = torch.channels_last if careful else torch.contiguous_format
+    modules = modules.to(memory_format=layout)
+    optimizer = torch.optim.SGD(modules.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    inputs = torch.randn(recipe.batch_size, 3, crop, crop, device=GPU).to(memory_format=layout)
+    labels = torch.zeros(recipe.batch_size, dtype=torch.int64, device=GPU)
+
+    def step() -> None:
+        with torch.autocast("cuda", torch.bfloat16, enabled=careful):
+            logits = modules(inputs)
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            step()
+
+    return recipe.batch_size * STEPS / seconds(steps, 2)
+
+
+class Trained:
+    """The paper's AlexNet as a training worker trains it. ``steps``: of its training, which decide on compiling."""
+
+    def __init__(self, steps: int) -> None:
+        self.spec = spec()
+        self.recipe = recipe_of(self.spec.model, TrainConfig())
+        net = build(self.spec).to(GPU).to(memory_format=torch.channels_last)
+        self.optimizer = make_optimizer(net, self.recipe, fused=True)
+        self.net = compiled(net, GPU, steps)
+
+    def on(self, batches: Iterator[Batch]) -> None:
+        """Train on the batches."""
+        given: dict[str, Any] = {"epoch": 0, "steps": STEPS, "seed": 1, "device": GPU}
+        train_epoch(self.net, batches, self.optimizer, self.recipe, self.spec.preprocessing, **given)
+
+    def rate(self, batches: Callable[[], Iterator[Batch]], rounds: int = 2) -> float:
+        """Images a second."""
+        return self.recipe.batch_size * STEPS / seconds(lambda: self.on(islice(batches(), STEPS)), rounds)
+
+    def pinned(self) -> Iterator[Batch]:
+        """The same batch again and again, in pinned memory: what feeding costs is left out."""
+        size, extent = self.recipe.batch_size, self.spec.preprocessing.resize
+        images = torch.randint(0, 256, (size, extent, extent, 3), dtype=torch.uint8).pin_memory()
+        return repeat((images, torch.zeros(size, dtype=torch.int64).pin_memory()))
+
+    def fed(self) -> Feed:
+        """A feed without a job: batches as a worker on a GPU is given them."""
+        feed = Feed.__new__(Feed)
+        feed.batch, feed.spec, feed.pinned = self.recipe.batch_size, self.spec, True
+        return feed
+
+
+def training(folders: dict[Encoding, Path]) -> dict[str, float]:
+    """Images a second of one network, without feeding and with."""
+    found = {"plain loop, float32": plain(careful=False), "plain loop, bfloat16, channels last": plain(careful=True)}
+    found["raycv, short"] = Trained(0).rate(Trained(0).pinned)
+    network = Trained(WORTH_COMPILING)
+    began = time.monotonic()
+    network.on(islice(network.pinned(), 2))
+    found["seconds to compile"] = time.monotonic() - began
+    found["raycv"] = network.rate(network.pinned)
+    feed, count = network.fed(), network.recipe.batch_size * STEPS
+    images = np.random.default_rng(0).integers(0, 256, (2048, 256, 256, 3), dtype=np.uint8)
+    order = np.random.default_rng(0).integers(0, len(images), count)
+    labels = np.zeros(len(images), np.int64)
+
+    def from_memory() -> Iterator[Batch]:
+        parts = (order[n : n + feed.batch] for n in range(0, count, feed.batch))
+        return feed._prefetched(feed._batch(images, labels, part) for part in parts)
+
+    found["raycv, from memory"] = network.rate(from_memory)
+    for encoding, folder in folders.items():
+        source = open_source(str(folder), "train")
+        decoder = Decoder(source, os.cpu_count() or 1)
+        chosen = order % len(source)
+        alone = seconds(lambda d=decoder, c=chosen: [p.result() for p in d.begin(c, spec().preprocessing.resizing)], 1)  # type: ignore[misc]
+        found[f"decoding {encoding} alone"] = count / alone
+
+        def streamed(decoder: Decoder = decoder, chosen: np.ndarray = chosen) -> Iterator[Batch]:
+            return feed._prefetched(feed._streamed(decoder, chosen, exact=False))
+
+        found[f"raycv, from prepared {encoding}"] = network.rate(streamed)
+    return {what: rounded(value) for what, value in found.items()}
+
+
+def _busy(ready: Any, seen: Any) -> None:
+    network = Trained(WORTH_COMPILING)
+    batches = network.pinned()
+    network.on(islice(batches, 3))
+    ready.wait()
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        network.on(islice(batches, 10))
+        with seen.get_lock():
+            seen.value += 10 * network.recipe.batch_size
+
+
+def together(processes: int) -> float:
+    """Images a second of several networks on one GPU, each in its process."""
+    context = multiprocessing.get_context("spawn")
+    ready, seen = context.Barrier(processes + 1), context.Value("d", 0.0)
+    workers = [context.Process(target=_busy, args=(ready, seen)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    began = time.monotonic()
+    for worker in workers:
+        worker.join()
+    return rounded(float(seen.value) / (time.monotonic() - began))
+
+
+def the_pass() -> dict[str, float]:
+    """Images a second of four networks and the four untrained ones, forward alone and the whole pass."""
+    specs = tuple(specs_of(TrainConfig(model=("alexnet",)), 1000))
+    groups = {NETS: specs, NULL: untrained(specs)}
+    nets: dict[str, Any] = {one.name: build(one) for group in groups.values() for one in group}
+    preprocessing, count = specs[0].preprocessing, 512
+    images = np.random.default_rng(0).integers(0, 256, (count, 256, 256, 3), dtype=np.uint8)
+    numbers, given = np.arange(count), {preprocessing.resizing: images}
+    found = {}
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    for precision in precisions:
+        collector, number = Collector(groups, nets, GPU, precision), getattr(torch, precision)
+        pilot = collector.pilot({preprocessing.resizing: images[:BATCH]}, numbers[:BATCH])
+
+        @torch.inference_mode()
+        def loop(number: torch.dtype = number) -> None:
+            for start in range(0, count, BATCH):
+                batch = preprocessing.evaluation(torch.from_numpy(images[start : start + BATCH]).to(GPU))
+                with torch.autocast("cuda", number, enabled=number is not torch.float32):
+                    for net in nets.values():
+                        net(batch)
+
+        def whole(collector: Collector = collector, pilot: Any = pilot) -> None:
+            collector.partial(given, numbers, pilot, 50_000)
+
+        found[f"{precision}, forward alone"] = rounded(count / seconds(loop, 2))
+        found[f"{precision}, the pass"] = rounded(count / seconds(whole, 2))
+    return found
+
+
+def moments(units: int) -> dict[str, float]:
+    """TFLOP/s of moments, counted as full products, and the largest error of a correlation; also of split TF32."""
+    samples = 2**16 if units < 4096 else 2**14
+    parts = [torch.randn(samples, units // 4, device=GPU).relu() for _ in range(4)]
+    stacked = torch.cat(parts, 1)
+    exact = stacked.double().T @ stacked.double()
+    scale = exact.diagonal().sqrt().outer(exact.diagonal().sqrt())
+
+    def accumulated() -> Accumulator:
+        sums = Accumulator([units // 4] * 4, np.zeros(units, np.float32), GPU)
+        sums.add(parts)
+        return sums
+
+    gram = torch.cat([F.pad(strip, (units - strip.shape[1], 0)) for strip in accumulated().gram])
+    error = ((gram - exact) / scale).triu().abs().max()
+    split = ((_split_product(stacked) - exact) / scale).abs().max()
+    operations = 2 * samples * units**2 / 1e12
+    found = {
+        "product": operations / seconds(lambda: stacked.T @ stacked),
+        "moments": operations / seconds(accumulated),
+        "error": float(error),
+        "three TF32 products": operations / seconds(lambda: _split_product(stacked)),
+        "their error": float(split),
+    }
+    return {what: rounded(value) for what, value in found.items()}
+
+
+def _split_product(x: Tensor) -> Tensor:
+    """XᵀX by tensor cores: each value as the sum of two of eleven bits, three products of these, added in float64."""
+    high = (x.view(torch.int32) & -(2**13)).view(torch.float32)
+    high, low = (part.view(-1, ROWS_PER_PRODUCT, x.shape[1]) for part in (high, x - high))
+    total = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    for h, w in zip(torch.split(high, 8), torch.split(low, 8), strict=True):
+        for a, b in ((h, h), (h, w), (w, h)):
+            total += torch.bmm(a.transpose(1, 2), b).sum(0, dtype=torch.float64)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return total
+
+
+def correlated(units: int, samples: int = 20_000) -> list[np.ndarray]:
+    """Correlations of two made-up networks whose rectified units share causes: of a, of a with b, of b."""
+    generator = torch.Generator(GPU).manual_seed(0)
+    causes = torch.randn(samples, units // 2, device=GPU, generator=generator)
+    scores = []
+    for _ in range(2):
+        weights = torch.randn(units // 2, units, device=GPU, generator=generator)
+        weights *= torch.rand(weights.shape, device=GPU, generator=generator) < 8 / units
+        noise = torch.randn(samples, units, device=GPU, generator=generator)
+        values = (causes @ weights + 0.5 * noise).relu().double()
+        scores.append((values - values.mean(0)) / values.std(0, unbiased=False))
+    a, b = scores
+    return [(x.T @ y / samples).cpu().numpy() for x, y in ((a, a), (a, b), (b, b))]
+
+
+def wide(units: int) -> dict[str, float]:
+    """Seconds of what `collect` and the sweeps do for one pair of networks in a layer."""
+    a, b = (torch.randint(0, BINS, (units, SAMPLES), dtype=torch.uint8, device=GPU) for _ in range(2))
+    source, cross, target = correlated(units)
+    short, longer = (
+        seconds(lambda n=n: sgd_path(source, cross, DECAYS, device="cuda", schedule=Schedule(iterations=n)), 1)  # type: ignore[misc]
+        for n in (10, 110)
+    )
+    found = {
+        "mutual information of 60,000 samples": seconds(lambda: pairwise_information(a, b, BINS), 1),
+        f"LASSO path of {len(DECAYS)} decays": seconds(lambda: lasso_path(source, cross, DECAYS, device="cuda"), 1),
+        "the paper's training, 4,500 iterations": short + (longer - short) * (4500 - 10) / 100,
+        "rotated null": seconds(lambda: rotated(cross, target, device="cuda"), 1),
+    }
+    return {what: rounded(value) for what, value in found.items()}
+
+
+def pictures() -> dict[str, float]:
+    """Deconvnet pictures a second."""
+    described, found = spec(), {}
+    draw = Deconvnet(build(described).to(GPU), described.output)
+    images = torch.randn(128, 3, 227, 227, device=GPU)
+    for layer, units, extent in (("conv1", 96, 55), ("conv5", 256, 13), ("fc7", 4096, 1)):
+        which = [torch.randint(0, high, (128,), device=GPU) for high in (units, extent, extent)]
+        found[layer] = rounded(128 / seconds(lambda a=layer, w=which: draw(described.place(a), images, *w)))  # type: ignore[misc]
+    return found
+
+
+def main() -> None:
+    """Print each table as it is measured."""
+    photos = Path(sys.argv[1])
+    print(f"Machine: {in_words()}", flush=True)
+    settle(GPU)
+    with tempfile.TemporaryDirectory() as place:
+        data = tree(photos, Path(place) / "tree")
+        ways: tuple[Encoding, ...] = ("jpeg95", "raw")
+        folders = {way: prepared(data, Path(place) / way, way)[0] for way in ways}
+        tables: dict[str, Callable[[], Any]] = {
+            "ceilings": ceilings,
+            "GFLOP of a training step, per image": lambda: rounded(operations(spec()) / 1e9),
+            "training, images/s": lambda: training(folders),
+            "networks at once, images/s": lambda: {count: together(count) for count in (1, 4)},
+            "pass, images/s": the_pass,
+            "moments, TFLOP/s": lambda: {units: moments(units) for units in (384, 1024, 4096)},
+            "a pair of networks, seconds": lambda: {units: wide(units) for units in (1024, 4096)},
+            "pictures/s": pictures,
+        }
+        for name, table in tables.items():
+            print(json.dumps({name: table()}), flush=True)
+            torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()
