@@ -1,7 +1,7 @@
-"""What one GPU does, at the paper's size, against its ceilings and plain PyTorch: `python -m benchmarks.gpu PHOTOS`.
+"""What one GPU does, at the paper's size, against its ceilings and plain PyTorch: `python -m benchmarks.gpu IMAGES`.
 
-PHOTOS is a folder of JPEG photographs. Medians of wall times, each after rounds that are not counted. The GPU and the
-machine must be idle.
+IMAGES is a folder that `raycv prepare --size 256` has written. Medians of wall times, each after a round that is not
+counted. The GPU and the machine must be idle.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import multiprocessing
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice, repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.ingest import prepared, tree
 from benchmarks.machine import in_words
 from benchmarks.training import operations
 from raycv.analysis.accumulator import ROWS_PER_PRODUCT, Accumulator
@@ -33,7 +30,6 @@ from raycv.analysis.nulls import rotated
 from raycv.analysis.sgd import Schedule, sgd_path
 from raycv.config import MappingSweepConfig, TrainConfig
 from raycv.data.decoder import Decoder
-from raycv.data.preprocessing import Encoding
 from raycv.data.sources import open_source
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.evaluation import Batch
@@ -116,80 +112,77 @@ def plain(*, careful: bool) -> float:
 
 
 class Trained:
-    """The paper's AlexNet as a training worker trains it. ``steps``: of its training, which decide on compiling."""
+    """The paper's AlexNet as a training worker trains it. ``steps``: of its training, which decide on compiling.
 
-    def __init__(self, steps: int) -> None:
+    At the paper's learning rate the few images of a benchmark, again and again, can make it diverge.
+    """
+
+    def __init__(self, steps: int, rate: float = 1e-4) -> None:
         self.spec = spec()
-        self.recipe = recipe_of(self.spec.model, TrainConfig())
+        self.recipe = recipe_of(self.spec.model, TrainConfig(learning_rate=rate))
         net = build(self.spec).to(GPU).to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(net, self.recipe, fused=True)
         self.net = compiled(net, GPU, steps)
 
-    def on(self, batches: Iterator[Batch]) -> None:
-        """Train on the batches."""
+    def on(self, batches: Iterator[Batch]) -> float:
+        """Train on the batches; the mean loss."""
         given: dict[str, Any] = {"epoch": 0, "steps": STEPS, "seed": 1, "device": GPU}
-        train_epoch(self.net, batches, self.optimizer, self.recipe, self.spec.preprocessing, **given)
+        return train_epoch(self.net, batches, self.optimizer, self.recipe, self.spec.preprocessing, **given)
 
     def rate(self, batches: Callable[[], Iterator[Batch]], rounds: int = 2) -> float:
         """Images a second."""
-        return self.recipe.batch_size * STEPS / seconds(lambda: self.on(islice(batches(), STEPS)), rounds)
-
-    def pinned(self) -> Iterator[Batch]:
-        """The same batch again and again, in pinned memory: what feeding costs is left out."""
-        size, extent = self.recipe.batch_size, self.spec.preprocessing.resize
-        images = torch.randint(0, 256, (size, extent, extent, 3), dtype=torch.uint8).pin_memory()
-        return repeat((images, torch.zeros(size, dtype=torch.int64).pin_memory()))
-
-    def fed(self) -> Feed:
-        """A feed without a job: batches as a worker on a GPU is given them."""
-        feed = Feed.__new__(Feed)
-        feed.batch, feed.spec, feed.pinned = self.recipe.batch_size, self.spec, True
-        return feed
+        return self.recipe.batch_size * STEPS / seconds(lambda: self.on(batches()), rounds)
 
 
-def training(folders: dict[Encoding, Path]) -> dict[str, float]:
-    """Images a second of one network, without feeding and with."""
+def training(folder: str) -> dict[str, float]:
+    """Images a second of one network: without feeding, and fed from memory and from prepared images."""
     found = {"plain loop, float32": plain(careful=False), "plain loop, bfloat16, channels last": plain(careful=True)}
-    found["raycv, short"] = Trained(0).rate(Trained(0).pinned)
-    network = Trained(WORTH_COMPILING)
-    began = time.monotonic()
-    network.on(islice(network.pinned(), 2))
-    found["seconds to compile"] = time.monotonic() - began
-    found["raycv"] = network.rate(network.pinned)
-    feed, count = network.fed(), network.recipe.batch_size * STEPS
-    images = np.random.default_rng(0).integers(0, 256, (2048, 256, 256, 3), dtype=np.uint8)
-    order = np.random.default_rng(0).integers(0, len(images), count)
-    labels = np.zeros(len(images), np.int64)
+    source, described = open_source(folder, "train"), spec()
+    images, labels = source.decode(np.arange(len(source)), described.preprocessing.resizing)
+    feed = Feed.__new__(Feed)  # without a job
+    feed.batch, feed.spec, feed.device = recipe_of(described.model, TrainConfig()).batch_size, described, GPU
+    order = np.random.default_rng(0).integers(0, len(source), feed.batch * STEPS)
+    one = [part.to(GPU) for part in feed._batch(images, labels, order[: feed.batch])]
+    decoder = Decoder(source, os.cpu_count() or 1)
+
+    def there() -> Iterator[Batch]:
+        return islice(repeat((one[0], one[1])), STEPS)
 
     def from_memory() -> Iterator[Batch]:
-        parts = (order[n : n + feed.batch] for n in range(0, count, feed.batch))
+        parts = (order[n : n + feed.batch] for n in range(0, len(order), feed.batch))
         return feed._prefetched(feed._batch(images, labels, part) for part in parts)
 
+    def streamed() -> Iterator[Batch]:
+        return feed._prefetched(feed._streamed(decoder, order, exact=False))
+
+    def decoded() -> None:
+        for part in decoder.begin(order, described.preprocessing.resizing):
+            part.result()
+
+    found["raycv, not compiled"] = Trained(0).rate(there)
+    network = Trained(WORTH_COMPILING)
+    began = time.monotonic()
+    network.on(islice(there(), 2))
+    found["seconds to compile"] = time.monotonic() - began
+    found["raycv"] = network.rate(there)
     found["raycv, from memory"] = network.rate(from_memory)
-    for encoding, folder in folders.items():
-        source = open_source(str(folder), "train")
-        decoder = Decoder(source, os.cpu_count() or 1)
-        chosen = order % len(source)
-        alone = seconds(lambda d=decoder, c=chosen: [p.result() for p in d.begin(c, spec().preprocessing.resizing)], 1)  # type: ignore[misc]
-        found[f"decoding {encoding} alone"] = count / alone
-
-        def streamed(decoder: Decoder = decoder, chosen: np.ndarray = chosen) -> Iterator[Batch]:
-            return feed._prefetched(feed._streamed(decoder, chosen, exact=False))
-
-        found[f"raycv, from prepared {encoding}"] = network.rate(streamed)
+    found["decoding alone"] = len(order) / seconds(decoded, 1)
+    found["raycv, from prepared images"] = network.rate(streamed)
     return {what: rounded(value) for what, value in found.items()}
 
 
 def _busy(ready: Any, seen: Any) -> None:
     network = Trained(WORTH_COMPILING)
-    batches = network.pinned()
-    network.on(islice(batches, 3))
+    size, extent = network.recipe.batch_size, network.spec.preprocessing.resize
+    batch = torch.zeros(size, extent, extent, 3, dtype=torch.uint8), torch.zeros(size, dtype=torch.int64)
+    one = batch[0].to(GPU), batch[1].to(GPU)
+    network.on(islice(repeat(one), 3))
     ready.wait()
     until = time.monotonic() + 6
     while time.monotonic() < until:
-        network.on(islice(batches, 10))
+        network.on(islice(repeat(one), 10))
         with seen.get_lock():
-            seen.value += 10 * network.recipe.batch_size
+            seen.value += 10 * size
 
 
 def together(processes: int) -> float:
@@ -321,26 +314,22 @@ def pictures() -> dict[str, float]:
 
 def main() -> None:
     """Print each table as it is measured."""
-    photos = Path(sys.argv[1])
+    folder = sys.argv[1]
     print(f"Machine: {in_words()}", flush=True)
     settle(GPU)
-    with tempfile.TemporaryDirectory() as place:
-        data = tree(photos, Path(place) / "tree")
-        ways: tuple[Encoding, ...] = ("jpeg95", "raw")
-        folders = {way: prepared(data, Path(place) / way, way)[0] for way in ways}
-        tables: dict[str, Callable[[], Any]] = {
-            "ceilings": ceilings,
-            "GFLOP of a training step, per image": lambda: rounded(operations(spec()) / 1e9),
-            "training, images/s": lambda: training(folders),
-            "networks at once, images/s": lambda: {count: together(count) for count in (1, 4)},
-            "pass, images/s": the_pass,
-            "moments, TFLOP/s": lambda: {units: moments(units) for units in (384, 1024, 4096)},
-            "a pair of networks, seconds": lambda: {units: wide(units) for units in (1024, 4096)},
-            "pictures/s": pictures,
-        }
-        for name, table in tables.items():
-            print(json.dumps({name: table()}), flush=True)
-            torch.cuda.empty_cache()
+    tables: dict[str, Callable[[], Any]] = {
+        "ceilings": ceilings,
+        "GFLOP of a training step, per image": lambda: rounded(operations(spec()) / 1e9),
+        "training, images/s": lambda: training(folder),
+        "four networks at once, images/s": lambda: together(4),
+        "pass, images/s": the_pass,
+        "moments, TFLOP/s": lambda: {units: moments(units) for units in (384, 1024, 4096)},
+        "a pair of networks, seconds": lambda: {units: wide(units) for units in (1024, 4096)},
+        "pictures/s": pictures,
+    }
+    for name, table in tables.items():
+        print(json.dumps({name: table()}), flush=True)
+        torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":

@@ -49,12 +49,12 @@ def pixels(count: int, size: int = 32) -> np.ndarray:
 
 
 def test_float32_convolutions_are_in_float32() -> None:
-    """In TF32, PyTorch's default, the error is a thousand times as large."""
+    """In TF32, PyTorch's default, the error is above 1e-3."""
     generator = torch.Generator().manual_seed(0)
     images, filters = torch.randn(8, 64, 27, 27, generator=generator), torch.randn(128, 64, 5, 5, generator=generator)
     exact = torch.nn.functional.conv2d(images.double(), filters.double())
     found = torch.nn.functional.conv2d(images.to(GPU), filters.to(GPU)).cpu()
-    assert float((found - exact).abs().max() / exact.std()) < 1e-5
+    assert float((found - exact).abs().max() / exact.std()) < 1e-4
 
 
 @pytest.mark.parametrize("widths", [[5, 7, 6], [96, 128, 96], [700, 600]])
@@ -96,7 +96,7 @@ def test_mapping_layers_and_nulls_are_the_same() -> None:
         lasso_path(source, cross, DECAYS), lasso_path(source, cross, DECAYS, device=GPU), strict=True
     ):
         np.testing.assert_allclose(there.weights, here.weights, atol=1e-5)
-        assert there.loss == pytest.approx(here.loss, abs=1e-8)
+        assert there.loss == pytest.approx(here.loss, abs=1e-7)
     short = Schedule(iterations=50)
     paths = (sgd_path(source, cross, DECAYS, schedule=short, device=device) for device in (CPU, GPU))
     for here, there in zip(*paths, strict=True):
@@ -139,9 +139,9 @@ def test_a_shard_is_the_same() -> None:
             assert np.mean(and_best.image != best.image) < 0.01  # equal to rounding
 
 
-def feed(pinned: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def feed(device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     of = Feed.__new__(Feed)
-    of.batch, of.pinned = 64, pinned
+    of.batch, of.device = 64, device
     return of._prefetched(of._batches(pixels(512), np.arange(512) % 10, np.random.default_rng(0)))
 
 
@@ -158,7 +158,7 @@ def losses(device: torch.device, *, steps: int = 0) -> list[float]:
     return [
         train_epoch(
             model,
-            feed(device.type == "cuda"),
+            feed(device),
             optimizer,
             recipe,
             described.preprocessing,
@@ -183,12 +183,13 @@ def test_compiled_training_is_the_same_to_the_last_bit_and_near_that_which_is_no
     assert there == pytest.approx(losses(GPU), rel=2e-2)
 
 
-def test_pinned_batches_are_the_same() -> None:
-    for (images, labels), (others, and_labels) in zip(feed(True), feed(False), strict=True):
-        assert images.is_pinned()
-        assert labels.is_pinned()
-        assert torch.equal(images, others)
-        assert torch.equal(labels, and_labels)
+def test_batches_copied_ahead_are_the_same_while_others_are_used() -> None:
+    work = torch.randn(4096, 4096, device=GPU)
+    for (images, labels), (others, and_labels) in zip(feed(GPU), feed(CPU), strict=True):
+        work = (work @ work).tanh()  # keeps the GPU busy while the next batch is copied
+        kept = images.clone()
+        assert torch.equal(kept.cpu(), others)
+        assert torch.equal(labels.cpu(), and_labels)
 
 
 def test_replicas_exchange_their_gradients_by_nccl(tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ class Preprocessing(BaseModel):
 
         count, device = len(images), images.device
         room = self.resize + 2 * self.pad - self.crop
-        corners = (torch.randint(0, room + 1, (2, count, 1), generator=generator) - self.pad).to(device)
-        mirrored = (torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0)).to(device)
+        corners = _sent(torch.randint(0, room + 1, (2, count, 1), generator=generator) - self.pad, device)
+        mirrored = _sent(torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0), device)
         along = torch.arange(self.crop, device=device)
         rows = corners[0] + along  # (B, crop), in the padding where negative or past the last
         columns = corners[1] + torch.where(mirrored, along.flip(0), along)
@@ -132,9 +132,13 @@ class Preprocessing(BaseModel):
     def _normalised(self, images: Tensor) -> Tensor:
         import torch
 
-        mean = torch.tensor(self.mean, device=images.device)
-        scale = 1 / torch.tensor(self.std, device=images.device)
+        mean, scale = _sent(torch.tensor(self.mean), images.device), _sent(1 / torch.tensor(self.std), images.device)
         return (images.float() - mean).mul_(scale)
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """The same on the device, without waiting until a GPU has done what it was given before."""
+    return values.to(device, non_blocking=True)
 
 
 def _to_channels(images: Tensor) -> Tensor:

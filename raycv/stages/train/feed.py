@@ -19,6 +19,7 @@ from raycv.networks.spec import NetworkSpec
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Recipe, epoch_order
 
+CPU = torch.device("cpu")
 WINDOW = 8  # batches that are decoded ahead and mixed with one another
 Mixed = np.random.Generator | None
 
@@ -26,8 +27,10 @@ Mixed = np.random.Generator | None
 class Feed:
     """The batches of one replica, from images held in shared memory, or read and decoded while it trains."""
 
-    def __init__(self, job: TrainJob, spec: NetworkSpec, recipe: Recipe, replica: int, *, pinned: bool = False) -> None:
-        self.job, self.spec, self.replica, self.pinned = job, spec, replica, pinned
+    def __init__(
+        self, job: TrainJob, spec: NetworkSpec, recipe: Recipe, replica: int, device: torch.device = CPU
+    ) -> None:
+        self.job, self.spec, self.replica, self.device = job, spec, replica, device
         self.batch, self.steps = batch_of(job, recipe), steps_of(job, recipe)
         self.held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.decoders: dict[str, Decoder] = {}
@@ -66,7 +69,7 @@ class Feed:
         return order[self.replica :: self.job.workers][: self.steps * self.batch]
 
     def _prefetched(self, batches: Generator[Batch]) -> Generator[Batch]:
-        return ahead(batches) if self.pinned else batches
+        return batches if self.device == CPU else ahead(batches, self.device)
 
     def _from_memory(self, split: str, order: np.ndarray) -> Generator[Batch]:
         images, labels = self.held[split]
@@ -100,18 +103,33 @@ class Feed:
             yield self._batch(images, labels, order[start : start + self.batch])
 
     def _batch(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Batch:
-        """Some of the images, where a GPU is fed in memory from which it copies while it computes."""
+        """Some of the images; where a GPU is fed, in memory from which it copies fast."""
         shape = len(chosen), *images.shape[1:]
-        taken = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
+        taken = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device != CPU)
         np.take(images, chosen, axis=0, out=taken.numpy(), mode="clip")  # "raise" would make a copy first
-        classes = torch.from_numpy(labels[chosen])
-        return taken, classes.pin_memory() if self.pinned else classes
+        return taken, torch.from_numpy(labels[chosen])
 
 
-def ahead(batches: Generator[Batch]) -> Generator[Batch]:
-    """The same batches; a thread fetches the next one while one is used."""
+def ahead(batches: Generator[Batch], device: torch.device) -> Generator[Batch]:
+    """The same batches on ``device``; a thread fetches and copies the next one while one is used."""
+    # A GPU copies in a stream of its own while it computes.
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+    def fetch() -> Batch | None:
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        with torch.cuda.stream(stream):
+            images, labels = (part.to(device, non_blocking=True) for part in batch)
+        if stream is not None:
+            stream.synchronize()
+        return images, labels
+
     with closing(batches), ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, batches, None)
+        coming = pool.submit(fetch)
         while (batch := coming.result()) is not None:
-            coming = pool.submit(next, batches, None)
+            coming = pool.submit(fetch)
+            if stream is not None:
+                for part in batch:  # its memory is not for the next copy until the step has ended
+                    part.record_stream(torch.cuda.current_stream(device))
             yield batch

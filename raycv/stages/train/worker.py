@@ -62,7 +62,7 @@ def _train(job: TrainJob, rank: int) -> None:
     saved = job.saved(spec)
     history = _resume(saved, net, optimizer, device, group)
     model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
-    feed = Feed(job, spec, recipe, replica, pinned=device.type == "cuda")
+    feed = Feed(job, spec, recipe, replica, device)
     model = compiled(model, device, recipe.epochs * feed.steps)
     seen = Seen(job.board, rank, len(history) * feed.steps * feed.batch)
     seen.send()

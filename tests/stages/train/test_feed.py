@@ -16,7 +16,7 @@ from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
 from raycv.networks.evaluation import Batch
 from raycv.run.store import RunStore
-from raycv.stages.train.feed import WINDOW, Feed, ahead
+from raycv.stages.train.feed import CPU, WINDOW, Feed, ahead
 from raycv.stages.train.job import TrainJob
 from raycv.stages.train.learning import epoch_order, recipe_of
 from raycv.stages.train.resized import say_how_resized
@@ -108,7 +108,7 @@ def test_an_epoch_can_be_left_early(tree: Path) -> None:
 
 def test_batches_fetched_ahead_are_the_same(tree: Path) -> None:
     fed, _, _ = feed(tree)
-    for (images, labels), (others, and_labels) in zip(fed.training(1), ahead(fed.training(1)), strict=True):
+    for (images, labels), (others, and_labels) in zip(fed.training(1), ahead(fed.training(1), CPU), strict=True):
         assert torch.equal(images, others)
         assert torch.equal(labels, and_labels)
 
@@ -124,12 +124,12 @@ def test_what_is_fetched_ahead_ends_with_its_taker_and_raises_what_was_raised() 
         finally:
             ended.append(True)
 
-    left = ahead(batches())
+    left = ahead(batches(), CPU)
     next(left)
     left.close()
     assert ended == [True]
     with pytest.raises(UserError, match="img.png is corrupt"):
-        list(ahead(batches()))
+        list(ahead(batches(), CPU))
     assert ended == [True, True]
 
 
