@@ -39,11 +39,12 @@ from raycv.networks.spec import NetworkSpec
 from raycv.run.paths import NETS, NULL
 from raycv.stages.collect.collector import BATCH, Collector, Precision, untrained
 from raycv.stages.train.feed import Feed
-from raycv.stages.train.learning import WORTH_COMPILING, compiled, make_optimizer, recipe_of, train_epoch
+from raycv.stages.train.learning import make_optimizer, recipe_of, train_epoch
 from raycv.stages.train.specs import specs_of
 
 GPU = torch.device("cuda")
 STEPS = 40
+SECONDS = 10.0  # that several networks train at once
 SAMPLES = 60_000
 DECAYS = tuple(MappingSweepConfig().decays)
 
@@ -112,17 +113,17 @@ def plain(*, careful: bool) -> float:
 
 
 class Trained:
-    """The paper's AlexNet as a training worker trains it. ``steps``: of its training, which decide on compiling.
+    """The paper's AlexNet as a training worker trains it.
 
     At the paper's learning rate the few images of a benchmark, again and again, can make it diverge.
     """
 
-    def __init__(self, steps: int, rate: float = 1e-4) -> None:
+    def __init__(self) -> None:
+        torch.backends.cudnn.deterministic = True
         self.spec = spec()
-        self.recipe = recipe_of(self.spec.model, TrainConfig(learning_rate=rate))
-        net = build(self.spec).to(GPU).to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(net, self.recipe, fused=True)
-        self.net = compiled(net, GPU, steps)
+        self.recipe = recipe_of(self.spec.model, TrainConfig(learning_rate=1e-4))
+        self.net = build(self.spec).to(GPU).to(memory_format=torch.channels_last)
+        self.optimizer = make_optimizer(self.net, self.recipe, fused=True)
 
     def on(self, batches: Iterator[Batch]) -> float:
         """Train on the batches; the mean loss."""
@@ -159,11 +160,7 @@ def training(folder: str) -> dict[str, float]:
         for part in decoder.begin(order, described.preprocessing.resizing):
             part.result()
 
-    found["raycv, not compiled"] = Trained(0).rate(there)
-    network = Trained(WORTH_COMPILING)
-    began = time.monotonic()
-    network.on(islice(there(), 2))
-    found["seconds to compile"] = time.monotonic() - began
+    network = Trained()
     found["raycv"] = network.rate(there)
     found["raycv, from memory"] = network.rate(from_memory)
     found["decoding alone"] = len(order) / seconds(decoded, 1)
@@ -172,17 +169,18 @@ def training(folder: str) -> dict[str, float]:
 
 
 def _busy(ready: Any, seen: Any) -> None:
-    network = Trained(WORTH_COMPILING)
+    network = Trained()
     size, extent = network.recipe.batch_size, network.spec.preprocessing.resize
     batch = torch.zeros(size, extent, extent, 3, dtype=torch.uint8), torch.zeros(size, dtype=torch.int64)
     one = batch[0].to(GPU), batch[1].to(GPU)
     network.on(islice(repeat(one), 3))
     ready.wait()
-    until = time.monotonic() + 6
-    while time.monotonic() < until:
-        network.on(islice(repeat(one), 10))
-        with seen.get_lock():
-            seen.value += 10 * size
+    images, began = 0, time.monotonic()
+    while time.monotonic() < began + SECONDS:
+        network.on(islice(repeat(one), STEPS))
+        images += STEPS * size
+    with seen.get_lock():
+        seen.value += images / (time.monotonic() - began)
 
 
 def together(processes: int) -> float:
@@ -193,14 +191,14 @@ def together(processes: int) -> float:
     for worker in workers:
         worker.start()
     ready.wait()
-    began = time.monotonic()
     for worker in workers:
         worker.join()
-    return rounded(float(seen.value) / (time.monotonic() - began))
+    return rounded(float(seen.value))
 
 
 def the_pass() -> dict[str, float]:
     """Images a second of four networks and the four untrained ones, forward alone and the whole pass."""
+    settle(GPU)
     specs = tuple(specs_of(TrainConfig(model=("alexnet",)), 1000))
     groups = {NETS: specs, NULL: untrained(specs)}
     nets: dict[str, Any] = {one.name: build(one) for group in groups.values() for one in group}
@@ -316,7 +314,6 @@ def main() -> None:
     """Print each table as it is measured."""
     folder = sys.argv[1]
     print(f"Machine: {in_words()}", flush=True)
-    settle(GPU)
     tables: dict[str, Callable[[], Any]] = {
         "ceilings": ceilings,
         "GFLOP of a training step, per image": lambda: rounded(operations(spec()) / 1e9),
@@ -324,9 +321,7 @@ def main() -> None:
         "four networks at once, images/s": lambda: together(4),
         "pass, images/s": the_pass,
         "moments, TFLOP/s": lambda: {units: moments(units) for units in (384, 1024, 4096)},
-        "a pair of networks, seconds": lambda: [wide(256), {units: wide(units) for units in (1024, 4096)}][
-            1
-        ],  # the first counts no start
+        "a pair of networks, seconds": lambda: {units: wide(units) for units in (256, 1024, 4096)},
         "pictures/s": pictures,
     }
     for name, table in tables.items():

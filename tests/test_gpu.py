@@ -25,9 +25,8 @@ from raycv.networks.models import build
 from raycv.networks.processor import settle
 from raycv.run.paths import NETS, NULL
 from raycv.stages.collect.collector import Collector, Partial, build_untrained, untrained
-from raycv.stages.train import learning
 from raycv.stages.train.feed import Feed
-from raycv.stages.train.learning import compiled, make_optimizer, recipe_of, train_epoch
+from raycv.stages.train.learning import make_optimizer, recipe_of, set_dropout, train_epoch
 from tests.support.activations import correlations, nets
 from tests.support.runs import spec
 
@@ -145,19 +144,17 @@ def feed(device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     return of._prefetched(of._batches(pixels(512), np.arange(512) % 10, np.random.default_rng(0)))
 
 
-def losses(device: torch.device, *, steps: int = 0) -> list[float]:
-    """Of three epochs; compiled where ``steps`` are enough."""
+def losses(device: torch.device) -> list[float]:
+    """Of three epochs."""
     torch.backends.cudnn.deterministic = True
     described = spec(1, 12)
     recipe = replace(recipe_of(described.model, TrainConfig()), epochs=3, dropout=0.0)
     net = build(described).to(device).to(memory_format=torch.channels_last)
-    learning.set_dropout(net, 0.0)
+    set_dropout(net, 0.0)
     optimizer = make_optimizer(net, recipe, fused=device.type == "cuda")
-    model = compiled(net, device, steps)
-    assert (model is not net) == (steps >= learning.WORTH_COMPILING)
     return [
         train_epoch(
-            model,
+            net,
             feed(device),
             optimizer,
             recipe,
@@ -175,12 +172,6 @@ def test_training_is_the_same_to_the_last_bit_and_near_that_on_a_cpu() -> None:
     there = losses(GPU)
     assert there == losses(GPU)
     assert there == pytest.approx(losses(CPU), rel=2e-2)
-
-
-def test_compiled_training_is_the_same_to_the_last_bit_and_near_that_which_is_not() -> None:
-    there = losses(GPU, steps=learning.WORTH_COMPILING)
-    assert there == losses(GPU, steps=learning.WORTH_COMPILING)
-    assert there == pytest.approx(losses(GPU), rel=2e-2)
 
 
 def test_batches_copied_ahead_are_the_same_while_others_are_used() -> None:

@@ -9,22 +9,24 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from raycv.data.apart import Apart
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import Source
 
-TOGETHER = 64  # images that a thread decodes at once
+TOGETHER = 64  # images that are decoded at once
+THREADS = 4  # up to so many decode side by side; more wait for one another's turn at the interpreter
 Decoded = tuple[np.ndarray, np.ndarray]  # images (n, size, size, 3) uint8, labels (n,) int64
 
 
 class Decoder:
-    """Decodes images of ``source`` in ``threads``, which run side by side as decoding needs no interpreter."""
+    """Decodes images of ``source`` on several ``cores``, by threads or, where these would be many, by processes."""
 
-    def __init__(self, source: Source, threads: int) -> None:
-        self.pool, self.threads = ThreadPoolExecutor(threads), threads
+    def __init__(self, source: Source, cores: int) -> None:
+        self.pool, self.cores = ThreadPoolExecutor(cores), cores
         # A reader keeps what it has read last, and serves one thread at a time.
-        self.readers: SimpleQueue[Source] = SimpleQueue()
-        for _ in range(threads):
-            self.readers.put(copy.deepcopy(source))
+        self.readers: SimpleQueue[Source | Apart] = SimpleQueue()
+        for _ in range(cores):
+            self.readers.put(copy.deepcopy(source) if cores <= THREADS else Apart(source))
 
     def begin(self, numbers: np.ndarray, resize: Resize, *, exact: bool = True) -> list[Future[Decoded]]:
         """Begin to decode some images, as `Source.decode` does; their parts in the order of ``numbers``."""
@@ -33,12 +35,12 @@ class Decoder:
 
     def in_parts(self, numbers: np.ndarray, resize: Resize) -> Iterator[Decoded]:
         """The same, part by part; not more than some parts wait to be taken."""
-        step = 4 * TOGETHER * self.threads
+        step = 4 * TOGETHER * self.cores
         for start in range(0, len(numbers), step):
             yield from (part.result() for part in self.begin(numbers[start : start + step], resize))
 
     def close(self) -> None:
-        """End the threads; what they have not begun is left."""
+        """End the threads and processes; what they have not begun is left."""
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _decode(self, numbers: np.ndarray, resize: Resize, exact: bool) -> Decoded:

@@ -16,15 +16,16 @@ from raycv.data.readers import Item
 from raycv.errors import UserError
 
 
-def pixels(item: Item, resize: Resize, *, exact: bool) -> np.ndarray:
+def pixels(item: Item, resize: Resize, *, exact: bool, place: np.ndarray | None = None) -> np.ndarray:
     """Pixels (size, size, 3) uint8, red green blue; greyscale, palette, transparent and CMYK images become RGB.
 
-    Not ``exact``, images are resized by PyTorch (`Resize.quick`). Raises UserError for an image that cannot be decoded.
+    Not ``exact``, images are resized by PyTorch (`Resize.quick`). In ``place``, of that shape, where a JPEG that has
+    the size can be decoded straight into it; its content is lost. Raises UserError for an image that cannot be decoded.
     """
     if item.content is None:
         raise UserError(f"There is no image in {item.origin}; every row needs its image's bytes.")
     with _refusing(item.origin):
-        stored = item.content if isinstance(item.content, np.ndarray) else _decoded(item.content)
+        stored = item.content if isinstance(item.content, np.ndarray) else _decoded(item.content, place)
         if stored.shape[:2] == (resize.size, resize.size):
             return stored
         if not exact and resize.can_be_quick and not isinstance(item.content, np.ndarray):
@@ -40,13 +41,16 @@ def size_of(item: Item) -> tuple[int, int]:
         return Image.open(io.BytesIO(item.content or b"")).size
 
 
-def _decoded(content: bytes) -> np.ndarray:
+def _decoded(content: bytes, place: np.ndarray | None) -> np.ndarray:
     """Pixels (H, W, 3) uint8 of an image at the size that it has."""
     if content.startswith(b"\xff\xd8"):
         # The pixels that Pillow gives, in three fifths of the time. What it refuses goes to Pillow, which decides.
         with contextlib.suppress(ValueError):
             height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
             if colours in ("YCbCr", "RGB", "Gray") and height * width <= (Image.MAX_IMAGE_PIXELS or 0):
+                if place is not None and place.shape == (height, width, 3):
+                    simplejpeg.decode_jpeg(content, buffer=place)
+                    return place
                 found: np.ndarray = simplejpeg.decode_jpeg(content)
                 return found
     image: Image.Image = Image.open(io.BytesIO(content))

@@ -37,7 +37,7 @@ class NearbyFiles:
         uri = f"{self.root}/{name}"
         here = uri if "://" not in uri else str(self._copy(name))
         if "://" not in uri or _is_ours(here):
-            found = reach(here, "read", lambda fs, path: memoryview(_mapped(path))[begin:end])
+            found = memoryview(_mapped(here))[begin:end]
         else:
             found = reach(uri, "read", lambda fs, path: memoryview(fs.cat_file(path, start=begin, end=end)))
         if len(found) != end - begin:
@@ -99,6 +99,10 @@ def _is_ours(path: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _mapped(path: str) -> mmap.mmap | bytes:
+    return reach(path, "read", lambda _fs, there: _map(there))
+
+
+def _map(path: str) -> mmap.mmap | bytes:
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:  # which cannot be mapped
             return b""

@@ -59,18 +59,21 @@ class Source:
         return self if count == len(self) else Source(self.name, Selection(self.reader, count), self.classes)
 
     def decode(
-        self, numbers: Sequence[int] | np.ndarray, resize: Resize, *, exact: bool = True
+        self, numbers: Sequence[int] | np.ndarray, resize: Resize, *, exact: bool = True, out: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Images (n, size, size, 3) uint8, red green blue, and labels (n,) int64, in the order of ``numbers``.
 
-        Not ``exact``, pixels may differ by one (`raycv.data.decoding.pixels`). Raises UserError naming file and row for
-        an image that cannot be decoded or has no label.
+        Not ``exact``, pixels may differ by one (`raycv.data.decoding.pixels`). ``out`` is where the images go, if it is
+        given. Raises UserError naming file and row for an image that cannot be decoded or has no label.
         """
-        images = np.empty((len(numbers), resize.size, resize.size, 3), dtype=np.uint8)
+        images = np.empty((len(numbers), resize.size, resize.size, 3), dtype=np.uint8) if out is None else out
         labels = np.empty(len(numbers), dtype=np.int64)
         for n, item in enumerate(self.reader.items(numbers)):
             labels[n] = self.label_of(item)
-            images[n] = pixels(item, resize, exact=exact)
+            place = images[n]
+            found = pixels(item, resize, exact=exact, place=place)
+            if found is not place:
+                images[n] = found
         return images, labels
 
     def keep_near(self) -> None:

@@ -19,39 +19,28 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         exact = x.to(torch.promote_types(x.dtype, torch.float32))  # bfloat16 would add squares to three digits
-        if torch.compiler.is_compiling():  # which fuses the sums, and the gradient's
-            return exact * _factor(_base(exact))
         y: Tensor = _LocalResponseNorm.apply(exact)
         return y
 
 
-SCALE, HALF = 1e-4 / 5, 2  # α/n, channels on each side
-
-
-def _window(x: Tensor) -> Tensor:
-    channels = x.shape[1]
-    padded = F.pad(x, (0, 0, 0, 0, HALF, HALF))
-    total = padded[:, :channels].clone()
-    for shift in range(1, 2 * HALF + 1):
-        total += padded[:, shift : shift + channels]
-    return total
-
-
-def _base(x: Tensor) -> Tensor:
-    return _window(x * x).mul_(SCALE).add_(1.0)
-
-
-def _factor(base: Tensor) -> Tensor:
-    """base^(-3/4) without the slow general power."""
-    root = base.rsqrt()
-    return root * root.sqrt()
-
-
 class _LocalResponseNorm(torch.autograd.Function):
+    scale = 1e-4 / 5
+    half = 2
+
+    @staticmethod
+    def _window(x: Tensor) -> Tensor:
+        half, channels = _LocalResponseNorm.half, x.shape[1]
+        padded = F.pad(x, (0, 0, 0, 0, half, half))
+        total = padded[:, :channels].clone()
+        for shift in range(1, 2 * half + 1):
+            total += padded[:, shift : shift + channels]
+        return total
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        base = _base(x)
-        factor = _factor(base)
+        base = _LocalResponseNorm._window(x * x).mul_(_LocalResponseNorm.scale).add_(1.0)
+        root = base.rsqrt()
+        factor = root * root.sqrt()  # base^(-3/4) without the slow general power
         ctx.save_for_backward(x, base, factor)
         return x * factor
 
@@ -59,7 +48,7 @@ class _LocalResponseNorm(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (grad,) = grads
         x, base, factor = ctx.saved_tensors
-        spread = _window(grad * x * factor / base).mul_(-1.5 * SCALE)
+        spread = _LocalResponseNorm._window(grad * x * factor / base).mul_(-1.5 * _LocalResponseNorm.scale)
         return torch.addcmul(grad * factor, x, spread)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +14,6 @@ from raycv.config import PAPERS, SMALL, TrainConfig
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
 from raycv.networks.evaluation import Batch
-
-WORTH_COMPILING = 10_000  # steps: it takes half a minute, and then the paper's network some 3 ms less for each
 
 
 @dataclass(frozen=True)
@@ -136,14 +133,6 @@ def train_epoch(
             f"Lower --learning-rate, now {recipe.learning_rate}."
         )
     return mean
-
-
-def compiled(net: nn.Module, device: torch.device, steps: int) -> nn.Module:
-    """The network as ``train_epoch`` runs it: compiled on a GPU, where it takes ``steps`` enough to be worth it."""
-    if device.type != "cuda" or steps < WORTH_COMPILING:
-        return net
-    torch._dynamo.config.suppress_errors = True  # what cannot be compiled, as without a C compiler, runs as it is
-    return cast(nn.Module, torch.compile(net))
 
 
 def autocast(device: torch.device) -> torch.autocast:

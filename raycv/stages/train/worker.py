@@ -22,7 +22,7 @@ from raycv.run import tables
 from raycv.stages.train.board import Over, Seen
 from raycv.stages.train.feed import Feed
 from raycv.stages.train.job import TrainJob
-from raycv.stages.train.learning import autocast, compiled, make_optimizer, set_dropout, train_epoch
+from raycv.stages.train.learning import autocast, make_optimizer, set_dropout, train_epoch
 from raycv.stages.train.saved import Saved, contiguous, packed, unpack
 
 
@@ -63,7 +63,6 @@ def _train(job: TrainJob, rank: int) -> None:
     history = _resume(saved, net, optimizer, device, group)
     model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
     feed = Feed(job, spec, recipe, replica, device)
-    model = compiled(model, device, recipe.epochs * feed.steps)
     seen = Seen(job.board, rank, len(history) * feed.steps * feed.batch)
     seen.send()
     if not history and replica == 0:

@@ -55,7 +55,7 @@ def numbers(batches: Any) -> np.ndarray:
     return np.concatenate([images[:, 0, 0, 0].numpy() for images, _ in batches])
 
 
-@pytest.mark.parametrize("readers", [1, 3])
+@pytest.mark.parametrize("readers", [1, 3, 6])
 def test_a_sorted_tree_is_permuted_image_by_image(tree: Path, readers: int) -> None:
     """So every batch has images of most classes, as if the tree had been shuffled."""
     fed, training, _ = feed(tree, readers=readers)

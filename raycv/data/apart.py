@@ -1,0 +1,146 @@
+"""A process that decodes images for another one, into memory that both share.
+
+It reads what is wanted from its standard input and ends with that, however the process that began it ends.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import pickle
+import subprocess
+import sys
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from raycv.data.preprocessing import Resize
+from raycv.data.sources import Source
+from raycv.errors import StageFailed
+
+DEATHS = 3  # of processes with the same images in hand after which these are given up
+
+
+class Apart:
+    """Decodes images of ``source`` in a process of its own, which begins with the first of them."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.memory = source, _Shared()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def decode(self, numbers: np.ndarray, resize: Resize, *, exact: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """As `Source.decode`. Raises StageFailed where the process has died again and again."""
+        shape = len(numbers), resize.size, resize.size, 3
+        images = self.memory.of(shape)
+        labels = self._ask((self.memory.path, self.memory.bytes, shape, numbers, resize, exact))
+        return images.copy(), labels
+
+    def _ask(self, wanted: Any) -> np.ndarray:
+        for _ in range(DEATHS):
+            try:
+                found = self._answer(wanted)
+            except (EOFError, OSError, pickle.UnpicklingError):  # it has died
+                self._end()
+                continue
+            if isinstance(found, Exception):
+                raise found
+            labels: np.ndarray = found
+            return labels
+        raise StageFailed(
+            f"Processes that decode images of {self.source.name} died {DEATHS} times, most likely for lack of memory. "
+            "The same command goes on from what is finished."
+        )
+
+    def _answer(self, wanted: Any) -> Any:
+        if self.process is None:
+            self.process = _begun()
+            _send(self.process.stdin, self.source)
+        assert self.process.stdout is not None
+        _send(self.process.stdin, wanted)
+        return pickle.load(self.process.stdout)
+
+    def _end(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def __del__(self) -> None:
+        self._end()
+
+
+def _begun() -> subprocess.Popen[bytes]:
+    # Not by multiprocessing, which would run a user's script again.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from raycv.data.apart import serve; serve()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the process that began it
+    )
+
+
+class _Shared:
+    """Memory that belongs to no folder: nothing is left behind, and no limit of /dev/shm applies.
+
+    It is kept, as pages that a process has not used before cost more than to decode an image into them.
+    """
+
+    def __init__(self) -> None:
+        self.handle = os.memfd_create("raycv-images")
+        self.bytes = 0
+
+    @property
+    def path(self) -> str:
+        """Where another process of the same user finds it."""
+        return f"/proc/{os.getpid()}/fd/{self.handle}"
+
+    def of(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Images of that shape at its beginning."""
+        if math.prod(shape) > self.bytes:
+            self.bytes = math.prod(shape)
+            os.ftruncate(self.handle, self.bytes)
+            self.map = mmap.mmap(self.handle, self.bytes)
+        return _images(self.map, shape) if self.bytes else np.empty(shape, np.uint8)
+
+    def __del__(self) -> None:
+        os.close(self.handle)
+
+
+def serve() -> None:
+    """Decode what is asked for until there is nobody left to ask."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what is said while reading is no answer
+    try:
+        source: Source = pickle.load(sys.stdin.buffer)
+        while True:
+            _send(answers, _answer(source, *pickle.load(sys.stdin.buffer)))
+    except (EOFError, BrokenPipeError):
+        os._exit(0)
+
+
+def _answer(
+    source: Source, path: str, size: int, shape: tuple[int, ...], numbers: np.ndarray, resize: Resize, exact: bool
+) -> np.ndarray | Exception:
+    try:
+        images = _images(_mapped(path, size), shape)
+        return source.decode(numbers, resize, exact=exact, out=images)[1]
+    except Exception as error:
+        return error
+
+
+@lru_cache(maxsize=1)
+def _mapped(path: str, size: int) -> mmap.mmap:
+    with open(path, "r+b") as memory:
+        return mmap.mmap(memory.fileno(), size)
+
+
+def _images(memory: mmap.mmap, shape: tuple[int, ...]) -> np.ndarray:
+    return np.frombuffer(memory, np.uint8, math.prod(shape)).reshape(shape)
+
+
+def _send(to: Any, what: Any) -> None:
+    pickle.dump(what, to, protocol=pickle.HIGHEST_PROTOCOL)
+    to.flush()
