@@ -44,7 +44,7 @@ class ShardActor:
         self.device = torch.device("cuda" if task.use_gpu else "cpu")
         self.loaded: Collector | None = None
         self.pilots: dict[Key, np.ndarray] | None = None
-        self.decoder = Decoder(task.source, (os.cpu_count() or 1) if task.use_gpu else 1)
+        self.decoder = Decoder(task.source, min(task.readers, os.cpu_count() or 1))
 
     def __repr__(self) -> str:
         return f"ShardActor({len(self.task.networks)} networks)"

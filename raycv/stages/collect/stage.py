@@ -65,7 +65,9 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     ray_cluster.connect(store.uri, config.device)
     use_gpu = ray_cluster.on_gpus(config.device)
     groups = _groups(specs) | {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
-    task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, config.precision)
+    # A GPU is fed by its share of the cores; an actor on a core decodes for itself.
+    readers = max(1, int(ray_cluster.amount("CPU") / max(1, ray_cluster.amount("GPU")))) if use_gpu else 1
+    task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, readers, config.precision)
     _drop_damaged(task)
     actors = min(_actors(config, task), len(work))
     create = ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote  # type: ignore[attr-defined]
