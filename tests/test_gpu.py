@@ -20,9 +20,9 @@ from raycv.analysis.nulls import rotated
 from raycv.analysis.sgd import Schedule, sgd_path
 from raycv.config import TrainConfig
 from raycv.data.sampling import choose
+from raycv.distributed.processor import settle
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import build
-from raycv.networks.processor import settle
 from raycv.run.paths import NETS, NULL
 from raycv.stages.collect.collector import Collector, Partial, build_untrained, untrained
 from raycv.stages.train.feed import Feed

@@ -11,9 +11,9 @@ from ray.exceptions import RayTaskError
 
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
+from raycv.distributed.processor import settle
 from raycv.errors import StageFailed
 from raycv.memory import Need
-from raycv.networks.processor import settle
 from raycv.progress import Progress
 from raycv.run.store import RunStore
 

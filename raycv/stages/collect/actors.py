@@ -23,9 +23,9 @@ from raycv.data.decoder import Decoder, joined
 from raycv.data.preprocessing import Resize
 from raycv.data.samples import orders
 from raycv.data.shards import Shard
+from raycv.distributed.processor import settle
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
-from raycv.networks.processor import settle
 from raycv.networks.recordings import opened
 from raycv.paper import SHOWN_SAMPLES
 from raycv.run.paths import NETS, NULL, Key

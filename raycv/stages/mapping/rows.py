@@ -20,7 +20,7 @@ from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path, quartiles
 from raycv.analysis.sgd import sgd_path
 from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
-from raycv.networks.processor import settle
+from raycv.distributed.processor import settle
 from raycv.run.schema import BY_NAME
 from raycv.run.trial_results import Frames
 from raycv.stages.collect.statistics import Mixed, Statistics

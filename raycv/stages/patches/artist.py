@@ -11,10 +11,10 @@ import torch
 
 from raycv.data.preprocessing import centre
 from raycv.data.sources import Source
+from raycv.distributed.processor import settle
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import load_weights
-from raycv.networks.processor import settle
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork
 from raycv.run import tables
