@@ -17,6 +17,8 @@ from raycv.stages.report.sprites import Pictures, Sheets
 
 PREDICTORS = 5  # shown of a unit, at most
 MOST_CELLS = 2_000_000  # of the matrices of all layers; those that do not fit any more are left out
+MOST_NUMBER_BYTES = 18e6  # of the numbers of all layers; with more networks than fit, the first are shown
+UNIT_BYTES = 135  # what is said of a unit and one other network; all layers of four of the paper's networks fit
 MOST_MAPPING_BYTES = 5e5  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
 
 PARTNER = {"unit": "unit_b", "value": "value", "excess": "excess", "q": "q_value"}  # columns of the table matchings
@@ -71,6 +73,13 @@ def label_columns(labels: pd.DataFrame, nets: Sequence[str], widths: Sequence[in
         found[rows["unit"], rows["rank"] - 1] = rows["label"]
         result.append(packed(found))
     return result
+
+
+def networks_shown(widths: Mapping[str, Sequence[int]]) -> int:
+    """How many networks, from the first on, the page has room for; ``widths``: units of each by layer. Two at least."""
+    bytes_of_unit = UNIT_BYTES * np.sum([list(of_nets) for of_nets in widths.values()], axis=0).cumsum()
+    others = np.arange(len(bytes_of_unit))
+    return max(2, int((bytes_of_unit * others <= MOST_NUMBER_BYTES).sum()))
 
 
 def with_matrices(widths: Mapping[str, Sequence[int]]) -> list[str]:

@@ -56,7 +56,7 @@ def report(config: ReportConfig, store: RunStore) -> None:
 def _need(store: RunStore) -> Need:
     """What the layer with most weights that are read at once needs."""
     most, of_all = 0, _widths(tables.read(store, "units", columns=["net", "layer"]))
-    whole = payload.with_matrices(of_all)
+    whole = payload.with_matrices(_shown(of_all))
     for layer, rows in tables.rows_of(store, "mapping_weights").items():
         if layer not in whole:  # one mapping layer after the other is read
             most = max(most, max(of_all[str(layer)]) ** 2)
@@ -84,7 +84,8 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
     nets, layers = ([str(name) for name in dict.fromkeys(units[column])] for column in ("net", "layer"))
     has = {name: tables.exists(store, name) for name in OPTIONAL}
     title = store.uri.rsplit("/", 1)[-1]
-    widths = _widths(units)
+    widths = _shown(_widths(units))
+    everyone, nets = nets, nets[: len(widths[layers[0]])]
     shown = payload.with_matrices(widths)
     numbers: dict[str, dict[str, Any]] = {}
     pictures: dict[str, Pictures | None] = {}
@@ -95,7 +96,7 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
             progress.advance(1, f"numbers of {layer}")
         figures = _figures(store)
         left_out = [layer for layer in layers if layer not in shown]
-        run = {"nets": nets, "layers": layers, "title": title, "left_out": left_out}
+        run = {"nets": nets, "everyone": everyone, "layers": layers, "title": title, "left_out": left_out}
         run |= _facts(store, stages, units, has, bool(figures))
         if has["patch_pictures"]:
             without = page.filled(files, title, figures, _data(run, numbers, {}))
@@ -112,6 +113,12 @@ def _widths(units: pd.DataFrame) -> dict[str, list[int]]:
     nets, layers = (dict.fromkeys(units[column].astype(str)) for column in ("net", "layer"))
     counts = units.groupby(["layer", "net"]).size()
     return {layer: [int(counts[layer, net]) for net in nets] for layer in layers}
+
+
+def _shown(widths: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """The same of the networks whose units are shown."""
+    count = payload.networks_shown(widths)
+    return {layer: of_nets[:count] for layer, of_nets in widths.items()}
 
 
 def _data(
@@ -147,6 +154,8 @@ def _numbers(
     def rows(name: str, *conditions: tables.Filter, **choice: Any) -> pd.DataFrame:
         return tables.read(store, name, filters=[("layer", "==", layer), *conditions], **choice)
 
+    among = ("source_net", "in", list(nets)), ("target_net", "in", list(nets))
+
     found: dict[str, Any] = {
         "units": payload.unit_columns(units, nets),
         "partners": payload.partner_columns(matchings, nets),
@@ -157,11 +166,11 @@ def _numbers(
     if has["recurrence"]:
         found["recurrence"] = payload.recurrence_columns(rows("recurrence"), nets)
     if has["mapping_units"]:
-        of_units = payload.units_shown(rows("mapping_units"))
+        of_units = payload.units_shown(rows("mapping_units", *among))
         if shown:
             # Of a list of decays pyarrow would pass over 0, of which a file says that it is at least -0.
             decays = ("decay", ">=", of_units["decay"].min()), ("decay", "<=", of_units["decay"].max())
-            weights = rows("mapping_weights", ("solver", "in", sorted(set(of_units["solver"]))), *decays)
+            weights = rows("mapping_weights", ("solver", "in", sorted(set(of_units["solver"]))), *decays, *among)
         else:
             weights = strongest_weights(store, layer, of_units)
         found["predictors"] = payload.predictor_columns(weights, of_units, nets)

@@ -288,6 +288,31 @@ def test_units_are_sorted_and_filtered(page: Page, store: RunStore) -> None:
     assert len(page.order()) == 6
 
 
+def test_of_too_many_networks_the_first_are_shown(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose units say in how many of all networks they recur."""
+    monkeypatch.setattr(payload, "MOST_NUMBER_BYTES", 100_000)
+    few = write_run(RunStore(str(tmp_path / "few")))
+    written(few)
+    page.open(few)
+    first = page.one("#overview").text
+    for fact in ("3 networks", "396 units", f"room for the units of 2 of them, {NETS[0]} to {NETS[1]};", "62.65%"):
+        assert fact in first
+    page.open(few, place(FULL, "unit", "net1", 5))
+    assert list(page.partners()) == [NETS[1]]
+    assert "recurs in 2 of 2" in " ".join(page.one("#panel").text.split())
+    assert page.errors() == []
+    page.open(few, place(CONV, "matrix", "net1", NETS[1]))
+    assert page.errors() == []
+
+
+def test_all_networks_are_shown_where_there_is_room() -> None:
+    papers = {"conv": 1376, "fc6": 4096, "fc7": 4096, "fc8": 1000}
+    for networks, shown in ((1, 2), (2, 2), (4, 4), (10, 4), (16, 4)):
+        assert payload.networks_shown({layer: [width] * networks for layer, width in papers.items()}) == shown
+    assert payload.networks_shown({"conv1": [6] * 16, "fc6": [304] * 16}) == 16
+    assert payload.networks_shown({"wide": [100_000] * 3}) == 2
+
+
 def test_logits_are_called_by_their_class(page: Page, store: RunStore) -> None:
     page.open(store, place(FULL, "unit", "net1", 1))
     assert page.chosen() == f"In net1, {FULL}: {CLASSES[1]}"

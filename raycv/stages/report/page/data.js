@@ -5,7 +5,7 @@ const RANKS = 9; // top patches of a unit
 const at = (id) => document.getElementById(id);
 const json = (id) => JSON.parse(at(id).textContent);
 const run = json("run");
-const { nets, layers, averages } = run;
+const { nets, everyone, layers, averages } = run; // nets: those whose units are shown
 
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));

@@ -11,7 +11,7 @@ const SORTS = {
 };
 const FILTERS = {
   all: { label: "all units", keep: () => true },
-  recurring: { label: "recurs in all networks", keep: (data, net, unit) => data.recurrence?.[net].partners[unit] === nets.length - 1 },
+  recurring: { label: "recurs in all networks", keep: (data, net, unit) => data.recurrence?.[net].partners[unit] === everyone.length - 1 },
   alone: { label: "without a partner", keep: (data, net, unit) => !data.units[net].state[unit] && data.recurrence?.[net].partners[unit] === 0 },
   dead: { label: "rare or dead", keep: (data, net, unit) => data.units[net].state[unit] > 0 },
 };

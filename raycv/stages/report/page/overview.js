@@ -30,7 +30,8 @@ function effects() {
 
 function compared() {
   const images = run.images ? `; ${run.images.toLocaleString("en")} validation images passed through all of them at once` : "";
-  return `${counted(nets.length, "network")} that differ in random start and order of images, with ${counted(run.units, "unit")} in ${counted(layers.length, "layer")}${images}.`;
+  const first = nets.length < everyone.length ? ` This page has room for the units of ${nets.length} of them, ${nets[0]} to ${nets.at(-1)}; the tables have those of all.` : "";
+  return `${counted(everyone.length, "network")} that differ in random start and order of images, with ${counted(run.units, "unit")} in ${counted(layers.length, "layer")}${images}.${first}`;
 }
 
 function key() {
@@ -77,7 +78,7 @@ function accuracies() {
       element("td", { class: "bar" }, length), element("td", {}, value == null ? "not known" : percent(value, 2)));
   };
   return element("section", { class: "card" }, element("h3", { id: "accuracies" }, "Validation images classified right"),
-    element("table", { class: "accuracies", "aria-labelledby": "accuracies" }, element("tbody", {}, ...nets.map(bar))));
+    element("table", { class: "accuracies", "aria-labelledby": "accuracies" }, element("tbody", {}, ...everyone.map(bar))));
 }
 
 /** Where to look next, from what the run has. */

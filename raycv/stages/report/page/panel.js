@@ -43,7 +43,7 @@ function summary(data, net, unit) {
   const units = data.units[net];
   const recurrence = data.recurrence?.[net];
   const facts = [
-    recurrence && ["recurs in", `${recurrence.partners[unit]} of ${nets.length - 1}`],
+    recurrence && ["recurs in", `${recurrence.partners[unit]} of ${everyone.length - 1}`],
     ["excess", signed(excessOf(data, net, unit))],
     ["mean activation", fixed(units.mean[unit], 2)],
     ["active in", percent(units.active_fraction[unit], 1)],

@@ -23,7 +23,7 @@ const browsed = () => (view.options.wall === "all" ? -1 : view.a);
 
 function unitTools() {
   const { layer, options } = view;
-  const all = nets.length > 1 ? [[-1, "all networks"]] : [];
+  const all = nets.length > 1 ? [[-1, nets.length < everyone.length ? "all of these" : "all networks"]] : [];
   const data = dataOf(layer);
   const filters = Object.entries(FILTERS).filter(([name]) => data.recurrence || !["recurring", "alone"].includes(name));
   const sorts = Object.entries(SORTS).filter(([name]) => data.recurrence || name !== "partners");
@@ -61,8 +61,8 @@ function tile({ net, unit, value }) {
   const partners = data.recurrence?.[net].partners[unit];
   const name = fullName(layer, net, unit);
   const text = state || (Number.isNaN(value) ? "–" : sortOf(view).text(value));
-  const everywhere = partners === nets.length - 1;
-  const where = partners === undefined ? "" : `, recurs in ${partners} of ${nets.length - 1}`;
+  const everywhere = partners === everyone.length - 1;
+  const where = partners === undefined ? "" : `, recurs in ${partners} of ${everyone.length - 1}`;
   const called = browsed() < 0 ? `${nets[net]} ${shortName(layer, unit)}` : shortName(layer, unit);
   return element("a", {
     class: `tile${state ? " still" : ""}`, href: to(net, unit), "data-net": net, "data-unit": unit, tabindex: -1,
