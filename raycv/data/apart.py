@@ -34,7 +34,7 @@ class Apart:
         """As `Source.decode`. Raises StageFailed where the process has died again and again."""
         shape = len(numbers), resize.size, resize.size, 3
         images = self.memory.of(shape)
-        labels = self._ask((self.memory.path, self.memory.bytes, shape, numbers, resize, exact))
+        labels = self._ask((self.memory.bytes, shape, numbers, resize, exact))
         return images.copy(), labels
 
     def _ask(self, wanted: Any) -> np.ndarray:
@@ -55,7 +55,7 @@ class Apart:
 
     def _answer(self, wanted: Any) -> Any:
         if self.process is None:
-            self.process = _begun()
+            self.process = _begun(self.memory.handle)
             _send(self.process.stdin, self.source)
         assert self.process.stdout is not None
         _send(self.process.stdin, wanted)
@@ -71,13 +71,14 @@ class Apart:
         self._end()
 
 
-def _begun() -> subprocess.Popen[bytes]:
+def _begun(memory: int) -> subprocess.Popen[bytes]:
     # Not by multiprocessing, which would run a user's script again.
-    code = f"import sys; sys.path[:] = {sys.path!r}; from raycv.data.apart import serve; serve()"
+    code = f"import sys; sys.path[:] = {sys.path!r}; from raycv.data.apart import serve; serve({memory})"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        pass_fds=(memory,),
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,  # Ctrl-C is for the process that began it
     )
@@ -93,11 +94,6 @@ class _Shared:
         self.handle = os.memfd_create("raycv-images")
         self.bytes = 0
 
-    @property
-    def path(self) -> str:
-        """Where another process of the same user finds it."""
-        return f"/proc/{os.getpid()}/fd/{self.handle}"
-
     def of(self, shape: tuple[int, ...]) -> np.ndarray:
         """Images of that shape at its beginning."""
         if math.prod(shape) > self.bytes:
@@ -110,32 +106,31 @@ class _Shared:
         os.close(self.handle)
 
 
-def serve() -> None:
-    """Decode what is asked for until there is nobody left to ask."""
+def serve(memory: int) -> None:
+    """Decode what is asked for into ``memory``, the number of an open file, until there is nobody left to ask."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what is said while reading is no answer
     try:
         source: Source = pickle.load(sys.stdin.buffer)
         while True:
-            _send(answers, _answer(source, *pickle.load(sys.stdin.buffer)))
+            _send(answers, _answer(source, memory, *pickle.load(sys.stdin.buffer)))
     except (EOFError, BrokenPipeError):
         os._exit(0)
 
 
 def _answer(
-    source: Source, path: str, size: int, shape: tuple[int, ...], numbers: np.ndarray, resize: Resize, exact: bool
+    source: Source, memory: int, size: int, shape: tuple[int, ...], numbers: np.ndarray, resize: Resize, exact: bool
 ) -> np.ndarray | Exception:
     try:
-        images = _images(_mapped(path, size), shape)
+        images = _images(_mapped(memory, size), shape)
         return source.decode(numbers, resize, exact=exact, out=images)[1]
     except Exception as error:
         return error
 
 
 @lru_cache(maxsize=1)
-def _mapped(path: str, size: int) -> mmap.mmap:
-    with open(path, "r+b") as memory:
-        return mmap.mmap(memory.fileno(), size)
+def _mapped(memory: int, size: int) -> mmap.mmap:
+    return mmap.mmap(memory, size)
 
 
 def _images(memory: mmap.mmap, shape: tuple[int, ...]) -> np.ndarray:
