@@ -7,7 +7,6 @@ counted. The GPU and the machine must be idle.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import statistics
 import sys
@@ -21,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.machine import in_words
+from benchmarks.machine import in_words, together
 from benchmarks.training import operations
 from raycv.analysis.accumulator import ROWS_PER_PRODUCT, Accumulator
 from raycv.analysis.information import BINS, pairwise_information
@@ -44,7 +43,7 @@ from raycv.stages.train.specs import specs_of
 
 GPU = torch.device("cuda")
 STEPS = 40
-SECONDS = 10.0  # that several networks train at once
+EXTENT = 8192  # of a large product
 SAMPLES = 60_000
 DECAYS = tuple(MappingSweepConfig().decays)
 
@@ -69,9 +68,9 @@ def rounded(value: float) -> float:
 def ceilings() -> dict[str, float]:
     """TFLOP/s of large products, and GB/s of copies."""
     found = {}
-    for name, number, extent in (("bfloat16", torch.bfloat16, 8192), ("float32", torch.float32, 8192)):
-        a = torch.randn(extent, extent, device=GPU).to(number)
-        found[f"{name} TFLOP/s"] = rounded(2 * extent**3 / seconds(lambda a=a: a @ a) / 1e12)  # type: ignore[misc]
+    for name, number in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
+        a = torch.randn(EXTENT, EXTENT, device=GPU).to(number)
+        found[f"{name} TFLOP/s"] = rounded(2 * EXTENT**3 / seconds(lambda a=a: a @ a) / 1e12)  # type: ignore[misc]
     there, pinned = torch.empty(2**28, device=GPU), torch.empty(2**28, dtype=torch.uint8, pin_memory=True)
     copy, bytes_there = torch.empty_like(there), torch.empty(2**28, dtype=torch.uint8, device=GPU)
     found["memory GB/s"] = rounded(2 * there.nbytes / seconds(lambda: copy.copy_(there)) / 1e9)
@@ -168,32 +167,13 @@ def training(folder: str) -> dict[str, float]:
     return {what: rounded(value) for what, value in found.items()}
 
 
-def _busy(ready: Any, seen: Any) -> None:
+def trained() -> Callable[[], object]:
+    """Some steps of a network, on a batch that is on the GPU."""
     network = Trained()
     size, extent = network.recipe.batch_size, network.spec.preprocessing.resize
-    batch = torch.zeros(size, extent, extent, 3, dtype=torch.uint8), torch.zeros(size, dtype=torch.int64)
-    one = batch[0].to(GPU), batch[1].to(GPU)
-    network.on(islice(repeat(one), 3))
-    ready.wait()
-    images, began = 0, time.monotonic()
-    while time.monotonic() < began + SECONDS:
-        network.on(islice(repeat(one), STEPS))
-        images += STEPS * size
-    with seen.get_lock():
-        seen.value += images / (time.monotonic() - began)
-
-
-def together(processes: int) -> float:
-    """Images a second of several networks on one GPU, each in its process."""
-    context = multiprocessing.get_context("spawn")
-    ready, seen = context.Barrier(processes + 1), context.Value("d", 0.0)
-    workers = [context.Process(target=_busy, args=(ready, seen)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    ready.wait()
-    for worker in workers:
-        worker.join()
-    return rounded(float(seen.value))
+    images = torch.zeros(size, extent, extent, 3, dtype=torch.uint8, device=GPU)
+    one = images, torch.zeros(size, dtype=torch.int64, device=GPU)
+    return lambda: network.on(islice(repeat(one), STEPS))
 
 
 def the_pass() -> dict[str, float]:
@@ -312,13 +292,13 @@ def pictures() -> dict[str, float]:
 
 def main() -> None:
     """Print each table as it is measured."""
-    folder = sys.argv[1]
+    folder, images = sys.argv[1], STEPS * recipe_of("alexnet", TrainConfig()).batch_size
     print(f"Machine: {in_words()}", flush=True)
     tables: dict[str, Callable[[], Any]] = {
         "ceilings": ceilings,
         "GFLOP of a training step, per image": lambda: rounded(operations(spec()) / 1e9),
         "training, images/s": lambda: training(folder),
-        "four networks at once, images/s": lambda: together(4),
+        "four networks at once, images/s": lambda: rounded(together(trained, images, 4)),
         "pass, images/s": the_pass,
         "moments, TFLOP/s": lambda: {units: moments(units) for units in (384, 1024, 4096)},
         "a pair of networks, seconds": lambda: {units: wide(units) for units in (256, 1024, 4096)},

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+
+SECONDS = 20.0  # that several processes work
 
 
 def in_words() -> str:
@@ -35,3 +39,31 @@ def best(work: Callable[[], object], repeats: int = 3) -> float:
         work()
         times.append(time.process_time() - began)
     return min(times)
+
+
+def together(begun: Callable[[], Callable[[], object]], items: int, processes: int) -> float:
+    """Items a second, wall time, of several processes that work at once.
+
+    ``begun`` is called in each and gives its work, of which one round is ``items``; the first is not counted, and
+    neither is the start or the end of a process.
+    """
+    context = multiprocessing.get_context("spawn")
+    ready, rates = context.Barrier(processes), context.Value("d", 0.0)
+    workers = [context.Process(target=_busy, args=(begun, items, ready, rates)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return float(rates.value)
+
+
+def _busy(begun: Callable[[], Callable[[], object]], items: int, ready: Any, rates: Any) -> None:
+    work = begun()
+    work()
+    ready.wait()
+    done, start = 0, time.monotonic()
+    while time.monotonic() < start + SECONDS:
+        work()
+        done += items
+    with rates.get_lock():
+        rates.value += done / (time.monotonic() - start)

@@ -7,9 +7,7 @@ processes at once and `raycv train`: wall time, for which the machine must be id
 from __future__ import annotations
 
 import json
-import multiprocessing
 import tempfile
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.v2 import Compose, Normalize, RandomCrop, RandomHorizontalFlip, ToDtype
 
-from benchmarks.machine import best, in_words
+from benchmarks.machine import best, in_words, together
 from raycv.cli import main as raycv
 from raycv.config import TrainConfig
 from raycv.data.readers import EMBEDDED
@@ -35,7 +33,6 @@ from raycv.stages.train.learning import autocast, epoch_order, make_optimizer, r
 from raycv.stages.train.specs import specs_of
 
 IMAGES = 2048
-SECONDS = 20.0  # that several processes train
 EPOCHS = 4  # of `raycv train`
 
 
@@ -80,10 +77,10 @@ def plain() -> Callable[[], object]:
     augment = Compose([RandomCrop(32, 4), RandomHorizontalFlip(), ToDtype(torch.float32, scale=True), normalised])
     data = TensorDataset(torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels))
 
-    def together(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    def collated(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         return torch.stack([augment(image) for image, _ in items]), torch.stack([label for _, label in items])
 
-    loader = DataLoader(data, recipe.batch_size, shuffle=True, collate_fn=together)
+    loader = DataLoader(data, recipe.batch_size, shuffle=True, collate_fn=collated)
 
     def work() -> None:
         for inputs, wanted in loader:
@@ -124,31 +121,6 @@ def product_rate(number: torch.dtype) -> float:
     return 2 * 2048**3 / best(lambda: a @ a)
 
 
-def _busy(ready: Any, seen: Any) -> None:
-    work = raycvs()
-    work()
-    ready.wait()
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
-        work()
-        with seen.get_lock():
-            seen.value += IMAGES
-
-
-def together(processes: int) -> float:
-    """Images a second of several processes that train at once."""
-    context = multiprocessing.get_context("spawn")
-    ready, seen = context.Barrier(processes + 1), context.Value("d", 0.0)
-    workers = [context.Process(target=_busy, args=(ready, seen)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    ready.wait()
-    began = time.monotonic()
-    for worker in workers:
-        worker.join()
-    return float(seen.value) / (time.monotonic() - began)
-
-
 def whole() -> dict[str, float]:
     """`raycv train` of four networks: images a second while it trains, and seconds of each part."""
     with tempfile.TemporaryDirectory() as folder:
@@ -173,7 +145,7 @@ def measure() -> dict[str, Any]:
     paper = specs_of(TrainConfig(model=("alexnet",)), 1000)[0]
     images = 16 / best(step(paper, 16))
     found["the paper's AlexNet"] = {"images/s": round(images, 1), **of_rates(images, operations(paper))}
-    found["processes: images/s"] = {count: round(together(count)) for count in (1, 2, 4)}
+    found["processes: images/s"] = {count: round(together(raycvs, IMAGES, count)) for count in (1, 2, 4)}
     return found | {"raycv train": whole()}
 
 

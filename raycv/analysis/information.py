@@ -204,9 +204,9 @@ def _of_tile(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInformation:
 
 
 def _information_on_device(counts: Tensor) -> MutualInformation:
-    """`information` of counts of the same number of samples for every pair, where they are; without the checks."""
+    """`information` of counts, of one pair at least, where they are; they are those of codes and not checked again."""
     of_a, of_b = counts.sum(3), counts.sum(2)
-    samples = int(of_a[0, 0].sum()) if len(counts) else 1
+    samples = int(of_a[0, 0].sum())
     if not samples:
         raise ValueError("there are no samples; information needs at least one")
     numbers = torch.arange(samples + 1, dtype=torch.float64, device=counts.device)

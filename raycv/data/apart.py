@@ -41,7 +41,7 @@ class Apart:
         for _ in range(DEATHS):
             try:
                 found = self._answer(wanted)
-            except (EOFError, OSError, pickle.UnpicklingError):  # it has died
+            except (EOFError, BrokenPipeError, pickle.UnpicklingError):  # it has died
                 self._end()
                 continue
             if isinstance(found, Exception):
@@ -95,12 +95,12 @@ class _Shared:
         self.bytes = 0
 
     def of(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Images of that shape at its beginning."""
+        """Images of that shape at its beginning, one at least."""
         if math.prod(shape) > self.bytes:
             self.bytes = math.prod(shape)
             os.ftruncate(self.handle, self.bytes)
             self.map = mmap.mmap(self.handle, self.bytes)
-        return _images(self.map, shape) if self.bytes else np.empty(shape, np.uint8)
+        return _images(self.map, shape)
 
     def __del__(self) -> None:
         os.close(self.handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
@@ -23,10 +24,11 @@ class Decoder:
 
     def __init__(self, source: Source, cores: int) -> None:
         self.pool, self.cores = ThreadPoolExecutor(cores), cores
+        apart = cores > THREADS and sys.platform == "linux"  # whose memory without a folder they share
         # A reader keeps what it has read last, and serves one thread at a time.
         self.readers: SimpleQueue[Source | Apart] = SimpleQueue()
         for _ in range(cores):
-            self.readers.put(copy.deepcopy(source) if cores <= THREADS else Apart(source))
+            self.readers.put(Apart(source) if apart else copy.deepcopy(source))
 
     def begin(self, numbers: np.ndarray, resize: Resize, *, exact: bool = True) -> list[Future[Decoded]]:
         """Begin to decode some images, as `Source.decode` does; their parts in the order of ``numbers``."""

@@ -74,9 +74,8 @@ class Artist:
     def draw(self, chunk: Chunk) -> None:
         """Store the rows of one chunk."""
         network = self.drawing.networks[chunk.network]
-        if not self.deconvnets:
-            settle(self.device)
         if chunk.network not in self.deconvnets:
+            settle(self.device)
             net = load_weights(network.spec, weights_of(self.drawing.store, network)).to(self.device)
             self.deconvnets[chunk.network] = Deconvnet(net, network.spec.output)
         filters = [

@@ -77,7 +77,7 @@ class Feed:
             yield self._batch(images, labels, order[start : start + self.batch])
 
     def _streamed(self, decoder: Decoder, order: np.ndarray, *, exact: bool, mixed: Mixed = None) -> Generator[Batch]:
-        """Batches read and decoded ahead of the training by threads, window by window; ``mixed`` permutes a window."""
+        """Batches read and decoded ahead of the training, window by window; ``mixed`` permutes a window."""
         resize, window = self.spec.preprocessing.resizing, WINDOW * self.batch
         windows = [order[start : start + window] for start in range(0, len(order), window)]
         ahead = deque(decoder.begin(numbers, resize, exact=exact) for numbers in windows[:1])
