@@ -11,6 +11,7 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
 from raycv.networks.catalogue import kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
+from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.spec import LOGITS, NetworkSpec
 from raycv.networks.tokens import part_of
 
@@ -31,13 +32,12 @@ def build(spec: NetworkSpec, *, published: bool = False) -> nn.Module:
     for module in net.modules():
         if hasattr(module, "inplace"):  # an in-place ReLU would overwrite the output of the layer before it
             module.inplace = False  # type: ignore[assignment]
-    known = dict(net.named_modules())
-    wanted = [part_of(spec.place(layer).module).path for layer in spec.layers]
+    known = modules_of(net)
+    wanted = [path_of(part_of(spec.place(layer).module).path) for layer in spec.layers]
     unknown = [module for module in wanted if module not in known and module != LOGITS]
     if unknown:
         raise UserError(
-            f"Network {spec.name} ({spec.model}) has no layer {unknown[0]!r}; its layers are: "
-            f"{', '.join(name for name in known if name)}."
+            f"Network {spec.name} ({spec.model}) has no layer {unknown[0]!r}; its layers are: {', '.join(known)}."
         )
     return net.eval().to(memory_format=torch.channels_last)
 

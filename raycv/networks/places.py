@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from raycv.errors import UserError
+from raycv.networks.module_paths import path_of
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, Taps, activation
-from raycv.networks.tokens import before_patches, part_of, squared, taken
+from raycv.networks.tokens import Prefix, before_patches, part_of, prefix_of, squared, taken
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -23,6 +24,7 @@ class PlacedTaps(Generic[Name]):
         self.places = dict(places)
         modules = dict.fromkeys(part_of(place.module).path for place in self.places.values())
         self._taps = Taps(net, list(modules), output)
+        self._prefixes = {path: prefix_of(net, path_of(path)) for path in modules}
 
     @property
     def layers(self) -> tuple[Name, ...]:
@@ -35,7 +37,10 @@ class PlacedTaps(Generic[Name]):
     def with_before(self, images: Tensor) -> dict[Name, Tapped]:
         """The same, and the activations before the ReLU of every place that ends in one and is not averaged."""
         found = self._taps.with_before(images)
-        return {name: _placed(found[part_of(place.module).path], place) for name, place in self.places.items()}
+        paths = {name: part_of(place.module).path for name, place in self.places.items()}
+        return {
+            name: _placed(found[paths[name]], place, self._prefixes[paths[name]]) for name, place in self.places.items()
+        }
 
 
 def taps_of(net: nn.Module, spec: NetworkSpec) -> PlacedTaps[str]:
@@ -45,25 +50,28 @@ def taps_of(net: nn.Module, spec: NetworkSpec) -> PlacedTaps[str]:
 
 def activation_at(net: nn.Module, place: Place, output: str, images: Tensor) -> Tensor:
     """Activations (B, S, ...) at one place; the network runs no further than it."""
-    return at(activation(net, part_of(place.module).path, output, images), place)
+    path = part_of(place.module).path
+    return at(activation(net, path, output, images), place, prefix_of(net, path_of(path)))
 
 
-def _placed(tapped: Tapped, place: Place) -> Tapped:
+def _placed(tapped: Tapped, place: Place, prefix: Prefix) -> Tapped:
     whole = not part_of(place.module).tokens and place.grid is None
-    return Tapped(at(tapped.values, place), tapped.before if whole else None)
+    return Tapped(at(tapped.values, place, prefix), tapped.before if whole else None)
 
 
-def at(values: Tensor, place: Place) -> Tensor:
+def at(values: Tensor, place: Place, prefix: Prefix | None = None) -> Tensor:
     """Activations (B, S, ...) of a whole module at a place: (B, S), (B, S, tokens) or (B, S, height, width).
+
+    ``prefix``: what the model says of the tokens before its patches; None for recordings.
 
     Raises UserError where a layer has no such tokens, or positions that cannot be averaged to the grid.
     """
-    values = taken(place.module, values)
+    values = taken(place.module, values, prefix)
     if place.grid is None or values.ndim == 2:
         return values
     if not place.grid:
         return values.flatten(2).mean(2)
-    patches = squared(values)
+    patches = squared(values, prefix)
     if patches.ndim != 4:
         raise UserError(f"Layer {place.module!r} has positions {tuple(values.shape[2:])}, which are no grid.")
     height, width = place.grid

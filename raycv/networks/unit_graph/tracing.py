@@ -18,9 +18,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from raycv.analysis.unit_groups import Block, Group, UnitGroups
 from raycv.errors import UserError
 from raycv.networks.alexnet import LocalResponseNorm
+from raycv.networks.layouts import Layout
 from raycv.networks.models import hollow
+from raycv.networks.module_paths import modules_of
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.unit_axis import UnitAxis
+from raycv.networks.taps import known
 from raycv.networks.unit_graph.axes import Axis, factors, find, fix, parts, place, plain
 from raycv.networks.unit_graph.rules import Follower
 
@@ -81,12 +83,15 @@ class _Pass:
 def _trace(net: nn.Module, images: Tensor) -> _Pass:
     state = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     places, units = _places(net, state), dict[str, int]()
+    layouts = known(net, images).layers or {}
 
     def run(state: dict[str, Tensor], images: Tensor) -> Any:
         everywhere = {place: state[name] for place, name in places.items()}
-        with _watched(net) as (seen, nearly, found):
+        with _watched(net) as (seen, nearly):
             output = torch.func.functional_call(net, everywhere, (images,), tie_weights=False)
-        units.update({name: at for name, at in found.items() if name in seen})
+        for name in [name for name in seen if not isinstance(layouts.get(name), Layout)]:
+            del seen[name]
+        units.update({name: layout.units for name in seen if isinstance(layout := layouts[name], Layout)})
         return [output, *seen.values(), *nearly]
 
     # As a module of its own, attention is one operation that the graph could not look into.
@@ -129,19 +134,17 @@ def _names(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[str]]:
 
 
 @contextmanager
-def _watched(net: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[Tensor], dict[str, int]]]:
-    """While the network runs: what its modules give, what goes through `NEIGHBOURLY` ones, and the unit axes."""
+def _watched(net: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[Tensor]]]:
+    """While the network runs: what its modules give, and what goes through `NEIGHBOURLY` ones."""
     seen: dict[str, Tensor] = {}
     nearly: list[Tensor] = []
-    units: dict[str, int] = {}
     passes: Counter[str] = Counter()
-    axis = UnitAxis(net)
 
     def note(name: str) -> Any:
         def hook(_module: nn.Module, _args: Any, out: Any) -> None:
             passes[name] += 1
             if isinstance(out, Tensor) and out.ndim > 1 and passes[name] == 1:
-                seen[name], units[name] = out, axis.of(out)
+                seen[name] = out
             else:
                 seen.pop(name, None)
 
@@ -151,17 +154,17 @@ def _watched(net: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[Tensor], 
         nearly.append(x.clone())
         return nearly[-1]
 
-    modules = {name: module for name, module in net.named_modules() if name}
+    modules = modules_of(net)
     handles = [module.register_forward_hook(note(name)) for name, module in modules.items()]
     mixing = [module for module in modules.values() if isinstance(module, NEIGHBOURLY)]
     for module in mixing:
         module.forward = through  # type: ignore[method-assign]
     try:
-        yield seen, nearly, units
+        yield seen, nearly
     finally:
         for module in mixing:
             del module.forward
-        for handle in (*handles, axis):
+        for handle in handles:
             handle.remove()
 
 
