@@ -120,8 +120,8 @@ class Comparison:
     """Networks compared by `raycv.compare`. Tables are computed when they are first asked for.
 
     In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there
-    both ways. Dead units and rare ones keep their rows and numbers and have no partner. ``left_out``: by NET/LAYER why a
-    module that ran is not compared, as one without an axis that counts images.
+    both ways. Dead units and rare ones keep their rows and numbers and have no partner. ``left_out``: by NET/LAYER
+    why a module that ran is not compared, as one without an axis that counts images.
 
     >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((800, 20))

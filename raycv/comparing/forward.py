@@ -18,7 +18,7 @@ from raycv.networks.layers import nearest
 from raycv.networks.layouts import Found, Layout, from_own_pass, images_in, probe
 from raycv.networks.module_paths import CALL, path_of, second_paths, unwrapped
 from raycv.networks.taps import Kept, laid_out, record
-from raycv.networks.tokens import UNKNOWN, Part, Prefix, part_of, prefix_of, squared, taken
+from raycv.networks.tokens import Part, Prefix, after_choice, part_of, prefix_of, squared, taken
 
 TOLERANCE = 1e-3  # of the largest activation; two passes of a network on a GPU differ by less
 
@@ -26,7 +26,8 @@ TOLERANCE = 1e-3  # of the largest activation; two passes of a network on a GPU 
 class Forward:
     """A network and the layers of it that are compared, in the order in which they run.
 
-    ``left_out``: by layer of the network, why it is none; known after the first batch.
+    ``left_out``: by layer of the network, why it is none. ``prefixes``: by layer, what stands
+    before its patches, as the model says. Both are known after the first batch.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Forward:
         self._is_checked = False  # for random numbers
         self._is_lazy = any(nn.parameter.is_lazy(parameter) for parameter in self.net.parameters())
         self.left_out: dict[str, str] = {}
+        self._told: dict[str, Prefix] = {}  # what the model says of each layer's tokens
         self.prefixes: dict[str, Prefix] = {}
 
     def __call__(self, batch: Any) -> dict[str, Tensor]:
@@ -89,10 +91,8 @@ class Forward:
         self.left_out = {layer: layout for layer, layout in layouts.items() if isinstance(layout, str)}
         self._layers = chosen(self.name, there, self._patterns, self.left_out, second_paths(self.net))
         self._layouts = layouts
-        for layer, part in self._layers.items():
-            before = prefix_of(self.net, path_of(part.path))
-            if before is not None:
-                self.prefixes[layer] = before
+        self._told = {layer: prefix_of(self.net, path_of(part.path)) for layer, part in self._layers.items()}
+        self.prefixes = {layer: after_choice(self._layers[layer], told) for layer, told in self._told.items()}
 
     def _of(self, kept: Mapping[str, Kept], count: int) -> dict[str, Tensor]:
         assert self._layouts is not None
@@ -104,7 +104,7 @@ class Forward:
                     "compare layers that run in every pass."
                 )
             values = laid_out(part.path, kept[part.path], self._layouts[part.path], count).values
-            activations[layer] = taken(part, values, self.prefixes.get(layer, UNKNOWN))
+            activations[layer] = taken(part, values, self._told[layer])
         return activations
 
     def _check_once(self, states: Any, batch: Any, count: int, activations: Mapping[str, Tensor]) -> None:
@@ -120,8 +120,8 @@ class Forward:
         for layer, values in activations.items():
             if (values - again[layer]).abs().max() > TOLERANCE * values.abs().max():
                 raise UserError(
-                    f"Layer {layer!r} of {self.name} depends on random numbers that its forward draws in evaluation mode, "
-                    "as F.dropout does without training=self.training; switch that off, or compare layers before it."
+                    f"Layer {layer!r} of {self.name} depends on random numbers that its forward draws in evaluation "
+                    "mode, as F.dropout does without training=self.training; switch that off or compare layers before."
                 )
 
 
@@ -131,8 +131,8 @@ def check(name: str, net: nn.Module) -> None:
         raise UserError(f"Network {name} is on the device meta and has no values; load its weights first.")
     if any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
         raise UserError(
-            f"Network {name} is compiled by TorchScript, which does not show what its layers give; give the module that "
-            "it was made of."
+            f"Network {name} is compiled by TorchScript, which does not show what its layers give; give the module "
+            "that it was made of."
         )
 
 
@@ -182,14 +182,14 @@ def _no_layer(net: str, path: str, first: str, there: Sequence[str], left_out: M
 
 def _random_states() -> list[Any]:
     """Those of all generators that a forward may draw from without having its own."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    return [torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()]
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return [torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()]  # noqa: NPY002
 
 
 def _set_random_states(states: list[Any]) -> None:
     torch.set_rng_state(states[0])
     torch.cuda.set_rng_state_all(states[1])
-    np.random.set_state(states[2])
+    np.random.set_state(states[2])  # noqa: NPY002
     random.setstate(states[3])
 
 

@@ -123,6 +123,25 @@ def _has_values(buffer: Tensor) -> bool:
 
 
 @contextmanager
+def same_state(net: nn.Module) -> Iterator[None]:
+    """A pass that leaves nothing behind for the next one: the attributes of all modules are the same afterwards.
+
+    For networks that raycv has built itself. What a module changes inside a list or an object of its own stays.
+    """
+    modules = list(net.modules())
+    before = [dict(vars(module)) for module in modules]
+    try:
+        with same_buffers(modules):
+            yield
+    finally:
+        for module, attributes in zip(modules, before, strict=True):
+            now = vars(module)
+            if now.keys() != attributes.keys() or any(now[name] is not value for name, value in attributes.items()):
+                now.clear()
+                now.update(attributes)
+
+
+@contextmanager
 def _same_gradients(modules: Mapping[nn.Module, str]) -> Iterator[None]:
     """Parameters take gradients, or do not, as before."""
     before = {

@@ -63,7 +63,7 @@ class Layout:
         rows, units = out.movedim(self.images, 0), self.units + (self.units < self.images)
         if self.times > 1:
             split = (self.times, count) if self.interleaved else (count, self.times)
-            rows = rows.unflatten(0, split)
+            rows = rows.reshape(*split, *rows.shape[1:])
             rows, units = (rows.transpose(0, 1) if self.interleaved else rows), units + 1
         return rows.movedim(units, 1)
 
@@ -105,7 +105,7 @@ def probe(net: nn.Module, run: Run, batch: Any, unit_axis: int | Mapping[str, in
         for gradients in (False, True):
             try:
                 one, other = (
-                    _seen(copied, run, resized(batch, count, size, values), Calls(), gradients=gradients)
+                    _seen(copied, run, resized(batch, count, size, values), Calls[Seen](), gradients=gradients)
                     for size in sizes
                 )
             except Exception:  # whatever a user's forward does without values
@@ -182,7 +182,7 @@ def _compared(
             found[name] = "it runs with some numbers of images only"
             continue
         reasons: list[str] = []
-        for leaf, shape in enumerate(first.shapes):
+        for leaf in range(len(first.shapes)):
             more = [seen[name].shapes[leaf] for seen in longer if name in seen and leaf < len(seen[name].shapes)]
             layout = _layout(leaf, first, other[name].shapes[leaf], sizes, more, _asked(unit_axis, name))
             if isinstance(layout, Layout):
@@ -233,7 +233,7 @@ def _unusable(dtype: torch.dtype, shape: tuple[int, ...]) -> str:
 def _units(
     shape: tuple[int, ...], images: int, longer: list[tuple[int, ...]], seen: Seen, asked: int | None
 ) -> int | str:
-    """The axis of units, or why it cannot be told. ``longer``: shapes for longer inputs, one axis lengthened in each."""
+    """The axis of units, or why it cannot be told. ``longer``: shapes for inputs of which one axis is longer each."""
     rest = [axis for axis in range(len(shape)) if axis != images]
     if asked is not None:
         axis = asked % len(shape) if -len(shape) <= asked < len(shape) else images
@@ -279,18 +279,26 @@ def _text(shape: tuple[int, ...]) -> str:
 
 
 def _longer(net: nn.Module, run: Run, batch: Any, *, gradients: bool) -> list[dict[str, Seen]]:
-    """What a copy without values gives for longer inputs, one axis after the other, as far as it runs."""
-    found = []
-    tensors = tensors_in(batch)
-    for axis in range(tensors[0].ndim - 1, 0, -1):
+    """What a copy without values gives for longer inputs, one axis after the other, as far as it runs.
+
+    The axis of channels or features can be lengthened only where no weights fix it; then the first of images counts
+    channels, and of other inputs nothing is known.
+    """
+    by_axis: dict[int, dict[str, Seen]] = {}
+    first = tensors_in(batch)[0]
+    whole = set()
+    for axis in range(1, first.ndim):
         for factor in (2, 0.5):
             calls: Calls[Seen] = Calls()
             try:
-                found.append(_seen(net, run, _lengthened(batch, axis, factor), calls, gradients=gradients))
+                by_axis[axis] = _seen(net, run, _lengthened(batch, axis, factor), calls, gradients=gradients)
+                whole.add(axis)
                 break
             except Exception:  # most networks take one size of some axes, and what comes before these has run
-                found.append({name: one for name, one in calls.kept().items() if one.hint is not None})
-    return found
+                by_axis[axis] = {name: one for name, one in calls.kept().items() if one.hint is not None}
+    if len(whole) == first.ndim - 1 and first.is_floating_point():
+        return [by_axis[axis] for axis in sorted(whole - {1})] if first.ndim > 3 else []
+    return list(by_axis.values())
 
 
 def _lengthened(batch: Any, axis: int, factor: float) -> Any:

@@ -12,7 +12,7 @@ from raycv.errors import UserError
 from raycv.networks.module_paths import path_of
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, Taps, activation
-from raycv.networks.tokens import Prefix, before_patches, part_of, prefix_of, squared, taken
+from raycv.networks.tokens import Prefix, after_choice, before_patches, part_of, prefix_of, squared, taken
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -71,7 +71,7 @@ def at(values: Tensor, place: Place, prefix: Prefix | None = None) -> Tensor:
         return values
     if not place.grid:
         return values.flatten(2).mean(2)
-    patches = squared(values, prefix)
+    patches = squared(values, prefix and after_choice(part_of(place.module), prefix))
     if patches.ndim != 4:
         raise UserError(f"Layer {place.module!r} has positions {tuple(values.shape[2:])}, which are no grid.")
     height, width = place.grid

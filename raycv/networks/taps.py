@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
+from raycv.networks.borrowed import same_state
 from raycv.networks.layouts import Found, Layout, Probed, Seen, from_own_pass, probe, seen
 from raycv.networks.module_paths import CALL, modules_of, path_of
 from raycv.networks.watching import Calls, Returned, watched
@@ -38,7 +39,7 @@ class Taps:
     PATH#2 is what a module returns when it runs for the second time in a pass.
 
     Activations are copied as a layer returns them, because many networks change them in place later on. Hooks are there
-    while a pass runs and no longer.
+    while a pass runs and no longer, and a pass leaves nothing in the network that the next one could find.
     """
 
     def __init__(self, net: nn.Module, layers: Sequence[str], output: str) -> None:
@@ -54,8 +55,8 @@ class Taps:
         """
         probed, modules = known(self.net, images), modules_of(self.net)
         inside = [layer for layer in self.layers if layer != self.output or layer in modules]
-        with torch.enable_grad() if probed.gradients else torch.no_grad():
-            paths = {path_of(layer) for layer in inside}
+        paths = {path_of(layer) for layer in inside}
+        with torch.enable_grad() if probed.gradients else torch.no_grad(), same_state(self.net):
             output, kept = record(self.net, lambda: self.net(images), paths, probed.layers)
         layouts = probed.layers or from_own_pass({name: one.seen for name, one in kept.items()}, len(images))
         activations = {}
@@ -63,7 +64,9 @@ class Taps:
             if layer not in kept:
                 raise UserError(_not_run(layer, list(kept)))
             activations[layer] = laid_out(layer, kept[layer], layouts.get(layer, "it does not run"), len(images))
-        return {layer: activations[layer] if layer in activations else Tapped(output, None) for layer in self.layers}
+        if isinstance(output, Tensor):
+            activations.setdefault(self.output, Tapped(output.detach(), None))
+        return {layer: activations[layer] for layer in self.layers}
 
 
 def record(

@@ -63,7 +63,7 @@ OTHER_NAMES = ("dist_token", "distillation_token", "reg_token", "register_tokens
 
 
 def prefix_of(net: nn.Module, path: str) -> Prefix:
-    """What the model, or the part of it that is nearest to the module at ``path``, says of the tokens before patches."""
+    """What the model says of the tokens before patches, or the part of it that is nearest to the module at ``path``."""
     parts = path.split(".")
     modules = modules_of(net)
     for depth in range(len(parts) - 1, -1, -1):
@@ -84,6 +84,11 @@ def _prefix_in(module: nn.Module) -> Prefix | None:
     if not tokens:
         return None
     return Prefix(sum(one.shape[-2] if one.ndim > 1 else 1 for one in tokens), has_class)
+
+
+def after_choice(part: Part, prefix: Prefix) -> Prefix:
+    """What stands before the patches once the tokens that a layer's name means are taken."""
+    return Prefix(0, has_class=False, is_told=prefix.is_told) if part.tokens else prefix
 
 
 def taken(layer: str | Part, values: Tensor, prefix: Prefix | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.RNNBase, nn.Multih
 
 
 class Hint(NamedTuple):
-    """The number of units, and whether they are on the last axis (else on the first after the images'); None: either."""
+    """The number of units, and whether they are on the last axis, else on the first after the images'; None: either."""
 
     units: int
     last: bool | None

@@ -65,7 +65,7 @@ def watched(
     wanted: Collection[str] | None = None,
     calls: Calls[Any] | None = None,
 ) -> Any:
-    """What ``run`` returns while it runs ``net``. ``note`` is told of every module that returns, or the ``wanted`` ones.
+    """What ``run`` returns while it runs ``net``. ``note`` is told of all modules that return, or the ``wanted`` ones.
 
     Only of calls in this thread. Hooks of the user's run first, so that what they change is seen as changed.
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph, Node
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from raycv.analysis.unit_groups import Block, Group, UnitGroups
@@ -47,15 +47,18 @@ def unit_groups(net: nn.Module, images: Tensor) -> UnitGroups:
     """
     passed = _trace(net, images)
     follower = Follower()
-    inputs = [node for node in passed.graph.nodes if node.op == "placeholder"]
+    inputs = [node for node in passed.module.graph.nodes if node.op == "placeholder"]
     named = dict(zip(passed.state, inputs, strict=False))  # the last one is the image
     for name, node in named.items():
         shape, unstored = passed.state[name].shape, "" if passed.stored[name] else "it is not stored with the weights"
         follower.axes[node] = [Axis(size, unstored) for size in shape]
         follower.origins[node] = name, tuple(range(len(shape)))
     follower.axes[inputs[-1]] = [Axis(size, "it is the images'") for size in images.shape]
-    for node in passed.graph.nodes:
-        if node.op == "call_function":
+    for node in passed.module.graph.nodes:
+        if node.op == "get_attr":  # a tensor that forward has made, or keeps beside its parameters
+            constant = getattr(passed.module, str(node.target))
+            follower.axes[node] = [Axis(size, "it is a constant's") for size in constant.shape]
+        elif node.op == "call_function":
             follower.follow(node)
     for axis in follower.of(passed.output):
         fix(axis, "it is the output's")
@@ -72,7 +75,7 @@ class _Pass:
     stored: the names under which each tensor of the state is stored: several where modules share it, or none.
     """
 
-    graph: Graph
+    module: GraphModule
     state: dict[str, Tensor]
     stored: dict[str, list[str]]
     output: Node
@@ -99,7 +102,7 @@ def _trace(net: nn.Module, images: Tensor) -> _Pass:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad():
-            graph = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)(state, images).graph
+            module = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)(state, images)
     except Exception as error:  # what a user's forward does with numbers that are not there
         raise UserError(
             f"{type(net).__name__} cannot be merged: its forward cannot be followed without an image, as where it "
@@ -107,9 +110,9 @@ def _trace(net: nn.Module, images: Tensor) -> _Pass:
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    output, *given = next(node for node in graph.nodes if node.op == "output").args[0]
+    output, *given = next(node for node in module.graph.nodes if node.op == "output").args[0]
     layers = {name: (node, at) for (name, at), node in zip(units.items(), given, strict=False)}
-    return _Pass(graph, state, _names(net, state), output, layers, given[len(units) :])
+    return _Pass(module, state, _names(net, state), output, layers, given[len(units) :])
 
 
 def _places(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, str]:
