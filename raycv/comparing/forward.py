@@ -182,7 +182,7 @@ def _no_layer(net: str, path: str, first: str, there: Sequence[str], left_out: M
 
 def _random_states() -> list[Any]:
     """Those of all generators that a forward may draw from without having its own."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     return [torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()]  # noqa: NPY002
 
 

@@ -66,6 +66,8 @@ class Taps:
             activations[layer] = laid_out(layer, kept[layer], layouts.get(layer, "it does not run"), len(images))
         if isinstance(output, Tensor):
             activations.setdefault(self.output, Tapped(output.detach(), None))
+        elif self.output in self.layers and self.output not in activations:
+            raise UserError(f"The network returns a {type(output).__name__}, in which its outputs cannot be told.")
         return {layer: activations[layer] for layer in self.layers}
 
 
