@@ -22,6 +22,7 @@ from raycv.data.preprocessing import Encoding, Fit, Interpolation, Resize
 from raycv.data.readers import Item, NoSuchSplit, reach
 from raycv.errors import UserError
 from raycv.run.damage import refusing_damage
+from raycv.run.names import PORTION
 
 FORMAT = 1
 MANIFEST = "prepared.json"
@@ -34,7 +35,7 @@ class ImageFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^(train|validation)/\d{5}-[0-9a-f]{16}\.images$")
+    name: str = Field(pattern=rf"^{PORTION}\.images$")
     images: int
     bytes: int
     sha256: str

@@ -24,6 +24,7 @@ from raycv.errors import UserError
 from raycv.progress import doing
 from raycv.run.damage import refusing_damage
 from raycv.run.fingerprint import fingerprint
+from raycv.run.names import is_of_prepared
 from raycv.run.store import RunStore
 
 PER_FILE = 1024  # images, at most
@@ -66,7 +67,10 @@ class Folder:
     def finished(self) -> set[str]:
         """The names of the portions that are there, both the file and its part of the index."""
         sizes = self.store.sizes()
-        parts = [path.removeprefix(f"{PARTS}/").removesuffix(".parquet") for path in sizes if path.startswith(PARTS)]
+        of_index = [path for path in sizes if path.startswith(f"{PARTS}/") and is_of_prepared(path)]
+        parts = [
+            path.removeprefix(f"{PARTS}/").removesuffix(".parquet") for path in of_index if path.endswith(".parquet")
+        ]
         with doing("prepare: looking at what is there"):
             return {name for name in parts if sizes.get(f"{name}{IMAGES}", -1) == self._described(name).bytes}
 
