@@ -35,10 +35,13 @@ _ONE, _SOME = r"[^/]+", r".+"  # a network; a layer, whose name may hold slashes
 _WEIGHTS = r"weights\.safetensors|network\.json"
 _TABLE = "|".join(sorted(BY_NAME, key=len, reverse=True))
 _ROWS = rf"(?:{_TABLE})\.parquet|done\.json|error\.txt"
-_OF_LAYER = r"(?:correlations|matchings|layers|joint|activity|clusters|tree|similarity|matched|information|extremes|mapping|agglomeration)"
+_PAPERS = (  # figure-12-clusters, or for one layer figure-14-clusters-conv1
+    "correlations|matchings|layers|joint|activity|clusters|tree|similarity|matched|information|extremes|mapping"
+    "|agglomeration"
+)
 _FIGURE = (
-    rf"figure-\d\d-{_OF_LAYER}(?:-[^/]+)?|table-1(?:-curves|-optimiser)?|training|recurrence|epochs|measures|across|filters"
-    r"|modularity|ablation|ensembles|merges|pruning|stitching|study-(?:width|images)"
+    rf"figure-\d\d-(?:{_PAPERS})(?:-[^/]+)?|table-1(?:-curves|-optimiser)?|training|recurrence|epochs|measures|across"
+    r"|filters|modularity|ablation|ensembles|merges|pruning|stitching|study-(?:width|images)"
 )
 
 # Folders of a run, and the names of the files in each.
@@ -75,9 +78,8 @@ _IN_PREPARED = (
 
 
 def _pattern(places: Sequence[tuple[str, str]], before: str = "") -> re.Pattern[str]:
-    return re.compile(
-        before + "(?:" + "|".join(f"{place}(?:{name}|{UNFINISHED})" for place, name in places) + ")", re.DOTALL
-    )
+    files = "|".join(f"{place}(?:{name}|{UNFINISHED})" for place, name in places)
+    return re.compile(f"{before}(?:{files})", re.DOTALL)
 
 
 _RUN, _PREPARED = _pattern(_IN_RUN, _OF_STUDY), _pattern(_IN_PREPARED)

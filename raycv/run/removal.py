@@ -66,8 +66,8 @@ def check_no_link(root: str, path: str) -> None:
     link = link_on_the_way(root, path)
     if link is not None:
         raise UserError(
-            f"{link} is a link, to {os.path.realpath(link)}, and what it leads to is not raycv's to change; put a folder or "
-            "file in its place, or name another run with --run (which may be a link as a whole)."
+            f"{link} is a link, to {os.path.realpath(link)}, and what it leads to is not raycv's to change; put a "
+            "folder or file in its place, or name another run with --run (which may be a link as a whole)."
         )
 
 

@@ -195,7 +195,7 @@ class RunStore:
         return {path: size for path, size in self._try("list", "", find).items() if not path.endswith("/")}
 
     def others(self, ours: Callable[[str], bool] = lambda path: False) -> list[str]:
-        """The first few files that are there and not ``ours``, and links; none where the folder is empty or not there."""
+        """The first few files that are there and not ``ours``, and links; none of a folder that is not there."""
         return self._try("list", "", lambda fs, full: removal.others(fs, full, ours, SHOWN + 1))
 
     def remove(self, folder: str) -> list[str]:

@@ -67,10 +67,8 @@ class Folder:
     def finished(self) -> set[str]:
         """The names of the portions that are there, both the file and its part of the index."""
         sizes = self.store.sizes()
-        of_index = [path for path in sizes if path.startswith(f"{PARTS}/") and is_of_prepared(path)]
-        parts = [
-            path.removeprefix(f"{PARTS}/").removesuffix(".parquet") for path in of_index if path.endswith(".parquet")
-        ]
+        indices = [path for path in sizes if path.startswith(f"{PARTS}/") and path.endswith(".parquet")]
+        parts = [path.removeprefix(f"{PARTS}/").removesuffix(".parquet") for path in indices if is_of_prepared(path)]
         with doing("prepare: looking at what is there"):
             return {name for name in parts if sizes.get(f"{name}{IMAGES}", -1) == self._described(name).bytes}
 
