@@ -10,19 +10,28 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import fsspec
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from raycv.cli import main
+from raycv.cli import COMMANDS, main
+from raycv.config import ExportConfig, PrepareConfig
 from raycv.errors import UserError
 from raycv.progress import QUIET, speak
-from raycv.run import tables
+from raycv.run import names, record, tables
+from raycv.run.lease import path_of
+from raycv.run.places import overlap
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
+from raycv.stages.export.stage import export
+from raycv.stages.prepare.stage import prepare
+from tests.support.commands import failing
 from tests.support.half_done import half_done
+from tests.support.s3_server import BUCKET
 
 ID = "0123456789abcdef"
 FOLDERS = (
