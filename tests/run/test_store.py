@@ -20,7 +20,8 @@ from botocore.exceptions import ClientError
 
 from raycv.data.sources import open_source
 from raycv.errors import UserError
-from raycv.run.filesystem import Patience, filesystem, patiently
+from raycv.run.faults import Patience
+from raycv.run.filesystem import filesystem, patiently
 from raycv.run.names import is_ours
 from raycv.run.store import RunStore
 from tests.support.s3_server import BUCKET, SECRET, S3Server
