@@ -136,7 +136,8 @@ def _make_ready(fs: fsspec.AbstractFileSystem, uri: str) -> None:
         fs.s3.meta.events.register("after-call.s3", _check_it_is_s3, unique_id="raycv")
     except ValueError:  # of an address in a file of settings
         raise UserError(
-            f"Cannot use {uri}: endpoint_url in the settings of AWS is not a URL such as https://s3.example.com."
+            f"Cannot use {uri}: AWS_ENDPOINT_URL, or endpoint_url in the settings of AWS, is not a URL such as "
+            "https://s3.example.com."
         ) from None
 
 

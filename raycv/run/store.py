@@ -11,7 +11,6 @@ import io
 import json
 import os
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -135,11 +134,12 @@ class RunStore:
         return self._try("create", path, lambda fs, full: conditional.refuses_to_create_twice(fs, full, content))
 
     def age(self, path: str) -> float:
-        """Seconds since a file was written, by the clock of its store."""
+        """Seconds since a file was written, by the clock of its store; negative where that clock was set back since."""
 
         def seconds(fs: fsspec.AbstractFileSystem, full: str) -> float:
             if "://" not in self.uri:
-                return time.time() - os.stat(full).st_mtime
+                written = os.stat(full).st_mtime
+                return conditional.now_in(os.path.dirname(full)) - written
             bucket, key, _ = fs.split_path(full)
             found = fs.call_s3("head_object", Bucket=bucket, Key=key)
             now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])

@@ -125,13 +125,12 @@ def write_part(store: RunStore, path: str, name: str, frame: pd.DataFrame) -> No
 def is_part(store: RunStore, path: str, name: str) -> bool:
     """Whether a file is one that ``write_part`` has written for table ``name``, and not truncated."""
     try:
-        with refusing_damage(_unreadable(path)):
-            found: list[str] = store.open(path, lambda file: pq.read_schema(file).names)
+        found, _ = footer(store, path)
     except UserError as error:
         if error.__cause__ is not None:  # the store has failed
             raise
         return False
-    return bool(found == BY_NAME[name].schema.names)
+    return bool(found.names == BY_NAME[name].schema.names)
 
 
 def read_part(store: RunStore, path: str) -> pa.Table:
@@ -157,9 +156,19 @@ def rows_of(store: RunStore, name: str) -> dict[str | None, int]:
     """The number of rows of each file of a table, by layer; none where the run does not have the table."""
     found = {}
     for path in files_of(store, name):
-        with refusing_damage(_unreadable(store.locate(path))):
-            found[_layer_of(path)] = store.open(path, lambda file: int(pq.read_metadata(file).num_rows))
+        found[_layer_of(path)] = footer(store, path)[1]
     return found
+
+
+def footer(store: RunStore, path: str) -> tuple[pa.Schema, int]:
+    """Schema and number of rows of one Parquet file, from its last bytes. Raises UserError for a damaged one."""
+
+    def read(file: IO[bytes]) -> tuple[pa.Schema, int]:
+        with refusing_damage(_unreadable(store.locate(path))):  # here, or Arrow's errors pass for those of the store
+            found = pq.read_metadata(file)
+            return found.schema.to_arrow_schema(), int(found.num_rows)
+
+    return store.open(path, read)
 
 
 def exists(store: RunStore, name: str) -> bool:
@@ -255,8 +264,7 @@ def _read_files(
 def _about(store: RunStore, path: str) -> Mapping[bytes, bytes]:
     """The metadata of a file as it is now; none where it is gone."""
     try:
-        with refusing_damage(_unreadable(store.locate(path))):
-            found: Mapping[bytes, bytes] = store.open(path, lambda file: pq.read_schema(file).metadata) or {}
+        found: Mapping[bytes, bytes] = footer(store, path)[0].metadata or {}
     except UserError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return {}
