@@ -3,9 +3,9 @@
 A driver holds a lease while it does a stage: the file leases/STAGE.json, which names it. Of several drivers one can
 create the file. A thread renews it every few seconds with the progress so far.
 
-A driver on this machine is dead once its process has gone, and only then. One on another machine is dead where its lease
-has not been renewed for a minute by the clock of the store, and then not while this driver watches either: clocks may
-be set, and no two machines' are compared. Another then takes over.
+A driver on this machine is dead once its process has gone, and only then. One on another machine is dead where its
+lease has not been renewed for a minute by the clock of the store, and then not while this driver watches either:
+clocks may be set, and no two machines' are compared. Another then takes over.
 """
 
 from __future__ import annotations
