@@ -90,9 +90,7 @@ FILES = st.one_of(
 )
 PATHS = st.lists(st.tuples(st.sampled_from(FOLDERS), FILES), min_size=1, max_size=6, unique=True)
 KINDS = st.sampled_from(["file", "link to a file", "link to a folder", "dangling link"])
-EXAMPLES = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+EXAMPLES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def content_of(folder: Path) -> dict[str, bytes | str]:

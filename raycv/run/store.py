@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 
 from raycv import telemetry
 from raycv.errors import UserError
+from raycv.memory import available
 from raycv.run import conditional, removal
 from raycv.run.damage import OF_ARRAYS
 from raycv.run.filesystem import check_file, filesystem, has_answered, patiently, reaching, remember
@@ -265,6 +267,9 @@ def _arrays_in(file: IO[bytes]) -> Any:
     loaded = np.load(file, allow_pickle=False)
     if not isinstance(loaded, np.lib.npyio.NpzFile):
         raise ValueError("one array, not named ones")
+    packed = [entry.file_size for entry in loaded.zip.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+    if sum(packed) > available():  # raycv packs nothing
+        raise ValueError("its arrays do not fit into memory")
     return loaded
 
 

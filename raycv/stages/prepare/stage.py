@@ -21,14 +21,19 @@ from raycv.run.places import overlap
 from raycv.run.store import RunStore
 from raycv.stages.prepare.files import PARTS, Folder, Maker, Portion, check_all, described, portions, sources_of
 from raycv.stages.prepare.memory import actor_need
+from raycv.stages.prepare.verifying import verify
 
 
 def prepare(config: PrepareConfig, store: RunStore) -> None:
     """Write the images of ``config.data`` to ``store``, all splits that there are, and ``prepared.json`` last of all.
 
     Does nothing where they are there; goes on from the files of an interrupted call. Raises UserError for images that
-    cannot be decoded, are prepared already, or a folder that has other content or the images themselves.
+    cannot be decoded, are prepared already, or a folder that has other content or the images themselves. With
+    ``config.verify`` only checks what is there.
     """
+    if config.verify:
+        verify(store)
+        return
     if config.data != EMBEDDED and overlap(config.data, store.uri):
         raise UserError(
             f"{store.uri} is in the folder of the images themselves, {config.data}, or they are in it; name another "
@@ -85,7 +90,7 @@ def _finish(folder: Folder, work: list[Portion], first: Source, resize: Resize, 
         rows.setdefault(portion.split, []).append(part.replace_schema_metadata())
     for split, parts in rows.items():
         buffer = io.BytesIO()
-        pq.write_table(pa.concat_tables(parts), buffer)
+        pq.write_table(pa.concat_tables(parts, promote_options="default"), buffer, write_page_checksum=True)
         store.write(f"{split}/index.parquet", buffer.getvalue())
     manifest = Manifest(
         format=FORMAT,
