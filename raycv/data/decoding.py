@@ -66,7 +66,7 @@ def _scaled(image: Image.Image) -> np.ndarray:
     of_tiff = getattr(image, "tag_v2", {})  # what a TIFF says of itself
     if image.mode.startswith("I;16"):
         bits, is_negative = of_tiff.get(TIFF_BITS, (16,))[0], of_tiff.get(TIFF_MEANING) == WHITE_IS_ZERO
-        grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+        grey: np.ndarray = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
         return 255 - grey if is_negative else grey
     if image.mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits, also where Pillow holds them in 32
         return (np.asarray(image) >> 8).astype(np.uint8)

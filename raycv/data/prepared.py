@@ -165,8 +165,8 @@ def images_of_index(root: str, split: str, images: int) -> PreparedIndex:
         if len(table) != images:
             raise UserError(f"{uri} has {len(table):,} rows for {images:,} images; prepare the images again.")
         sums = table["crc32"].fill_null(-1).to_numpy() if "crc32" in table.column_names else np.full(images, -1)
-        places = (table[name].to_numpy() for name in PLACES)
-        return PreparedIndex(*places, sums, np.zeros(images, dtype=bool))
+        offset, size, label = (table[name].to_numpy() for name in PLACES)
+        return PreparedIndex(offset, size, label, sums, np.zeros(images, dtype=bool))
 
     return reach(uri, "read", read)
 

@@ -13,7 +13,7 @@ import os
 import tempfile
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
@@ -196,11 +196,11 @@ class RunStore:
 
         return {path: size for path, size in self._try("list", "", find).items() if not path.endswith("/")}
 
-    def others(self, ours: Callable[[str], bool] = lambda path: False) -> list[str]:
+    def others(self, ours: Callable[[str], bool] = lambda path: False) -> Sequence[str]:
         """The first few files that are there and not ``ours``, and links; none of a folder that is not there."""
         return self._try("list", "", lambda fs, full: removal.others(fs, full, ours, SHOWN + 1))
 
-    def remove(self, folder: str) -> list[str]:
+    def remove(self, folder: str) -> Sequence[str]:
         """Remove a folder with everything below it, or one file; returns what was there, as paths inside the run.
 
         What raycv cannot have written (`raycv.run.names`) stays where it is, and links stay with all they lead to.

@@ -41,7 +41,7 @@ def odd_server(what: str) -> Iterator[str]:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response_only(status)
             for name, value in head.items():
-                to = f"http://127.0.0.1:{self.server.server_address[1]}{self.path}"
+                to = f"http://127.0.0.1:{server.server_port}{self.path}"
                 self.send_header(name, to if value == REDIRECT else value)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
