@@ -33,7 +33,7 @@ from raycv.stages.clean.stage import clean
 from raycv.stages.export.stage import export
 from raycv.stages.prepare.stage import prepare
 from tests.support.commands import failing
-from tests.support.half_done import half_done
+from tests.support.half_done import KEPT, LEFT, half_done
 from tests.support.here import work_here
 from tests.support.runs import spec
 from tests.support.s3_server import BUCKET
@@ -67,6 +67,20 @@ FOLDERS = (
     "train/class0",
     "validation",
     "somewhere/else",
+)
+LINKED = (  # folders of a run in whose place there may be a link
+    "networks",
+    "networks/net1",
+    f"networks/training/{ID}/saved",
+    f"statistics/{ID}/partials",
+    "tables",
+    "tables/training",
+    "tables/.matchings",
+    "figures",
+    "sweeps",
+    f"parts/prune-{ID}",
+    f"patches-{ID}",
+    "leases",
 )
 CHOSEN = (  # close to the names of raycv's own files
     "notes.txt",
@@ -144,6 +158,8 @@ def replaced(store: RunStore) -> None:
             tables.write(store, name, pd.DataFrame({column: [] for column in columns}))
     for folder in ("networks", "networks/training", "networks/mine", "figures", "merges", "tables/alignment", "leases"):
         store.remove(folder)
+    for path in (*LEFT, *KEPT, "leases/align.json", "tables/training/training.parquet"):  # every file alone
+        store.remove(path)
     for path in (f"patches-{ID}", "patches-mine", f"statistics/{ID}", f"statistics/{ID}/partials", "statistics/mine"):
         store.remove(path)
     for path in store.list("statistics"):
@@ -186,6 +202,22 @@ def test_what_is_a_users_stays_in_a_run(
     with planted(run, paths, kind, tmp_path / "outside"):
         do(RunStore(str(run)))
     shutil.rmtree(run)
+
+
+@pytest.mark.parametrize("do", [cleaned, replaced])
+@pytest.mark.parametrize("folder", LINKED)
+def test_nothing_is_changed_through_a_link(
+    do: Callable[[RunStore], None], folder: str, half: Path, tmp_path: Path
+) -> None:
+    """Where a folder of a run is a link, to files that have the very names that raycv gives."""
+    run, outside = Path(shutil.copytree(half, tmp_path / "run")), tmp_path / "outside"
+    RunStore(str(run)).write(path_of("align"), b"x")
+    shutil.move(run / folder, outside)
+    (run / folder).symlink_to(outside)
+    before = content_of(outside)
+    do(RunStore(str(run)))
+    assert content_of(outside) == before
+    assert (run / folder).readlink() == outside
 
 
 @EXAMPLES
