@@ -31,7 +31,7 @@ UNFINISHED = r"\.[0-9a-f]{32}\.part"  # what is being written, beside what it be
 PORTION = r"(?:train|validation)/\d{5}-[0-9a-f]{16}"  # some prepared images
 
 _IDENTITY = r"[0-9a-f]{16}"  # a fingerprint
-_ONE, _SOME = r"[^/]+", r".+"  # a network; a layer, whose name may hold slashes
+_ONE, _SOME = r"[^/]+", r".+"  # one folder, as of a network or a layer; one or more
 _WEIGHTS = r"weights\.safetensors|network\.json"
 _TABLE = "|".join(sorted(BY_NAME, key=len, reverse=True))
 _ROWS = rf"(?:{_TABLE})\.parquet|done\.json|error\.txt"
@@ -59,7 +59,7 @@ _IN_RUN = (
     ),
     (rf"statistics/{_IDENTITY}/partials/", r"(?:shard-\d{5,}|pilot)\.npz"),
     (rf"statistics/{_IDENTITY}/partials/(?:drawn|codes)/{_SOME}/", r"\d+\.npz"),
-    (rf"tables/\.?(?P<table>{_TABLE})/(?:layer={_SOME}/)?", r"(?P=table)\.parquet"),
+    (rf"tables/\.?(?P<table>{_TABLE})/(?:layer={_ONE}/)?", r"(?P=table)\.parquet"),
     ("figures/", rf"(?:{_FIGURE})\.png"),
     (rf"sweeps/(?:mapping|clusters)-{_IDENTITY}/{_SOME}/", _ROWS),
     (rf"parts/(?:{'|'.join(STAGES)})-{_IDENTITY}/{_SOME}/", rf"{_ROWS}|{_WEIGHTS}"),
