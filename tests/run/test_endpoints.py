@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -15,8 +16,10 @@ from raycv.run import filesystem
 from raycv.run.faults import WAITS, Patience
 from raycv.run.store import RunStore
 from tests.support.commands import failing
+from tests.support.faulty_server import faulty
+from tests.support.half_done import half_done
 from tests.support.odd_servers import ANSWERS, odd_server, silent_server
-from tests.support.s3_server import KEY, SECRET
+from tests.support.s3_server import BUCKET, KEY, SECRET, S3Server
 
 RUN = "s3://results/run"
 KNOWN = {
@@ -79,17 +82,39 @@ def test_a_silent_server_is_named_and_given_up(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [["status", "--run", RUN], ["export", "--run", RUN, "--to", f"{RUN}-results"]])
-def test_users_wait_for_less_than_a_minute(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_wait_for_less_than_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-m", "raycv", "status", "--run", RUN]
     with silent_server() as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         began = time.monotonic()
-        with subprocess.Popen([sys.executable, "-m", "raycv", *command], stdout=-1, stderr=-1, text=True) as process:
+        with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
             assert process.stdout is not None
             assert "waiting for the S3 server" in process.stdout.readline()
             _, said = process.communicate(timeout=60 - (time.monotonic() - began))
         assert process.returncode == 2
         assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_users_wait_for_less_than_a_minute_where_it_falls_silent(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a command, which then also has a lease to give back."""
+    place = f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
+    half_done(RunStore(place))
+    with faulty(s3_server.endpoint) as proxy:
+        proxy.after(4, lambda: setattr(proxy, "mode", "silent"))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        began = time.monotonic()
+        command = [sys.executable, "-m", "raycv", "clean", "--run", place]
+        with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+            out, said = process.communicate(timeout=90)
+        assert time.monotonic() - began < 60
+    assert process.returncode == 2
+    assert "waiting for the S3 server" in out
+    assert "the server does not answer" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
