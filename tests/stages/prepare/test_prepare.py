@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -18,6 +19,7 @@ from PIL import Image
 
 from raycv.cli import main
 from raycv.config import PrepareConfig
+from raycv.data.kept import NearbyFiles
 from raycv.data.preprocessing import Resize
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import open_source
@@ -254,3 +256,13 @@ def test_images_that_an_earlier_version_prepared_are_read_without_sums(tree: Pat
     index = pq.read_table(io.BytesIO(store.read("train/index.parquet"))).drop_columns(["crc32"])
     pq.write_table(index, store.locate("train/index.parquet"))
     assert len(open_source(store.uri, "train").decode(np.arange(21), Resize(24))[0]) == 21
+
+
+def test_no_copies_are_put_where_a_link_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (tmp_path / f"raycv-images-{os.getuid()}").symlink_to(mine)
+    nearby = NearbyFiles("s3://bucket/images", (("train/00000-0123456789abcdef.images", 3, "0" * 64),))
+    nearby.keep()
+    assert not list(mine.iterdir())
