@@ -82,7 +82,8 @@ def _stitched(read: Read) -> Iterator[str]:
 def _merged(read: Read) -> Iterator[str]:
     rows = read("merges")
     pairs = rows[rows["alpha"].notna() & (rows["matching"] == rows["matching"].iloc[0])]
-    alpha = min(pairs["alpha"].unique(), key=lambda value: abs(value - 0.5), default=float("nan"))
+    asked_for = pairs.loc[pairs["method"] == "naive", "alpha"]  # zipped networks are halves of each, whatever was asked
+    alpha = min(asked_for.unique(), key=lambda value: abs(value - 0.5), default=float("nan"))
     means = pairs[pairs["alpha"] == alpha].groupby("method")["top1"].mean()
     if len(means):
         yield (
