@@ -363,7 +363,7 @@ def test_what_is_a_users_stays_under_every_command(
             "align",
             "patches",
             "prune --fractions 0.5",
-            "merge --alphas 0.5",
+            "merge --alphas 0,1",
             "figures",
             "report",
             "clean",
