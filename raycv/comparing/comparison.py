@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.arrays import Floats
+from raycv.analysis.averages import mean as mean_of
 from raycv.analysis.folds import correlation_of
 from raycv.analysis.mapping import lasso_path
-from raycv.analysis.mapping import mean as mean_of
 from raycv.analysis.matching import bipartite_matching, semi_matching
 from raycv.analysis.measures.alignment import linear_cka
 from raycv.analysis.measures.covariances import Covariances
@@ -53,7 +53,7 @@ class _Pair:
     @cached_property
     def partners(self) -> Partners:
         """The partner of every unit of a, tested against random rotations of b."""
-        return partners(self.cross, self.within[1], seed=self._seed)
+        return partners(self.cross, self.within[1], seed=self._seed, device="cpu")
 
     @property
     def _seed(self) -> int:

@@ -14,10 +14,11 @@ import torch
 
 from raycv.analysis.agglomeration import agglomerate
 from raycv.analysis.arrays import Floats
+from raycv.analysis.averages import quartiles
 from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate, pair_moments
 from raycv.analysis.infeasible import Infeasible
-from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path, quartiles
+from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path
 from raycv.analysis.sgd import sgd_path
 from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
 from raycv.distributed.processor import settle

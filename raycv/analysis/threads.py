@@ -1,0 +1,19 @@
+"""How many threads a computation in NumPy arrays may use."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def threads() -> int:
+    """As many as PyTorch computes with (``torch.set_num_threads``) where it is loaded, which it need not be.
+
+    Otherwise as many as it would start with: the environment variable OMP_NUM_THREADS, which Ray sets for every actor
+    and task, or the processors that this process may use.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
