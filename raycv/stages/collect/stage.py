@@ -23,6 +23,7 @@ from raycv.progress import Progress, doing, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
 from raycv.run.folds import FOLDS, folds_of
+from raycv.run.names import is_ours
 from raycv.run.parts import information_blocks, others_by_part, parts
 from raycv.run.paths import ACROSS, EPOCH, NETS, STATISTICS, Key
 from raycv.run.store import RunStore
@@ -152,7 +153,7 @@ def _actors(config: CollectConfig, task: Pass) -> int:
 
 def _drop_damaged(task: Pass) -> None:
     """Remove what an interrupted pass has left and is no longer as it was, so that it is computed again."""
-    left = [path for path in task.store.list(task.folder) if path.endswith(".npz")]
+    left = [path for path in task.store.list(task.folder) if is_ours(path)]
     damaged = [path for path in left if not task.is_whole(path)]
     for path in damaged:
         task.store.remove(path)

@@ -13,6 +13,7 @@ from raycv.networks.stored import stored, weights_content
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
 from raycv.stages.collect import statistics
 from raycv.stages.collect.statistics import Statistics
@@ -95,7 +96,7 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
 
 def _draw(drawing: Drawing, chunks: list[Chunk], actors: int) -> None:
     """Draw every chunk that is not stored yet, with so many ``actors`` at most."""
-    there = set(drawing.store.list(drawing.folder))
+    there = {path for path in drawing.store.list(drawing.folder) if is_ours(path)}
     damaged = [path for path in sorted(there) if not tables.is_part(drawing.store, path, "patch_pictures")]
     if damaged:
         say(f"patches: drawing again what an interrupted run left damaged: {', '.join(damaged)}")
