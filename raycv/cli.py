@@ -42,11 +42,12 @@ from raycv.config import (
 from raycv.errors import StageFailed, UserError
 from raycv.flags import Group
 from raycv.memory import Need
+from raycv.networks import trust
 from raycv.networks.spec import NetworkSpec
 from raycv.progress import NORMAL, QUIET, VERBOSE, answer, detail, doing, say, speak
 from raycv.run import lease, record, schema, tables
 from raycv.run.store import RunStore
-from raycv.settings import Given, load
+from raycv.settings import Given, load, models_named
 from raycv.stopping import stoppable
 
 OF_RUN = ("exact",)  # solvers of `raycv run`: sgd takes as long as all other stages together
@@ -420,7 +421,8 @@ def _prepared(command: Command, **typed: Any) -> Callable[[], int]:
     level = VERBOSE if typed["verbose"] else QUIET if typed["quiet"] else NORMAL
     if typed["verbose"] and typed["quiet"]:
         raise UserError("--verbose and --quiet contradict each other; give one of them.")
-    return partial(_do, command, flags.given(command.settings, typed), level, typed.get("wait", False))
+    given, trusted = flags.given(command.settings, typed), flags.trusted(typed)
+    return partial(_do, command, given, level, typed.get("wait", False), trusted)
 
 
 @click.command("tables", help="print what every table and column means")
@@ -437,6 +439,7 @@ def _tables() -> None:
 def _layers(model: str) -> None:
     with doing("loading PyTorch"):
         from raycv.networks.layers import layers_of_model
+    trust.allow([model])
     found = layers_of_model(model)
     width = max(len(name) for name in found)
     answer(f"{'layer':{width}}  units  positions   parameters, at 10 classes")
@@ -498,9 +501,14 @@ def _refused(reason: str, code: int) -> int:
     return code
 
 
-def _do(command: Command, typed: Mapping[str, Given], level: int, wait: bool) -> int:
-    """Run ``command`` with the settings ``typed`` as flags, those given elsewhere and those stored in the run."""
+def _do(command: Command, typed: Mapping[str, Given], level: int, wait: bool, trusted: Sequence[str] = ()) -> int:
+    """Run ``command`` with the settings ``typed`` as flags, those given elsewhere and those stored in the run.
+
+    ``trusted``: functions that the user allows; those that the settings name are, too, but not those stored in the run.
+    """
     speak(level)
+    trust.remember(trusted)
+    trust.allow(models_named(typed))
     config: Any
     if issubclass(command.settings, StageConfig):
         # Settings stored in the run replace flags that are not given, so find the run first.
