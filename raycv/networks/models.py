@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -62,13 +62,20 @@ def hollow(spec: NetworkSpec) -> nn.Module:
     try:
         with torch.device("meta"):
             return build(spec)
-    except NotImplementedError:  # RegNets compute their widths with tensors, which have no values there
+    except Exception:  # some compute their widths with tensors, which have no values there
         return build(spec).to("meta")
 
 
 def check_model(model: str, arguments: Mapping[str, Argument] | None = None) -> None:
     """Raise UserError unless there is such a model and it takes such arguments."""
     kind_of(model).check(model, arguments or {})
+
+
+def check_buildable(specs: Iterable[NetworkSpec]) -> None:
+    """Raise UserError where one of the networks may not or cannot be built, before anything is started for them."""
+    for spec in specs:
+        if not spec.is_recorded:
+            check_model(spec.model, dict(spec.arguments))
 
 
 def preprocessing_of(model: str, arguments: Mapping[str, Argument] | None = None) -> Preprocessing:
