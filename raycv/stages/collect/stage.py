@@ -15,6 +15,7 @@ from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
+from raycv.networks.models import check_buildable
 from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import NetworkSpec, check_alike
@@ -132,6 +133,7 @@ def _is_done(store: RunStore, identity: str) -> bool:
 def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
     """Raise UserError unless the networks have the same layers, prepare images alike and suit the classes."""
     check_alike(specs)
+    check_buildable(specs)
     check_sizes(specs)
     check_samples(specs, len(source))
     wrong = next((spec for spec in specs if not spec.has_own_outputs and spec.classes != source.classes), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -384,7 +385,7 @@ def read(store: RunStore) -> Statistics:
             f"The statistics of {store.uri} were collected by another version of raycv; run `raycv collect` again."
         )
     try:
-        held = _Index.model_validate(index)
+        held = _Index.model_validate_json(json.dumps(index), strict=True)
     except ValidationError:
         held = None
     if held is None or not held.describes_all():

@@ -9,6 +9,7 @@ import pandas as pd
 from raycv.config import PatchesConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
+from raycv.networks.models import check_buildable
 from raycv.networks.stored import stored, weights_content
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
@@ -45,6 +46,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
         record.finish(store, "patches", identity, config.model_dump(mode="json"), {"units": 0, "class_names": None})
         say("patches: recorded activations have no images, so there is nothing to draw")
         return
+    check_buildable(network.spec for network in seeing)
     for network in seeing:  # the actors read them too, but would say so only once they have started
         weights_content(store, network)
     rows = top_patches(found)
