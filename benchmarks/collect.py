@@ -15,8 +15,6 @@ import numpy as np
 import torch
 
 from benchmarks.machine import best, in_words
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.moments import Moments, merge
 from raycv.cli import main as raycv
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import open_source
@@ -27,6 +25,8 @@ from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import BATCH, Collector, Groups, untrained
 from raycv.stages.collect.reducer import to_arrays
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.moments import Moments, merge
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.information import bin_edges, encode, pairwise_information
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.nulls import rotated
@@ -26,6 +25,7 @@ from raycv.run.paths import NETS, NULL
 from raycv.stages.collect.collector import Collector, Partial, build_untrained, untrained
 from raycv.stages.train.feed import Feed
 from raycv.stages.train.learning import make_optimizer, recipe_of, set_dropout, train_epoch
+from raycv.statistics.accumulator import Accumulator
 from tests.support.activations import correlations, nets
 from tests.support.runs import spec
 

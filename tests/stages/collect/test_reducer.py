@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from raycv.analysis.folds import LayerStatistics
-from raycv.analysis.moments import covariance, mean, variance
-from raycv.run.parts import added, cut, parts, to_arrays
 from raycv.run.paths import NETS, Key
 from raycv.stages.collect.reducer import reduce_part
-from raycv.stages.collect.statistics import moments_from
+from raycv.statistics.folds import LayerStatistics
+from raycv.statistics.moments import covariance, mean, variance
+from raycv.statistics.parts import added, cut, parts, to_arrays
+from raycv.statistics.reader import moments_from
 
 KEY = Key(NETS, "fc6")
 WIDTHS = (90, 70)

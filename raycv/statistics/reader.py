@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from raycv.analysis.folds import LayerStatistics
-from raycv.analysis.moments import Moments, Squares
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Source
 from raycv.errors import UserError
@@ -18,7 +16,6 @@ from raycv.networks.recordings import validation_of
 from raycv.networks.spec import NetworkSpec
 from raycv.paper import SHOWN_LAYERS, TOP_PATCHES
 from raycv.run import record
-from raycv.run.parts import INFORMATION, OF_UNITS, blocks, information_blocks, others_by_part, parts
 from raycv.run.paths import (
     ACROSS,
     EPOCH,
@@ -32,6 +29,9 @@ from raycv.run.paths import (
     samples_path,
 )
 from raycv.run.store import RunStore
+from raycv.statistics.folds import LayerStatistics
+from raycv.statistics.moments import Moments, Squares
+from raycv.statistics.parts import INFORMATION, OF_UNITS, blocks, information_blocks, others_by_part, parts
 
 FORMAT = 6  # of partials and statistics; part of their identity
 
@@ -132,7 +132,7 @@ class Statistics:
         return self._left_out[key]
 
     def _folds(self, key: Key, networks: Sequence[int], *, products: bool) -> list[dict[str, np.ndarray]]:
-        """By fold the arrays of `raycv.run.parts`, whole, that are about ``networks``."""
+        """By fold the arrays of `raycv.statistics.parts`, whole, that are about ``networks``."""
         widths = self.widths(key.layer, key.group)
         folds: list[dict[str, np.ndarray]] = []
         for fold in range(self.folds[key]):

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raycv.analysis.accumulator import ROWS_OF_STRIP, Accumulator
-from raycv.analysis.moments import Moments, correlation, mean, merge, offsets, variance
+from raycv.statistics.accumulator import ROWS_OF_STRIP, Accumulator
+from raycv.statistics.moments import Moments, correlation, mean, merge, offsets, variance
 
 CPU = torch.device("cpu")
 

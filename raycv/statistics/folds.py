@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from raycv.analysis.moments import Moments, Squares, correlation, merge, offsets, variance
+from raycv.statistics.moments import Moments, Squares, correlation, merge, offsets, variance
 
 RARE = 0.5  # of its variance: a unit that keeps less without some one fold is rare
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from raycv.analysis.moments import Moments, offsets
+from raycv.statistics.moments import Moments, offsets
 
 ENTRIES = 2**24  # at most, of a file's products; 128 MiB, a pair of networks of 4,096 units
 INFORMATION = 2**22  # pairs of units at most, of a piece of mutual information: about a minute of one core

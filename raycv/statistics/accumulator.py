@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raycv.analysis.moments import Moments, offsets
+from raycv.statistics.moments import Moments, offsets
 
 if TYPE_CHECKING:
     import torch

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raycv import statistics
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
-from raycv.analysis.moments import correlation, mean, variance
-from raycv.run import parts
 from raycv.run.paths import information_path
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
+from raycv.statistics import parts
+from raycv.statistics.moments import correlation, mean, variance
 from tests.support.runs import moments_of, specs, write_statistics
 
 WIDTHS = (14, 16, 9)
