@@ -200,7 +200,7 @@ def _again(moments: Sums) -> Accumulator:
     accumulator.count = int(moments.count)
     for name in ("total", "minimum", "maximum", "active"):
         setattr(accumulator, name, torch.from_numpy(getattr(moments, name).copy()))
-    accumulator.gram = [torch.from_numpy(strip.copy()) for strip in moments.gram]
+    accumulator.gram = [torch.from_numpy(strip) for strip in moments.strips()]
     return accumulator
 
 

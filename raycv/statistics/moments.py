@@ -8,10 +8,76 @@ give this shifted-data form. All partials share one pilot, so a merge is plain a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Self
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import pairwise
+from typing import Protocol, Self
 
 import numpy as np
+
+Pair = tuple[int, int]  # the numbers of two networks a <= b
+
+
+class Products(Protocol):
+    """The sums Σ y_a y_bᵀ of the units of two networks, in whatever form they are kept; the same form is added."""
+
+    def whole(self) -> np.ndarray:
+        """(S_a, S_b). Raises ValueError where only the diagonal is known."""
+        ...
+
+    def diagonal(self) -> np.ndarray:
+        """Σ y² (S,), of a network with itself."""
+        ...
+
+    def __add__(self, other: Self) -> Self: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """All products (S_a, S_b), as they are."""
+
+    values: np.ndarray
+
+    def whole(self) -> np.ndarray:
+        return self.values
+
+    def diagonal(self) -> np.ndarray:
+        return self.values.diagonal()
+
+    def __add__(self, other: Whole) -> Whole:
+        return Whole(self.values + other.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """Of a network with itself the diagonal Σ y² (S,) alone, for means and variances."""
+
+    squares: np.ndarray
+
+    def whole(self) -> np.ndarray:
+        raise ValueError("only the squares of single units are known, not the products of two")
+
+    def diagonal(self) -> np.ndarray:
+        return self.squares
+
+    def __add__(self, other: Diagonal) -> Diagonal:
+        return Diagonal(self.squares + other.squares)
+
+
+@dataclass(frozen=True, eq=False)
+class AddedWhenAsked:
+    """The products of several sets of samples in the place of their sum, which would take as much memory as each."""
+
+    summands: tuple[Products, ...]
+
+    def whole(self) -> np.ndarray:
+        return reduce(np.add, [one.whole() for one in self.summands])
+
+    def diagonal(self) -> np.ndarray:
+        return reduce(np.add, [one.diagonal() for one in self.summands])
+
+    def __add__(self, other: AddedWhenAsked) -> AddedWhenAsked:
+        return AddedWhenAsked((*self.summands, *other.summands))
 
 
 @dataclass(frozen=True)
@@ -19,9 +85,8 @@ class Moments:
     """Sums over samples x of the U stacked units of all networks, y = x - pilot.
 
     widths (N,): units of each network, which add up to U; pilot (U,); count (): the number of samples; total (U,): Σy;
-    minimum, maximum (U,) of y; active (U,): number of samples with x > 0; gram: the upper part of Σ y yᵀ (U, U), as
-    one strip per network. Strip n (S_n, S_n + ... + S_N) has the rows of network n and the columns of networks n,
-    n+1, ...; the lower part mirrors the upper one.
+    minimum, maximum (U,) of y; active (U,): number of samples with x > 0; blocks: Σ y_a y_bᵀ of every pair of networks
+    a <= b.
     """
 
     widths: np.ndarray
@@ -31,51 +96,38 @@ class Moments:
     minimum: np.ndarray
     maximum: np.ndarray
     active: np.ndarray
-    gram: tuple[np.ndarray, ...]
-
-    def arrays(self, prefix: str) -> dict[str, np.ndarray]:
-        """The same values as named arrays, for storage."""
-        named = {f"{prefix}/{f.name}": getattr(self, f.name) for f in fields(self) if f.name != "gram"}
-        return named | {f"{prefix}/gram{n}": strip for n, strip in enumerate(self.gram)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], prefix: str) -> Self:
-        """The inverse of ``arrays``."""
-        named = {f.name: arrays[f"{prefix}/{f.name}"] for f in fields(cls) if f.name != "gram"}
-        gram = tuple(arrays[f"{prefix}/gram{n}"] for n in range(len(named["widths"])))
-        return cls(**named, gram=gram)
+    blocks: Mapping[Pair, Products]
 
     def of(self, a: int, b: int) -> Moments:
         """The moments of networks a and b alone, in this order, as copies."""
         bounds = offsets(self.widths)
         units = np.concatenate([np.arange(bounds[n], bounds[n + 1]) for n in (a, b)])
+        pairs = {(0, 0): (a, a), (0, 1): (a, b), (1, 1): (b, b)}
         return Moments(
             widths=self.widths[[a, b]],
             count=self.count,
             **{name: getattr(self, name)[units] for name in ("pilot", "total", "minimum", "maximum", "active")},
-            gram=(np.hstack([self.products(a, a), self.products(a, b)]), self.products(b, b).copy()),
+            blocks={new: Whole(np.array(self.products(*old), order="C")) for new, old in pairs.items()},
         )
 
     def products(self, a: int, b: int) -> np.ndarray:
-        """Σ y_a y_bᵀ (S_a, S_b) of two networks' units, as a view."""
-        if a > b:
-            return self.products(b, a).T
-        bounds = offsets(self.widths)
-        return self.gram[a][:, bounds[b] - bounds[a] : bounds[b + 1] - bounds[a]]
+        """Σ y_a y_bᵀ (S_a, S_b) of two networks' units, as a view where they are kept whole."""
+        return self.blocks[a, b].whole() if a <= b else self.blocks[b, a].whole().T
+
+    def strips(self) -> list[np.ndarray]:
+        """For each network n the products (S_n, S_n + ... + S_N) of its units with those of networks n, n+1, ..."""
+        networks = range(len(self.widths))
+        return [np.hstack([self.products(n, m) for m in networks[n:]]) for n in networks]
 
 
-class Squares:
-    """In the place of a strip of products where only its diagonal Σ y² (S_n,) is known: for means and variances."""
-
-    def __init__(self, squares: np.ndarray) -> None:
-        self._squares = squares
-
-    def __add__(self, other: Squares) -> Squares:
-        return Squares(self._squares + other._squares)
-
-    def diagonal(self) -> np.ndarray:
-        """(S_n,)."""
-        return self._squares
+def from_strips(strips: Sequence[np.ndarray], widths: Sequence[int]) -> dict[Pair, Products]:
+    """The blocks of ``strips``, the inverse of `Moments.strips`, as views."""
+    bounds = offsets(widths)
+    return {
+        (a, b): Whole(strip[:, bounds[b] - bounds[a] : bounds[b + 1] - bounds[a]])
+        for a, strip in enumerate(strips)
+        for b in range(a, len(widths))
+    }
 
 
 def offsets(widths: Sequence[int] | np.ndarray) -> list[int]:
@@ -88,6 +140,19 @@ def gram_bytes(widths: Sequence[int]) -> int:
     return 4 * (sum(widths) ** 2 + sum(width**2 for width in widths))
 
 
+def joined(name: str, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """One quantity of `Moments`, by its name, over both sets of samples: the one way in which sums are put together.
+
+    Written to ``out`` if given. Raises ValueError for two different pilots.
+    """
+    if name == "pilot":
+        if not np.array_equal(a, b):
+            raise ValueError("only moments around the same pilot can be added")
+        return a
+    join = {"minimum": np.minimum, "maximum": np.maximum}.get(name, np.add)
+    return np.asarray(join(a, b, out=out))
+
+
 def merge(a: Moments, b: Moments) -> Moments:
     """The moments of both sets of samples together; neither argument changes.
 
@@ -95,15 +160,11 @@ def merge(a: Moments, b: Moments) -> Moments:
     """
     if not (np.array_equal(a.widths, b.widths) and np.array_equal(a.pilot, b.pilot)):
         raise ValueError("only moments of the same networks around the same pilot can be merged")
+    names = ("pilot", "count", "total", "minimum", "maximum", "active")
     return Moments(
         widths=a.widths,
-        pilot=a.pilot,
-        count=a.count + b.count,
-        total=a.total + b.total,
-        minimum=np.minimum(a.minimum, b.minimum),
-        maximum=np.maximum(a.maximum, b.maximum),
-        active=a.active + b.active,
-        gram=tuple(x + y for x, y in zip(a.gram, b.gram, strict=True)),
+        **{name: joined(name, getattr(a, name), getattr(b, name)) for name in names},
+        blocks={pair: block + b.blocks[pair] for pair, block in a.blocks.items()},
     )
 
 
@@ -111,12 +172,13 @@ def shifted(m: Moments, pilot: np.ndarray) -> Moments:
     """The same moments around another ``pilot`` (U,), in float64."""
     move = m.pilot.astype(np.float64) - pilot
     bounds = offsets(m.widths)
-    gram = []
-    for strip, first, last in zip(m.gram, bounds, bounds[1:], strict=False):
-        mixed = np.outer(move[first:last], m.total[first:]) + np.outer(m.total[first:last], move[first:])
-        gram.append(strip + mixed + m.count * np.outer(move[first:last], move[first:]))
+    moves, totals = ([of[i:j] for i, j in pairwise(bounds)] for of in (move, m.total))
+    blocks: dict[Pair, Products] = {}
+    for (a, b), block in m.blocks.items():
+        mixed = np.outer(moves[a], totals[b]) + np.outer(totals[a], moves[b])
+        blocks[a, b] = Whole(block.whole() + mixed + m.count * np.outer(moves[a], moves[b]))
     extremes = {name: getattr(m, name) + move.astype(np.float32) for name in ("minimum", "maximum")}
-    return replace(m, pilot=pilot, total=m.total + m.count * move, gram=tuple(gram), **extremes)
+    return replace(m, pilot=pilot, total=m.total + m.count * move, blocks=blocks, **extremes)
 
 
 def mean(m: Moments) -> np.ndarray:
@@ -137,7 +199,7 @@ def covariance(m: Moments, a: int, b: int) -> np.ndarray:
 
 def variance(m: Moments) -> np.ndarray:
     """Variance of every unit (U,), float64, never negative; exactly 0 for a constant unit."""
-    squares = np.concatenate([strip.diagonal() for strip in m.gram])
+    squares = np.concatenate([m.blocks[n, n].diagonal() for n in range(len(m.widths))])
     spread = np.maximum(squares - m.total**2 / m.count, 0) / m.count
     return np.where(m.minimum == m.maximum, 0.0, spread)
 

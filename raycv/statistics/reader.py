@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
@@ -30,8 +30,7 @@ from raycv.run.paths import (
 )
 from raycv.run.store import RunStore
 from raycv.statistics.folds import LayerStatistics
-from raycv.statistics.moments import Moments, Squares
-from raycv.statistics.parts import INFORMATION, OF_UNITS, blocks, information_blocks, others_by_part, parts
+from raycv.statistics.parts import from_arrays, information_blocks, information_of, others_by_part, parts
 
 FORMAT = 6  # of partials and statistics; part of their identity
 
@@ -114,14 +113,14 @@ class Statistics:
         """The moments of some networks' units in one layer, in the order of ``networks``."""
         widths = self.widths(layer, group)
         folds = self._folds(Key(group, layer), networks, products=True)
-        return LayerStatistics(tuple(moments_from(arrays, [widths[n] for n in networks], networks) for arrays in folds))
+        return LayerStatistics(tuple(from_arrays(arrays, [widths[n] for n in networks], networks) for arrays in folds))
 
     def sums(self, layer: str, group: str = NETS) -> LayerStatistics:
         """The moments of one layer without any products of two units: enough for means and variances."""
         widths = self.widths(layer, group)
         networks = range(len(widths))
         folds = self._folds(Key(group, layer), networks, products=False)
-        return LayerStatistics(tuple(moments_from(arrays, widths, networks) for arrays in folds))
+        return LayerStatistics(tuple(from_arrays(arrays, widths, networks) for arrays in folds))
 
     def left_out(self, layer: str, group: str = NETS) -> list[np.ndarray]:
         """By network (S_n,): the units that take no part, dead and rare ones."""
@@ -201,7 +200,7 @@ class Statistics:
         """Mutual information of networks a <= b, nats: value and corrected, both (S_a, S_b)."""
         widths = self.widths(layer)
         found: dict[str, list[np.ndarray]] = {"value": [], "corrected": []}
-        for block in blocks(widths, a, b, INFORMATION):
+        for block in information_of(widths, a, b):
             shape = block.last - block.first, widths[b]
             path = information_path(self.folder, layer, a, b, block.first)
             arrays = self._arrays(path, dict.fromkeys(found, shape))
@@ -210,7 +209,7 @@ class Statistics:
         whole = {name: values[0] if len(values) == 1 else np.concatenate(values) for name, values in found.items()}
         if a == b and len(found["value"]) > 1:  # each pair of units is stored once
             for matrix in whole.values():
-                for block in blocks(widths, a, b, INFORMATION)[:-1]:
+                for block in information_of(widths, a, b)[:-1]:
                     matrix[block.last :, block.first : block.last] = matrix[block.first : block.last, block.last :].T
         return whole
 
@@ -349,22 +348,6 @@ def _shapes_of_chance(
 
 def _key(name: str) -> Key:
     return Key(*name.partition("/")[::2])
-
-
-def moments_from(arrays: dict[str, np.ndarray], widths: Sequence[int], networks: Sequence[int]) -> Moments:
-    """The moments of ``networks`` in this order, from whole arrays, of which those of products are used up."""
-
-    def products(a: int, b: int) -> np.ndarray:
-        return arrays[f"{a}-{b}"] if a <= b else arrays[f"{b}-{a}"].T
-
-    whole = f"{networks[0]}-{networks[0]}" in arrays
-    gram: list[Any] = []
-    for place, n in enumerate(networks):
-        gram.append(np.hstack([products(n, m) for m in networks[place:]]) if whole else Squares(arrays[f"{n}/squares"]))
-        for m in networks[place:]:
-            arrays.pop(f"{min(n, m)}-{max(n, m)}", None)
-    of_units = {name: np.concatenate([arrays[f"{n}/{name}"] for n in networks]) for name in OF_UNITS[:-1]}
-    return Moments(np.array(widths), count=arrays["count"], gram=tuple(gram), **of_units)
 
 
 def mixtures_left_out(active: np.ndarray, units: int) -> np.ndarray:
