@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
 
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Source
@@ -20,7 +18,6 @@ from raycv.run.paths import (
     ACROSS,
     EPOCH,
     NETS,
-    STATISTICS,
     Key,
     chance_path,
     information_path,
@@ -29,12 +26,11 @@ from raycv.run.paths import (
     samples_path,
 )
 from raycv.run.store import RunStore
+from raycv.statistics import assembled
+from raycv.statistics.checked import Shapes, damaged, read_checked
 from raycv.statistics.folds import LayerStatistics
-from raycv.statistics.parts import from_arrays, information_blocks, information_of, others_by_part, parts
-
-FORMAT = 6  # of partials and statistics; part of their identity
-
-Shapes = dict[str, tuple[int | None, ...]]  # of named arrays; None where any length will do
+from raycv.statistics.index import read_index
+from raycv.statistics.parts import Arrays, from_arrays, information_blocks, others_by_part, parts
 
 
 @dataclass(frozen=True)
@@ -130,33 +126,10 @@ class Statistics:
             self._left_out[key] = np.split(self.sums(layer, group).left_out(), bounds)
         return self._left_out[key]
 
-    def _folds(self, key: Key, networks: Sequence[int], *, products: bool) -> list[dict[str, np.ndarray]]:
-        """By fold the arrays of `raycv.statistics.parts`, whole, that are about ``networks``."""
-        widths = self.widths(key.layer, key.group)
-        folds: list[dict[str, np.ndarray]] = []
-        for fold in range(self.folds[key]):
-            pieces: dict[str, list[np.ndarray]] = {}
-            for number, part in enumerate(parts(widths)):
-                shapes: Shapes = {"count": ()}
-                for block in part:
-                    if block.a in networks and block.b in networks:
-                        rows = block.last - block.first
-                        shapes |= dict.fromkeys(block.of_units.values(), (rows,))
-                        shapes |= {block.name: (rows, widths[block.b])} if products else {}
-                if len(shapes) > 1:
-                    path = moments_path(self.folder, key, fold, number)
-                    with self.store.open_arrays(path) as arrays:
-                        read = {name: arrays[name] for name in shapes if name in arrays}
-                    for name, values in self._checked(path, read, shapes).items():
-                        pieces.setdefault(name, []).append(values)
-            counts = pieces.pop("count")
-            found = {name: values[0] if len(values) == 1 else np.concatenate(values) for name, values in pieces.items()}
-            folds.append(found | {"count": counts[0]})
-            for name in (f"{n}/pilot" for n in networks):
-                if not np.array_equal(folds[0][name], found[name]):
-                    path = moments_path(self.folder, key, fold, 0)
-                    raise self._damaged(path, "its pilot is not that of the first fold")
-        return folds
+    def _folds(self, key: Key, networks: Sequence[int], *, products: bool) -> list[Arrays]:
+        """By fold the arrays of some networks' moments."""
+        widths, folds = self.of_widths[key], self.folds[key]
+        return assembled.fold_arrays(self.store, self.folder, key, widths, folds, networks, products=products)
 
     def widths(self, layer: str, group: str = NETS) -> tuple[int, ...]:
         """Units of each network of a group in one layer."""
@@ -171,14 +144,14 @@ class Statistics:
         layers = self.layers
         return {layer: self.widths(layer) for layer in layers}, {of: self.folds[Key(NETS, of)] for of in layers}
 
-    def patches(self, layer: str) -> dict[str, np.ndarray]:
+    def patches(self, layer: str) -> Arrays:
         """The top patches of one layer as arrays named NETWORK/..., see `raycv.stages.collect.reducer`."""
         shapes: Shapes = {
             f"{network}/{name}": (width, TOP_PATCHES)
             for network, width in enumerate(self.widths(layer))
             for name in ("value", "image", "position", "label")
         }
-        return self._arrays(patches_path(self.folder, layer), shapes)
+        return read_checked(self.store, patches_path(self.folder, layer), shapes)
 
     def top_labels(self, layer: str) -> np.ndarray:
         """(U, 9): the classes of the top patches of the stacked units of one layer; -1 where there is none."""
@@ -189,29 +162,18 @@ class Statistics:
         """Activations (5,000, S) of the first two networks in the same samples of one of the first two layers."""
         first, second = (samples_path(self.folder, layer, network) for network in (0, 1))
         a, b = (
-            self._arrays(path, {"samples": (None, width)})["samples"]
+            read_checked(self.store, path, {"samples": (None, width)})["samples"]
             for path, width in zip((first, second), self.widths(layer), strict=False)
         )
         if len(a) != len(b):
-            raise self._damaged(first if len(a) < len(b) else second, "it has fewer samples than the other network's")
+            raise damaged(
+                self.store, first if len(a) < len(b) else second, "it has fewer samples than the other network's"
+            )
         return a, b
 
-    def information(self, layer: str, a: int, b: int) -> dict[str, np.ndarray]:
+    def information(self, layer: str, a: int, b: int) -> Arrays:
         """Mutual information of networks a <= b, nats: value and corrected, both (S_a, S_b)."""
-        widths = self.widths(layer)
-        found: dict[str, list[np.ndarray]] = {"value": [], "corrected": []}
-        for block in information_of(widths, a, b):
-            shape = block.last - block.first, widths[b]
-            path = information_path(self.folder, layer, a, b, block.first)
-            arrays = self._arrays(path, dict.fromkeys(found, shape))
-            for name, values in found.items():
-                values.append(arrays[name])
-        whole = {name: values[0] if len(values) == 1 else np.concatenate(values) for name, values in found.items()}
-        if a == b and len(found["value"]) > 1:  # each pair of units is stored once
-            for matrix in whole.values():
-                for block in information_of(widths, a, b)[:-1]:
-                    matrix[block.last :, block.first : block.last] = matrix[block.first : block.last, block.last :].T
-        return whole
+        return assembled.information(self.store, self.folder, layer, self.widths(layer), a, b)
 
     def chance(
         self,
@@ -221,38 +183,18 @@ class Statistics:
         *,
         others: Sequence[int] | None = None,
         information: bool = True,
-    ) -> dict[str, np.ndarray]:
+    ) -> Arrays:
         """What ``others`` have in common with chance in the place of one network; see `raycv.stages.collect.chance`.
 
         All others where none are named; of trained networks with mutual information, or without.
         """
-        widths = self.widths(layer, group)
-        found: dict[str, np.ndarray] = {}
-        for number, part in enumerate(others_by_part(widths, network)):
-            wanted = [other for other in part if others is None or other in others]
-            if not wanted and number > 0:
-                continue
-            path = chance_path(self.folder, Key(group, layer), network, number)
-            with self.store.open_arrays(path) as arrays:
-                rectified = any("prerelu" in name for name in arrays)  # else the layer does not end in a ReLU
-                shapes = _shapes_of_chance(widths, network, wanted, rectified, information and group == NETS)
-                if number == 0:
-                    own = widths[network]
-                    shapes |= {"kurtosis": (own,)}
-                    shapes |= {"prerelu/own": (own, own), "prerelu/active": (own,)} if rectified else {}
-                read = {name: arrays[name] for name in shapes if name in arrays}
-            found |= self._checked(path, read, shapes)
-        return found
+        key, widths = Key(group, layer), self.widths(layer, group)
+        informed = information and group == NETS
+        return assembled.chance(self.store, self.folder, key, widths, network, others, informed=informed)
 
     def kurtosis(self, layer: str) -> np.ndarray:
         """(U,): the excess kurtosis of the trained networks' stacked units, in the samples that the pass keeps."""
-        found = []
-        for network, width in enumerate(self.widths(layer)):
-            path = chance_path(self.folder, Key(NETS, layer), network, 0)
-            with self.store.open_arrays(path) as arrays:
-                read = {name: arrays[name] for name in ("kurtosis",) if name in arrays}
-            found.append(self._checked(path, read, {"kurtosis": (width,)})["kurtosis"])
-        return np.concatenate(found)
+        return assembled.kurtosis(self.store, self.folder, Key(NETS, layer), self.widths(layer))
 
     def mixed(self, layer: str, networks: Sequence[int] | None = None) -> dict[int, Mixed]:
         """Some trained networks' units mixed before the ReLU; none where the layer does not end in a ReLU module.
@@ -267,7 +209,7 @@ class Statistics:
             arrays = self.chance(layer, network, others=others, information=False)
             if "prerelu/own" not in arrays:
                 continue
-            mixtures = mixtures_left_out(arrays["prerelu/active"], int(left_out[network].sum()))
+            mixtures = assembled.mixtures_left_out(arrays["prerelu/active"], int(left_out[network].sum()))
             own = np.where(mixtures[:, None] | mixtures, np.nan, arrays["prerelu/own"])
             units = {
                 other: np.where(left_out[other][:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
@@ -275,20 +217,6 @@ class Statistics:
             }
             found[network] = Mixed(own, units)
         return found
-
-    def _arrays(self, path: str, shapes: Shapes) -> dict[str, np.ndarray]:
-        return self._checked(path, self.store.read_arrays(path), shapes)
-
-    def _checked(self, path: str, arrays: dict[str, np.ndarray], shapes: Shapes) -> dict[str, np.ndarray]:
-        """``arrays`` of a file. Raises UserError unless numbers of these ``shapes`` are among them."""
-        for name, shape in shapes.items():
-            found = arrays.get(name)
-            if found is None or found.dtype.kind not in "biuf" or not _fits(found.shape, shape):
-                raise self._damaged(path, f"it has no numbers {name!r} of the right shape")
-        return arrays
-
-    def _damaged(self, path: str, why: str) -> UserError:
-        return UserError(f"{self.store.locate(path)} is damaged: {why}; remove it and run `raycv collect` again.")
 
     def is_complete(self) -> bool:
         """Whether every file of the statistics is there."""
@@ -312,68 +240,8 @@ class Statistics:
             yield from (samples_path(self.folder, layer, n) for n in networks if place < SHOWN_LAYERS and n < 2)
 
 
-def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
-    return len(found) == len(shape) and all(size in (None, of) for of, size in zip(found, shape, strict=True))
-
-
-class _Index(BaseModel):
-    """What the file STATISTICS holds, for readers."""
-
-    groups: dict[str, Annotated[tuple[NetworkSpec, ...], Field(min_length=2)]]
-    folds: dict[str, Annotated[int, Field(ge=1)]]
-    widths: dict[str, Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], Field(min_length=2)]]
-    folder: str
-    images: int
-    classes: int | None = None
-
-    def describes_all(self) -> bool:
-        """Whether folds and widths are told of every network in every layer of every group, and of no others."""
-        networks = {
-            str(Key(group, layer)): len(specs) for group, specs in self.groups.items() for layer in specs[0].layers
-        }
-        return self.folds.keys() == networks.keys() and networks == {
-            key: len(widths) for key, widths in self.widths.items()
-        }
-
-
-def _shapes_of_chance(
-    widths: Sequence[int], network: int, others: Sequence[int], rectified: bool, informed: bool
-) -> Shapes:
-    shapes: Shapes = {}
-    for other in others:
-        kinds = (["shuffled", "shuffled_within"] if other < network else []) + ["prerelu"] * rectified
-        shapes |= {f"{kind}/{other}": (widths[other], widths[network]) for kind in kinds}
-    return shapes | ({f"information/{name}": shape for name, shape in shapes.items()} if informed else {})
-
-
-def _key(name: str) -> Key:
-    return Key(*name.partition("/")[::2])
-
-
-def mixtures_left_out(active: np.ndarray, units: int) -> np.ndarray:
-    """(S,): the least ``active`` mixtures, as many as ``units`` are left out of a network, and those never active."""
-    left_out = active == 0
-    left_out[np.argsort(active, kind="stable")[:units]] = True
-    return np.asarray(left_out)
-
-
 def read(store: RunStore) -> Statistics:
     """The statistics of a run. Raises UserError where it has none yet, damaged ones, or those of another version."""
-    if not store.exists(STATISTICS):
-        raise UserError(f"The run {store.uri} has no statistics yet; run `raycv collect` first.")
-    index = store.read_json(STATISTICS)
-    if index.get("format") != FORMAT:
-        raise UserError(
-            f"The statistics of {store.uri} were collected by another version of raycv; run `raycv collect` again."
-        )
-    try:
-        held = _Index.model_validate(index)
-    except ValidationError:
-        held = None
-    if held is None or not held.describes_all():
-        raise UserError(
-            f"{store.locate(STATISTICS)} does not describe statistics; remove it and run `raycv collect` again."
-        )
-    folds = {_key(name): count for name, count in held.folds.items()}
-    widths = {_key(name): of_key for name, of_key in held.widths.items()}
-    return Statistics(store, held.groups, folds, widths, held.folder, held.images, held.classes)
+    index = read_index(store)
+    folds, widths = index.by_key()
+    return Statistics(store, index.groups, folds, widths, index.folder, index.images, index.classes)

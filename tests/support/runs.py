@@ -16,9 +16,9 @@ from raycv.stages.collect.chance import by_chance
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.task import Chance
 from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.index import FORMAT
 from raycv.statistics.moments import Moments
 from raycv.statistics.parts import cut, parts, to_arrays
-from raycv.statistics.reader import FORMAT
 
 LAYERS = ("conv1", "conv2")
 WIDTHS = (14, 16, 14)

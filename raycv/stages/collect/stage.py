@@ -29,8 +29,8 @@ from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.memory import actor_need
 from raycv.stages.collect.planned import groups_of
 from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
+from raycv.statistics.index import FORMAT
 from raycv.statistics.parts import information_blocks, others_by_part, parts
-from raycv.statistics.reader import FORMAT
 
 Epochs = Mapping[int, Sequence[StoredNetwork]]  # networks as they were after an earlier epoch, by epoch
 
