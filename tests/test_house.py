@@ -91,6 +91,16 @@ def test_only_stages_and_distributed_know_ray(part: str) -> None:
             assert not [imported for imported in names if imported.split(".")[0] == "ray"], name
 
 
+def test_what_ray_does_not_publish_is_used_in_one_place() -> None:
+    known = "raycv.distributed.unpublished_ray"
+    inside = ("ray._", "ray.autoscaler", "ray.experimental", "ray.tune.execution", "ray.core", "ray.dashboard")
+    for name, tree in modules():
+        for node in ast.walk(tree):
+            targets = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            targets += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert name == known or not [target for target in targets if target.startswith(inside)], name
+
+
 def test_no_test_imports_another() -> None:
     for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
