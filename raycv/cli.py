@@ -16,10 +16,11 @@ from raycv.commands import COMMANDS
 from raycv.config import PrepareConfig, StageConfig, StudyConfig
 from raycv.errors import StageFailed, UserError
 from raycv.flags import Group
+from raycv.networks import trust
 from raycv.progress import NORMAL, QUIET, VERBOSE, answer, doing, speak
 from raycv.run import lease, record, schema
 from raycv.run.store import RunStore
-from raycv.settings import Given, load
+from raycv.settings import Given, load, models_named
 from raycv.stages import registry
 from raycv.stages.registry import BY_NAME, loaded
 from raycv.stopping import stoppable
@@ -63,8 +64,8 @@ def _prepared(name: str, **typed: Any) -> Callable[[], int]:
     level = VERBOSE if typed["verbose"] else QUIET if typed["quiet"] else NORMAL
     if typed["verbose"] and typed["quiet"]:
         raise UserError("--verbose and --quiet contradict each other; give one of them.")
-    given = flags.given(COMMANDS[name].settings, typed)
-    return partial(_do, name, given, level, typed.get("wait", False))
+    given, trusted = flags.given(COMMANDS[name].settings, typed), flags.trusted(typed)
+    return partial(_do, name, given, level, typed.get("wait", False), trusted)
 
 
 @click.command("tables", help="print what every table and column means")
@@ -81,6 +82,7 @@ def _tables() -> None:
 def _layers(model: str) -> None:
     with doing("loading PyTorch"):
         from raycv.networks.layers import layers_of_model
+    trust.allow([model])
     found = layers_of_model(model)
     width = max(len(name) for name in found)
     answer(f"{'layer':{width}}  units  positions   parameters, at 10 classes")
@@ -142,9 +144,14 @@ def _refused(reason: str, code: int) -> int:
     return code
 
 
-def _do(name: str, typed: Mapping[str, Given], level: int, wait: bool) -> int:
-    """Run a command with the settings ``typed`` as flags, those given elsewhere and those stored in the run."""
+def _do(name: str, typed: Mapping[str, Given], level: int, wait: bool, trusted: Sequence[str] = ()) -> int:
+    """Run a command with the settings ``typed`` as flags, those given elsewhere and those stored in the run.
+
+    ``trusted``: functions that the user allows; those that the settings name are, too, but not those stored in the run.
+    """
     speak(level)
+    trust.remember(trusted)
+    trust.allow(models_named(typed))
     command = COMMANDS[name]
     settings: Any
     if issubclass(command.settings, StageConfig):

@@ -132,6 +132,7 @@ class PrepareConfig(DataConfig):
     format: Encoding = Field(
         "jpeg95", description="jpeg95: JPEG of quality 95; raw: pixels, some seven times as large and not decoded again"
     )
+    verify: bool = Field(False, description="make nothing, and check every byte of the prepared images that --to names")
 
 
 class NetworksConfig(StageConfig):

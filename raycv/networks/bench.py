@@ -15,7 +15,7 @@ from raycv.data.sources import Source
 from raycv.errors import UserError
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.evaluation import BATCH
-from raycv.networks.models import load_weights
+from raycv.networks.models import check_buildable, load_weights
 from raycv.networks.sizes import sizes_of
 from raycv.networks.stored import StoredNetwork, stored, weights_content
 from raycv.run.store import RunStore
@@ -63,6 +63,7 @@ class Bench:
         Raises UserError where weights are missing or damaged, and where layers are not compared as they are.
         """
         networks = tuple(stored(store))
+        check_buildable(network.spec for network in networks)
         for network in networks:  # actors read them too, but would say so only once they have started
             weights_content(store, network)
             if network.spec.places or network.spec.preprocessing != networks[0].spec.preprocessing:

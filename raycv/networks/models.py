@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
 from raycv.networks.catalogue import kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
-from raycv.networks.spec import LOGITS, NetworkSpec
+from raycv.networks.spec import LOGITS, Argument, NetworkSpec
 from raycv.networks.tokens import part_of
 
 # In torchvision's Inception family a classifier for training alone changes what forward returns: networks have none.
@@ -23,11 +24,13 @@ def build(spec: NetworkSpec, *, published: bool = False) -> nn.Module:
 
     With ``published`` they are those that its library publishes. A user's function gives what it gives.
 
-    Raises UserError when the model or one of its layers does not exist.
+    Raises UserError when the model or one of its layers does not exist, or the user does not allow the function.
     """
+    kind = kind_of(spec.model)
+    kind.check(spec.model, dict(spec.arguments))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        net = kind_of(spec.model).construct(spec, published)
+        net = kind.construct(spec, published)
     for module in net.modules():
         if hasattr(module, "inplace"):  # an in-place ReLU would overwrite the output of the layer before it
             module.inplace = False  # type: ignore[assignment]
@@ -59,18 +62,26 @@ def hollow(spec: NetworkSpec) -> nn.Module:
     try:
         with torch.device("meta"):
             return build(spec)
-    except NotImplementedError:  # RegNets compute their widths with tensors, which have no values there
+    except Exception:  # some compute their widths with tensors, which have no values there
         return build(spec).to("meta")
 
 
-def check_model(model: str) -> None:
-    """Raise UserError unless there is such a model."""
-    kind_of(model).check(model)
+def check_model(model: str, arguments: Mapping[str, Argument] | None = None) -> None:
+    """Raise UserError unless there is such a model and it takes such arguments."""
+    kind_of(model).check(model, arguments or {})
 
 
-def preprocessing_of(model: str, arguments: dict[str, object] | None = None) -> Preprocessing:
+def check_buildable(specs: Iterable[NetworkSpec]) -> None:
+    """Raise UserError where one of the networks may not or cannot be built, before anything is started for them."""
+    for spec in specs:
+        if not spec.is_recorded:
+            check_model(spec.model, dict(spec.arguments))
+
+
+def preprocessing_of(model: str, arguments: Mapping[str, Argument] | None = None) -> Preprocessing:
     """What ``model`` expects of an image: the paper's for its AlexNet, its library's own for others."""
-    return kind_of(model).preprocessing(model, arguments or {})
+    check_model(model, arguments)
+    return kind_of(model).preprocessing(model, dict(arguments or {}))
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import raycv
 from raycv.errors import UserError
-from raycv.run.paths import LEASES
+from raycv.run import names
 from raycv.run.store import RunStore, as_json
 
 PATH = "run.json"
@@ -102,9 +102,11 @@ def check_folder(store: RunStore) -> None:
 
     A stage removes what it replaces, which in such a folder could be the user's own files.
     """
-    if not store.exists(PATH) and not store.is_empty(but=LEASES):
+    others = [] if store.exists(PATH) else store.others(names.is_lease)
+    if others:
         raise UserError(
-            f"{store.uri} is not empty and no run: it has no {PATH}. Name a new folder or an existing run with --run."
+            f"{store.uri} is not empty and no run: it has no {PATH}, and holds {names.in_words(others)}. Name a new "
+            "folder or an existing run with --run."
         )
 
 

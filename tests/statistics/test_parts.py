@@ -40,7 +40,7 @@ def test_moments_in_many_files_are_read_as_from_one(
     store = RunStore(str(tmp_path))
     write_statistics(store, specs(WIDTHS, ("conv1",)), {"conv1": folds})
     found = statistics.read(store)
-    assert len(store.list("statistics/made")) == 2 * len(parts.parts(WIDTHS))
+    assert len(store.list("statistics/0123456789abcdef")) == 2 * len(parts.parts(WIDTHS))
     whole, swapped, sums = found.layer("conv1"), found.among("conv1", (2, 0)), found.sums("conv1")
     for fold, expected in zip(whole.folds, folds, strict=True):
         for name, values in parts.to_arrays(expected).items():
@@ -62,7 +62,7 @@ def test_mutual_information_in_tiles_is_that_of_all_units(tmp_path: Path, monkey
         value, corrected = pairwise_information(codes[block.a][block.first : block.last], codes[block.b], BINS)
         if block.a == block.b:
             value[:, : block.first] = corrected[:, : block.first] = -9  # stored in an earlier tile
-        path = information_path("statistics/made", "conv1", block.a, block.b, block.first)
+        path = information_path("statistics/0123456789abcdef", "conv1", block.a, block.b, block.first)
         store.write_arrays(path, {"value": value, "corrected": corrected})
     for a, b in ((0, 0), (0, 1), (2, 2)):
         expected = pairwise_information(codes[a], codes[b], BINS)

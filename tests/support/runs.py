@@ -80,7 +80,7 @@ def write_statistics(
         for fold, moments in enumerate(of_layer):
             arrays = to_arrays(moments)
             for number, part in enumerate(parts(moments.widths.tolist())):
-                path = moments_path("statistics/made", Key(NETS, layer), fold, number)
+                path = moments_path("statistics/0123456789abcdef", Key(NETS, layer), fold, number)
                 store.write_arrays(path, cut(arrays, "", part))
     store.write_json(
         STATISTICS,
@@ -89,7 +89,7 @@ def write_statistics(
             "groups": {NETS: [spec.model_dump(mode="json") for spec in nets]},
             "folds": {str(Key(NETS, layer)): len(of_layer) for layer, of_layer in folds.items()},
             "widths": {str(Key(NETS, layer)): of_layer[0].widths.tolist() for layer, of_layer in folds.items()},
-            "folder": "statistics/made",
+            "folder": "statistics/0123456789abcdef",
             "images": images,
         },
     )
@@ -102,7 +102,7 @@ def write_chance(store: RunStore, layer: str, before_relu: Sequence[np.ndarray])
     for network in range(networks):
         chance = Chance(key, network, 0, tuple(other for other in range(networks) if other != network))
         arrays = by_chance(chance, drawn.__getitem__, None, torch.device("cpu"))
-        store.write_arrays(chance.path("statistics/made"), arrays)
+        store.write_arrays(chance.path("statistics/0123456789abcdef"), arrays)
 
 
 def write_networks(store: RunStore, nets: Sequence[NetworkSpec]) -> None:

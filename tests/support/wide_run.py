@@ -47,7 +47,7 @@ def write_wide_run(store: RunStore, width: int, networks: int = 2) -> RunStore:
     before = activations(width, networks)
     drawn = [Gathered(net, True, np.zeros(len(net), np.int64)) for net in before]
     coded = [encode(found.values, bin_edges(found.values)) for found in drawn]
-    folder, nets = "statistics/made", specs([NARROW] * networks, LAYERS)
+    folder, nets = "statistics/0123456789abcdef", specs([NARROW] * networks, LAYERS)
     for layer in LAYERS:
         for block in information_blocks([width] * networks):
             found = pairwise_information(coded[block.a][block.first : block.last], coded[block.b], BINS)

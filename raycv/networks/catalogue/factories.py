@@ -8,19 +8,20 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
+from raycv.networks import trust
 from raycv.networks.catalogue.timm_models import of_timm
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.spec import Argument, NetworkSpec
 
 
-def check(model: str) -> None:
-    """Raise UserError unless there is such a function."""
+def check(model: str, _arguments: Mapping[str, Argument]) -> None:
+    """Raise UserError unless there is such a function and the user allows that it is called."""
     _function(model)
 
 
@@ -58,6 +59,9 @@ def _called(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, Preproces
 
 
 def _function(model: str) -> Callable[..., Any]:
+    if not trust.is_well_written(model):
+        raise UserError(f"There is no model {model!r}; a function of your own is named as package.module:function.")
+    trust.check(model)
     module, _, name = model.partition(":")
     if os.getcwd() not in sys.path:  # as for `python -m`; a console script leaves it out
         sys.path.insert(0, os.getcwd())

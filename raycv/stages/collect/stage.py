@@ -15,6 +15,7 @@ from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
+from raycv.networks.models import check_buildable
 from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import NetworkSpec, check_alike
@@ -23,6 +24,7 @@ from raycv.progress import Progress, doing, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
 from raycv.run.folds import FOLDS, folds_of
+from raycv.run.names import is_ours
 from raycv.run.paths import ACROSS, EPOCH, NETS, STATISTICS, Key
 from raycv.run.store import RunStore
 from raycv.stages.collect.actors import ShardActor
@@ -130,6 +132,7 @@ def _is_done(store: RunStore, identity: str) -> bool:
 def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
     """Raise UserError unless the networks have the same layers, prepare images alike and suit the classes."""
     check_alike(specs)
+    check_buildable(specs)
     check_sizes(specs)
     check_samples(specs, len(source))
     wrong = next((spec for spec in specs if not spec.has_own_outputs and spec.classes != source.classes), None)
@@ -151,7 +154,7 @@ def _actors(config: CollectConfig, task: Pass) -> int:
 
 def _drop_damaged(task: Pass) -> None:
     """Remove what an interrupted pass has left and is no longer as it was, so that it is computed again."""
-    left = [path for path in task.store.list(task.folder) if path.endswith(".npz")]
+    left = [path for path in task.store.list(task.folder) if is_ours(path)]
     damaged = [path for path in left if not task.is_whole(path)]
     for path in damaged:
         task.store.remove(path)

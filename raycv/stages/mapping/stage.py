@@ -14,6 +14,7 @@ from raycv import statistics
 from raycv.config import MappingSweepConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
+from raycv.networks.models import check_buildable
 from raycv.networks.stored import stored, weights_content
 from raycv.progress import detail, say
 from raycv.run import record, tables
@@ -116,6 +117,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
 def _stream(store: RunStore, found: Statistics) -> Stream:
     """The networks and images to train on. Raises UserError where a network is a recording."""
     networks = tuple(stored(store))
+    check_buildable(network.spec for network in networks)
     for network in networks:
         weights_content(store, network)
     return Stream(store, networks, found.source())

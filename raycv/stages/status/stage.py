@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from raycv.config import StatusConfig
 from raycv.errors import UserError
 from raycv.progress import answer
-from raycv.run import lease, record
+from raycv.run import lease, record, tables
+from raycv.run.names import is_ours
 from raycv.run.paths import PARTS
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
@@ -43,14 +42,13 @@ def status(_config: StatusConfig, store: RunStore) -> None:
     lines = {name: _noted(name, found) for name in NAMES}
     for name, line in lines.items():
         if lease.path_of(name) in sizes:
-            _led(line, lease.state(store, name))
+            with _noting_damage(line):
+                _led(line, lease.state(store, name))
     for path, size in sizes.items():
         owner = _owner(path)
         if owner in lines:
             lines[owner].size += size
-    for name, rows in _rows(store, list(sizes)).items():
-        if name in lines:
-            lines[name].rows += rows
+    _count_rows(store, list(sizes), lines)
     for name in [stage.name for stage in AFTER_RUN if lines[stage.name] == _Line()]:
         del lines[name]
     answer(f"{store.uri}: {in_words(sum(sizes.values()))} in {len(sizes):,} files")
@@ -87,6 +85,11 @@ def _led(line: _Line, state: lease.State | None) -> None:
     if state.holder.progress:
         line.more.append(state.holder.progress)
     line.more.append(f"{'held' if state.alive else 'left'} by {state.holder}")
+    if state.ahead:
+        line.more.append(
+            f"this is dated {state.ahead:,.0f} s in the future, as the clock of the store was set: the same command "
+            "sees within a minute whether that driver is alive"
+        )
 
 
 def _owner(path: str) -> str:
@@ -100,23 +103,39 @@ def _owner(path: str) -> str:
     return next((stage.name for stage in STAGES if stage.leaves(path)), "")
 
 
-def _rows(store: RunStore, paths: Sequence[str]) -> dict[str, int]:
-    """Rows of all tables in place, by stage, from the last bytes of each file."""
-    files = [path for path in paths if path.startswith("tables/") and "/." not in path and path.endswith(".parquet")]
+@contextlib.contextmanager
+def _noting_damage(line: _Line) -> Iterator[None]:
+    """Note the sentence on a damaged file below the line of its stage: what else there is shall be seen, too."""
+    try:
+        yield
+    except UserError as error:
+        if error.__cause__ is not None:  # the store has failed
+            raise
+        line.more.append(str(error))
 
-    def count(path: str) -> int:
+
+def _count_rows(store: RunStore, paths: Sequence[str], lines: Mapping[str, _Line]) -> None:
+    """Add the rows of all tables in place, from the last bytes of each file, and name those that cannot be read."""
+    files = [path for path in paths if path.startswith("tables/") and not path.startswith("tables/.") and is_ours(path)]
+
+    def count(path: str) -> int | UserError:
         try:
-            return int(store.open(path, lambda file: pq.read_metadata(file).num_rows))
+            return tables.footer(store, path)[1]
         except UserError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return 0  # replaced since
-            raise
+            if error.__cause__ is not None:
+                raise
+            return error
 
-    rows: dict[str, int] = defaultdict(int)
     with ThreadPoolExecutor(READERS) as pool:
-        for path, number in zip(files, pool.map(count, files), strict=True):
-            rows[_owner(path)] += number
-    return rows
+        for path, found in zip(files, pool.map(count, files), strict=True):
+            if (line := lines.get(_owner(path))) is None:
+                continue
+            if isinstance(found, UserError):
+                line.more.append(str(found))
+            else:
+                line.rows += found
 
 
 def _table(lines: Mapping[str, _Line]) -> str:

@@ -94,7 +94,10 @@ def intended(config: RunConfig) -> Intended:
 
 def asked_for(config: TrainConfig) -> Asked:
     """What the settings ask for. Raises UserError for settings or images with which that cannot be done."""
-    for model in [network.model for network in config.networks if not network.is_recorded] or config.model:
+    for network in config.networks:
+        if not network.is_recorded:
+            check_model(network.model, network.arguments)
+    for model in config.model if not config.networks else ():
         check_model(model)
     columns = {"image_column": config.image_column, "label_column": config.label_column}
     if config.networks and all(network.is_recorded for network in config.networks):

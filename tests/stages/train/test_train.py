@@ -252,7 +252,7 @@ def test_a_training_that_is_refused_in_its_first_epoch_leaves_nothing(
     run = tmp_path / "run"
     given = ("--data", str(images), "--seeds", "1,2", "--width", "3", "--learning-rate", "1e30", "--keep-epochs", "0")
     assert "diverged in epoch 1" in refused(capsys, "--run", str(run), *given)
-    assert RunStore(str(run)).is_empty()
+    assert not RunStore(str(run)).others()
 
 
 @pytest.mark.slow
