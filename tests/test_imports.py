@@ -69,10 +69,11 @@ def test_readmes_reading_of_a_run_needs_neither_pytorch_nor_ray(tmp_path: Path) 
     assert float(excess) == pytest.approx(expected, abs=1e-6)
 
 
-def test_importing_analysis_loads_nothing_heavy() -> None:
+@pytest.mark.parametrize("part", ["analysis", "statistics"])
+def test_importing_what_is_computed_with_loads_nothing_heavy(part: str) -> None:
     names = sorted(
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in (ROOT / "raycv" / "analysis").rglob("*.py")
+        for path in (ROOT / "raycv" / part).rglob("*.py")
         if path.name != "__init__.py"
     )
     assert loaded(HEAVY, f"for name in {names!r}: __import__(name)") == "[]"

@@ -30,7 +30,7 @@ from raycv.paper import DECAYS, THRESHOLD
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.stages.clusters.rows import Clustering, clusterings_from
-from raycv.stages.collect import statistics
+from raycv import statistics
 from raycv.stages.mapping.rows import PairMapping, mappings_from
 
 def trial(uri):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from raycv.analysis.clusters import ClusterMetrics, cluster_metrics, modularity, stability
     from raycv.analysis.graphs import combined_correlation, similarity_graph
     from raycv.analysis.group_matching import match_groups, similarity_evidence, weight_evidence
-    from raycv.analysis.heldout import HeldOut, cross_validate, pair_moments
     from raycv.analysis.hierarchy import ClusterTree, split_clusters
     from raycv.analysis.histograms import joint_histograms
     from raycv.analysis.infeasible import Infeasible
@@ -80,7 +79,6 @@ __all__ = [
     "ClusterTree",
     "Covariances",
     "Excess",
-    "HeldOut",
     "Infeasible",
     "Interval",
     "MappingLayer",
@@ -110,7 +108,6 @@ __all__ = [
     "compensation",
     "correlation",
     "cross_fold_cka",
-    "cross_validate",
     "debiased_cka",
     "default_k",
     "effective_dimension",
@@ -131,7 +128,6 @@ __all__ = [
     "modularity",
     "mutual_information",
     "one_unit_share",
-    "pair_moments",
     "pairwise_information",
     "partial_matching_score",
     "partial_plan",
@@ -184,9 +180,6 @@ _HOMES = {
     "match_groups": "group_matching",
     "similarity_evidence": "group_matching",
     "weight_evidence": "group_matching",
-    "HeldOut": "heldout",
-    "cross_validate": "heldout",
-    "pair_moments": "heldout",
     "ClusterTree": "hierarchy",
     "split_clusters": "hierarchy",
     "joint_histograms": "histograms",

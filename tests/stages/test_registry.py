@@ -57,6 +57,8 @@ def test_what_a_stage_comes_after_stands_before_it(stage: Stage) -> None:
 
 
 def test_every_table_is_of_one_stage() -> None:
+    order = list(dict.fromkeys(table.stage for table in schema.ALL))
+    assert order == [*(name for name in registry.NAMES if name in order), "study"]
     by_stage = [name for stage in STAGES for name in stage.tables]
     of_others = [table.name for table in schema.ALL if table.stage not in registry.NAMES]
     assert sorted(by_stage + of_others) == sorted(table.name for table in schema.ALL)

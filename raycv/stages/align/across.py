@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.averages import mean
-from raycv.analysis.folds import correlation_of
 from raycv.analysis.matching import semi_matching
 from raycv.analysis.measures.alignment import linear_cka
 from raycv.analysis.nulls import best_correlation, rotated
-from raycv.run.parts import parts
 from raycv.run.paths import ACROSS
 from raycv.stages.align.groups import Group
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.folds import correlation_of
+from raycv.statistics.parts import parts
+from raycv.statistics.reader import Statistics
 
 ROTATIONS = 2  # of a layer's units; there are many pairs of layers
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from raycv.analysis.moments import gram_bytes
 from raycv.analysis.nulls import WIDE
 from raycv.memory import Need
-from raycv.run.parts import parts
 from raycv.stages.intended import Intended
+from raycv.statistics.moments import gram_bytes
+from raycv.statistics.parts import parts
 
 REMEDY = "compare fewer networks, or leave the widest layers out with `raycv train --layers`"
 MATRICES = 48  # float64, as large as a pair's correlations, at the peak of a comparison

@@ -6,12 +6,12 @@ import re
 from collections import defaultdict
 from typing import NamedTuple
 
+from raycv import statistics
 from raycv.config import CleanConfig
 from raycv.progress import answer
 from raycv.run import names, record
 from raycv.run.paths import PARTS, STATISTICS
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.registry import STAGES
 
 LEFT = (  # what is removed as a whole, by the pattern of its folder

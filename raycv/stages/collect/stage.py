@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from raycv import telemetry
+from raycv import statistics, telemetry
 from raycv.config import CollectConfig
 from raycv.data.shards import Shard, shards
 from raycv.data.sources import Source
@@ -25,15 +25,14 @@ from raycv.run import record
 from raycv.run.fingerprint import fingerprint
 from raycv.run.folds import FOLDS, folds_of
 from raycv.run.names import is_ours
-from raycv.run.parts import information_blocks, others_by_part, parts
 from raycv.run.paths import ACROSS, EPOCH, NETS, STATISTICS, Key
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.memory import actor_need
 from raycv.stages.collect.planned import groups_of
-from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
+from raycv.statistics.index import FORMAT
+from raycv.statistics.parts import information_blocks, others_by_part, parts
 
 Epochs = Mapping[int, Sequence[StoredNetwork]]  # networks as they were after an earlier epoch, by epoch
 

@@ -6,6 +6,7 @@ import time
 
 import pandas as pd
 
+from raycv import statistics
 from raycv.config import PatchesConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
@@ -16,11 +17,10 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.names import is_ours
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
 from raycv.stages.patches.artist import UNITS, Artist, Chunk, Drawing
 from raycv.stages.patches.memory import actor_need
 from raycv.stages.patches.rows import top_patches
+from raycv.statistics.reader import Statistics
 
 FORMAT = 3  # of the tables; part of their identity
 WRITTEN = ("top_patches", "patch_pictures")

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from raycv import memory
+from raycv.analysis.significance import FALSE_DISCOVERIES
 from raycv.config import ReportConfig
 from raycv.memory import Need
+from raycv.paper import TOP_PATCHES
 from raycv.progress import Progress, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
@@ -220,6 +222,8 @@ def _facts(
         "images": stages.get("collect", {}).get("images"),
         "classes": stages.get("patches", {}).get("class_names"),
         "units": len(units),
+        "ranks": TOP_PATCHES,
+        "false_discoveries": FALSE_DISCOVERIES,
         "pictured": has["patch_pictures"],
         "missing": missing,
         "recurring": _recurring(store) if has["recurrence"] else {},

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raycv.analysis.moments import Moments, offsets
+from raycv.statistics.moments import Moments, from_strips, offsets
 
 if TYPE_CHECKING:
     import torch
@@ -156,7 +156,7 @@ class Accumulator:
             minimum=self.minimum.cpu().numpy(),
             maximum=self.maximum.cpu().numpy(),
             active=self.active.cpu().numpy(),
-            gram=tuple(strip.cpu().numpy() for strip in self.gram),
+            blocks=from_strips([strip.cpu().numpy() for strip in self.gram], self.widths),
         )
 
 

@@ -21,9 +21,9 @@ from scipy.special import stdtrit
 from raycv.analysis.arrays import Floats
 from raycv.analysis.averages import mean
 from raycv.analysis.mapping import MappingLayer, checked_decays, lasso_path
-from raycv.analysis.moments import Moments, covariance, variance
-from raycv.analysis.moments import mean as moments_mean
 from raycv.analysis.similarity import Interval
+from raycv.statistics.moments import Moments, covariance, variance
+from raycv.statistics.moments import mean as moments_mean
 
 
 @dataclass(frozen=True)
