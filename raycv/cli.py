@@ -39,12 +39,12 @@ from raycv.config import (
     StudyConfig,
     TrainConfig,
 )
-from raycv.errors import StageFailed, UserError
+from raycv.errors import WHERE, StageFailed, UserError
 from raycv.flags import Group
 from raycv.memory import Need
 from raycv.networks import trust
 from raycv.networks.spec import NetworkSpec
-from raycv.progress import NORMAL, QUIET, VERBOSE, answer, detail, doing, say, speak
+from raycv.progress import NORMAL, QUIET, VERBOSE, answer, detail, doing, is_told, say, speak
 from raycv.run import lease, record, schema, tables
 from raycv.run.store import RunStore
 from raycv.settings import Given, load, models_named
@@ -497,7 +497,10 @@ def _answered(arguments: Sequence[str] | None) -> int:
 
 
 def _refused(reason: str, code: int) -> int:
-    print("raycv: " + reason.replace("\n", " "), file=sys.stderr, flush=True)
+    sentence, line, where = reason.partition(WHERE)
+    print("raycv: " + sentence.replace("\n", " "), file=sys.stderr, flush=True)
+    if line and is_told(VERBOSE):
+        print(line.lstrip("\n") + where, file=sys.stderr, flush=True)
     return code
 
 
