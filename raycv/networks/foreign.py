@@ -163,7 +163,9 @@ class Forward:
         kind = dtype_of(self.net)
         args = tuple(_cast(value, kind) for value in args)
         with users_code(f"{self.who} fails on {_images(args)}"):
-            if not self.foreign or any(module.training for module in self.net.modules()):
+            # What is followed without values, as to see which weights share units, is no use of the network.
+            plain = all(type(value) is Tensor for value in args if isinstance(value, Tensor))
+            if not self.foreign or not plain or any(module.training for module in self.net.modules()):
                 return self.forward(*args, **kwargs)
             with as_it_was(self.net, self.who):
                 return self.forward(*args, **kwargs)
@@ -211,7 +213,7 @@ class _Kept:
         self.module, self.attributes = module, dict(vars(module))
         self.buffers = dict(module._buffers)
         tensors = [value for value in (*self.buffers.values(), *self.attributes.values()) if isinstance(value, Tensor)]
-        self.tensors = [(value, value.detach().clone(), _version(value)) for value in tensors]
+        self.tensors = [(value, value.detach().clone()) for value in tensors if not value.is_meta]
         self.collected: dict[str, Any] = {}
         for name, value in self.attributes.items():
             if isinstance(value, STATE) and name not in _PYTORCHS:
@@ -220,9 +222,12 @@ class _Kept:
 
     @torch.no_grad()
     def restore(self) -> None:
-        for value, content, version in self.tensors:
-            if version is None or value._version != version:
-                value.copy_(content)
+        for value, content in self.tensors:
+            # Compared, because PyTorch's counts miss what batch normalisation changes, and what is not changed must not be
+            # written: gradients may need it.
+            if not torch.equal(value, content):
+                with torch.inference_mode(value.is_inference()):
+                    value.copy_(content)
         attributes = vars(self.module)
         attributes.clear()
         attributes.update(self.attributes)
