@@ -148,27 +148,40 @@ def to_stderr() -> Iterator[None]:
         yield
 
 
-class Forward:
-    """The forward of a network: given images in the precision of its weights, and what it raises is one sentence.
+def guarded(net: nn.Module, who: str, *, foreign: bool) -> nn.Module:
+    """``net``, given images in the precision of its weights from now on; what it raises is one sentence about ``who``.
 
-    In evaluation mode a user's network is afterwards as it was before, so that what it gives for some images does not
-    depend on those that it was given before: buffers and other attributes are put back. What it keeps elsewhere, as in
-    objects of classes of its own, is not. Raises UserError where it changes its own weights.
+    In evaluation mode a user's own (``foreign``) network is after each call as it was before, so that what it gives for
+    some images does not depend on those that it was given before: buffers and other attributes are put back. What it
+    keeps elsewhere, as in objects of classes of its own, is not. Raises UserError where it changes its own weights.
     """
+    net.__class__ = _class_of(type(net))
+    net._raycv_guard = who, foreign  # type: ignore[assignment]
+    return net
 
-    def __init__(self, net: nn.Module, who: str, *, foreign: bool) -> None:
-        self.net, self.forward, self.who, self.foreign = net, net.forward, who, foreign
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        kind = dtype_of(self.net)
-        args = tuple(_cast(value, kind) for value in args)
-        with users_code(f"{self.who} fails on {_images(args)}"):
-            # What is followed without values, as to see which weights share units, is no use of the network.
-            plain = all(type(value) is Tensor for value in args if isinstance(value, Tensor))
-            if not self.foreign or not plain or any(module.training for module in self.net.modules()):
-                return self.forward(*args, **kwargs)
-            with as_it_was(self.net, self.who):
-                return self.forward(*args, **kwargs)
+def _class_of(kind: Any) -> type[nn.Module]:
+    """A class like ``kind`` that is called in another way; unlike an attribute of a network it follows its copies."""
+
+    class Guarded(kind):  # type: ignore[misc]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return _called(self, super().__call__, args, kwargs)
+
+    Guarded.__name__, Guarded.__qualname__, Guarded.__module__ = kind.__name__, kind.__qualname__, kind.__module__
+    return Guarded
+
+
+def _called(net: nn.Module, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    who, foreign = vars(net)["_raycv_guard"]
+    kind = dtype_of(net)
+    args = tuple(_cast(value, kind) for value in args)
+    with users_code(f"{who} fails on {_images(args)}"):
+        # What is followed without values, as to see which weights share units, is no use of the network.
+        plain = all(type(value) is Tensor for value in args if isinstance(value, Tensor))
+        if not foreign or not plain or any(module.training for module in net.modules()):
+            return call(*args, **kwargs)
+        with as_it_was(net, who):
+            return call(*args, **kwargs)
 
 
 def _cast(value: Any, kind: torch.dtype | None) -> Any:
@@ -179,6 +192,15 @@ def _cast(value: Any, kind: torch.dtype | None) -> Any:
 def _images(args: tuple[Any, ...]) -> str:
     shape = args[0].shape if args and isinstance(args[0], Tensor) else ()
     return f"images of {shape[-2]} x {shape[-1]} pixels" if len(shape) == 4 else "images"
+
+
+def copies_well(net: nn.Module) -> bool:
+    """Whether a deep copy of ``net`` is a network of its own: functions within functions may go on knowing ``net``."""
+    for module in net.modules():
+        kept = (*vars(module).values(), *module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        if "forward" in vars(module) or any(getattr(value, "__closure__", None) for value in kept):
+            return False
+    return True
 
 
 def dtype_of(net: nn.Module) -> torch.dtype | None:
@@ -223,7 +245,7 @@ class _Kept:
     @torch.no_grad()
     def restore(self) -> None:
         for value, content in self.tensors:
-            # Compared, because PyTorch's counts miss what batch normalisation changes, and what is not changed must not be
+            # Compared: PyTorch's counts miss what batch normalisation changes, and what has not changed must not be
             # written: gradients may need it.
             if not torch.equal(value, content):
                 with torch.inference_mode(value.is_inference()):

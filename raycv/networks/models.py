@@ -16,7 +16,7 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
 from raycv.networks.catalogue import kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
-from raycv.networks.foreign import Forward
+from raycv.networks.foreign import copies_well, guarded
 from raycv.networks.spec import LOGITS, Argument, NetworkSpec
 from raycv.networks.tokens import part_of
 
@@ -60,8 +60,7 @@ def _with_layers(spec: NetworkSpec, net: nn.Module) -> nn.Module:
         )
     if isinstance(net, torch.jit.ScriptModule):
         raise UserError(f"{spec.model} is a TorchScript module, whose layers cannot be read; build the module itself.")
-    net.forward = Forward(net, f"{spec.name} ({spec.model})", foreign=spec.is_function)
-    return net
+    return guarded(net, f"{spec.name} ({spec.model})", foreign=spec.is_function)
 
 
 def untrained(spec: NetworkSpec) -> nn.Module:
@@ -77,8 +76,10 @@ def untrained(spec: NetworkSpec) -> nn.Module:
 def hollow(spec: NetworkSpec) -> nn.Module:
     """The network of ``spec`` without content, on the device meta, where the largest takes a moment."""
     if not kind_of(spec.model).hollow:  # building it may take long
+        net = _emptied(spec.model_copy(update=ALIKE))
         with contextlib.suppress(Exception):  # what cannot be copied is built again
-            return _with_layers(spec, copy.deepcopy(_emptied(spec.model_copy(update=ALIKE))))
+            if copies_well(net):
+                return _with_layers(spec, copy.deepcopy(net))
         return build(spec).to("meta")
     try:
         with torch.device("meta"):

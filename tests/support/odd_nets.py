@@ -105,6 +105,12 @@ gives_a_dict, counts, changes_itself = of(GivesADict), of(Counts), of(ChangesIts
 is_lazy, without_gradients = of(IsLazy), of(WithoutGradients)
 
 
+def with_a_forward_of_its_own() -> Made:
+    net = Small()
+    net.forward = lambda images: net.head(net.first(images))  # type: ignore[method-assign]
+    return net, WAY
+
+
 class Stops(Small):
     """Runs ``stop`` in its forward."""
 
