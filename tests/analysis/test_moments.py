@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raycv.analysis.accumulator import ROWS_OF_STRIP, Accumulator
@@ -96,7 +96,6 @@ def test_constant_units_are_nan_and_keep_their_number() -> None:
     np.testing.assert_array_equal(np.delete(np.diagonal(within), 2), 1.0)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     rows=st.integers(2, 60),
@@ -118,7 +117,6 @@ def test_merging_parts_is_taking_all(seed: int, rows: int, widths: list[int], cu
         np.testing.assert_array_equal(both.arrays("m")[name], value)
 
 
-@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_permuting_units_permutes_correlations(seed: int) -> None:
     samples = activations(seed, 400, (5, 6))
