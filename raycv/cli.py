@@ -14,10 +14,10 @@ import raycv
 from raycv import flags
 from raycv.commands import COMMANDS
 from raycv.config import PrepareConfig, StageConfig, StudyConfig
-from raycv.errors import StageFailed, UserError
+from raycv.errors import WHERE, StageFailed, UserError
 from raycv.flags import Group
 from raycv.networks import trust
-from raycv.progress import NORMAL, QUIET, VERBOSE, answer, doing, speak
+from raycv.progress import NORMAL, QUIET, VERBOSE, answer, doing, is_told, speak
 from raycv.run import lease, record, schema
 from raycv.run.store import RunStore
 from raycv.settings import Given, load, models_named
@@ -140,7 +140,10 @@ def _answered(arguments: Sequence[str] | None) -> int:
 
 
 def _refused(reason: str, code: int) -> int:
-    print("raycv: " + reason.replace("\n", " "), file=sys.stderr, flush=True)
+    sentence, line, where = reason.partition(WHERE)
+    print("raycv: " + sentence.replace("\n", " "), file=sys.stderr, flush=True)
+    if line and is_told(VERBOSE):
+        print(line.lstrip("\n") + where, file=sys.stderr, flush=True)
     return code
 
 

@@ -15,6 +15,7 @@ from raycv.data.sources import Source
 from raycv.errors import UserError
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.evaluation import BATCH
+from raycv.networks.layers import outputs_of
 from raycv.networks.models import check_buildable, load_weights
 from raycv.networks.sizes import sizes_of
 from raycv.networks.stored import StoredNetwork, stored, weights_content
@@ -71,6 +72,12 @@ class Bench:
                     f"{network.spec.name} is compared in layers of other names or positions in it (see the table "
                     "layers), or prepares images in a way of its own, and here one network's units take the place of "
                     "another's; do this in a run of --compare same and --positions same."
+                )
+            outputs = outputs_of(network.spec) if network.spec.has_own_outputs else network.spec.classes
+            if outputs is None or outputs < source.classes:
+                raise UserError(
+                    f"{network.spec.name} ({network.spec.model}) gives {outputs or 'no'} logits for an image and the "
+                    f"images have {source.classes} classes; this needs networks with a logit for each class."
                 )
         return cls(store, networks, source)
 

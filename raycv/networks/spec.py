@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
@@ -173,3 +173,9 @@ def check_alike(specs: Sequence[NetworkSpec]) -> None:
                 f"The networks differ: {spec.name} has the layers {', '.join(spec.layers)} and {first.name} "
                 f"has {', '.join(first.layers)}; compare networks with the same layers."
             )
+
+
+def first_of(error: ValidationError) -> str:
+    """What is wrong first with what a file holds, and where in it."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")

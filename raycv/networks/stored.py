@@ -18,7 +18,7 @@ import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raycv.errors import UserError
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.spec import NetworkSpec, first_of
 from raycv.run.store import RunStore
 
 
@@ -83,12 +83,6 @@ def _read(store: RunStore, path: str) -> StoredNetwork:
             f"({wrong})."
         )
     return StoredNetwork(found.spec, found.weights_sha256, path.rpartition("/")[0], found.number)
-
-
-def first_of(error: ValidationError) -> str:
-    """What is wrong first with what a file holds, and where in it."""
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
 def _number(network: StoredNetwork) -> tuple[int, int, str]:
