@@ -32,6 +32,7 @@ from raycv.errors import UserError
 from raycv.networks.models import build
 from raycv.networks.stored import stored
 from raycv.run import record, tables
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
 from tests.support.commands import failing
 from tests.support.here import work_here
@@ -63,6 +64,7 @@ def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["train", "--run", str(run), *chosen]) == 0
         for stage, code in (("collect", 0), ("align", 3), ("patches", 0)):  # untrained: the health check fails
             assert main([stage, "--run", str(run)]) == code
+    assert all(map(is_ours, RunStore(str(run)).sizes()))
     (run / "figures").mkdir()
     Image.new("RGB", (8, 8)).save(run / FIGURE)
     return run

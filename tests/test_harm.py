@@ -13,13 +13,16 @@ from pathlib import Path
 import fsspec
 import pandas as pd
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from raycv.cli import main
 from raycv.commands import COMMANDS
 from raycv.config import CleanConfig, ExportConfig, PrepareConfig
 from raycv.errors import UserError
+from raycv.networks.models import build
 from raycv.progress import QUIET, speak
 from raycv.run import names, record, tables
 from raycv.run.lease import path_of
@@ -32,6 +35,8 @@ from raycv.stages.export.stage import export
 from raycv.stages.prepare.stage import prepare
 from tests.support.commands import failing
 from tests.support.half_done import half_done
+from tests.support.here import work_here
+from tests.support.runs import spec
 from tests.support.s3_server import BUCKET
 
 ID = "0123456789abcdef"
@@ -284,3 +289,48 @@ def test_images_are_not_prepared_into_themselves(
 def test_every_stage_has_its_lease_among_the_names() -> None:
     stages = {stage for command in COMMANDS.values() for stage in command.stages}
     assert all(names.is_lease(path_of(stage)) for stage in stages)
+
+
+@pytest.mark.slow
+def test_what_is_a_users_stays_under_every_command(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All but the sweeps, each done twice with other settings, so that it replaces all that it has written."""
+    work_here(monkeypatch)
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "notes.txt").write_bytes(b"outside")
+    mine: dict[str, bytes | str] = {}
+
+    def plant() -> None:
+        """A file in every folder that there is by now, and a link in every other one."""
+        for number, folder in enumerate([run, *sorted(path for path in run.rglob("*") if path.is_dir())]):
+            if folder.is_symlink() or (folder / "mine.txt").exists() or (folder / "link").is_symlink():
+                continue
+            if number % 2:
+                (folder / "link").symlink_to(outside)
+                mine[str(folder / "link")] = str(outside)
+            (folder / "mine.txt").write_bytes(str(folder).encode())
+            mine[str(folder / "mine.txt")] = str(folder).encode()
+
+    def do(*arguments: str) -> None:
+        code = main([*arguments, "--run", str(run), "--quiet"])
+        assert code in ((0, 3) if arguments[0] == "align" else (0,)), capsys.readouterr().err
+        plant()
+        found = content_of(run) | content_of(outside)
+        assert mine.items() <= found.items()
+        assert found[str(outside / "notes.txt")] == b"outside"
+
+    for round_, (width, shards) in enumerate([(4, 64), (5, 32)]):
+        files = [tmp_path / f"{number}-{width}.pt" for number in (1, 2)]
+        for number, file in enumerate(files, 1):
+            torch.save(build(spec(number, width)).state_dict(), file)
+        do("train", "--data", str(images), "--checkpoints", ",".join(map(str, files)), "--width", str(width))
+        do("collect", "--shard-size", str(shards))
+        for command in (["align"], ["patches"], ["prune", "--fractions", "0.5"], ["merge", "--alphas", "0,1"]):
+            do(*command)
+        do("figures")
+        do("report")
+        do("clean")
+        assert main(["export", "--run", str(run), "--to", str(tmp_path / f"to{round_}"), "--quiet"]) == 0
+        assert not list((tmp_path / f"to{round_}").rglob("mine.txt"))

@@ -58,7 +58,7 @@ class NearbyFiles:
         with contextlib.suppress(OSError):  # a disk that refuses: everything is read from S3
             if not all(_is_made_ours(place) for place in (folder.parent, folder)):
                 return
-            missing = [(name, size, sha) for name, size, sha in self.files if not self._copy(name).exists()]
+            missing = [(name, size, sha) for name, size, sha in self.files if not os.path.lexists(self._copy(name))]
             if sum(size for _, size, _ in missing) <= SHARE * shutil.disk_usage(folder).free:
                 threading.Thread(target=self._fetch, args=(missing,), daemon=True).start()
 
@@ -70,7 +70,7 @@ class NearbyFiles:
     def _fetch_one(self, file: tuple[str, int, str]) -> None:
         name, _, sha256 = file
         uri, target = f"{self.root}/{name}", self._copy(name)
-        if target.exists():
+        if os.path.lexists(target):
             return
         part = target.with_suffix(".part")
         part.unlink(missing_ok=True)  # of a process that has died

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 import sys
 from dataclasses import dataclass
 from enum import Enum
@@ -75,11 +76,9 @@ _PASSING_ON_DISK = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errn
 def fault_of(error: BaseException) -> Fault:
     """What ``error`` means. Its sentence never quotes a message, which could hold a signed request."""
     chain = _chain(error)
-    if any(isinstance(link, NotS3 | ResponseParserError) for link in chain):
-        sentence = "what answers there is no S3 server but, perhaps, a page to sign in on; check AWS_ENDPOINT_URL."
-        return Fault(sentence, Patience.NONE)
-    if any(type(link).__name__ == "TooManyRedirects" for link in chain):  # of a library that is loaded with S3 only
-        return Fault("the server redirects without an end; check AWS_ENDPOINT_URL.", Patience.NONE)
+    wrong = _of_another_server(chain)
+    if wrong is not None:
+        return wrong
     for link in chain:
         if isinstance(link, boto.ClientError):
             return _answer(link)
@@ -105,6 +104,22 @@ def _chain(error: BaseException) -> list[BaseException]:
         found.append(link)
         link = link.__cause__ or link.__context__
     return found
+
+
+def _of_another_server(chain: list[BaseException]) -> Fault | None:
+    """The meaning of an answer that no S3 server gives."""
+    kinds = {type(link).__name__ for link in chain}  # also of a library that is loaded with S3 only
+    if any(isinstance(link, NotS3 | ResponseParserError) for link in chain):
+        sentence = "what answers there is no S3 server but, perhaps, a page to sign in on; check AWS_ENDPOINT_URL."
+        return Fault(sentence, Patience.NONE)
+    if "TooManyRedirects" in kinds:
+        return Fault("the server redirects without an end; check AWS_ENDPOINT_URL.", Patience.NONE)
+    if not kinds.isdisjoint({"BadStatusLine", "BadHttpMessage"}):
+        return Fault("what answers there does not speak HTTP; check AWS_ENDPOINT_URL.", Patience.LONG)
+    if any(isinstance(link, ssl.SSLError) for link in chain):
+        sentence = "no encrypted connection comes about; check the certificate, and https in AWS_ENDPOINT_URL."
+        return Fault(sentence, Patience.BRIEF)
+    return None
 
 
 def says_nothing(error: BaseException) -> bool:

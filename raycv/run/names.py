@@ -48,7 +48,7 @@ _FIGURE = (
 _IN_RUN = (
     ("", r"run\.json|report\.html"),
     ("leases/", rf"(?:{'|'.join(STAGES)})\.json"),
-    (rf"networks/{_ONE}/(?:epochs/\d+/)?", _WEIGHTS),
+    (rf"networks/{_ONE}/(?:epochs/\d+/)?", rf"{_WEIGHTS}|metrics\.parquet"),
     (rf"networks/training/{_IDENTITY}/saved/{_ONE}/", r"\d{5}\.safetensors"),
     (rf"networks/training/{_IDENTITY}/kept/\d+/", rf"{_ONE}\.safetensors"),
     (rf"networks/training/{_IDENTITY}/kept/", r"forked\.safetensors"),

@@ -67,7 +67,7 @@ def check_no_link(root: str, path: str) -> None:
     if link is not None:
         raise UserError(
             f"{link} is a link, to {os.path.realpath(link)}, and what it leads to is not raycv's to change; put a "
-            "folder or file in its place, or name another run with --run (which may be a link as a whole)."
+            "folder or file in its place, or name another folder (which may be a link as a whole)."
         )
 
 

@@ -267,8 +267,11 @@ def _arrays_in(file: IO[bytes]) -> Any:
     loaded = np.load(file, allow_pickle=False)
     if not isinstance(loaded, np.lib.npyio.NpzFile):
         raise ValueError("one array, not named ones")
-    assert loaded.zip is not None  # until it is closed
-    packed = [entry.file_size for entry in loaded.zip.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+    packed = [
+        entry.file_size
+        for entry in (loaded.zip.infolist() if loaded.zip else ())
+        if entry.compress_type != zipfile.ZIP_STORED
+    ]
     if sum(packed) > available():  # raycv packs nothing
         raise ValueError("its arrays do not fit into memory")
     return loaded
