@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
@@ -14,7 +15,7 @@ from raycv.run.store import RunStore
 FORMAT = 6  # of partials and statistics; part of their identity
 
 
-class Index(BaseModel):
+class StatisticsIndex(BaseModel):
     """What the file STATISTICS holds, for readers."""
 
     groups: dict[str, Annotated[tuple[NetworkSpec, ...], Field(min_length=2)]]
@@ -39,7 +40,7 @@ class Index(BaseModel):
         return folds, {_key(name): of_key for name, of_key in self.widths.items()}
 
 
-def read_index(store: RunStore) -> Index:
+def read_index(store: RunStore) -> StatisticsIndex:
     """What a run's statistics are. Raises UserError where it has none yet, damaged ones, or another version's."""
     if not store.exists(STATISTICS):
         raise UserError(f"The run {store.uri} has no statistics yet; run `raycv collect` first.")
@@ -49,7 +50,7 @@ def read_index(store: RunStore) -> Index:
             f"The statistics of {store.uri} were collected by another version of raycv; run `raycv collect` again."
         )
     try:
-        held = Index.model_validate(index)
+        held = StatisticsIndex.model_validate_json(json.dumps(index), strict=True)
     except ValidationError:
         held = None
     if held is None or not held.describes_all():
