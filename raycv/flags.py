@@ -5,23 +5,30 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
-from raycv.config import CommandConfig
+from raycv.config import CommandConfig, ComputeConfig, MappingSweepConfig, NetworksConfig
 from raycv.errors import UserError
 from raycv.settings import Given, nearest, takes_several
 
+BUILDING = (NetworksConfig, ComputeConfig, MappingSweepConfig)  # settings of commands that build networks
 LAST = ("processors",)  # groups that few need
 WIDTH = 100  # of help texts
 WORDS = {int: "integer", float: "number", str: "text"}
 FILES = {"config": "file", "checkpoints": "file", "run": "dir", "data": "dir"}  # what a shell completes
 
 
-class Text(click.ParamType[str]):
+if TYPE_CHECKING:
+    TextType = click.ParamType[str]
+else:  # before 8.4 click's types have no parameters
+    TextType = click.ParamType
+
+
+class Text(TextType):
     """What was typed, as text: the settings class judges it."""
 
     name = "text"
@@ -70,6 +77,16 @@ def flags_of(settings: type[CommandConfig]) -> list[click.Parameter]:
                 help=f"{field.description}{f' [default: {default}]' if default else ''}",
             )
         )
+    if issubclass(settings, BUILDING):
+        flags.append(
+            Flag(
+                ["trust", "--trust"],
+                "networks",
+                multiple=True,
+                metavar="MODULE:FUNCTION,...",
+                help="call these functions of your own where a run names them; remembered for you, not in the run",
+            )
+        )
     flags.append(
         Flag(["verbose", "-v", "--verbose"], "output", is_flag=True, help="say where every table and figure is")
     )
@@ -96,6 +113,11 @@ def given(settings: type[CommandConfig], typed: dict[str, Any]) -> dict[str, Giv
         if values:
             found[name] = Given(flag, values[0])
     return found
+
+
+def trusted(typed: dict[str, Any]) -> list[str]:
+    """The functions that ``--trust`` was given."""
+    return [function.strip() for given in typed.get("trust") or () for function in given.split(",")]
 
 
 def sentence(error: click.UsageError) -> str:

@@ -49,9 +49,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_of_the_users() -> Iterator[None]:
-    """Settings of raycv, credentials and a cluster that stand in the environment of whoever starts the tests."""
+def nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Settings of raycv, credentials and a cluster of whoever starts the tests, and what that user trusts."""
     before = dict(os.environ)
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
     for name in before:
         if name.startswith(("RAYCV_", "AWS_")) or name == "RAY_ADDRESS":
             del os.environ[name]

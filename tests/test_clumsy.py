@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import raycv
+from raycv import statistics
 from raycv.cli import main
 from raycv.distributed import ray_cluster
 from raycv.errors import UserError
@@ -33,7 +34,6 @@ from raycv.networks.stored import stored
 from raycv.run import record, tables
 from raycv.run.names import is_ours
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from tests.support.commands import failing
 from tests.support.here import work_here
 from tests.support.runs import spec

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from raycv.cli import COMMANDS, main
+from raycv.cli import main
+from raycv.commands import COMMANDS
 from raycv.config import CleanConfig, ExportConfig, PrepareConfig
 from raycv.errors import UserError
 from raycv.networks.models import build
@@ -232,7 +233,7 @@ def test_no_destination_has_anything_in_it(
     before.write(f"parts/train/00000-{ID}.parquet", b"12")
     commands: list[Callable[[], object]] = [
         lambda: prepare(PrepareConfig(data=str(tree), to=str(to), size=8), before),
-        lambda: export(ExportConfig(run=str(half), to=str(to)), RunStore(str(half)), ()),
+        lambda: export(ExportConfig(run=str(half), to=str(to)), RunStore(str(half))),
         lambda: record.check_folder(before),
     ]
     with planted(to, paths, kind, tmp_path / "outside") as mine:

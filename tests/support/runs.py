@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.moments import Moments
 from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
-from raycv.run.parts import cut, parts, to_arrays
 from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
 from raycv.stages.collect.chance import by_chance
 from raycv.stages.collect.reducer import Gathered
-from raycv.stages.collect.statistics import FORMAT
 from raycv.stages.collect.task import Chance
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.index import FORMAT
+from raycv.statistics.moments import Moments
+from raycv.statistics.parts import cut, parts, to_arrays
 
 LAYERS = ("conv1", "conv2")
 WIDTHS = (14, 16, 14)

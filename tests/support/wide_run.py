@@ -8,17 +8,17 @@ import numpy as np
 import torch
 
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
-from raycv.analysis.moments import Moments
 from raycv.networks import checkpoints
 from raycv.networks.models import build
 from raycv.paper import TOP_PATCHES
 from raycv.run import record
-from raycv.run.parts import information_blocks, others_by_part
 from raycv.run.paths import NETS, Key, information_path, patches_path, samples_path
 from raycv.run.store import RunStore
 from raycv.stages.collect.chance import by_chance
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.task import Chance
+from raycv.statistics.moments import Moments
+from raycv.statistics.parts import information_blocks, others_by_part
 from tests.support.runs import moments_of, specs, write_statistics
 
 LAYERS = ("conv1", "conv2")

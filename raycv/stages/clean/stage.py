@@ -6,21 +6,19 @@ import re
 from collections import defaultdict
 from typing import NamedTuple
 
+from raycv import statistics
 from raycv.config import CleanConfig
 from raycv.progress import answer
 from raycv.run import names, record
 from raycv.run.paths import PARTS, STATISTICS
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
+from raycv.stages.registry import STAGES
 
 LEFT = (  # what is removed as a whole, by the pattern of its folder
     ("files that were never completed", rf"(?:.*/)?{names.UNFINISHED}"),
-    ("checkpoints of a training that did not finish", r"networks/training"),
-    ("trials of a sweep that did not finish", r"sweeps/[^/]+"),
-    ("patches drawn by a stage that did not finish", r"patches-[^/]+"),
     ("parts of tables whose stage did not finish", rf"{PARTS}/[^/]+"),
     ("tables that were never put in place", r"tables/\.[^/]+"),
-    ("partials of a pass", r"statistics/[^/]+/partials"),
+    *(left for stage in STAGES for left in stage.scratch.items()),
 )
 EARLIER = "statistics of an earlier pass, or of one that did not finish"
 

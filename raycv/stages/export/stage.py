@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
 from typing import IO
 
 from raycv.config import ExportConfig
@@ -13,20 +12,21 @@ from raycv.progress import Progress, answer
 from raycv.run import lease, names, record
 from raycv.run.places import overlap
 from raycv.run.store import RunStore
+from raycv.stages.registry import NAMES
 
 RESULTS = re.compile(r"tables/[^.].*|figures/.*|report\.html|networks/[^/]+/network\.json")
 
 
-def export(config: ExportConfig, store: RunStore, stages: Sequence[str]) -> None:
+def export(config: ExportConfig, store: RunStore) -> None:
     """Copy the results, run.json last: what has it is a whole run to read.
 
-    Raises UserError where the place is not empty or in the run, and while one of ``stages`` is being done. What was
-    copied is removed again where the export fails.
+    Raises UserError where the place is not empty or in the run, and while a stage is being done. What was copied is
+    removed again where the export fails.
     """
     record.check_there(store)
     if config.to is None:
         raise UserError("raycv export needs --to, a new folder or s3://bucket/prefix for the results.")
-    for stage in stages:
+    for stage in NAMES:
         found = lease.state(store, stage)
         if found is not None and found.alive:
             raise UserError(f"{stage} of {store.uri} is being done by {found.holder}; export it when that has ended.")
