@@ -166,7 +166,7 @@ def _do(name: str, typed: Mapping[str, Given], level: int, wait: bool, trusted: 
         settings = load(command.settings, typed)
         store = RunStore(_place(settings))
     joined = _in_a_cluster()
-    stages = () if getattr(config, "verify", False) else command.stages  # which only reads
+    stages = () if getattr(settings, "verify", False) else command.stages  # which only reads
     with lease.held(store, stages, wait=wait):
         try:
             if command.do:
