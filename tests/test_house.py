@@ -105,7 +105,7 @@ def test_no_test_imports_another() -> None:
     for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
-                assert node.module.startswith("tests.support."), path
+                assert f"{node.module}.".startswith("tests.support."), path
 
 
 @pytest.mark.parametrize("folder", ["raycv", "jobs", "benchmarks", "scripts", "tests"])
