@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raycv.config import TrainConfig
+from raycv.config import CollectConfig, ExportConfig, TrainConfig
 from raycv.settings import Given, load
 from tests.support.commands import failing, typed
 
@@ -205,3 +205,10 @@ def test_a_column_of_a_tree_of_images(tmp_path: Path, capsys: pytest.CaptureFixt
         said = failing(capsys, "train", "--run", str(tmp_path / "run"), "--data", str(tmp_path / "data"), flag, "x")
         assert f"{flag} was given 'x', but" in said
         assert "holds no Parquet files" in said
+
+
+def test_a_run_does_not_say_where_a_command_reads_and_writes() -> None:
+    stored = {"run": "elsewhere", "to": "elsewhere", "config": "elsewhere.yaml", "shard_size": 64}
+    assert load(ExportConfig, {}, stored).to is None
+    found = load(CollectConfig, {}, stored)
+    assert (found.run, found.config, found.shard_size) == (CollectConfig().run, None, 64)
