@@ -61,6 +61,11 @@ def flags_of(settings: type[CommandConfig]) -> list[click.Parameter]:
     for name, field in sorted(settings.model_fields.items(), key=lambda item: _group(settings, item[0]) in LAST):
         names = [name, _typed(name)] + ([f"-{name}"] if len(name) == 1 else [])
         kind = Text(name, field.annotation)
+        if kind.kind is bool:
+            flags.append(
+                Flag(names, _group(settings, name), is_flag=True, flag_value="true", type=str, help=field.description)
+            )
+            continue
         default = "" if "(default" in (field.description or "") else typed_value(field.get_default())
         flags.append(
             Flag(
@@ -99,6 +104,7 @@ def given(settings: type[CommandConfig], typed: dict[str, Any]) -> dict[str, Giv
     found = {}
     for name in settings.model_fields:
         values, flag = typed.get(name) or (), _typed(name)
+        values = (values,) if isinstance(values, str) else values  # of a flag that takes no value
         if len(values) > 1:
             raise UserError(
                 f"{flag} was given {len(values)} times; give it once"

@@ -25,14 +25,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import raycv
+from raycv import statistics
 from raycv.cli import main
 from raycv.distributed import ray_cluster
 from raycv.errors import UserError
 from raycv.networks.models import build
 from raycv.networks.stored import stored
 from raycv.run import record, tables
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from tests.support.commands import failing
 from tests.support.here import work_here
 from tests.support.runs import spec
@@ -63,6 +64,7 @@ def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["train", "--run", str(run), *chosen]) == 0
         for stage, code in (("collect", 0), ("align", 3), ("patches", 0)):  # untrained: the health check fails
             assert main([stage, "--run", str(run)]) == code
+    assert all(map(is_ours, RunStore(str(run)).sizes()))
     (run / "figures").mkdir()
     Image.new("RGB", (8, 8)).save(run / FIGURE)
     return run

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from raycv import statistics
 from raycv.config import MappingSweepConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
@@ -20,8 +21,6 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
 from raycv.stages.mapping.memory import trial_need
 from raycv.stages.mapping.rows import (
     WRITTEN,
@@ -32,6 +31,7 @@ from raycv.stages.mapping.rows import (
     mappings_of_layer,
 )
 from raycv.stages.mapping.streamed import Stream
+from raycv.statistics.reader import Statistics
 
 STAGE = "sweep mapping"
 # Units of a layer above which a GPU solves for all targets at once. One core would need a day for a pair of 4,096 units

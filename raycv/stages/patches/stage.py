@@ -6,6 +6,7 @@ import time
 
 import pandas as pd
 
+from raycv import statistics
 from raycv.config import PatchesConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
@@ -14,12 +15,12 @@ from raycv.networks.stored import stored, weights_content
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
 from raycv.stages.patches.artist import UNITS, Artist, Chunk, Drawing
 from raycv.stages.patches.memory import actor_need
 from raycv.stages.patches.rows import top_patches
+from raycv.statistics.reader import Statistics
 
 FORMAT = 3  # of the tables; part of their identity
 WRITTEN = ("top_patches", "patch_pictures")
@@ -97,7 +98,7 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
 
 def _draw(drawing: Drawing, chunks: list[Chunk], actors: int) -> None:
     """Draw every chunk that is not stored yet, with so many ``actors`` at most."""
-    there = set(drawing.store.list(drawing.folder))
+    there = {path for path in drawing.store.list(drawing.folder) if is_ours(path)}
     damaged = [path for path in sorted(there) if not tables.is_part(drawing.store, path, "patch_pictures")]
     if damaged:
         say(f"patches: drawing again what an interrupted run left damaged: {', '.join(damaged)}")
