@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raycv.config import RunConfig, TrainConfig
+from raycv.config import CollectConfig, ExportConfig, RunConfig, TrainConfig
 from raycv.settings import Given, load
 from raycv.stages.registry import OF_RUN
 from tests.support.commands import failing, typed
@@ -217,3 +217,10 @@ def test_every_stage_of_a_run_gets_its_own_settings() -> None:
         assert part.model_fields_set == of_run.model_fields_set & set(stage.settings.model_fields)
     changed = of_run.part(TrainConfig, train_images=5, decays=(1.0,))
     assert (changed.train_images, changed.checkpoints, changed.seeds) == (5, of_run.checkpoints, (1, 2))
+
+
+def test_a_run_does_not_say_where_a_command_reads_and_writes() -> None:
+    stored = {"run": "elsewhere", "to": "elsewhere", "config": "elsewhere.yaml", "shard_size": 64}
+    assert load(ExportConfig, {}, stored).to is None
+    found = load(CollectConfig, {}, stored)
+    assert (found.run, found.config, found.shard_size) == (CollectConfig().run, None, 64)

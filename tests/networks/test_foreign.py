@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import tests.support.odd_nets as odd_nets
 from raycv.cli import main
 from raycv.errors import WHERE, UserError
 from raycv.networks import trust
@@ -22,7 +23,6 @@ from raycv.networks.models import build, load_weights, preprocessing_of
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.taps import Taps
-from tests.support import odd_nets
 from tests.support.commands import failing
 from tests.support.nets import WAY
 
