@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, permutations
 from typing import Any
@@ -25,6 +25,8 @@ from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
+
+UnitNames = Mapping[Member, Sequence[str]]  # of layers whose units have names
 
 
 class _Pair:
@@ -70,8 +72,8 @@ class _Pair:
 class _Group:
     """Members that are compared with each other, and their moments."""
 
-    def __init__(self, members: list[Member], moments: Moments) -> None:
-        self.members, self.statistics = members, moments.statistics
+    def __init__(self, members: list[Member], moments: Moments, unit_names: UnitNames) -> None:
+        self.members, self.statistics, self._unit_names = members, moments.statistics, unit_names
         self._left_out = self.statistics.left_out()
         self.sums = self.statistics.together
 
@@ -99,6 +101,10 @@ class _Group:
             columns |= {f"net_{side}": net, f"layer_{side}": layers[units], f"unit_{side}": within[units]}
         return pd.DataFrame(columns | {"value": there.values[rows]})
 
+    def _names(self, member: Member, width: int) -> np.ndarray:
+        """(S,): the units' own names; None where they have none."""
+        return np.array(self._unit_names.get(member, (None,) * width), dtype=object)
+
     def units(self) -> pd.DataFrame:
         m, widths = self.sums, self.sums.widths
         return pd.DataFrame(
@@ -106,6 +112,7 @@ class _Group:
                 "net": np.repeat([member.net for member in self.members], widths),
                 "layer": np.repeat([member.layer for member in self.members], widths),
                 "unit": np.concatenate([np.arange(width) for width in widths]),
+                "unit_name": np.concatenate([self._names(m, w) for m, w in zip(self.members, widths, strict=True)]),
                 "mean": mean(m),
                 "std": np.sqrt(variance(m)),
                 "active_fraction": m.active / m.count,
@@ -135,11 +142,11 @@ class Comparison:
     >>> found.clusters(k=20).query("unit == 0 and net == 'a' or unit == 19 and net == 'b'")["cluster"].nunique()
     1
     >>> found.units().columns.tolist()[3:]
-    ['mean', 'std', 'active_fraction', 'is_dead', 'is_rare']
+    ['unit_name', 'mean', 'std', 'active_fraction', 'is_dead', 'is_rare']
     """
 
-    def __init__(self, compared: Sequence[tuple[list[Member], Moments]]) -> None:
-        self._groups = [_Group(members, moments) for members, moments in compared]
+    def __init__(self, compared: Sequence[tuple[list[Member], Moments]], unit_names: UnitNames | None = None) -> None:
+        self._groups = [_Group(members, moments, unit_names or {}) for members, moments in compared]
         self.samples = compared[0][1].samples
         self.moments = {str(member): moments for members, moments in compared for member in members}
 
@@ -163,7 +170,10 @@ class Comparison:
         raise UserError(f"{a!r} and {b!r} were not compared; there are {', '.join(map(str, self.members))}.")
 
     def units(self) -> pd.DataFrame:
-        """Mean, deviation and active fraction of every unit, and whether it takes part."""
+        """Mean, deviation and active fraction of every unit, and whether it takes part.
+
+        unit_name: the column of a table that the unit was recorded in; missing where there is none.
+        """
         return pd.concat([group.units() for group in self._groups], ignore_index=True)
 
     def matching(self, method: str = "semi") -> pd.DataFrame:

@@ -18,12 +18,13 @@ import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
+from raycv.data.contents import IDS, ONLY, Contents
+from raycv.data.natural import natural
+from raycv.data.sparse import SparseRows, of_npz
 from raycv.errors import UserError
 from raycv.run.filesystem import check_file, filesystem, patiently
 
 T = TypeVar("T")
-ONLY = "activations"  # the name of the layer where a recording has one, and no name for it
-IDS = "ids"
 AHEAD = 2**16  # bytes that are read at once while a file is opened
 SAFETENSORS = {  # the names of its types; BF16 is the upper half of a float32
     "F64": "<f8",
@@ -61,7 +62,9 @@ class StoredRows:
         """Bytes of one row in the file."""
         return math.prod(self.shape[1:]) * np.dtype(self.stored).itemsize
 
-    def __getitem__(self, wanted: slice | NDArray[np.int64]) -> NDArray[Any]:
+    def __getitem__(self, wanted: slice | NDArray[np.int64] | tuple[()]) -> NDArray[Any]:
+        if isinstance(wanted, tuple):  # all of an array without axes
+            return np.asarray(self._runs(np.array([0]), np.array([1]))[0])
         if isinstance(wanted, slice):
             first, last, _ = wanted.indices(self.shape[0])
             return self._runs(np.array([first]), np.array([last]))
@@ -92,18 +95,17 @@ class StoredRows:
         return (values.astype(np.uint32) << 16).view(np.float32) if self.is_bfloat16 else values
 
 
-def npy(uri: str) -> dict[str, Any]:
+def npy(uri: str) -> Contents:
     """The array of an .npy file, and the ids of NAME.ids.npy beside it."""
-    beside = uri.removesuffix(".npy") + ".ids.npy"
-    arrays = {ONLY: _opened(uri, lambda file: _array(uri, file, 0))}
-    if patiently(beside, "look for", lambda fs, path: fs.exists(path)):
-        ids = _opened(beside, lambda file: _array(beside, file, 0))
-        arrays[IDS] = ids[:]
-    return arrays
+    beside = uri[: -len(".npy")] + ".ids.npy"
+    array = _opened(uri, lambda file: _array(uri, file, 0))
+    if not patiently(beside, "look for", lambda fs, path: fs.exists(path)):
+        return Contents({ONLY: array})
+    return Contents({ONLY: array}, _opened(beside, lambda file: _array(beside, file, 0))[:])
 
 
-def npz(uri: str) -> dict[str, Any]:
-    """The arrays of an .npz file; those that `numpy.savez_compressed` wrote are read whole."""
+def npz(uri: str) -> Contents:
+    """The arrays of an .npz file; those that `numpy.savez_compressed` wrote are read whole, as is a sparse matrix."""
 
     def read(file: IO[bytes]) -> dict[str, Any]:
         with zipfile.ZipFile(file) as archive:
@@ -119,11 +121,13 @@ def npz(uri: str) -> dict[str, Any]:
         file.seek(start)
         return _array(uri, file, start)
 
-    return _with_ids(_opened(uri, read))
+    arrays = _opened(uri, read)
+    matrix = of_npz(arrays) if "indptr" in arrays else None
+    return with_ids(arrays) if matrix is None else Contents({ONLY: SparseRows(matrix)})
 
 
-def safetensors(uri: str) -> dict[str, Any]:
-    """The tensors of a safetensors file."""
+def safetensors(uri: str) -> Contents:
+    """The tensors of a safetensors file, which keeps no order of them, in the natural order of their names."""
 
     def read(file: IO[bytes]) -> dict[str, Any]:
         size = file.seek(0, 2)
@@ -140,7 +144,8 @@ def safetensors(uri: str) -> dict[str, Any]:
         found = StoredRows(uri, start + data_offsets[0], tuple(shape), SAFETENSORS[dtype], dtype == "BF16")
         return _checked(found, size)
 
-    return _with_ids(_opened(uri, read))
+    tensors = _opened(uri, read)
+    return with_ids({name: tensors[name] for name in natural(tensors)})
 
 
 def _opened(uri: str, read: Callable[[IO[bytes]], T]) -> T:
@@ -177,5 +182,8 @@ def _checked(found: StoredRows, size: int) -> StoredRows:
     return found
 
 
-def _with_ids(arrays: dict[str, Any]) -> dict[str, Any]:
-    return {name: values[:] if name == IDS else values for name, values in arrays.items()}
+def with_ids(arrays: dict[str, Any]) -> Contents:
+    """Arrays by name, of which one may be the ids."""
+    ids = arrays.get(IDS)
+    layers = {name: values for name, values in arrays.items() if name != IDS}
+    return Contents(layers, None if ids is None else ids[:])
