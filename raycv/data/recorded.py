@@ -124,7 +124,7 @@ def recorded(name: str, given: Any) -> Recorded:
     activations of the same samples.
     """
     if isinstance(given, str | os.PathLike):
-        contents = _opened(name, located(given))
+        contents = _opened(name, _named(os.fspath(given)).rstrip("/"))
     elif is_table(given):
         contents = contents_of_table(name, given)
     elif isinstance(given, Mapping):
@@ -204,11 +204,13 @@ def in_full(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 def located(given: str | os.PathLike[str]) -> str:
     """The absolute path, or the URI on S3, of what a user names: with ``~``, with ``file://`` or relative."""
-    uri = os.fspath(given)
-    scheme, separator, _ = uri.partition("://")
-    if scheme == "file" and separator:
-        return url2pathname(urlsplit(uri).path)
-    return uri if separator else os.path.abspath(os.path.expanduser(uri))
+    named = _named(os.fspath(given))
+    return named if "://" in named else os.path.abspath(named)
+
+
+def _named(uri: str) -> str:
+    """A path or a URI on S3, without ``file://`` and ``~``."""
+    return url2pathname(urlsplit(uri).path) if uri.startswith("file://") else os.path.expanduser(uri)
 
 
 def _opened(name: str, uri: str) -> Contents:
