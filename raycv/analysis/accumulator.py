@@ -37,9 +37,9 @@ FAR = 16.0  # variances between the square of a unit's mean and of its centre, f
 class Accumulator:
     """Adds samples to joint moments on one device. Products in float32 or float64, sums of products in float64.
 
-    What is multiplied is y = (x - centre) / 2^exponent, unit by unit: the centre is the pilot until a unit's mean is far
-    from it, and the exponent 0 until a unit's values are so small or large that their products would leave the range of
-    float32. Activations in float64 lose nothing before the centre is subtracted.
+    What is multiplied is y = (x - centre) / 2^exponent, unit by unit: the centre is the pilot until a unit's mean is
+    far from it, and the exponent 0 until a unit's values are so small or large that their products would leave the
+    range of float32. Activations in float64 lose nothing before the centre is subtracted.
     """
 
     def __init__(self, widths: Sequence[int], pilot: np.ndarray, device: torch.device) -> None:
@@ -107,7 +107,7 @@ class Accumulator:
     # -- the range and the centre of each unit ---------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Note what is subtracted and by what is multiplied, of each network in single precision where that is exact."""
+        """Note by what is multiplied and what is subtracted, in single precision for networks where that is exact."""
         self._scale = _power_of_two(-self._exponent)
         shift = self._centre * self._scale
         self._shifts: list[tuple[Tensor, Tensor]] = []

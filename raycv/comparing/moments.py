@@ -121,8 +121,8 @@ class Moments:
             largest = max(float(highest), -float(lowest))
             if largest > LARGEST:
                 raise ValueError(
-                    f"the activations of {name!r} go up to {largest:.0e}, and the squares of numbers above {LARGEST:.0e} "
-                    "are none; divide them by a constant"
+                    f"the activations of {name!r} go up to {largest:.0e}, and numbers above {LARGEST:.0e} have no "
+                    "squares; divide them by a constant"
                 )
 
     def merge(self, other: Moments) -> None:

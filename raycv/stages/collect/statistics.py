@@ -33,7 +33,7 @@ from raycv.run.paths import (
 )
 from raycv.run.store import RunStore
 
-FORMAT = 6  # of partials and statistics; part of their identity
+FORMAT = 7  # of partials and statistics; part of their identity
 
 Shapes = dict[str, tuple[int | None, ...]]  # of named arrays; None where any length will do
 
