@@ -45,9 +45,8 @@ def standardise(samples: Tensor) -> Tensor:
     """``samples`` (n, S) as z-scores in float32, in place where they are float32; NaN for constant columns."""
     varies = samples.amax(0) > samples.amin(0)
     samples -= samples.mean(0, dtype=torch.float64).to(samples.dtype)
-    largest = torch.maximum(samples.amax(0), -samples.amin(0))
-    samples /= torch.where(varies, largest, 1)  # squares of the smallest and largest numbers of float32 are none
-    deviation = torch.stack([column.square().mean(dtype=torch.float64) for column in samples.T]).sqrt()
+    # The smallest and the largest numbers of float32 have no squares in float32.
+    deviation = torch.stack([column.double().square().mean() for column in samples.T]).sqrt()
     return samples.div_(torch.where(varies, deviation, torch.nan).to(samples.dtype)).float()
 
 

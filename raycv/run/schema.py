@@ -197,7 +197,8 @@ ALL = (
         "mutual_information",
         "align",
         "mutual information of every pair of units, within a network (net_a = net_b) and between networks; of a layer "
-        "with more than 268 million pairs, of each unit with its 100 strongest partners in each network",
+        "with more than 268 million pairs, of each unit with its 100 strongest partners in each network; from bins of "
+        "5% of a unit's samples each, and of rectified units one more for samples up to 1e-6",
         (
             _net_a,
             _net_b,

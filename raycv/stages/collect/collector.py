@@ -57,10 +57,10 @@ class Partial:
     """What one shard adds, by group and layer.
 
     moments: for layers with positions (convolutional). rows: for layers without (fully connected), one array (images,
-    S_n) per network, float32 or as it was recorded. Rows are smaller than their Gram matrix until there are more images than units; they are
-    multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer. patches (one per
-    network): for the layers of the trained networks. before_relu: the layers whose rows and samples are of the
-    activations before the ReLU, from which those after it follow.
+    S_n) per network, float32 or as it was recorded. Rows are smaller than their Gram matrix until there are more images
+    than units; they are multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer.
+    patches (one per network): for the layers of the trained networks. before_relu: the layers whose rows and samples
+    are of the activations before the ReLU, from which those after it follow.
     """
 
     moments: dict[Key, Moments]
@@ -245,9 +245,8 @@ class _Sums:
 def _can_be_squared(values: Tensor) -> bool:
     """Whether activations are finite and, in double precision, have squares."""
     lowest, highest = torch.aminmax(values)
-    return bool(torch.maximum(highest, -lowest) < min(torch.finfo(values.dtype).max, LARGEST)) and bool(
-        lowest == lowest
-    )
+    largest = torch.maximum(highest, -lowest)  # NaN where anything is
+    return bool(largest <= min(torch.finfo(values.dtype).max, LARGEST))
 
 
 def _joined(batches: list[list[Tensor]]) -> list[np.ndarray]:

@@ -94,7 +94,7 @@ class Artist:
         numbers, place = np.unique(rows["image"], return_inverse=True)
         pixels, labels = self.drawing.source.decode(numbers, preprocessing.resizing)
         inputs = preprocessing.evaluation(torch.from_numpy(pixels).to(self.device))
-        start = centre(preprocessing.resize, preprocessing.crop)
+        start = centre(preprocessing.resize, preprocessing.crop, preprocessing.middle)
         pixels = pixels[:, start : start + preprocessing.crop, start : start + preprocessing.crop]
         units, at_row, at_column = (torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "column"))
         boxes = [(slice(t, b), slice(left, r)) for t, left, b, r in rows[list(BOX)].itertuples(index=False)]
