@@ -25,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. A large table has one folder per value of the column ``partition`` (``layer=conv1/``)."""
+    """One table. A large table has one folder per value of the column ``partition``, see `raycv.run.tables`."""
 
     name: str
     stage: str
@@ -35,9 +35,22 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
-        """The Arrow schema with the meanings as field metadata."""
+        """The Arrow schema with the meanings as field metadata, of the rows of one partition: without its column."""
+        return self._schema_of(self.columns)
+
+    @property
+    def whole(self) -> tuple[Column, ...]:
+        """All columns, that of the partition first."""
+        return (*((_layer,) if self.partition else ()), *self.columns)
+
+    @property
+    def file_schema(self) -> pa.Schema:
+        """The schema of a file."""
+        return self._schema_of(self.whole)
+
+    def _schema_of(self, columns: tuple[Column, ...]) -> pa.Schema:
         return pa.schema(
-            [pa.field(c.name, c.type, metadata={"meaning": c.meaning}) for c in self.columns],
+            [pa.field(c.name, c.type, metadata={"meaning": c.meaning}) for c in columns],
             metadata={"raycv.table": self.name, "meaning": self.meaning},
         )
 
@@ -1091,11 +1104,6 @@ def describe() -> str:
     lines = ["pandas.read_parquet(RUN + '/tables/NAME') reads a table.", ""]
     for table in ALL:
         lines.append(f"{table.name}  (written by `raycv {table.stage}`): {table.meaning}")
-        columns = list(table.columns)
-        if table.partition:
-            columns.insert(
-                0, Column(table.partition, pa.string(), "layer, as a module path; the name of the partition folder")
-            )
-        lines += [f"    {c.name:<20} {c.type!s:<8} {c.meaning}" for c in columns]
+        lines += [f"    {c.name:<20} {c.type!s:<8} {c.meaning}" for c in table.whole]
         lines.append("")
     return "\n".join(lines)

@@ -22,7 +22,7 @@ LEFT = {
     "sweeps/mapping-1/conv1/net1-net2/done.json": 20,
     "patches-1/conv1/0.parquet": 60,
     "parts/prune-1/conv1/net1/done.json": 50,
-    "tables/.matchings/layer=conv1/matchings.parquet": 40,
+    "tables/.matchings/layer-conv1/matchings.parquet": 40,
 }
 
 
