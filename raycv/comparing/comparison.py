@@ -176,17 +176,27 @@ class Comparison:
         """
         return pd.concat([group.units() for group in self._groups], ignore_index=True)
 
-    def matching(self, method: str = "semi") -> pd.DataFrame:
+    def matching(self, method: str = "semi", *, signed: bool = False) -> pd.DataFrame:
         """The partner in b of every unit of a, by correlation (paper, section 3.1).
 
-        "semi" takes the best for each unit, and says how far it is above randomly rotated units of b: rotated_value,
-        excess, p_value, and q_value, the false discovery rate at which the partner counts. "bipartite" pairs units one
-        to one. unit_b is -1 where there is none. Raises UserError for another method.
+        "semi" takes the best for each unit, "bipartite" pairs units one to one. The best is the one of largest absolute
+        correlation, or with ``signed`` of largest correlation, as in the paper; for units after a ReLU these are
+        mostly the same. value: the correlation with it; sign: -1 or 1, and 0 where there is none, where unit_b is -1.
+
+        "semi" without ``signed`` also says how far the partner is above randomly rotated units of b, which have no
+        sign: rotated_value, excess (of the absolute correlation), p_value, and q_value, the false discovery rate at
+        which the partner counts. Raises UserError for another method.
         """
         methods = {"semi": semi_matching, "bipartite": bipartite_matching}
         if method not in methods:
             raise UserError(f"There is no method {method!r}; allowed are {', '.join(methods)}.")
-        return self._rows(lambda pair: _matched(pair, methods[method](pair.cross), method))
+
+        def rows(pair: _Pair) -> dict[str, Any]:
+            units = methods[method](pair.cross if signed else np.abs(pair.cross)).columns
+            tested = pair.partners if method == "semi" and not signed else None
+            return _matched(pair.cross, units, tested)
+
+        return self._rows(rows)
 
     def alignment(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per pair of layers: how alike their units are, and their subspaces.
@@ -306,11 +316,13 @@ class Comparison:
         return pd.concat([pd.DataFrame(pair.about | rows(pair)) for pair in self._pairs], ignore_index=True)
 
 
-def _matched(pair: _Pair, found: Any, method: str) -> dict[str, Any]:
-    columns = {"unit_a": np.arange(len(found.columns)), "unit_b": found.columns, "value": found.values}
-    if method != "semi":
+def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[str, Any]:
+    """The columns of a matching: of ``units`` (S_a,), the partners, and of what was tested, which are the same ones."""
+    values = np.where(units < 0, np.nan, cross[np.arange(len(cross)), units])
+    sign = np.nan_to_num(np.sign(values)).astype(np.int64)
+    columns = {"unit_a": np.arange(len(units)), "unit_b": units, "value": values, "sign": sign}
+    if tested is None:
         return columns
-    tested = pair.partners  # by absolute correlation, so the partner tested may be another
     return columns | {
         "rotated_value": tested.whole.unit_mean,
         "excess": tested.excess,

@@ -188,7 +188,7 @@ def in_full(name: str, values: NDArray[Any]) -> NDArray[Any]:
     Raises UserError for integers that float64 does not hold exactly.
     """
     kind = values.dtype
-    if kind in (np.float16, np.float32, np.float64):  # in this machine's order of bytes
+    if kind in (np.float32, np.float64):  # in this machine's order of bytes
         return values
     if kind.kind == "f":
         return values.astype(np.float32 if kind.itemsize <= 4 else np.float64)
@@ -214,9 +214,9 @@ def _named(uri: str) -> str:
 
 
 def _opened(name: str, uri: str) -> Contents:
-    if not patiently(uri, "look for", lambda fs, path: fs.exists(path)):
-        raise UserError(f"There is no file {uri}, given for {name}.")
     kind = PurePosixPath(uri).suffix.lower()
+    if not patiently(uri, "look for", lambda fs, path: fs.exists(path)) and (kind in OPENERS or not kind):
+        raise UserError(f"There is no file {uri}, given for {name}.")
     if kind not in OPENERS and patiently(uri, "look for", lambda fs, path: fs.isdir(path)):
         kind = ".parquet"  # as Ray, Spark and Dask write it
     if kind not in OPENERS:

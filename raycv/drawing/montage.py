@@ -22,8 +22,8 @@ BETWEEN = 0.5  # columns of white space between groups of units
 GREY, WHITE = 128, 255
 Blocks = dict[tuple[str, int], NDArray[np.uint8]]
 
-_BOX = ("top", "left", "bottom", "right")
-_SIDES = (("top", "bottom"), ("left", "right"))
+_BOX = ("y0", "x0", "y1", "x1")
+_SIDES = (("y0", "y1"), ("x0", "x1"))
 _LARGE = 32  # pixels; smaller tiles are enlarged, so that the gaps between them stay thin
 _GAP = 1 / 16  # of a tile
 _SMALL_TEXT, _SMALL_LINE = 5.5, 0.09  # points; inches from line to line
@@ -163,7 +163,7 @@ def _height(row: Row, width: float) -> float:
 
 def _draw(axes: Axes, row: Row, top: float, width: float) -> None:
     for place, heading in row.headings.items():
-        axes.text(place * width, top + _HEADING - 0.01, heading, fontsize=TEXT, va="bottom")
+        axes.text(place * width, top + _HEADING - 0.01, heading, fontsize=TEXT, va="y1")
     upper = top + _above(row)
     for cell in row.cells:
         left, right = cell.place * width, (cell.place + _PICTURE) * width
@@ -176,9 +176,9 @@ def _draw(axes: Axes, row: Row, top: float, width: float) -> None:
             fontsize=_SMALL_TEXT,
             color=QUIET,
             ha="center",
-            va="bottom",
+            va="y1",
             linespacing=1.05,
         )
     if row.side:
         middle = (upper + top + _height(row, width)) / 2
-        axes.text(-0.04, middle, row.side, fontsize=TEXT, rotation=90, ha="right", va="center")
+        axes.text(-0.04, middle, row.side, fontsize=TEXT, rotation=90, ha="x1", va="center")

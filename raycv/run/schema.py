@@ -56,6 +56,7 @@ class Table:
 
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_number = pa.int32()  # of units
 _net = Column("net", _text, "network: net1, net2, ...")
 _layer = Column("layer", _text, "layer, as a module path; where it has several, with ~ between them (table layers)")
 _net_a = Column("net_a", _text, "first network of the pair")
@@ -85,7 +86,7 @@ _tree = (
     _decay,
     Column("reverse", _bool, "the mapping layer back, target to source, is used for the other corner of B"),
 )
-_unit = Column("unit", _int, "channel or neuron, from 0")
+_unit = Column("unit", _number, "channel or neuron, from 0")
 _GROWING = {
     "correlation": "largest absolute correlation of a unit with a unit of another network, mean over units and ordered "
     "pairs of networks",
@@ -99,7 +100,7 @@ GROWING = tuple(_GROWING)  # the quantities that a study follows
 
 def _over_networks(name: str, meaning: str) -> tuple[Column, ...]:
     """A mean over networks with its interval."""
-    low = "lower end of its 95% jackknife interval over networks; NaN for fewer than three networks"
+    low = "lower end of its 95% jackknife interval over networks; null for fewer than three networks"
     return (
         Column(name, _float, meaning),
         Column(f"{name}_low", _float, low),
@@ -114,7 +115,7 @@ _change = (
     Column("top1_change", _float, "top1 less that of the whole network"),
 )
 _order = Column(
-    "order",
+    "removal_order",
     _text,
     "which units go first: partner_low and partner_high (by the correlation with the best partner, mean over the other "
     "networks, lowest or highest first), excess_low (the same less that with rotated units, lowest first), redundancy "
@@ -130,7 +131,7 @@ _removal = (
     ),
 )
 _group = Column(
-    "group",
+    "unit_group",
     _text,
     "matched (a mutual best partner in another network, see recurrence.mutual) and unmatched (none); recurring (a "
     "partner beyond chance in all other networks) and lonely (in none); dead and rare units are in none of them",
@@ -173,12 +174,12 @@ ALL = (
                 "kurtosis",
                 _float,
                 "excess kurtosis of the activation over up to 60,000 samples: 0 for a normal distribution, large where "
-                "the unit is rarely active; NaN if it is dead",
+                "the unit is rarely active; null if it is dead",
             ),
             Column(
                 "class_purity",
                 _float,
-                "share of its top patches that show the most frequent class among them; NaN if it is dead",
+                "share of its top patches that show the most frequent class among them; null if it is dead",
             ),
             Column(
                 "is_dead",
@@ -200,9 +201,9 @@ ALL = (
         (
             _net_a,
             _net_b,
-            Column("unit_a", pa.int32(), "unit of net_a"),
-            Column("unit_b", pa.int32(), "unit of net_b"),
-            Column("value", pa.float32(), "Pearson correlation over all samples; NaN where a unit is dead or rare"),
+            Column("unit_a", _number, "unit of net_a"),
+            Column("unit_b", _number, "unit of net_b"),
+            Column("value", pa.float32(), "Pearson correlation over all samples; null where a unit is dead or rare"),
         ),
         partition="layer",
     ),
@@ -215,14 +216,16 @@ ALL = (
         (
             _net_a,
             _net_b,
-            Column("unit_a", pa.int32(), "unit of net_a"),
-            Column("unit_b", pa.int32(), "unit of net_b"),
-            Column("value", pa.float32(), "estimate from up to 60,000 samples, nats; NaN where a unit is dead or rare"),
+            Column("unit_a", _number, "unit of net_a"),
+            Column("unit_b", _number, "unit of net_b"),
+            Column(
+                "value", pa.float32(), "estimate from up to 60,000 samples, nats; null where a unit is dead or rare"
+            ),
             Column("value_corrected", pa.float32(), "the estimate with the Miller-Madow bias correction, nats"),
             Column(
                 "null_value",
                 pa.float32(),
-                "the estimate with samples of net_b from other images, nats; NaN within a network",
+                "the estimate with samples of net_b from other images, nats; null within a network",
             ),
         ),
         partition="layer",
@@ -237,11 +240,11 @@ ALL = (
             _net_b,
             _similarity,
             _method,
-            Column("unit_a", _int, "unit of net_a"),
+            Column("unit_a", _number, "unit of net_a"),
             Column(
-                "unit_b", _int, "its partner in net_b; -1 if it has none (it is dead or rare, or no partner is left)"
+                "unit_b", _number, "its partner in net_b; -1 if it has none (it is dead or rare, or no partner is left)"
             ),
-            Column("value", _float, "similarity of unit_a and unit_b; NaN if there is no partner"),
+            Column("value", _float, "similarity of unit_a and unit_b; null if there is no partner"),
             Column(
                 "rotated_value",
                 _float,
@@ -293,7 +296,7 @@ ALL = (
             Column(
                 "prerelu_mean",
                 _float,
-                "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU; NaN "
+                "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU; null "
                 "in a layer that does not end in a ReLU module",
             ),
             Column("prerelu_excess", _float, "average absolute similarity of matched units - prerelu_mean"),
@@ -343,14 +346,14 @@ ALL = (
                 "excess",
                 _float,
                 "largest absolute correlation with a unit of another network less the same after random rotations of "
-                "that network's units, mean over the other networks; NaN if it is dead or rare",
+                "that network's units, mean over the other networks; null if it is dead or rare",
             ),
             Column(
                 "p_value", _float, "that it has a partner in all other networks: the largest of its p-values for each"
             ),
             Column("q_value", _float, "false discovery rate at which it recurs, among the units of its network"),
             Column(
-                "group",
+                "recurring_group",
                 _int,
                 "number, in its layer, of the group of one unit per network that are all mutual best units; -1 if none",
             ),
@@ -374,7 +377,7 @@ ALL = (
             Column(
                 "low",
                 _float,
-                "lower end of the 95% jackknife interval over networks; NaN for fewer than three networks",
+                "lower end of the 95% jackknife interval over networks; null for fewer than three networks",
             ),
             Column("high", _float, "upper end of that interval"),
             Column(
@@ -400,8 +403,8 @@ ALL = (
             Column(
                 "prerelu_mean",
                 _float,
-                "average absolute correlation of units of net_a matched with units of net_b mixed before the ReLU; NaN "
-                "in a layer that does not end in a ReLU module",
+                "average absolute correlation of units of net_a matched with units of net_b mixed before the ReLU; "
+                "null in a layer that does not end in a ReLU module",
             ),
             Column("prerelu_excess", _float, "average absolute correlation of matched units - prerelu_mean"),
             Column(
@@ -420,8 +423,8 @@ ALL = (
             _layer,
             _net_a,
             _net_b,
-            Column("unit_a", _int, "unit of net_a"),
-            Column("unit_b", _int, "its best partner in net_b at the end of training"),
+            Column("unit_a", _number, "unit of net_a"),
+            Column("unit_b", _number, "its best partner in net_b at the end of training"),
             Column("value", _float, "their correlation then"),
             Column("epoch", _int, "first kept epoch from which on unit_b is always the best partner"),
         ),
@@ -469,10 +472,10 @@ ALL = (
         (
             _net_a,
             Column("layer_a", _text, "layer of unit_a, as a module path"),
-            Column("unit_a", _int, "unit of net_a"),
+            Column("unit_a", _number, "unit of net_a"),
             _net_b,
             Column("layer_b", _text, "layer of its best partner; empty if it has none, being dead or rare"),
-            Column("unit_b", _int, "the partner; -1 if none"),
+            Column("unit_b", _number, "the partner; -1 if none"),
             Column("value", _float, "their correlation"),
             Column("is_mutual", _bool, "the partner's best partner in net_a is unit_a"),
         ),
@@ -494,20 +497,20 @@ ALL = (
                 "net_a), procrustes_distance and permutation_procrustes_distance (total variance of each network 1), "
                 "angular_distance (radians), hard_correlation_match, soft_correlation_match, soft_matching_distance, "
                 "partial_matching_mass (the part of the units worth matching, chosen on images that the pairs were not "
-                "found on; without null and interval), partial_matching_score (mean correlation of that part), "
+                "found on; without chance and interval), partial_matching_score (mean correlation of that part), "
                 "effective_dimension (participation ratio of the correlations)",
             ),
             Column("value", _float, "over all images, without dead and rare units"),
             Column(
                 "low",
                 _float,
-                "lower end of the 95% jackknife interval over folds of the images; NaN where it would take too long: "
+                "lower end of the 95% jackknife interval over folds of the images; null where it would take too long: "
                 "in layers of more than 1,024 units for all but linear_cka, debiased_cka and effective_dimension, and "
                 "of more than 100 units for soft_matching_distance and partial_matching_score",
             ),
             Column("high", _float, "upper end of that interval"),
             Column(
-                "null",
+                "chance",
                 _float,
                 "the same by chance; measures that match units by correlation (the four of matching): with the units "
                 "of net_b randomly rotated, as z-scores, a mixture taken with the better sign; all others, which a "
@@ -586,11 +589,11 @@ ALL = (
             Column(
                 "mixed_modularity",
                 _float,
-                "null: the modularity with one network's units mixed before the ReLU, or randomly rotated if the layer "
-                "does not end in a ReLU module; mean over both networks; of the default k only, NaN if that graph does "
-                "not allow it",
+                "by chance: the modularity with one network's units mixed before the ReLU, or randomly rotated if the "
+                "layer does not end in a ReLU module; mean over both networks; of the default k only, null if that "
+                "graph does not allow it",
             ),
-            Column("mixed_units_two_net", _float, "null: units_two_net of the same clusterings"),
+            Column("mixed_units_two_net", _float, "by chance: units_two_net of the same clusterings"),
             Column(
                 "isolated_a",
                 _int,
@@ -661,7 +664,7 @@ ALL = (
             Column(
                 "modularity",
                 _float,
-                "modularity of k = number clusters, from two restarts of k-means; NaN where k was not tried",
+                "modularity of k = number clusters, from two restarts of k-means; null where k was not tried",
             ),
         ),
     ),
@@ -676,12 +679,12 @@ ALL = (
             _rank,
             Column("image", _int, "number of the validation image"),
             Column("row", _int, "row of the position in the layer; 0 in a fully connected layer"),
-            Column("column", _int, "column of the position in the layer; 0 in a fully connected layer"),
+            Column("col", _int, "column of the position in the layer; 0 in a fully connected layer"),
             Column("value", _float, "activation of the unit"),
-            Column("top", _int, "first pixel row of the receptive field in the network's input, clipped at the border"),
-            Column("left", _int, "first pixel column of it"),
-            Column("bottom", _int, "pixel row after its last"),
-            Column("right", _int, "pixel column after its last"),
+            Column("y0", _int, "first pixel row of the receptive field in the network's input, clipped at the border"),
+            Column("x0", _int, "first pixel column of it"),
+            Column("y1", _int, "pixel row after its last"),
+            Column("x1", _int, "pixel column after its last"),
         ),
     ),
     Table(
@@ -709,8 +712,8 @@ ALL = (
             _layer,
             _net_a,
             _net_b,
-            Column("unit_a", _int, "unit of net_a"),
-            Column("unit_b", _int, "its partner in net_b, by semi-matching on correlation"),
+            Column("unit_a", _number, "unit of net_a"),
+            Column("unit_b", _number, "its partner in net_b, by semi-matching on correlation"),
             Column("correlation", _float, "correlation of the two units over all samples"),
             Column("sample", _int, "number of the sample, from 0; the same for all units of a layer"),
             Column("value_a", _float, "activation of unit_a"),
@@ -754,14 +757,14 @@ ALL = (
             Column(
                 "rotated_loss",
                 _float,
-                "null: the loss with the source units randomly rotated, as z-scores, where units_used is the same; one "
-                "rotation; exact only",
+                "by chance: the loss with the source units randomly rotated, as z-scores, where units_used is the "
+                "same; one rotation; exact only",
             ),
             Column(
                 "prerelu_loss",
                 _float,
-                "null: the same with the source units mixed before the ReLU; NaN if the layer does not end in a ReLU "
-                "module; exact only",
+                "by chance: the same with the source units mixed before the ReLU; null if the layer does not end in a "
+                "ReLU module; exact only",
             ),
             Column(
                 "unpredicted", _int, "number of target units with less than 0.1 of their held-out variance predicted"
@@ -780,8 +783,8 @@ ALL = (
         "the non-zero weights of the mapping layers",
         (
             *_mapping,
-            Column("target_unit", pa.int32(), "unit of target_net"),
-            Column("source_unit", pa.int32(), "unit of source_net"),
+            Column("target_unit", _number, "unit of target_net"),
+            Column("source_unit", _number, "unit of source_net"),
             Column(
                 "weight",
                 pa.float32(),
@@ -796,8 +799,8 @@ ALL = (
         "how well every target unit is predicted by the mapping layers",
         (
             *_mapping,
-            Column("target_unit", _int, "unit of target_net"),
-            Column("r2", _float, "fraction of its variance predicted; NaN if it is dead or rare"),
+            Column("target_unit", _number, "unit of target_net"),
+            Column("r2", _float, "fraction of its variance predicted; null if it is dead or rare"),
             Column("heldout_r2", _float, "the same on images that were not fitted"),
             Column("units_used", _float, "number of source units with a weight above 0.001"),
         ),
@@ -812,11 +815,11 @@ ALL = (
             *_tree,
             Column("merge", _int, "number of the merge, from 0; it makes the cluster numbered leaves + merge"),
             Column(
-                "left",
+                "cluster_a",
                 _int,
                 "one of the merged clusters; the leaves are numbered target units first, then source units",
             ),
-            Column("right", _int, "the other merged cluster"),
+            Column("cluster_b", _int, "the other merged cluster"),
             Column("weight", _float, "average weight between the two clusters"),
             Column("size", _int, "number of leaves in the new cluster"),
         ),
@@ -843,7 +846,7 @@ ALL = (
                 "repaired_closed (the same from the networks' own moments), zipped (units paired within and across "
                 "both networks), zipped_repaired",
             ),
-            Column("alpha", _float, "share of the second network; NaN for three or more, which have equal shares"),
+            Column("alpha", _float, "share of the second network; null for three or more, which have equal shares"),
             _loss,
             _top1,
             Column(
@@ -857,7 +860,7 @@ ALL = (
                 "permuted_error",
                 _float,
                 "largest absolute difference between a logit of a permuted network and of the network itself: "
-                "rounding, or more where a local response normalisation mixes neighbouring channels; NaN for naive",
+                "rounding, or more where a local response normalisation mixes neighbouring channels; null for naive",
             ),
             Column("network", _text, "folder of the run that holds this network; empty where it was not kept"),
         ),
@@ -879,7 +882,7 @@ ALL = (
                     Column(
                         f"{name}_low",
                         _float,
-                        "lower end of its 95% jackknife interval over networks; NaN for fewer than three networks",
+                        "lower end of its 95% jackknife interval over networks; null for fewer than three networks",
                     ),
                     Column(f"{name}_high", _float, "upper end of that interval"),
                 )
@@ -906,7 +909,7 @@ ALL = (
                 "low",
                 _float,
                 "lower end of its 95% interval over the choice of networks, a jackknife that leaves out one network of "
-                "one combination at a time; NaN for fewer than three networks",
+                "one combination at a time; null for fewer than three networks",
             ),
             Column("high", _float, "upper end of that interval; it does not cover a bend of the curve"),
         ),
@@ -998,7 +1001,7 @@ ALL = (
                 "unit with the unit's value (partner: correlation with its best partner; excess; partners; mean; std; "
                 "partner_given_std: with partner, partial to std), over units that are neither dead nor rare",
             ),
-            Column("units", _float, "units of the group, mean over networks; NaN for rank correlations"),
+            Column("units", _float, "units of the group, mean over networks; null for rank correlations"),
             *_over_networks("value", "mean over networks"),
         ),
     ),
@@ -1017,7 +1020,7 @@ ALL = (
                 "(mapping layer of this decay), rescaled (the same, with every unit's own standard deviation) or mean "
                 "(every unit is its mean: nothing is passed on)",
             ),
-            Column("decay", _float, "the paper's L1 weight decay; 0 is least squares; NaN without a mapping layer"),
+            Column("decay", _float, "the paper's L1 weight decay; 0 is least squares; null without a mapping layer"),
             Column("units_used", _float, "source units with a weight above 0.001, mean over target units"),
             Column(
                 "prediction_loss",
@@ -1036,7 +1039,7 @@ ALL = (
         (
             _layer,
             Column("way", _text, "matching, mapping, rescaled or mean, as in stitching"),
-            Column("decay", _float, "the paper's L1 weight decay; NaN without a mapping layer"),
+            Column("decay", _float, "the paper's L1 weight decay; null without a mapping layer"),
             *_over_networks("units_used", "source units with a weight above 0.001"),
             *_over_networks("prediction_loss", "as in stitching"),
             *_over_networks("loss_change", "loss less that of the target network, nats"),

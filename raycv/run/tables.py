@@ -3,9 +3,9 @@
 An unpartitioned table is one file; a partitioned table has one file per layer, in a folder that the layer can be told
 from and that no reader takes for a number or for hidden: layer-0, layer-block%2F1. Every file has all columns, and null
 for what is missing, never NaN, which readers other than pandas count as the largest number. File names never change.
-All files of a new writing are prepared first and then put in place one after the other, each in one step. Every file carries the name
-of its writing; a reader that finds two names waits until the writer has finished. A file of a partitioned table also
-lists the layers that the writing has, so that a lost file is noticed.
+All files of a new writing are prepared first and then put in place one after the other, each in one step. Every file
+carries the name of its writing; a reader that finds two names waits until the writer has finished. A file of a
+partitioned table also lists the layers that the writing has, so that a lost file is noticed.
 """
 
 from __future__ import annotations

@@ -152,13 +152,14 @@ class Collector:
             batch = {resizing: pixels[part] for resizing, pixels in images.items()}
             for key, activations in self._forward(batch, numbers[part]).items():
                 if not sums.add(key, activations, start, len(numbers[part])):
-                    raise self._not_finite(key, activations.values, numbers[part])
+                    raise self._not_finite(key, activations, numbers[part])
         return sums.partial()
 
-    def _not_finite(self, key: Key, activations: Sequence[Tensor], numbers: np.ndarray) -> UserError:
+    def _not_finite(self, key: Key, activations: Activations, numbers: np.ndarray) -> UserError:
         """An error that names the first network and image of a batch whose activations cannot be added up."""
-        for spec, values in zip(self.groups[key.group], activations, strict=True):
-            finite = torch.isfinite(values).all(1).reshape(len(numbers), -1).all(1)
+        for spec, *both in zip(self.groups[key.group], activations.values, activations.kept, strict=True):
+            rows = torch.stack([torch.isfinite(values).all(1) for values in both]).all(0)
+            finite = rows.reshape(len(numbers), -1).all(1)
             if not finite.all():
                 bad = int((~finite).nonzero()[0, 0])
                 return UserError(

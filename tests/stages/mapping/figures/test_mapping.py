@@ -76,7 +76,7 @@ def trees() -> pd.DataFrame:
     frames = []
     for reverse in (False, True):
         merges = agglomerate(FORWARD, FORWARD.T if reverse else None).merges
-        columns = {name: merges[:, i] for i, name in enumerate(("left", "right", "weight", "size"))}
+        columns = {name: merges[:, i] for i, name in enumerate(("cluster_a", "cluster_b", "weight", "size"))}
         frames.append(
             pd.DataFrame(PAIR | {"decay": SPARSE_DECAY, "reverse": reverse, "merge": range(len(merges))} | columns)
         )
