@@ -187,8 +187,8 @@ class Accumulator:
         total, lowest, highest = (np.zeros(units), np.empty(units), np.empty(units))
         active = np.zeros(units, np.int64)
         for network, (values, first) in enumerate(zip(block, self.bounds, strict=False)):
-            given = [one.numpy() for one in self._shift_of(network, values)]
-            _shift(*given, first, self.shifted.numpy(), total, lowest, highest, active)
+            x, scale, shift = (one.numpy() for one in self._shift_of(network, values))
+            _shift(x, scale, shift, first, self.shifted.numpy(), total, lowest, highest, active)
         return torch.from_numpy(total), torch.from_numpy(lowest), torch.from_numpy(highest), torch.from_numpy(active)
 
     def _multiply_strips(self, block: Tensor) -> None:

@@ -110,7 +110,7 @@ def bin_edges(samples: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 
 def _are_rectified(values: np.ndarray, zero: float) -> np.ndarray:
     """(S,): the units of sorted values (S, samples) that are never negative and mostly at one value up to ``zero``."""
     small, least = (values <= zero).sum(1), (values == values[:, :1]).sum(1)
-    return (values[:, 0] >= 0) & (2 * least >= small)
+    return np.asarray((values[:, 0] >= 0) & (2 * least >= small))
 
 
 def encode(samples: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -38,14 +38,13 @@ def compare(
     ``iter_torch_batches``. Only modules need it.
 
     ``layers``: module paths, with ``*`` for any part of one, for all networks or by network; None means all that give
-    one tensor of units. Where a layer gives tokens, PATH:class is its class token alone and PATH:patches the tokens
-    without it. ``compare``: "same", layers of the same name; "all", every layer of one network with every layer of the
-    others; or a list of layers that belong together, one for each network in the order of ``networks``.
+    one tensor of units. Of tokens PATH:class is the class token alone, PATH:patches the rest. ``compare``: "same",
+    layers of the same name; "all", every layer of one network with every layer of the others; or a list of layers that
+    belong together, one for each network in the order of ``networks``.
 
     ``positions``: "same" takes every position of an image as a sample, and compared layers must have as many;
     "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
-    `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" the positions of all
-    layers must fit.
+    `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" all layers must fit.
 
     ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
     stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
@@ -67,15 +66,21 @@ def compare(
         if data is not None and not isinstance(data, str):
             raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
         return on_ray(networks, run, data, layers, compare, positions)
+    return _in_one_process(networks, data, layers, compare, positions)
+
+
+def _in_one_process(
+    networks: Mapping[str, Any], data: Any, layers: Any, pairing: Pairing, positions: Positions
+) -> Comparison:
     if len(networks) < 2:
         raise UserError(f"There is nothing to compare: {len(networks)} networks were given; give two or more.")
     modules = {name: net for name, net in networks.items() if isinstance(net, nn.Module)}
     files = [recorded(name, given) for name, given in networks.items() if name not in modules]
     names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
-    return Comparison(_here(_batches(modules, files, data, layers), list(networks), compare, positions), names)
+    return Comparison(_moments(_batches(modules, files, data, layers), list(networks), pairing, positions), names)
 
 
-def _here(
+def _moments(
     batches: Iterator[Batch], nets: list[str], pairing: Pairing, positions: Positions
 ) -> list[tuple[list[Member], Moments]]:
     """The moments of all batches, in this process."""

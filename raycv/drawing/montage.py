@@ -163,7 +163,7 @@ def _height(row: Row, width: float) -> float:
 
 def _draw(axes: Axes, row: Row, top: float, width: float) -> None:
     for place, heading in row.headings.items():
-        axes.text(place * width, top + _HEADING - 0.01, heading, fontsize=TEXT, va="y1")
+        axes.text(place * width, top + _HEADING - 0.01, heading, fontsize=TEXT, va="bottom")
     upper = top + _above(row)
     for cell in row.cells:
         left, right = cell.place * width, (cell.place + _PICTURE) * width
@@ -176,9 +176,9 @@ def _draw(axes: Axes, row: Row, top: float, width: float) -> None:
             fontsize=_SMALL_TEXT,
             color=QUIET,
             ha="center",
-            va="y1",
+            va="bottom",
             linespacing=1.05,
         )
     if row.side:
         middle = (upper + top + _height(row, width)) / 2
-        axes.text(-0.04, middle, row.side, fontsize=TEXT, rotation=90, ha="x1", va="center")
+        axes.text(-0.04, middle, row.side, fontsize=TEXT, rotation=90, ha="right", va="center")

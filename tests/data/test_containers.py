@@ -42,7 +42,7 @@ def frame(index: Any = None) -> pd.DataFrame:
     return pd.DataFrame(X, index)
 
 
-def of(ids: Any) -> pl.DataFrame:
+def table_of(ids: Any) -> Any:
     return pl.DataFrame({"ids": ids, **{f"u{n}": X[:, n] for n in range(UNITS)}})
 
 
@@ -68,7 +68,7 @@ def test_a_frame_without_an_index_of_its_own_goes_with_an_array() -> None:
 
 @pytest.mark.parametrize("kind", ["polars", "arrow", "parquet", "pandas"])
 def test_a_column_of_ids_is_followed_in_every_kind_of_table(kind: str, tmp_path: Path) -> None:
-    table = of(NAMES)
+    table = table_of(NAMES)
     shuffled = table[ORDER.tolist()]
     given: Any = {
         "polars": lambda: shuffled,
@@ -182,7 +182,7 @@ def test_shuffled_data_beside_a_recording_is_refused() -> None:
 
 
 def test_ids_that_number_the_samples_of_data_are_followed() -> None:
-    data = list(torch.from_numpy(X).float().split(25))
+    data = [torch.from_numpy(rows).float() for rows in np.array_split(X, 3)]
     shuffled = {"x": X[ORDER], "ids": ORDER}
     found = raycv.compare({"a": Identity(), "b": shuffled}, data)
     np.testing.assert_allclose(np.diagonal(found.correlation("a/x", "b/x")), 1, atol=1e-6)

@@ -65,7 +65,7 @@ def test_every_reader_sees_layers_as_text_and_null_for_what_is_missing(tmp_path:
     expected = dict.fromkeys(ANY_NAMES, (1.0, 2, 0.75))  # sum, how many there are, the largest
 
     sql = f"select layer, sum({value}), count({value}), max({value}) from read_parquet('{every}') group by layer"
-    assert {layer: tuple(rest) for layer, *rest in duckdb.sql(sql).fetchall()} == expected
+    assert {layer: tuple(rest) for layer, *rest in duckdb.execute(sql).fetchall()} == expected
     column = polars.col(value)
     lazy = polars.scan_parquet(every).group_by("layer")
     counted = lazy.agg(a=column.sum(), b=column.count(), c=column.max()).collect()
@@ -199,7 +199,7 @@ def test_plain_pandas_sees_a_layer_of_one_writing(tmp_path: Path) -> None:
     seen: set[float] = set()
     with replacing(store):
         while len(seen) < 20:
-            found = pd.read_parquet(store.locate(f"tables/{NAME}"), filters=[("layer", "==", "conv1")])
+            found = pd.read_parquet(store.locate(f"tables/{NAME}/layer-conv1"))
             assert len(found) == 500
             assert found["r2"].nunique() == 1
             seen.add(found["r2"].iloc[0])

@@ -55,7 +55,7 @@ def construct(spec: NetworkSpec, published: bool) -> nn.Module:
 def _as_prepared(net: nn.Module) -> nn.Module:
     """The same for images as ``preprocessing`` makes them, which an Inception would prepare once more by itself."""
     if hasattr(net, "transform_input"):
-        net.transform_input = False
+        setattr(net, "transform_input", False)  # noqa: B010 - a module's attribute that mypy takes for a tensor
     return net
 
 
