@@ -96,8 +96,8 @@ def test_hugging_faces_networks_see_what_their_processors_show_them(
         theirs = torch.tensor(np.asarray(processor(images=image, return_tensors="np")["pixel_values"]))[0]
         ours = way.evaluation(torch.from_numpy(np.asarray(way.resizing(image))[None].copy()))[0]
         levels = (ours - theirs).abs() * torch.tensor(way.std)[:, None, None]
-        assert levels.max() < 1.5
-        assert levels.mean() < 0.1
+        assert levels.max() < 2.5  # at a few pixels, two ways of rounding
+        assert (levels > 1.01).float().mean() < 1e-3
 
 
 @pytest.mark.parametrize(
