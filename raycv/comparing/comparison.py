@@ -11,13 +11,11 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.folds import correlation_of
+from raycv.analysis.averages import mean as mean_of
 from raycv.analysis.mapping import lasso_path
-from raycv.analysis.mapping import mean as mean_of
 from raycv.analysis.matching import bipartite_matching, semi_matching
 from raycv.analysis.measures.alignment import linear_cka
 from raycv.analysis.measures.covariances import Covariances
-from raycv.analysis.moments import covariance, mean, variance
 from raycv.analysis.nulls import best_correlation
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.spectral import spectral_clusters
@@ -25,6 +23,8 @@ from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
+from raycv.statistics.folds import correlation_of
+from raycv.statistics.moments import covariance, mean, variance
 
 UnitNames = Mapping[Member, Sequence[str]]  # of layers whose units have names
 
@@ -55,7 +55,7 @@ class _Pair:
     @cached_property
     def partners(self) -> Partners:
         """The partner of every unit of a, tested against random rotations of b."""
-        return partners(self.cross, self.within[1], seed=self._seed)
+        return partners(self.cross, self.within[1], seed=self._seed, device="cpu")
 
     @property
     def _seed(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from raycv import statistics
 from raycv.comparing.comparison import Comparison
 from raycv.comparing.members import Member, Pairing
 from raycv.comparing.moments import Moments
@@ -15,10 +16,9 @@ from raycv.run import lease, record
 from raycv.run.paths import ACROSS, NETS
 from raycv.run.store import RunStore
 from raycv.settings import Given, load
-from raycv.stages.collect import statistics
 from raycv.stages.collect.stage import collect
-from raycv.stages.collect.statistics import Statistics
 from raycv.stages.train.stage import train
+from raycv.statistics.reader import Statistics
 
 
 def on_ray(

@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from raycv.analysis.moments import offsets
 from raycv.stages.align.groups import Group
-from raycv.stages.collect.statistics import Statistics, mixtures_left_out
+from raycv.statistics.assembled import mixtures_left_out
+from raycv.statistics.moments import offsets
+from raycv.statistics.reader import Statistics
 
 Similarities = dict[tuple[int, int], np.ndarray]  # two networks a, b -> (S_a, S_b)
 KINDS = ("prerelu", "shuffled", "shuffled_within")

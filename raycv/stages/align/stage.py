@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from raycv import memory
+from raycv import memory, statistics
 from raycv.config import AlignConfig
 from raycv.distributed import ray_cluster
 from raycv.progress import Progress, detail, say
@@ -27,8 +27,7 @@ from raycv.stages.align.epochs import ThroughTraining
 from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.memory import command_need, comparison_need
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.reader import Statistics
 
 FORMAT = 5  # of the tables; part of their identity
 WRITTEN = (

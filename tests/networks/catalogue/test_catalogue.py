@@ -17,6 +17,7 @@ from PIL import Image
 from raycv.data.preprocessing import Preprocessing
 from raycv.data.recorded import OPENERS
 from raycv.errors import UserError
+from raycv.networks import trust
 from raycv.networks.layers import layers_of, outputs_of
 from raycv.networks.models import build, check_model, preprocessing_of, untrained
 from raycv.networks.spec import RECORDINGS
@@ -123,7 +124,8 @@ def test_a_crop_is_cut_out_of_the_image() -> None:
 
 def test_an_inception_sees_its_images_prepared_once() -> None:
     spec = described("torchvision/googlenet", as_built=True, arguments=(("transform_input", True),))
-    net, theirs = build(spec).eval(), torchvision.models.googlenet(transform_input=True, init_weights=False).eval()
+    net: Any = build(spec).eval()
+    theirs = torchvision.models.googlenet(transform_input=True, init_weights=False).eval()
     weights = torchvision.models.get_model_weights("googlenet").DEFAULT.transforms()
     pixels = torch.rand(1, 3, 64, 64)
     mean, std = (torch.tensor(of)[:, None, None] for of in (weights.mean, weights.std))
@@ -174,6 +176,7 @@ def test_what_has_no_rule_of_its_own_is_drawn_like_it_was() -> None:
     ],
 )
 def test_models_that_there_are_not(model: str, sentence: str) -> None:
+    trust.allow([model])
     with pytest.raises(UserError, match=sentence):
         check_model(model)
 
@@ -187,8 +190,10 @@ def test_models_that_there_are_not(model: str, sentence: str) -> None:
     ],
 )
 def test_functions_that_fail(function: str, sentence: str) -> None:
+    model = f"tests.support.nets:{function}"
+    trust.allow([model])
     with pytest.raises(UserError, match=sentence):
-        preprocessing_of(f"tests.support.nets:{function}")
+        preprocessing_of(model)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,15 +10,17 @@ cost is little more than that of the upper strips of one float32 product XᵀX (
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
-from raycv.analysis.moments import Moments, offsets
+from raycv.statistics.moments import Moments, from_strips, offsets
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 # A float32 product over more samples than this loses digits before it is added in float64. Narrow products lose the
 # most, because matrix libraries add their samples one by one.
@@ -43,6 +45,8 @@ class Accumulator:
     """
 
     def __init__(self, widths: Sequence[int], pilot: np.ndarray, device: torch.device) -> None:
+        import torch
+
         self.widths, self.bounds, self.device = list(widths), offsets(widths), device
         units = self.bounds[-1]
         self.step = ROWS_PER_PRODUCT if units >= NARROW else ROWS_PER_NARROW_PRODUCT
@@ -69,6 +73,8 @@ class Accumulator:
 
     def add(self, activations: Sequence[Tensor]) -> None:
         """Add the same samples of every network: one (samples, S_n) tensor per network, in network order."""
+        import torch
+
         for values, units in zip(activations, self._units(), strict=True):
             if values.dtype == torch.float64:
                 self._is_single[units] = False
@@ -82,6 +88,8 @@ class Accumulator:
 
     def add_in_float64(self, activations: Sequence[Tensor]) -> None:
         """The same with float64 products, for layers of few samples: a float32 product loses units that seldom fire."""
+        import torch
+
         values = torch.empty(0, dtype=torch.float64, device=self.device)
         torch.cat(list(activations), 1, out=values)
         self._is_single[:] = False
@@ -98,6 +106,8 @@ class Accumulator:
 
     def is_finite(self) -> bool:
         """Whether every activation added was finite."""
+        import torch
+
         return bool(torch.isfinite(self.total).all())
 
     def _units(self) -> list[slice]:
@@ -108,6 +118,8 @@ class Accumulator:
 
     def _prepare(self) -> None:
         """Note by what is multiplied and what is subtracted, in single precision for networks where that is exact."""
+        import torch
+
         self._scale = _power_of_two(-self._exponent)
         shift = self._centre * self._scale
         self._shifts: list[tuple[Tensor, Tensor]] = []
@@ -118,12 +130,16 @@ class Accumulator:
 
     def _shift_of(self, network: int, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Activations of a network, and the scale and the shift for them, all in the precision that they need."""
+        import torch
+
         scale, shift = self._shifts[network]
         kind = torch.promote_types(values.dtype, scale.dtype)
         return values.to(kind), scale.to(kind), shift.to(kind)
 
     def _note_extremes(self, lowest: Tensor, highest: Tensor) -> bool:
         """Note the extremes of activations that will be added; whether the exponents have changed with them."""
+        import torch
+
         self.lowest = torch.minimum(self.lowest, lowest.double())
         self.highest = torch.maximum(self.highest, highest.double())
         half = self._centre / 2  # halves, as differences of the largest numbers are infinite
@@ -144,6 +160,8 @@ class Accumulator:
 
     def _recentre(self) -> None:
         """Take the mean so far as the centre of units whose own is so far from it that products lose digits."""
+        import torch
+
         offset = self.total / self.count
         squares = torch.cat([strip.diagonal() for strip in self.gram]) / self.count
         far = offset.square() > FAR * (squares - offset.square())
@@ -183,6 +201,8 @@ class Accumulator:
 
     def _read(self, block: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Shift a block into the buffer; its sums, lowest and highest values (U,) and how many are above 0."""
+        import torch
+
         units = self.bounds[-1]
         total, lowest, highest = (np.zeros(units), np.empty(units), np.empty(units))
         active = np.zeros(units, np.int64)
@@ -192,6 +212,8 @@ class Accumulator:
         return torch.from_numpy(total), torch.from_numpy(lowest), torch.from_numpy(highest), torch.from_numpy(active)
 
     def _multiply_strips(self, block: Tensor) -> None:
+        import torch
+
         for strip, first in zip(self.gram, self.bounds, strict=False):
             for row in range(0, len(strip), ROWS_OF_STRIP):
                 sums = strip[row : row + ROWS_OF_STRIP, row:]
@@ -201,6 +223,8 @@ class Accumulator:
                 _add(sums.numpy(), product.numpy())
 
     def _multiply_pieces(self, pieces: Tensor) -> None:
+        import torch
+
         count, _, units = pieces.shape
         products = self.products[: count * units**2].view(count, units, units)
         torch.bmm(pieces.transpose(1, 2), pieces, out=products)
@@ -209,6 +233,8 @@ class Accumulator:
             strip += whole[first:last, first:]
 
     def _add_on_gpu(self, block: list[Tensor]) -> None:
+        import torch
+
         lowest, highest = zip(*(torch.aminmax(values, dim=0) for values in block), strict=True)
         self._note_extremes(torch.cat([of.double() for of in lowest]), torch.cat([of.double() for of in highest]))
         self.active += torch.cat([(values > 0).sum(0) for values in block])
@@ -229,6 +255,8 @@ class Accumulator:
 
         Units of float64 that spread over less than 2^-500 count as constant: their squares are no numbers.
         """
+        import torch
+
         if not torch.equal(self._centre, self.pilot):
             self._move(self.pilot)
         for strip in self.gram:
@@ -251,23 +279,27 @@ class Accumulator:
             minimum=(self.lowest - self.pilot).cpu().numpy(),
             maximum=(self.highest - self.pilot).cpu().numpy(),
             active=self.active.cpu().numpy(),
-            gram=tuple(strip.cpu().numpy() for strip in gram),
+            blocks=from_strips([strip.cpu().numpy() for strip in gram], self.widths),
         )
 
     @classmethod
     def going_on_from(cls, moments: Moments) -> Accumulator:
         """One that has added the samples of ``moments`` already."""
+        import torch
+
         made = cls(moments.widths.tolist(), moments.pilot, torch.device("cpu"))
         made.count = int(moments.count)
         made.total, made.active = (torch.from_numpy(of.copy()) for of in (moments.total, moments.active))
         made.lowest = torch.from_numpy(moments.minimum + moments.pilot)
         made.highest = torch.from_numpy(moments.maximum + moments.pilot)
-        made.gram = [torch.from_numpy(strip.copy()) for strip in moments.gram]
+        made.gram = [torch.from_numpy(strip) for strip in moments.strips()]
         return made
 
 
 def _power_of_two(exponent: Tensor) -> Tensor:
     """2^exponent, exactly; `torch.ldexp` goes through float32."""
+    import torch
+
     return torch.from_numpy(np.ldexp(1.0, exponent.cpu().numpy())).to(exponent.device)
 
 
