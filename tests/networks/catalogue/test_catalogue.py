@@ -18,6 +18,7 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.data.recorded import OPENERS
 from raycv.errors import UserError
 from raycv.networks import trust
+from raycv.networks.catalogue import huggingface
 from raycv.networks.layers import layers_of, outputs_of
 from raycv.networks.models import build, check_model, preprocessing_of, untrained
 from raycv.networks.spec import RECORDINGS
@@ -91,7 +92,7 @@ def test_hugging_faces_networks_see_what_their_processors_show_them(
     transformers = pytest.importorskip("transformers")
     processor = getattr(transformers, kind)(**settings)
     processor.save_pretrained(tmp_path)
-    way = preprocessing_of(f"hf/{tmp_path}")
+    way = huggingface.preprocessing(f"hf/{tmp_path}", {})
     for size in ((375, 500), (503, 331)):
         image = photograph(*size)
         theirs = torch.tensor(np.asarray(processor(images=image, return_tensors="np")["pixel_values"]))[0]
@@ -114,11 +115,11 @@ def test_what_a_processor_does_that_raycv_cannot_is_refused(
 ) -> None:
     getattr(pytest.importorskip("transformers"), kind)(**settings).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=f"its image processor, {kind}, does what raycv cannot; give preprocessing"):
-        preprocessing_of(f"hf/{tmp_path}")
+        huggingface.preprocessing(f"hf/{tmp_path}", {})
 
 
 def test_a_crop_is_cut_out_of_the_image() -> None:
-    with pytest.raises(ValueError, match="crop 256 is larger than resize 224; it must be cut out of the image"):
+    with pytest.raises(ValueError, match="crop is 256, which cannot be cut out of images resized to 224"):
         Preprocessing(resize=224, crop=256, mean=(0, 0, 0), std=(1, 1, 1))
 
 
