@@ -106,7 +106,7 @@ class Network(BaseModel):
     @property
     def is_recorded(self) -> bool:
         """Whether it is no network but its recorded activations."""
-        return self.model.rstrip("/").endswith(RECORDINGS)
+        return self.model.rstrip("/").lower().endswith(RECORDINGS)
 
     @model_validator(mode="before")
     @classmethod

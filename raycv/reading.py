@@ -116,7 +116,7 @@ class Run:
 def _check_value(name: str, column: str, value: Any) -> None:
     """Raise UserError where ``column`` of table ``name`` cannot hold ``value``."""
     table = BY_NAME[name]
-    kinds = {field.name: field.type for field in table.schema} | {table.partition: pa.string()}
+    kinds = {field.name: field.type for field in table.file_schema}
     if column not in kinds:
         return  # reading refuses it
     try:

@@ -266,7 +266,7 @@ def test_a_table_that_lost_a_layer(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, stage: str, command: str
 ) -> None:
     """What the sentence says must help."""
-    lost = run / f"tables/{name}/layer=conv1"
+    lost = run / f"tables/{name}/layer-conv1"
     shutil.rmtree(lost)
     said = refused(capsys, run, command)
     assert f"The table {name!r} of {run} has lost its file of layer conv1; run `raycv {stage}`" in said
@@ -405,7 +405,7 @@ def test_weights(run: Path, capsys: pytest.CaptureFixture[str], content: bytes |
         ("statistics/*/nets/conv1/fold3-0.npz", "align"),
         ("statistics/*/nets/conv1/chance1-0.npz", "align"),
         ("tables/units/units.parquet", "figures"),
-        ("tables/correlations/layer=conv1/correlations.parquet", "report"),
+        ("tables/correlations/layer-conv1/correlations.parquet", "report"),
         (FIGURE, "report"),
     ],
 )

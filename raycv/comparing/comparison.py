@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, permutations
 from typing import Any
@@ -25,6 +25,8 @@ from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
 from raycv.statistics.folds import correlation_of
 from raycv.statistics.moments import covariance, mean, variance
+
+UnitNames = Mapping[Member, Sequence[str]]  # of layers whose units have names
 
 
 class _Pair:
@@ -70,8 +72,8 @@ class _Pair:
 class _Group:
     """Members that are compared with each other, and their moments."""
 
-    def __init__(self, members: list[Member], moments: Moments) -> None:
-        self.members, self.statistics = members, moments.statistics
+    def __init__(self, members: list[Member], moments: Moments, unit_names: UnitNames) -> None:
+        self.members, self.statistics, self._unit_names = members, moments.statistics, unit_names
         self._left_out = self.statistics.left_out()
         self.sums = self.statistics.together
 
@@ -99,6 +101,10 @@ class _Group:
             columns |= {f"net_{side}": net, f"layer_{side}": layers[units], f"unit_{side}": within[units]}
         return pd.DataFrame(columns | {"value": there.values[rows]})
 
+    def _names(self, member: Member, width: int) -> np.ndarray:
+        """(S,): the units' own names; None where they have none."""
+        return np.array(self._unit_names.get(member, (None,) * width), dtype=object)
+
     def units(self) -> pd.DataFrame:
         m, widths = self.sums, self.sums.widths
         return pd.DataFrame(
@@ -106,6 +112,7 @@ class _Group:
                 "net": np.repeat([member.net for member in self.members], widths),
                 "layer": np.repeat([member.layer for member in self.members], widths),
                 "unit": np.concatenate([np.arange(width) for width in widths]),
+                "unit_name": np.concatenate([self._names(m, w) for m, w in zip(self.members, widths, strict=True)]),
                 "mean": mean(m),
                 "std": np.sqrt(variance(m)),
                 "active_fraction": m.active / m.count,
@@ -135,11 +142,11 @@ class Comparison:
     >>> found.clusters(k=20).query("unit == 0 and net == 'a' or unit == 19 and net == 'b'")["cluster"].nunique()
     1
     >>> found.units().columns.tolist()[3:]
-    ['mean', 'std', 'active_fraction', 'is_dead', 'is_rare']
+    ['unit_name', 'mean', 'std', 'active_fraction', 'is_dead', 'is_rare']
     """
 
-    def __init__(self, compared: Sequence[tuple[list[Member], Moments]]) -> None:
-        self._groups = [_Group(members, moments) for members, moments in compared]
+    def __init__(self, compared: Sequence[tuple[list[Member], Moments]], unit_names: UnitNames | None = None) -> None:
+        self._groups = [_Group(members, moments, unit_names or {}) for members, moments in compared]
         self.samples = compared[0][1].samples
         self.moments = {str(member): moments for members, moments in compared for member in members}
 
@@ -163,20 +170,33 @@ class Comparison:
         raise UserError(f"{a!r} and {b!r} were not compared; there are {', '.join(map(str, self.members))}.")
 
     def units(self) -> pd.DataFrame:
-        """Mean, deviation and active fraction of every unit, and whether it takes part."""
+        """Mean, deviation and active fraction of every unit, and whether it takes part.
+
+        unit_name: the column of a table that the unit was recorded in; missing where there is none.
+        """
         return pd.concat([group.units() for group in self._groups], ignore_index=True)
 
-    def matching(self, method: str = "semi") -> pd.DataFrame:
+    def matching(self, method: str = "semi", *, signed: bool = False) -> pd.DataFrame:
         """The partner in b of every unit of a, by correlation (paper, section 3.1).
 
-        "semi" takes the best for each unit, and says how far it is above randomly rotated units of b: rotated_value,
-        excess, p_value, and q_value, the false discovery rate at which the partner counts. "bipartite" pairs units one
-        to one. unit_b is -1 where there is none. Raises UserError for another method.
+        "semi" takes the best for each unit, "bipartite" pairs units one to one. The best is the one of largest absolute
+        correlation, or with ``signed`` of largest correlation, as in the paper; for units after a ReLU these are
+        mostly the same. value: the correlation with it; sign: -1 or 1, and 0 where there is none, where unit_b is -1.
+
+        "semi" without ``signed`` also says how far the partner is above randomly rotated units of b, which have no
+        sign: rotated_value, excess (of the absolute correlation), p_value, and q_value, the false discovery rate at
+        which the partner counts. Raises UserError for another method.
         """
         methods = {"semi": semi_matching, "bipartite": bipartite_matching}
         if method not in methods:
             raise UserError(f"There is no method {method!r}; allowed are {', '.join(methods)}.")
-        return self._rows(lambda pair: _matched(pair, methods[method](pair.cross), method))
+
+        def rows(pair: _Pair) -> dict[str, Any]:
+            units = methods[method](pair.cross if signed else np.abs(pair.cross)).columns
+            tested = pair.partners if method == "semi" and not signed else None
+            return _matched(pair.cross, units, tested)
+
+        return self._rows(rows)
 
     def alignment(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per pair of layers: how alike their units are, and their subspaces.
@@ -296,11 +316,13 @@ class Comparison:
         return pd.concat([pd.DataFrame(pair.about | rows(pair)) for pair in self._pairs], ignore_index=True)
 
 
-def _matched(pair: _Pair, found: Any, method: str) -> dict[str, Any]:
-    columns = {"unit_a": np.arange(len(found.columns)), "unit_b": found.columns, "value": found.values}
-    if method != "semi":
+def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[str, Any]:
+    """The columns of a matching: of ``units`` (S_a,), the partners, and of what was tested, which are the same ones."""
+    values = np.where(units < 0, np.nan, cross[np.arange(len(cross)), units])
+    sign = np.nan_to_num(np.sign(values)).astype(np.int64)
+    columns = {"unit_a": np.arange(len(units)), "unit_b": units, "value": values, "sign": sign}
+    if tested is None:
         return columns
-    tested = pair.partners  # by absolute correlation, so the partner tested may be another
     return columns | {
         "rotated_value": tested.whole.unit_mean,
         "excess": tested.excess,

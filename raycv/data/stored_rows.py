@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from raycv.data.contents import IDS, ONLY, Contents
+from raycv.data.natural import natural
+from raycv.data.sparse import SparseRows, of_npz
 from raycv.errors import UserError
 from raycv.memory import available
 from raycv.run.filesystem import check_file, filesystem, patiently
 
 T = TypeVar("T")
-ONLY = "activations"  # the name of the layer where a recording has one, and no name for it
-IDS = "ids"
 AHEAD = 2**16  # bytes that are read at once while a file is opened
 LONGEST_HEADER = 100_000_000  # bytes, as the format limits it
 SAFETENSORS = {  # the names of its types; BF16 is the upper half of a float32
@@ -65,7 +66,9 @@ class StoredRows:
         """Bytes of one row in the file."""
         return math.prod(self.shape[1:]) * np.dtype(self.stored).itemsize
 
-    def __getitem__(self, wanted: slice | NDArray[np.int64]) -> NDArray[Any]:
+    def __getitem__(self, wanted: slice | NDArray[np.int64] | tuple[()]) -> NDArray[Any]:
+        if isinstance(wanted, tuple):  # all of an array without axes
+            return np.asarray(self._runs(np.array([0]), np.array([1]))[0])
         if isinstance(wanted, slice):
             first, last, _ = wanted.indices(self.shape[0])
             return self._runs(np.array([first]), np.array([last]))
@@ -96,18 +99,17 @@ class StoredRows:
         return (values.astype(np.uint32) << 16).view(np.float32) if self.is_bfloat16 else values
 
 
-def npy(uri: str) -> dict[str, Any]:
+def npy(uri: str) -> Contents:
     """The array of an .npy file, and the ids of NAME.ids.npy beside it."""
-    beside = uri.removesuffix(".npy") + ".ids.npy"
-    arrays = {ONLY: _opened(uri, lambda file: _array(uri, file, 0))}
-    if patiently(beside, "look for", lambda fs, path: fs.exists(path)):
-        ids = _opened(beside, lambda file: _array(beside, file, 0))
-        arrays[IDS] = ids[:]
-    return arrays
+    beside = uri[: -len(".npy")] + ".ids.npy"
+    array = _opened(uri, lambda file: _array(uri, file, 0))
+    if not patiently(beside, "look for", lambda fs, path: fs.exists(path)):
+        return Contents({ONLY: array})
+    return Contents({ONLY: array}, _opened(beside, lambda file: _array(beside, file, 0))[:])
 
 
-def npz(uri: str) -> dict[str, Any]:
-    """The arrays of an .npz file; those that `numpy.savez_compressed` wrote are read whole.
+def npz(uri: str) -> Contents:
+    """The arrays of an .npz file; those that `numpy.savez_compressed` wrote are read whole, as is a sparse matrix.
 
     Raises UserError where these do not fit in memory.
     """
@@ -132,7 +134,9 @@ def npz(uri: str) -> dict[str, Any]:
         file.seek(start)
         return _array(uri, file, start, start + entry.file_size)
 
-    return _with_ids(_opened(uri, read))
+    arrays = _opened(uri, read)
+    matrix = of_npz(arrays) if "indptr" in arrays else None
+    return with_ids(arrays) if matrix is None else Contents({ONLY: SparseRows(matrix)})
 
 
 def _check_apart(entries: Sequence[zipfile.ZipInfo]) -> None:
@@ -152,8 +156,11 @@ def _check_room(uri: str, needed: int, remedy: str) -> None:
         )
 
 
-def safetensors(uri: str) -> dict[str, Any]:
-    """The tensors of a safetensors file, which follow one another from its header to its end, as the format says."""
+def safetensors(uri: str) -> Contents:
+    """The tensors of a safetensors file in the natural order of their names, as the format keeps no order.
+
+    They follow one another from its header to its end, as the format says.
+    """
 
     def read(file: IO[bytes]) -> dict[str, Any]:
         size = file.seek(0, 2)
@@ -183,7 +190,8 @@ def safetensors(uri: str) -> dict[str, Any]:
     def tensor(of: _Tensor, zero: int) -> StoredRows:
         return StoredRows(uri, zero + of.data_offsets[0], of.shape, SAFETENSORS[of.dtype], of.dtype == "BF16")
 
-    return _with_ids(_opened(uri, read))
+    tensors = _opened(uri, read)
+    return with_ids({name: tensors[name] for name in natural(tensors)})
 
 
 _Count = Annotated[int, Field(strict=True, ge=0)]
@@ -259,5 +267,8 @@ def _check_length(
         raise ValueError(f"it ends after {end - start:,} of {needed:,} bytes")
 
 
-def _with_ids(arrays: dict[str, Any]) -> dict[str, Any]:
-    return {name: values[:] if name == IDS else values for name, values in arrays.items()}
+def with_ids(arrays: dict[str, Any]) -> Contents:
+    """Arrays by name, of which one may be the ids."""
+    ids = arrays.get(IDS)
+    layers = {name: values for name, values in arrays.items() if name != IDS}
+    return Contents(layers, None if ids is None else ids[:])

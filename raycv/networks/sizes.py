@@ -21,12 +21,13 @@ from raycv.networks.spec import NetworkSpec, Place
 class Sizes:
     """layers: layer -> (units, positions); weights: their number, buffers included.
 
-    values: what all modules without modules of their own give for one image, as numbers.
+    values: what all modules without modules of their own give for one image, as numbers. names: of the weights.
     """
 
     layers: dict[str, tuple[int, int]]
     weights: int
     values: int
+    names: frozenset[str] = frozenset()
 
 
 def sizes_of(spec: NetworkSpec) -> Sizes:
@@ -53,7 +54,8 @@ def _measured(spec: NetworkSpec, net: nn.Module, images: Tensor) -> Sizes:
             module.register_forward_hook(lambda _module, _given, out: given.append(_numbers(out)))
     found = taps(image)
     layers = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
-    return Sizes(layers, sum(int(value.numel()) for value in net.state_dict().values()), sum(given))
+    state = net.state_dict()
+    return Sizes(layers, sum(int(value.numel()) for value in state.values()), sum(given), frozenset(state))
 
 
 def _numbers(out: object) -> int:

@@ -23,7 +23,7 @@ from raycv.run.paths import ACROSS
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 WIDTHS = {"small-alexnet": 18, "alexnet": 96}  # conv1 units of the AlexNets where the user names no width
 
-RECORDINGS = (".npy", ".npz", ".safetensors", ".parquet", ".zarr")  # ends of models that are recorded activations
+RECORDINGS = (".npy", ".npz", ".safetensors", ".parquet", ".zarr", ".h5", ".hdf5", ".pt", ".pth")  # ends of recordings
 
 LARGEST_SEED = 2**32 - 1  # what follows from a seed, an epoch and a worker still fits 64 bits
 LOGITS = "logits"  # the name under which a network's output is tapped, where no module of its own gives it
@@ -129,7 +129,7 @@ class NetworkSpec(BaseModel):
     @property
     def is_recorded(self) -> bool:
         """Whether it is no network but its recorded activations, in the file ``model``."""
-        return self.model.rstrip("/").endswith(RECORDINGS)
+        return self.model.rstrip("/").lower().endswith(RECORDINGS)
 
     @property
     def has_own_outputs(self) -> bool:

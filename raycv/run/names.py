@@ -59,7 +59,7 @@ _IN_RUN = (
     ),
     (rf"statistics/{_IDENTITY}/partials/", r"(?:shard-\d{5,}|pilot)\.npz"),
     (rf"statistics/{_IDENTITY}/partials/(?:drawn|codes)/{_SOME}/", r"\d+\.npz"),
-    (rf"tables/\.?(?P<table>{_TABLE})/(?:layer={_ONE}/)?", r"(?P=table)\.parquet"),
+    (rf"tables/\.?(?P<table>{_TABLE})/(?:layer-{_ONE}/)?", r"(?P=table)\.parquet"),
     ("figures/", rf"(?:{_FIGURE})\.png"),
     (rf"sweeps/(?:mapping|clusters)-{_IDENTITY}/{_SOME}/", _ROWS),
     (rf"parts/(?:{'|'.join(STAGES)})-{_IDENTITY}/{_SOME}/", rf"{_ROWS}|{_WEIGHTS}"),

@@ -177,7 +177,7 @@ def shifted(m: Moments, pilot: np.ndarray) -> Moments:
     for (a, b), block in m.blocks.items():
         mixed = np.outer(moves[a], totals[b]) + np.outer(totals[a], moves[b])
         blocks[a, b] = Whole(block.whole() + mixed + m.count * np.outer(moves[a], moves[b]))
-    extremes = {name: getattr(m, name) + move.astype(np.float32) for name in ("minimum", "maximum")}
+    extremes = {name: getattr(m, name) + move for name in ("minimum", "maximum")}
     return replace(m, pilot=pilot, total=m.total + m.count * move, blocks=blocks, **extremes)
 
 
@@ -207,8 +207,8 @@ def variance(m: Moments) -> np.ndarray:
 def correlation(m: Moments, a: int, b: int) -> np.ndarray:
     """Pearson correlation (S_a, S_b) of network a's units with network b's (paper, section 2).
 
-    NaN in the rows and columns of constant units. The diagonal of a network with itself is exactly 1. For float32
-    samples the result is within 5e-6 of ``numpy.corrcoef`` in float64.
+    NaN in the rows and columns of constant units. The diagonal of a network with itself is exactly 1. The result is
+    within 5e-6 of ``numpy.corrcoef`` of the same samples in float64.
     """
     bounds = offsets(m.widths)
     spread = np.sqrt(variance(m))

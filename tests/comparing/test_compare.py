@@ -249,6 +249,24 @@ def test_recordings_in_another_order_are_paired_by_their_ids(tmp_path: Path, kin
         raycv.compare({"a": first, "c": lacking})
 
 
+def test_the_partner_that_is_shown_is_the_one_that_is_tested() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2000, 30))
+    y = -x[:, ::-1] + 0.3 * rng.standard_normal(x.shape)  # every partner is a negative one
+    y[:, 0] = x[:, 5] + 0.5 * rng.standard_normal(2000)
+    found, cross = raycv.compare({"a": x, "b": y}), np.corrcoef(x, y, rowvar=False)[:30, 30:]
+    for method in ("semi", "bipartite"):
+        rows = found.matching(method).query("net_a == 'a'")
+        np.testing.assert_allclose(rows["value"], cross[np.arange(30), rows["unit_b"]], atol=1e-9)
+        np.testing.assert_array_equal(rows["sign"], np.sign(rows["value"]))
+    rows = found.matching().query("net_a == 'a'")
+    np.testing.assert_array_equal(rows["unit_b"], np.abs(cross).argmax(1))
+    np.testing.assert_allclose(rows["excess"] + rows["rotated_value"], np.abs(cross).max(1), atol=1e-9)
+    signed = found.matching(signed=True).query("net_a == 'a'")
+    np.testing.assert_array_equal(signed["unit_b"], cross.argmax(1))
+    assert "p_value" not in signed
+
+
 def test_mappings_equal_sklearns_lasso_and_clusters_hold_the_copies_together() -> None:
     x, y = recordings()
     found = raycv.compare({"a": x, "b": y})

@@ -44,7 +44,7 @@ def write_aligned_run(store: RunStore, images: Path, width: int) -> RunStore:
     assert not any(found.left_out().any() for found in folds.values())
     write_statistics(store, specs, {layer: found.folds for layer, found in folds.items()}, images=160)
     for name, frame in _tables(folds).items():
-        tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names).fillna({"group": -1}))
+        tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names).fillna({"recurring_group": -1}))
     return store
 
 

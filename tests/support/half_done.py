@@ -22,7 +22,7 @@ LEFT = {
     "sweeps/mapping-0123456789abcdef/conv1/net1-net2/done.json": 20,
     "patches-0123456789abcdef/conv1/0-00000.parquet": 60,
     "parts/prune-0123456789abcdef/conv1/net1/done.json": 50,
-    "tables/.matchings/layer=conv1/matchings.parquet": 40,
+    "tables/.matchings/layer-conv1/matchings.parquet": 40,
 }
 
 

@@ -53,7 +53,7 @@ def construct(spec: NetworkSpec, published: bool) -> nn.Module:
         for auxiliary in ("aux1", "aux2", "AuxLogits"):  # for training alone; they change what forward returns
             if name in INCEPTIONS:
                 setattr(net, auxiliary, None)
-        return net
+        return _as_prepared(net)
     if not spec.as_built:
         more["num_classes"] = spec.classes
     if name.startswith("vit_"):  # they take images of one size
@@ -62,7 +62,14 @@ def construct(spec: NetworkSpec, published: bool) -> nn.Module:
         made: nn.Module = torchvision.models.get_model(name, **{"weights": None, **more, **arguments})
     except Exception as error:
         raise _refused(spec, error) from error
-    return made
+    return _as_prepared(made)
+
+
+def _as_prepared(net: nn.Module) -> nn.Module:
+    """The same for images as ``preprocessing`` makes them, which an Inception would prepare once more by itself."""
+    if hasattr(net, "transform_input"):
+        setattr(net, "transform_input", False)  # noqa: B010 - a module's attribute that mypy takes for a tensor
+    return net
 
 
 def _refused(spec: NetworkSpec, error: Exception) -> UserError:
@@ -77,7 +84,7 @@ def preprocessing(model: str, _arguments: dict[str, object]) -> Preprocessing:
     name = name_of(model)
     published = torchvision.models.get_model_weights(name).DEFAULT.transforms()
     mean, std = published.mean, published.std
-    if name in INCEPTIONS:  # their published weights take these: torchvision's transform_input makes them of its own
+    if name in INCEPTIONS:  # their weights take these, which torchvision's transform_input makes of its own
         mean = std = (0.5, 0.5, 0.5)
     return Preprocessing(
         resize=max(published.resize_size[0], published.crop_size[0]),

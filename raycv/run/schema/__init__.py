@@ -5,8 +5,6 @@ The meanings are in the field metadata of every Parquet file; `raycv tables` pri
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from raycv.run.schema import ablate, align, clusters, ensemble, mapping, merge, patches, prune, stitch, study, train
 from raycv.run.schema.patches import LARGEST_PICTURE
 from raycv.run.schema.study import GROWING
@@ -24,11 +22,6 @@ def describe() -> str:
     lines = ["pandas.read_parquet(RUN + '/tables/NAME') reads a table.", ""]
     for table in ALL:
         lines.append(f"{table.name}  (written by `raycv {table.stage}`): {table.meaning}")
-        columns = list(table.columns)
-        if table.partition:
-            columns.insert(
-                0, Column(table.partition, pa.string(), "layer, as a module path; the name of the partition folder")
-            )
-        lines += [f"    {c.name:<20} {c.type!s:<8} {c.meaning}" for c in columns]
+        lines += [f"    {c.name:<20} {c.type!s:<8} {c.meaning}" for c in table.whole]
         lines.append("")
     return "\n".join(lines)

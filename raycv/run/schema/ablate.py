@@ -6,7 +6,7 @@ from raycv.run.schema.columns import CHANGE, FLOAT, INT, LAYER, LOSS, NET, TEXT,
 from raycv.run.schema.table import Column, Table
 
 _group = Column(
-    "group",
+    "unit_group",
     TEXT,
     "matched (a mutual best partner in another network, see recurrence.mutual) and unmatched (none); recurring (a "
     "partner beyond chance in all other networks) and lonely (in none); dead and rare units are in none of them",
@@ -77,7 +77,7 @@ TABLES = (
                 "unit with the unit's value (partner: correlation with its best partner; excess; partners; mean; std; "
                 "partner_given_std: with partner, partial to std), over units that are neither dead nor rare",
             ),
-            Column("units", FLOAT, "units of the group, mean over networks; NaN for rank correlations"),
+            Column("units", FLOAT, "units of the group, mean over networks; null for rank correlations"),
             *over_networks("value", "mean over networks"),
         ),
     ),

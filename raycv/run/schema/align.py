@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from raycv.run.schema.columns import BOOL, FLOAT, INT, LAYER, NET, NET_A, NET_B, TEXT, UNIT
+from raycv.run.schema.columns import BOOL, FLOAT, INT, LAYER, NET, NET_A, NET_B, NUMBER, TEXT, UNIT
 from raycv.run.schema.table import Column, Table
 
 _similarity = Column("similarity", TEXT, "measure of similarity: correlation or mutual_information")
@@ -28,12 +28,12 @@ TABLES = (
                 "kurtosis",
                 FLOAT,
                 "excess kurtosis of the activation over up to 60,000 samples: 0 for a normal distribution, large where "
-                "the unit is rarely active; NaN if it is dead",
+                "the unit is rarely active; null if it is dead",
             ),
             Column(
                 "class_purity",
                 FLOAT,
-                "share of its top patches that show the most frequent class among them; NaN if it is dead",
+                "share of its top patches that show the most frequent class among them; null if it is dead",
             ),
             Column(
                 "is_dead",
@@ -55,9 +55,9 @@ TABLES = (
         (
             NET_A,
             NET_B,
-            Column("unit_a", pa.int32(), "unit of net_a"),
-            Column("unit_b", pa.int32(), "unit of net_b"),
-            Column("value", pa.float32(), "Pearson correlation over all samples; NaN where a unit is dead or rare"),
+            Column("unit_a", NUMBER, "unit of net_a"),
+            Column("unit_b", NUMBER, "unit of net_b"),
+            Column("value", pa.float32(), "Pearson correlation over all samples; null where a unit is dead or rare"),
         ),
         partition="layer",
     ),
@@ -65,18 +65,19 @@ TABLES = (
         "mutual_information",
         "align",
         "mutual information of every pair of units, within a network (net_a = net_b) and between networks; of a layer "
-        "with more than 268 million pairs, of each unit with its 100 strongest partners in each network",
+        "with more than 268 million pairs, of each unit with its 100 strongest partners in each network; from bins of "
+        "5% of a unit's samples each, and of rectified units one more for samples up to 1e-6",
         (
             NET_A,
             NET_B,
-            Column("unit_a", pa.int32(), "unit of net_a"),
-            Column("unit_b", pa.int32(), "unit of net_b"),
-            Column("value", pa.float32(), "estimate from up to 60,000 samples, nats; NaN where a unit is dead or rare"),
+            Column("unit_a", NUMBER, "unit of net_a"),
+            Column("unit_b", NUMBER, "unit of net_b"),
+            Column("value", pa.float32(), "estimate from up to 60,000 samples, nats; null for dead and rare units"),
             Column("value_corrected", pa.float32(), "the estimate with the Miller-Madow bias correction, nats"),
             Column(
                 "null_value",
                 pa.float32(),
-                "the estimate with samples of net_b from other images, nats; NaN within a network",
+                "the estimate with samples of net_b from other images, nats; null within a network",
             ),
         ),
         partition="layer",
@@ -91,11 +92,11 @@ TABLES = (
             NET_B,
             _similarity,
             _method,
-            Column("unit_a", INT, "unit of net_a"),
+            Column("unit_a", NUMBER, "unit of net_a"),
             Column(
-                "unit_b", INT, "its partner in net_b; -1 if it has none (it is dead or rare, or no partner is left)"
+                "unit_b", NUMBER, "its partner in net_b; -1 if it has none (it is dead or rare, or no partner is left)"
             ),
-            Column("value", FLOAT, "similarity of unit_a and unit_b; NaN if there is no partner"),
+            Column("value", FLOAT, "similarity of unit_a and unit_b; null if there is no partner"),
             Column(
                 "rotated_value",
                 FLOAT,
@@ -147,7 +148,7 @@ TABLES = (
             Column(
                 "prerelu_mean",
                 FLOAT,
-                "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU; NaN "
+                "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU; null "
                 "in a layer that does not end in a ReLU module",
             ),
             Column("prerelu_excess", FLOAT, "average absolute similarity of matched units - prerelu_mean"),
@@ -197,14 +198,14 @@ TABLES = (
                 "excess",
                 FLOAT,
                 "largest absolute correlation with a unit of another network less the same after random rotations of "
-                "that network's units, mean over the other networks; NaN if it is dead or rare",
+                "that network's units, mean over the other networks; null if it is dead or rare",
             ),
             Column(
                 "p_value", FLOAT, "that it has a partner in all other networks: the largest of its p-values for each"
             ),
             Column("q_value", FLOAT, "false discovery rate at which it recurs, among the units of its network"),
             Column(
-                "group",
+                "recurring_group",
                 INT,
                 "number, in its layer, of the group of one unit per network that are all mutual best units; -1 if none",
             ),
@@ -228,7 +229,7 @@ TABLES = (
             Column(
                 "low",
                 FLOAT,
-                "lower end of the 95% jackknife interval over networks; NaN for fewer than three networks",
+                "lower end of the 95% jackknife interval over networks; null for fewer than three networks",
             ),
             Column("high", FLOAT, "upper end of that interval"),
             Column(
@@ -254,8 +255,8 @@ TABLES = (
             Column(
                 "prerelu_mean",
                 FLOAT,
-                "average absolute correlation of units of net_a matched with units of net_b mixed before the ReLU; NaN "
-                "in a layer that does not end in a ReLU module",
+                "average absolute correlation of units of net_a matched with units of net_b mixed before the ReLU; "
+                "null in a layer that does not end in a ReLU module",
             ),
             Column("prerelu_excess", FLOAT, "average absolute correlation of matched units - prerelu_mean"),
             Column(
@@ -274,8 +275,8 @@ TABLES = (
             LAYER,
             NET_A,
             NET_B,
-            Column("unit_a", INT, "unit of net_a"),
-            Column("unit_b", INT, "its best partner in net_b at the end of training"),
+            Column("unit_a", NUMBER, "unit of net_a"),
+            Column("unit_b", NUMBER, "its best partner in net_b at the end of training"),
             Column("value", FLOAT, "their correlation then"),
             Column("epoch", INT, "first kept epoch from which on unit_b is always the best partner"),
         ),
@@ -323,10 +324,10 @@ TABLES = (
         (
             NET_A,
             Column("layer_a", TEXT, "layer of unit_a, as a module path"),
-            Column("unit_a", INT, "unit of net_a"),
+            Column("unit_a", NUMBER, "unit of net_a"),
             NET_B,
             Column("layer_b", TEXT, "layer of its best partner; empty if it has none, being dead or rare"),
-            Column("unit_b", INT, "the partner; -1 if none"),
+            Column("unit_b", NUMBER, "the partner; -1 if none"),
             Column("value", FLOAT, "their correlation"),
             Column("is_mutual", BOOL, "the partner's best partner in net_a is unit_a"),
         ),
@@ -348,20 +349,20 @@ TABLES = (
                 "net_a), procrustes_distance and permutation_procrustes_distance (total variance of each network 1), "
                 "angular_distance (radians), hard_correlation_match, soft_correlation_match, soft_matching_distance, "
                 "partial_matching_mass (the part of the units worth matching, chosen on images that the pairs were not "
-                "found on; without null and interval), partial_matching_score (mean correlation of that part), "
+                "found on; without chance and interval), partial_matching_score (mean correlation of that part), "
                 "effective_dimension (participation ratio of the correlations)",
             ),
             Column("value", FLOAT, "over all images, without dead and rare units"),
             Column(
                 "low",
                 FLOAT,
-                "lower end of the 95% jackknife interval over folds of the images; NaN where it would take too long: "
+                "lower end of the 95% jackknife interval over folds of the images; null where it would take too long: "
                 "in layers of more than 1,024 units for all but linear_cka, debiased_cka and effective_dimension, and "
                 "of more than 100 units for soft_matching_distance and partial_matching_score",
             ),
             Column("high", FLOAT, "upper end of that interval"),
             Column(
-                "null",
+                "chance",
                 FLOAT,
                 "the same by chance; measures that match units by correlation (the four of matching): with the units "
                 "of net_b randomly rotated, as z-scores, a mixture taken with the better sign; all others, which a "
@@ -406,8 +407,8 @@ TABLES = (
             LAYER,
             NET_A,
             NET_B,
-            Column("unit_a", INT, "unit of net_a"),
-            Column("unit_b", INT, "its partner in net_b, by semi-matching on correlation"),
+            Column("unit_a", NUMBER, "unit of net_a"),
+            Column("unit_b", NUMBER, "its partner in net_b, by semi-matching on correlation"),
             Column("correlation", FLOAT, "correlation of the two units over all samples"),
             Column("sample", INT, "number of the sample, from 0; the same for all units of a layer"),
             Column("value_a", FLOAT, "activation of unit_a"),

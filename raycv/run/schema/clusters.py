@@ -51,11 +51,11 @@ TABLES = (
             Column(
                 "mixed_modularity",
                 FLOAT,
-                "null: the modularity with one network's units mixed before the ReLU, or randomly rotated if the layer "
-                "does not end in a ReLU module; mean over both networks; of the default k only, NaN if that graph does "
-                "not allow it",
+                "by chance: the modularity with one network's units mixed before the ReLU, or randomly rotated if the "
+                "layer does not end in a ReLU module; mean over both networks; of the default k only, null if that "
+                "graph does not allow it",
             ),
-            Column("mixed_units_two_net", FLOAT, "null: units_two_net of the same clusterings"),
+            Column("mixed_units_two_net", FLOAT, "by chance: units_two_net of the same clusterings"),
             Column(
                 "isolated_a",
                 INT,
@@ -126,7 +126,7 @@ TABLES = (
             Column(
                 "modularity",
                 FLOAT,
-                "modularity of k = number clusters, from two restarts of k-means; NaN where k was not tried",
+                "modularity of k = number clusters, from two restarts of k-means; null where k was not tried",
             ),
         ),
     ),

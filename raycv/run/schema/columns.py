@@ -7,16 +7,17 @@ import pyarrow as pa
 from raycv.run.schema.table import Column
 
 TEXT, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+NUMBER = pa.int32()  # of units
 NET = Column("net", TEXT, "network: net1, net2, ...")
 LAYER = Column("layer", TEXT, "layer, as a module path; where it has several, with ~ between them (table layers)")
 NET_A = Column("net_a", TEXT, "first network of the pair")
 NET_B = Column("net_b", TEXT, "second network of the pair")
-UNIT = Column("unit", INT, "channel or neuron, from 0")
+UNIT = Column("unit", NUMBER, "channel or neuron, from 0")
 
 
 def over_networks(name: str, meaning: str) -> tuple[Column, ...]:
     """A mean over networks with its interval."""
-    low = "lower end of its 95% jackknife interval over networks; NaN for fewer than three networks"
+    low = "lower end of its 95% jackknife interval over networks; null for fewer than three networks"
     return (
         Column(name, FLOAT, meaning),
         Column(f"{name}_low", FLOAT, low),

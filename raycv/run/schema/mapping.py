@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from raycv.run.schema.columns import BOOL, FLOAT, INT, LAYER, TEXT
+from raycv.run.schema.columns import BOOL, FLOAT, INT, LAYER, NUMBER, TEXT
 from raycv.run.schema.table import Column, Table
 
 _source = Column("source_net", TEXT, "network whose units predict")
@@ -65,14 +65,14 @@ TABLES = (
             Column(
                 "rotated_loss",
                 FLOAT,
-                "null: the loss with the source units randomly rotated, as z-scores, where units_used is the same; one "
-                "rotation; exact only",
+                "by chance: the loss with the source units randomly rotated, as z-scores, where units_used is the "
+                "same; one rotation; exact only",
             ),
             Column(
                 "prerelu_loss",
                 FLOAT,
-                "null: the same with the source units mixed before the ReLU; NaN if the layer does not end in a ReLU "
-                "module; exact only",
+                "by chance: the same with the source units mixed before the ReLU; null if the layer does not end in a "
+                "ReLU module; exact only",
             ),
             Column(
                 "unpredicted", INT, "number of target units with less than 0.1 of their held-out variance predicted"
@@ -91,8 +91,8 @@ TABLES = (
         "the non-zero weights of the mapping layers",
         (
             *_mapping,
-            Column("target_unit", pa.int32(), "unit of target_net"),
-            Column("source_unit", pa.int32(), "unit of source_net"),
+            Column("target_unit", NUMBER, "unit of target_net"),
+            Column("source_unit", NUMBER, "unit of source_net"),
             Column(
                 "weight",
                 pa.float32(),
@@ -107,8 +107,8 @@ TABLES = (
         "how well every target unit is predicted by the mapping layers",
         (
             *_mapping,
-            Column("target_unit", INT, "unit of target_net"),
-            Column("r2", FLOAT, "fraction of its variance predicted; NaN if it is dead or rare"),
+            Column("target_unit", NUMBER, "unit of target_net"),
+            Column("r2", FLOAT, "fraction of its variance predicted; null if it is dead or rare"),
             Column("heldout_r2", FLOAT, "the same on images that were not fitted"),
             Column("units_used", FLOAT, "number of source units with a weight above 0.001"),
         ),
@@ -123,11 +123,11 @@ TABLES = (
             *_tree,
             Column("merge", INT, "number of the merge, from 0; it makes the cluster numbered leaves + merge"),
             Column(
-                "left",
+                "cluster_a",
                 INT,
                 "one of the merged clusters; the leaves are numbered target units first, then source units",
             ),
-            Column("right", INT, "the other merged cluster"),
+            Column("cluster_b", INT, "the other merged cluster"),
             Column("weight", FLOAT, "average weight between the two clusters"),
             Column("size", INT, "number of leaves in the new cluster"),
         ),

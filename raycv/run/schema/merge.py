@@ -28,7 +28,7 @@ TABLES = (
                 "repaired_closed (the same from the networks' own moments), zipped (units paired within and across "
                 "both networks), zipped_repaired",
             ),
-            Column("alpha", FLOAT, "share of the second network; NaN for three or more, which have equal shares"),
+            Column("alpha", FLOAT, "share of the second network; null for three or more, which have equal shares"),
             LOSS,
             TOP1,
             Column(
@@ -42,7 +42,7 @@ TABLES = (
                 "permuted_error",
                 FLOAT,
                 "largest absolute difference between a logit of a permuted network and of the network itself: "
-                "rounding, or more where a local response normalisation mixes neighbouring channels; NaN for naive",
+                "rounding, or more where a local response normalisation mixes neighbouring channels; null for naive",
             ),
             Column("network", TEXT, "folder of the run that holds this network; empty where it was not kept"),
         ),

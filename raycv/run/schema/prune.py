@@ -6,7 +6,7 @@ from raycv.run.schema.columns import BOOL, CHANGE, FLOAT, INT, LAYER, LOSS, NET,
 from raycv.run.schema.table import Column, Table
 
 _order = Column(
-    "order",
+    "removal_order",
     TEXT,
     "which units go first: partner_low and partner_high (by the correlation with the best partner, mean over the other "
     "networks, lowest or highest first), excess_low (the same less that with rotated units, lowest first), redundancy "

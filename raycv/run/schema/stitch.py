@@ -21,7 +21,7 @@ TABLES = (
                 "(mapping layer of this decay), rescaled (the same, with every unit's own standard deviation) or mean "
                 "(every unit is its mean: nothing is passed on)",
             ),
-            Column("decay", FLOAT, "the paper's L1 weight decay; 0 is least squares; NaN without a mapping layer"),
+            Column("decay", FLOAT, "the paper's L1 weight decay; 0 is least squares; null without a mapping layer"),
             Column("units_used", FLOAT, "source units with a weight above 0.001, mean over target units"),
             Column(
                 "prediction_loss",
@@ -40,7 +40,7 @@ TABLES = (
         (
             LAYER,
             Column("way", TEXT, "matching, mapping, rescaled or mean, as in stitching"),
-            Column("decay", FLOAT, "the paper's L1 weight decay; NaN without a mapping layer"),
+            Column("decay", FLOAT, "the paper's L1 weight decay; null without a mapping layer"),
             *over_networks("units_used", "source units with a weight above 0.001"),
             *over_networks("prediction_loss", "as in stitching"),
             *over_networks("loss_change", "loss less that of the target network, nats"),

@@ -33,7 +33,7 @@ TABLES = (
                     Column(
                         f"{name}_low",
                         FLOAT,
-                        "lower end of its 95% jackknife interval over networks; NaN for fewer than three networks",
+                        "lower end of its 95% jackknife interval over networks; null for fewer than three networks",
                     ),
                     Column(f"{name}_high", FLOAT, "upper end of that interval"),
                 )
@@ -60,7 +60,7 @@ TABLES = (
                 "low",
                 FLOAT,
                 "lower end of its 95% interval over the choice of networks, a jackknife that leaves out one network of "
-                "one combination at a time; NaN for fewer than three networks",
+                "one combination at a time; null for fewer than three networks",
             ),
             Column("high", FLOAT, "upper end of that interval; it does not cover a bend of the curve"),
         ),

@@ -133,7 +133,7 @@ def measure_rows(
         interval = jackknife(value, [replicate.get(key, np.nan) for replicate in found.replicates])
         about = {"layer_a": layer, "layer_b": layer, "net_a": specs[a].name, "net_b": specs[b].name}
         of_measure = {"measure": name, "value": value, "low": interval.low, "high": interval.high}
-        rows.append(about | of_measure | {"null": chance.get(key, np.nan)})
+        rows.append(about | of_measure | {"chance": chance.get(key, np.nan)})
     return pd.DataFrame(rows)
 
 

@@ -43,7 +43,7 @@ def recurrence_rows(layer: str, specs: Sequence[NetworkSpec], found: Recurrence)
                 "excess": found.excess(n),
                 "p_value": found.p_values(n),
                 "q_value": found.q_values(n),
-                "group": found.group(n),
+                "recurring_group": found.group(n),
             }
         )
         for n, spec in enumerate(specs)

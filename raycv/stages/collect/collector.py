@@ -15,7 +15,7 @@ from torch import Tensor
 
 from raycv.analysis.top_patches import Peaks, TopPatches, peaks
 from raycv.data.preprocessing import Resize
-from raycv.data.recorded import Recorded
+from raycv.data.recorded import Recorded, in_full
 from raycv.data.sampling import Chosen, choose
 from raycv.errors import UserError
 from raycv.networks.models import untrained as draw
@@ -28,6 +28,7 @@ from raycv.statistics.moments import Moments
 
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
+LARGEST = 1e150  # of activations in float64
 UNTRAINED = 4  # networks at most of an architecture before training
 
 Precision = Literal["float32", "bfloat16", "float16"]  # of the forward passes; sums are always float32 in float64
@@ -40,10 +41,10 @@ class Recording:
         self.recorded, self.order = recorded, order
 
     def rows(self, layers: Iterable[str], numbers: np.ndarray, device: torch.device) -> dict[str, Tensor]:
-        """The activations (n, S, ...) float32 of some samples, by layer."""
+        """The activations (n, S, ...) of some samples, by layer, as precise as they were recorded."""
         wanted = numbers if self.order is None else self.order[numbers]
-        found = {layer: np.asarray(self.recorded.rows(layer, wanted), dtype=np.float32) for layer in layers}
-        return {layer: torch.from_numpy(values).to(device) for layer, values in found.items()}
+        found = {layer: in_full(f"{self.recorded.name}/{layer}", self.recorded.rows(layer, wanted)) for layer in layers}
+        return {layer: torch.from_numpy(np.ascontiguousarray(v)).to(device) for layer, v in found.items()}
 
 
 Groups = dict[str, tuple[NetworkSpec, ...]]  # group -> networks compared with one another
@@ -55,11 +56,11 @@ _Named = tuple[str, str]  # network, layer
 class Partial:
     """What one shard adds, by group and layer.
 
-    moments: for layers with positions (convolutional). rows: for layers without (fully connected), one float32 array
-    (images, S_n) per network. Rows are smaller than their Gram matrix until there are more images than units; they are
-    multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer. patches (one per
-    network): for the layers of the trained networks. before_relu: the layers whose rows and samples are of the
-    activations before the ReLU, from which those after it follow.
+    moments: for layers with positions (convolutional). rows: for layers without (fully connected), one array (images,
+    S_n) per network, float32 or as it was recorded. Rows are smaller than their Gram matrix until there are more images
+    than units; they are multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer.
+    patches (one per network): for the layers of the trained networks. before_relu: the layers whose rows and samples
+    are of the activations before the ReLU, from which those after it follow.
     """
 
     moments: dict[Key, Moments]
@@ -74,7 +75,7 @@ class Samples:
     """One shard's part of the samples that are kept of a layer: for mutual information and for its nulls.
 
     rank (m,): place of each sample among all chosen ones; image (m,): place of its image in the shard; position (m,):
-    its position in the layer; values: one float32 array (m, S_n) per network, empty for a fully connected layer,
+    its position in the layer; values: one array (m, S_n) per network, as rows, empty for a fully connected layer,
     because all its rows are kept.
     """
 
@@ -133,10 +134,14 @@ class Collector:
         return {preprocessing.resizing for preprocessing in self.preprocessing.values()}
 
     def pilot(self, images: Images, numbers: np.ndarray) -> dict[Key, np.ndarray]:
-        """A rough mean (U,) float32 of every group's and layer's stacked units from a few images."""
+        """A rough mean (U,) float64 of every group's and layer's stacked units from a few images.
+
+        It is one of float32 for activations in float32, so that nothing is rounded when it is subtracted from these.
+        """
         means: dict[Key, np.ndarray] = {}
         for key, activations in self._forward(images, numbers).items():
-            means[key] = torch.cat([values.double().mean(0) for values in activations.values]).float().cpu().numpy()
+            parts = [values.double().mean(0).to(values.dtype).double() for values in activations.values]
+            means[key] = torch.cat(parts).cpu().numpy()
         return means
 
     def partial(self, images: Images, numbers: np.ndarray, pilot: dict[Key, np.ndarray], total_images: int) -> Partial:
@@ -147,21 +152,21 @@ class Collector:
             batch = {resizing: pixels[part] for resizing, pixels in images.items()}
             for key, activations in self._forward(batch, numbers[part]).items():
                 if not sums.add(key, activations, start, len(numbers[part])):
-                    raise self._not_finite(key, activations.values, numbers[part])
+                    raise self._not_finite(key, activations, numbers[part])
         return sums.partial()
 
-    def _not_finite(self, key: Key, activations: Sequence[Tensor], numbers: np.ndarray) -> UserError:
+    def _not_finite(self, key: Key, activations: Activations, numbers: np.ndarray) -> UserError:
         """An error that names the first network and image of a batch whose activations cannot be added up."""
-        for spec, values in zip(self.groups[key.group], activations, strict=True):
-            sums = values.abs().sum(1, dtype=torch.float64).reshape(len(numbers), -1).sum(1)
-            finite = sums < torch.finfo(torch.float32).max
+        for spec, *both in zip(self.groups[key.group], activations.values, activations.kept, strict=True):
+            rows = torch.stack([torch.isfinite(values).all(1) for values in both]).all(0)
+            finite = rows.reshape(len(numbers), -1).all(1)
             if not finite.all():
                 bad = int((~finite).nonzero()[0, 0])
                 return UserError(
                     f"Layer {key.layer} of {spec.name} gives activations that are not finite for image {numbers[bad]}; "
                     "the network has diverged or its weights do not suit these images."
                 )
-        return UserError(f"The activations of layer {key.layer} are too large to be added up in single precision.")
+        return UserError(f"The activations of layer {key.layer} are too large for their squares to be added up.")
 
     def _forward(self, images: Images, numbers: np.ndarray) -> dict[Key, Activations]:
         """The samples of every network in the images of ``numbers``, by group and layer; each network runs once."""
@@ -211,7 +216,7 @@ class _Sums:
             self.highest.setdefault(key, []).append([peaks(values, images) for values in activations.values])
         if positions == 1:
             self.rows.setdefault(key, []).append(activations.kept)
-            return all(bool(torch.isfinite(values.sum())) for values in activations.kept)
+            return all(_can_be_squared(values) for values in activations.kept)
         if key not in self.accumulators:
             widths = [values.shape[1] for values in activations.values]
             self.accumulators[key] = Accumulator(widths, self.pilot[key], self.device)
@@ -236,6 +241,13 @@ class _Sums:
             },
             before_relu=frozenset(self.before_relu),
         )
+
+
+def _can_be_squared(values: Tensor) -> bool:
+    """Whether activations are finite and, in double precision, have squares."""
+    lowest, highest = torch.aminmax(values)
+    largest = torch.maximum(highest, -lowest)  # NaN where anything is
+    return bool(largest <= min(torch.finfo(values.dtype).max, LARGEST))
 
 
 def _joined(batches: list[list[Tensor]]) -> list[np.ndarray]:

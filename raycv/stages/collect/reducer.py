@@ -70,7 +70,7 @@ def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: Key) -> dic
 class Gathered:
     """The chosen samples of one network's layer, in the order of their ranks.
 
-    kept (samples, S) float32: its activations, where ``before_relu`` those before its ReLU; position (samples,).
+    kept (samples, S): its activations, where ``before_relu`` those before its ReLU; position (samples,).
     """
 
     kept: np.ndarray
@@ -79,7 +79,7 @@ class Gathered:
 
     @property
     def values(self) -> np.ndarray:
-        """The activations (samples, S) float32, in memory of their own."""
+        """The activations (samples, S), in memory of their own."""
         return np.maximum(self.kept, 0) if self.before_relu else self.kept.copy()
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -110,7 +110,7 @@ def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, netwo
     rank = np.concatenate(ranks)
     if not np.array_equal(np.sort(rank), np.arange(len(rank))):
         raise ValueError(f"not every sample of {key} occurs exactly once")
-    gathered = np.empty((len(rank), values[0].shape[1]), dtype=np.float32)
+    gathered = np.empty((len(rank), values[0].shape[1]), dtype=values[0].dtype)
     gathered[rank] = np.concatenate(values)
     position = np.empty(len(rank), dtype=np.int64)
     position[rank] = np.concatenate(positions)
@@ -195,8 +195,8 @@ class _Rows:
                 about = {
                     "pilot": self.pilot[block.a][units],
                     "total": of_rows.sum(0),
-                    "minimum": of_rows.amin(0).float(),
-                    "maximum": of_rows.amax(0).float(),
+                    "minimum": of_rows.amin(0),
+                    "maximum": of_rows.amax(0),
                     "active": active[block.a][units],
                 }
                 sums |= {block.of_units[name]: values.cpu().numpy() for name, values in about.items()}

@@ -266,8 +266,8 @@ def _trees(about: dict[str, Any], layers: list[MappingLayer], back: list[Mapping
                         "decay": decay,
                         "reverse": other is not None,
                         "merge": np.arange(len(merges)),
-                        "left": merges[:, 0].astype(np.int64),
-                        "right": merges[:, 1].astype(np.int64),
+                        "cluster_a": merges[:, 0].astype(np.int64),
+                        "cluster_b": merges[:, 1].astype(np.int64),
                         "weight": merges[:, 2],
                         "size": merges[:, 3].astype(np.int64),
                     }

@@ -153,7 +153,7 @@ def incoming(net: nn.Module, layer: str, units: int) -> Floats | None:
 def _row(key: Key, scores: Scores, whole: Scores) -> dict[str, Any]:
     order, draw, removed, made_up = key
     return {
-        "order": order,
+        "removal_order": order,
         "draw": draw,
         "removed": removed,
         "compensated": made_up,
@@ -164,4 +164,4 @@ def _row(key: Key, scores: Scores, whole: Scores) -> dict[str, Any]:
 
 def by_layer(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of pruning_by_layer from those of pruning."""
-    return over_networks(rows, ("layer", "order", "fraction", "compensated"), ("loss_change", "top1_change"))
+    return over_networks(rows, ("layer", "removal_order", "fraction", "compensated"), ("loss_change", "top1_change"))

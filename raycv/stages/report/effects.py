@@ -25,7 +25,7 @@ def sentences(store: RunStore) -> list[dict[str, str]]:
 def _pruned(read: Read) -> Iterator[str]:
     rows = read("pruning_by_layer")
     fraction = min(rows["fraction"].unique(), key=lambda value: abs(value - 0.5))
-    means = rows[rows["fraction"] == fraction].groupby(["compensated", "order"])["top1_change"].mean()
+    means = rows[rows["fraction"] == fraction].groupby(["compensated", "removal_order"])["top1_change"].mean()
     for compensated, made_up in ((False, ""), (True, " and the units that stay make up for them")):
         lost = means[compensated]
         yield (

@@ -614,7 +614,7 @@ def test_top_patches_are_the_best_of_distinct_images(
         assert rows["rank"].tolist() == [*range(1, 10)] * samples.shape[2]
         assert not rows.duplicated(["unit", "image"]).any()
         fields = receptive_fields(spec(n + 1, width))[layer]
-        position = (rows["row"] * len(fields.columns) + rows["column"]).to_numpy()
+        position = (rows["row"] * len(fields.columns) + rows["col"]).to_numpy()
         # The value stands where the row says, and is the unit's best of that rank, but for rounding in other batches.
         there = samples[rows["image"], position, rows["unit"]]
         best = -np.sort(-samples.max(1), axis=0)[:9].T.ravel()
@@ -639,7 +639,7 @@ def test_the_top_patches_of_a_silent_unit_are_the_first_images(undisturbed: Path
     found = top_patches(statistics.read(RunStore(str(undisturbed))))
     rows = found.query("layer == 'conv1' and net == 'net1' and unit == 0")
     assert rows.sort_values("rank")["image"].tolist() == [*range(9)]
-    assert not rows[["value", "row", "column"]].to_numpy().any()
+    assert not rows[["value", "row", "col"]].to_numpy().any()
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])

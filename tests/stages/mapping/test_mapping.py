@@ -172,7 +172,7 @@ def test_trees_are_those_of_the_mapping_layers(swept: Path) -> None:
     back = lasso_path(*pair(swept, "conv2", 1, 0), DECAYS)[1].weights
     for reverse, expected in ((False, agglomerate(there)), (True, agglomerate(there, back))):
         found = of(merges, "conv2", 0, 1, decay=1e-3, reverse=reverse).sort_values("merge")
-        rows = found[["left", "right", "weight", "size"]].to_numpy(float)
+        rows = found[["cluster_a", "cluster_b", "weight", "size"]].to_numpy(float)
         np.testing.assert_allclose(rows[:, 2:], expected.merges[:, 2:], atol=1e-6)
         # Members at any cut can be read back from the table.
         np.testing.assert_array_equal(Agglomeration(rows).cut(9), expected.cut(9))

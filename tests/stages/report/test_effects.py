@@ -27,7 +27,7 @@ def test_only_what_is_of_the_networks_that_the_run_has(tmp_path: Path) -> None:
     titles = ["Units removed", "Matched units and others", "Networks together", "Two networks joined"]
     assert list(dict.fromkeys(sentence["title"] for sentence in found)) == titles
     text = "\n".join(sentence["text"] for sentence in found).replace("−", "-")
-    pruned = frames["pruning_by_layer"].query("order == 'partner_high' and fraction == 0.5 and compensated")
+    pruned = frames["pruning_by_layer"].query("removal_order == 'partner_high' and fraction == 0.5 and compensated")
     assert f"{100 * pruned['top1_change'].mean():+.1f} points where those most alike go first" in text
     ablated = frames["ablation_by_layer"].query("quantity == 'unmatched_even'")["value"].mean()
     assert f"without as many unmatched ones by {ablated:.3f} (means over layers)" in text
