@@ -12,6 +12,8 @@ those of the layer. For a network of Gaussian weights and no biases P is another
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ from torch import Tensor
 from raycv.analysis.nulls import orthonormal
 
 
-def rotated_before_relu(before: Tensor, *, seed: int) -> Tensor:
+def rotated_before_relu(before: Tensor, *, seed: int | Sequence[int]) -> Tensor:
     """P (n, S) float32 from the activations ``before`` (n, S) float32 of all units ahead of their ReLU.
 
     Column j has exactly as many active samples, out of n and at most n - 1, as one of the units: the column that is

@@ -8,7 +8,7 @@ same unit in every network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from raycv.analysis.arrays import Floats
+from raycv.analysis.draws import Draws
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.significance import FALSE_DISCOVERIES, q_values
 from raycv.analysis.similarity import Interval, jackknife
@@ -99,6 +100,7 @@ class Recurrence:
 def recurrence(
     correlations: Mapping[tuple[int, int], Floats],
     *,
+    chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None,
     false_discoveries: float = FALSE_DISCOVERIES,
     rotations: int | None = None,
     seed: int = 0,
@@ -106,8 +108,8 @@ def recurrence(
 ) -> Recurrence:
     """From the correlations (S_n, S_m) of all pairs n <= m of two or more networks, as `folds.correlations` gives them.
 
-    Each ordered pair has its own rotations; the other settings and what is raised are those of
-    `raycv.analysis.partners.partners`. Raises ValueError for fewer than two networks.
+    Each ordered pair has its own rotations, and its own draws of ``chance``, if any. The other settings and what is
+    raised are those of `raycv.analysis.partners.partners`. Raises ValueError for fewer than two networks.
     """
     networks = sorted({n for n, _ in correlations})
     if len(networks) < 2:
@@ -118,7 +120,10 @@ def recurrence(
             if n != m:
                 cross = correlations[n, m] if n < m else correlations[m, n].T
                 own = int(np.random.SeedSequence([seed, n, m]).generate_state(1)[0])
-                pairs[n, m] = partners(cross, correlations[m, m], rotations=rotations, seed=own, device=device)
+                drawn = chance.get((n, m), ()) if chance else ()
+                pairs[n, m] = partners(
+                    cross, correlations[m, m], chance=drawn, rotations=rotations, seed=own, device=device
+                )
     return Recurrence(pairs, false_discoveries)
 
 

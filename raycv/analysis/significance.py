@@ -8,28 +8,46 @@ from numpy.typing import ArrayLike
 from raycv.analysis.arrays import Floats
 
 FALSE_DISCOVERIES = 0.05  # rate at which a partner counts
+BELOW_ONE = 1 - 1e-9  # correlations of copies, on Fisher's scale
+LEAST_SPREAD = 0.05  # of the mean deviation of the draws
+TIE = 1e-6  # on Fisher's scale, and in deviations: what is no more than rounding apart is the same
 
 
 def pooled_p_values(values: ArrayLike, null: ArrayLike) -> Floats:
     """(S,): how often chance gives as much as ``values`` (S,), from K draws of chance for each, ``null`` (K, S).
 
-    K draws of one unit are too few for a small p-value, so units are pooled, each in units of its own mean null: p =
-    (1 + number of null ratios at least as large) / (1 + K·S), which is never 0 (Phipson & Smyth, 2010). A draw is
-    compared with the mean of the unit's other draws, as a value is with draws that it is no part of. NaN where a value
-    is.
+    Both are absolute correlations. K draws of one unit are too few for a small p-value, so units are pooled: on
+    Fisher's scale (arctanh), each less its own mean null and divided by its own deviation, p = (1 + number of draws at
+    least as large) / (1 + K·S), which is never 0 (Phipson & Smyth, 2010). A draw is compared with the unit's other
+    draws, as a value is with draws that it is no part of. NaN where a value is.
 
-    Raises ValueError for fewer than two draws.
+    The p-values of all units together are those of chance, however different their nulls: where none has a partner,
+    S·p of them are expected at or below p. So the rate of false discoveries holds, too, where units that seldom fire
+    have longer tails than others.
+
+    Raises ValueError for fewer than three draws.
     """
     found, draws = np.asarray(values, dtype=np.float64), np.asarray(null, dtype=np.float64)
-    if draws.ndim != 2 or draws.shape[1:] != found.shape or len(draws) < 2:
-        raise ValueError(f"values (S,) need a null (K, S) with K >= 2, found {found.shape} and {draws.shape}")
+    if draws.ndim != 2 or draws.shape[1:] != found.shape or len(draws) < 3:
+        raise ValueError(f"values (S,) need a null (K, S) with K >= 3, found {found.shape} and {draws.shape}")
     live = ~np.isnan(found)
-    draws, result = draws[:, live], np.full(len(found), np.nan)
-    others = (draws.sum(0) - draws) / (len(draws) - 1)
-    pool = np.sort((draws / others).ravel())
-    as_large = len(pool) - np.searchsorted(pool, found[live] / draws.mean(0), side="left")
+    result = np.full(len(found), np.nan)
+    at, by_chance = (np.arctanh(np.clip(part, 0, BELOW_ONE)) for part in (found[live], draws[:, live]))
+    least = max(TIE, LEAST_SPREAD * by_chance.std(0).mean()) if live.any() else TIE
+    count, total = len(draws), by_chance.sum(0)
+    others = (total - by_chance) / (count - 1)
+    squares = ((by_chance - total / count) ** 2).sum(0) - (by_chance - total / count) ** 2 * count / (count - 1)
+    pool = np.sort(((by_chance - others) / _spread(squares / (count - 2), least)).ravel())
+    above = (at - total / count) / _spread(by_chance.var(0, ddof=1), least)
+    as_large = len(pool) - np.searchsorted(pool, above - TIE)
     result[live] = (1 + as_large) / (1 + len(pool))
     return result
+
+
+def _spread(variance: Floats, least: float) -> Floats:
+    """The deviations, of which a few draws that are alike by accident make none too small."""
+    spread: Floats = np.sqrt(np.maximum(variance, 0) + least**2)
+    return spread
 
 
 def q_values(p_values: ArrayLike) -> Floats:

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
+from raycv.analysis.draws import Draws
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.recurrence import (
     Recurrence,
@@ -25,10 +26,10 @@ PREDICTORS = ("mean", "active_fraction", "kurtosis", "class_purity")  # columns 
 Quantities = Mapping[str, Callable[[Recurrence], float]]
 
 
-def recurrence_of(group: Group) -> Recurrence:
-    """The partners of every unit beyond chance in all other networks; on a GPU where the layer is wide and has one."""
+def recurrence_of(group: Group, chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None) -> Recurrence:
+    """The partners of every unit in all other networks, tested against ``chance``, too; wide layers on a GPU if any."""
     device = "cuda" if group.width > WIDE and torch.cuda.is_available() else "cpu"
-    return recurrence(group.correlations(group.moments), device=device)
+    return recurrence(group.correlations(group.moments), chance=chance, device=device)
 
 
 def recurrence_rows(layer: str, specs: Sequence[NetworkSpec], found: Recurrence) -> pd.DataFrame:

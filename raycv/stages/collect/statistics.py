@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
+from raycv.analysis.activity import mixtures_left_out
 from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import Moments, Squares
 from raycv.data.readers import EMBEDDED
@@ -23,9 +24,11 @@ from raycv.run.paths import (
     ACROSS,
     EPOCH,
     NETS,
+    NULL,
     STATISTICS,
     Key,
     chance_path,
+    draws_path,
     information_path,
     moments_path,
     patches_path,
@@ -33,7 +36,7 @@ from raycv.run.paths import (
 )
 from raycv.run.store import RunStore
 
-FORMAT = 6  # of partials and statistics; part of their identity
+FORMAT = 7  # of partials and statistics; part of their identity
 
 Shapes = dict[str, tuple[int | None, ...]]  # of named arrays; None where any length will do
 
@@ -245,6 +248,23 @@ class Statistics:
             found |= self._checked(path, read, shapes)
         return found
 
+    def draws(self, layer: str, network: int, group: str = NETS, *, others: Sequence[int]) -> dict[str, np.ndarray]:
+        """Draws by which single units of ``others`` are tested; see `raycv.stages.collect.chance`.
+
+        Of trained and untrained networks; none of those of earlier epochs.
+        """
+        widths = self.widths(layer, group)
+        found: dict[str, np.ndarray] = {}
+        for number, part in enumerate(others_by_part(widths, network) if group in (NETS, NULL) else ()):
+            wanted = [other for other in part if other in others]
+            if wanted:
+                path = draws_path(self.folder, Key(group, layer), network, number)
+                with self.store.open_arrays(path) as arrays:
+                    shapes = _shapes_of_draws(widths, network, wanted, any("prerelu" in name for name in arrays))
+                    read = {name: arrays[name] for name in shapes if name in arrays}
+                found |= self._checked(path, read, shapes)
+        return found
+
     def kurtosis(self, layer: str) -> np.ndarray:
         """(U,): the excess kurtosis of the trained networks' stacked units, in the samples that the pass keeps."""
         found = []
@@ -305,6 +325,8 @@ class Statistics:
                 for network in range(len(widths)):
                     files = range(len(others_by_part(widths, network)))
                     yield from (chance_path(self.folder, key, network, part) for part in files)
+                    if key.group in (NETS, NULL):
+                        yield from (draws_path(self.folder, key, network, part) for part in files)
         networks = range(len(self.networks))
         for place, layer in enumerate(self.layers):
             yield patches_path(self.folder, layer)
@@ -347,6 +369,16 @@ def _shapes_of_chance(
     return shapes | ({f"information/{name}": shape for name, shape in shapes.items()} if informed else {})
 
 
+def _shapes_of_draws(widths: Sequence[int], network: int, others: Sequence[int], rectified: bool) -> Shapes:
+    shapes: Shapes = {}
+    for other in others:
+        if other < network:
+            for prefix, width in (("", widths[other]), ("own/", widths[network])):
+                shapes |= {f"{prefix}value/{other}": (width,), f"{prefix}shuffled/{other}": (None, width)}
+        shapes |= {f"prerelu/{other}": (None, widths[other])} if rectified else {}
+    return shapes
+
+
 def _key(name: str) -> Key:
     return Key(*name.partition("/")[::2])
 
@@ -365,13 +397,6 @@ def moments_from(arrays: dict[str, np.ndarray], widths: Sequence[int], networks:
             arrays.pop(f"{min(n, m)}-{max(n, m)}", None)
     of_units = {name: np.concatenate([arrays[f"{n}/{name}"] for n in networks]) for name in OF_UNITS[:-1]}
     return Moments(np.array(widths), count=arrays["count"], gram=tuple(gram), **of_units)
-
-
-def mixtures_left_out(active: np.ndarray, units: int) -> np.ndarray:
-    """(S,): the least ``active`` mixtures, as many as ``units`` are left out of a network, and those never active."""
-    left_out = active == 0
-    left_out[np.argsort(active, kind="stable")[:units]] = True
-    return np.asarray(left_out)
 
 
 def read(store: RunStore) -> Statistics:
