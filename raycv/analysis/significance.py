@@ -9,7 +9,7 @@ from raycv.analysis.arrays import Floats
 
 FALSE_DISCOVERIES = 0.05  # rate at which a partner counts
 BELOW_ONE = 1 - 1e-9  # correlations of copies, on Fisher's scale
-LEAST_SPREAD = 0.05  # of the mean deviation of the draws
+PRIOR = 10  # degrees of freedom that the mean variance over units has beside a unit's own
 TIE = 1e-6  # on Fisher's scale, and in deviations: what is no more than rounding apart is the same
 
 
@@ -17,9 +17,10 @@ def pooled_p_values(values: ArrayLike, null: ArrayLike) -> Floats:
     """(S,): how often chance gives as much as ``values`` (S,), from K draws of chance for each, ``null`` (K, S).
 
     Both are absolute correlations. K draws of one unit are too few for a small p-value, so units are pooled: on
-    Fisher's scale (arctanh), each less its own mean null and divided by its own deviation, p = (1 + number of draws at
-    least as large) / (1 + K·S), which is never 0 (Phipson & Smyth, 2010). A draw is compared with the unit's other
-    draws, as a value is with draws that it is no part of. NaN where a value is.
+    Fisher's scale (arctanh), each less its own mean null and divided by its deviation (its variance drawn towards the mean
+    over units, as with 10 more draws), p = (1 + number of draws at least as large) / (1 + K·S), which is never 0 (Phipson
+    & Smyth, 2010). A draw is compared with the unit's other draws, as a value is with draws that it is no part of. NaN
+    where a value is.
 
     The p-values of all units together are those of chance, however different their nulls: where none has a partner,
     S·p of them are expected at or below p. So the rate of false discoveries holds, too, where units that seldom fire
@@ -33,20 +34,21 @@ def pooled_p_values(values: ArrayLike, null: ArrayLike) -> Floats:
     live = ~np.isnan(found)
     result = np.full(len(found), np.nan)
     at, by_chance = (np.arctanh(np.clip(part, 0, BELOW_ONE)) for part in (found[live], draws[:, live]))
-    least = max(TIE, LEAST_SPREAD * by_chance.std(0).mean()) if live.any() else TIE
-    count, total = len(draws), by_chance.sum(0)
-    others = (total - by_chance) / (count - 1)
-    squares = ((by_chance - total / count) ** 2).sum(0) - (by_chance - total / count) ** 2 * count / (count - 1)
-    pool = np.sort(((by_chance - others) / _spread(squares / (count - 2), least)).ravel())
-    above = (at - total / count) / _spread(by_chance.var(0, ddof=1), least)
+    count, mean = len(draws), by_chance.mean(0)
+    squares = (by_chance - mean) ** 2
+    of_all = PRIOR * squares.sum() / max(1, (count - 1) * live.sum())
+    others = squares.sum(0) - squares * count / (count - 1)  # of the other draws around their own mean
+    apart = (by_chance - mean) * count / (count - 1)
+    pool = np.sort((apart / _spread(of_all + others, PRIOR + count - 2)).ravel())
+    above = (at - mean) / _spread(of_all + squares.sum(0), PRIOR + count - 1)
     as_large = len(pool) - np.searchsorted(pool, above - TIE)
     result[live] = (1 + as_large) / (1 + len(pool))
     return result
 
 
-def _spread(variance: Floats, least: float) -> Floats:
-    """The deviations, of which a few draws that are alike by accident make none too small."""
-    spread: Floats = np.sqrt(np.maximum(variance, 0) + least**2)
+def _spread(squares: Floats, freedom: int) -> Floats:
+    """The deviation, of which a few draws that are alike by accident make none too small."""
+    spread: Floats = np.sqrt(np.maximum(squares, 0) / freedom) + TIE
     return spread
 
 

@@ -117,7 +117,7 @@ def test_groups_are_all_tuples_of_mutual_best_units(seed: int, networks: int) ->
     rng = np.random.default_rng(seed)
     signals = rng.standard_normal((60, 8))
     activations = [signals[:, rng.permutation(8)] + rng.standard_normal((60, 8)) for _ in range(networks)]
-    result = recurrence(correlations(activations), rotations=2)
+    result = recurrence(correlations(activations), rotations=3)
     expected = []
     for unit in range(8):
         best = {0: unit} | {m: result.pairs[0, m].columns[unit] for m in range(1, networks)}
