@@ -12,7 +12,6 @@ Only the largest correlations are kept, so memory does not grow with draws but b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,19 +22,9 @@ from raycv.analysis.activity import mixtures_left_out
 from raycv.analysis.arrays import Floats
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.prerelu import rotated_before_relu, standardise
+from raycv.analysis.significance import Draws
 
 DRAWS, DRAWS_WHEN_WIDE = 25, 5  # from 20 on, one unit above all draws of all units is a discovery
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The largest absolute correlation of each unit of a with a unit of b: ``values`` (S_a,), ``null`` (K, S_a).
-
-    ``null`` is by chance, draw by draw, in the same samples. NaN for units of a that take no part.
-    """
-
-    values: Floats
-    null: Floats
 
 
 def draws_for(units: int) -> int:

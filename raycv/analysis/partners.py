@@ -21,10 +21,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.draws import Draws
 from raycv.analysis.matching import Matching, semi_matching
 from raycv.analysis.nulls import Rotated, rotated, rotations_for
-from raycv.analysis.significance import FALSE_DISCOVERIES, pooled_p_values, q_values
+from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, pooled_p_values, q_values
 
 STEP = 0.2  # of the units left, taken at a time: each step is at most a fifth too wide
 FEWEST = 16  # units of b in a rotation: one of fewer is hardly a mixture, and its null is nearly 1
@@ -61,7 +60,7 @@ def partners(
     cross: ArrayLike,
     correlation: ArrayLike,
     *,
-    chance: Sequence[Draws] = (),
+    chance: Sequence[Draws] | None = (),
     rotations: int | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -75,7 +74,8 @@ def partners(
 
     ``chance``: of a's units, draws that they are tested against as well; a unit of which they know nothing, as it does
     not vary in their samples, has a p-value of 1. Without any, p-values say only that a mixture would not do as well,
-    which few samples or units that seldom fire may do by accident.
+    which few samples or units that seldom fire may do by accident. None: there
+    are no draws where there should be some, and p-values are NaN.
 
     Raises ValueError as ``rotated``.
     """
@@ -100,9 +100,11 @@ def partners(
         if len(columns) - len(taken) < FEWEST or not (p_values[rows] < FALSE_DISCOVERIES).any():
             break
         rows, columns = rows[~np.isin(pairs.columns, taken)], np.delete(columns, taken)
-    for draws in chance:
+    if chance is None:
+        p_values[:] = np.nan
+    for draws in chance or ():
         p_values = np.maximum(p_values, np.nan_to_num(pooled_p_values(draws.values, draws.null), nan=1.0))
-    return Partners(best.columns, best.values, null, p_values, q_values(p_values), whole, tuple(chance))
+    return Partners(best.columns, best.values, null, p_values, q_values(p_values), whole, tuple(chance or ()))
 
 
 def _highest(sizes: Floats, pairs: Matching, null: Floats) -> NDArray[np.int64]:

@@ -16,9 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.draws import Draws
 from raycv.analysis.partners import Partners, partners
-from raycv.analysis.significance import FALSE_DISCOVERIES, q_values
+from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, q_values
 from raycv.analysis.similarity import Interval, jackknife
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -13,14 +15,25 @@ PRIOR = 10  # degrees of freedom that the mean variance over units has beside a 
 TIE = 1e-6  # on Fisher's scale, and in deviations: what is no more than rounding apart is the same
 
 
+@dataclass(frozen=True)
+class Draws:
+    """The largest absolute correlation of each unit of a with a unit of b: ``values`` (S_a,), ``null`` (K, S_a).
+
+    ``null`` is by chance, draw by draw, in the same samples. NaN for units of a that take no part.
+    """
+
+    values: Floats
+    null: Floats
+
+
 def pooled_p_values(values: ArrayLike, null: ArrayLike) -> Floats:
     """(S,): how often chance gives as much as ``values`` (S,), from K draws of chance for each, ``null`` (K, S).
 
     Both are absolute correlations. K draws of one unit are too few for a small p-value, so units are pooled: on
-    Fisher's scale (arctanh), each less its own mean null and divided by its deviation (its variance drawn towards the mean
-    over units, as with 10 more draws), p = (1 + number of draws at least as large) / (1 + K·S), which is never 0 (Phipson
-    & Smyth, 2010). A draw is compared with the unit's other draws, as a value is with draws that it is no part of. NaN
-    where a value is.
+    Fisher's scale (arctanh), each less its own mean null and divided by its deviation (the variance drawn towards the
+    mean of all units, as with 10 more draws), p = (1 + number of draws at least as large) / (1 + K·S), which is never 0
+    (Phipson & Smyth, 2010). A draw is compared with the unit's other draws, as a value is with draws that it is no part
+    of. NaN where a value is.
 
     The p-values of all units together are those of chance, however different their nulls: where none has a partner,
     S·p of them are expected at or below p. So the rate of false discoveries holds, too, where units that seldom fire

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, permutations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,11 +20,19 @@ from raycv.analysis.measures.covariances import Covariances
 from raycv.analysis.moments import covariance, mean, variance
 from raycv.analysis.nulls import best_correlation
 from raycv.analysis.partners import Partners, partners
+from raycv.analysis.significance import Draws
 from raycv.analysis.spectral import spectral_clusters
 from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
+
+
+class Tested(Protocol):
+    """What gives the draws by which units are tested; see `raycv.comparing.tested.TestedSamples`."""
+
+    def draws(self, a: str, b: str, left_out: Mapping[str, np.ndarray], *, seed: int) -> list[Draws]:
+        """Of the units of member ``a``, with chance in the place of those of ``b``."""
 
 
 class _Pair:
@@ -52,8 +60,8 @@ class _Pair:
 
     @cached_property
     def partners(self) -> Partners:
-        """The partner of every unit of a, tested against random rotations of b."""
-        return partners(self.cross, self.within[1], seed=self._seed)
+        """The partner of every unit of a, tested against chance in the place of b's units."""
+        return partners(self.cross, self.within[1], chance=self._of.draws(*self._at, self._seed), seed=self._seed)
 
     @property
     def _seed(self) -> int:
@@ -70,14 +78,22 @@ class _Pair:
 class _Group:
     """Members that are compared with each other, and their moments."""
 
-    def __init__(self, members: list[Member], moments: Moments) -> None:
-        self.members, self.statistics = members, moments.statistics
+    def __init__(self, members: list[Member], moments: Moments, tested: Tested | None) -> None:
+        self.members, self.statistics, self._tested = members, moments.statistics, tested
         self._left_out = self.statistics.left_out()
         self.sums = self.statistics.together
 
     def correlation(self, a: int, b: int) -> Floats:
         found: Floats = correlation_of(self.sums, self._left_out, a, b)
         return found
+
+    def draws(self, a: int, b: int, seed: int) -> list[Draws] | None:
+        """What a's units are tested against beside rotations of b's; None where nothing was kept for it."""
+        left_out = np.split(self._left_out, np.cumsum(self.sums.widths)[:-1])
+        names = [str(member) for member in self.members]
+        if self._tested is None:
+            return None
+        return self._tested.draws(names[a], names[b], dict(zip(names, left_out, strict=True)), seed=seed)
 
     @cached_property
     def pairs(self) -> list[_Pair]:
@@ -138,10 +154,10 @@ class Comparison:
     ['mean', 'std', 'active_fraction', 'is_dead', 'is_rare']
     """
 
-    def __init__(self, compared: Sequence[tuple[list[Member], Moments]]) -> None:
-        self._groups = [_Group(members, moments) for members, moments in compared]
+    def __init__(self, compared: Sequence[tuple[list[Member], Moments, Tested | None]]) -> None:
+        self._groups = [_Group(*of_group) for of_group in compared]
         self.samples = compared[0][1].samples
-        self.moments = {str(member): moments for members, moments in compared for member in members}
+        self.moments = {str(member): moments for members, moments, _ in compared for member in members}
 
     def __repr__(self) -> str:
         return f"Comparison of {', '.join(self.moments)} in {self.samples:,} samples"
@@ -169,9 +185,11 @@ class Comparison:
     def matching(self, method: str = "semi") -> pd.DataFrame:
         """The partner in b of every unit of a, by correlation (paper, section 3.1).
 
-        "semi" takes the best for each unit, and says how far it is above randomly rotated units of b: rotated_value,
-        excess, p_value, and q_value, the false discovery rate at which the partner counts. "bipartite" pairs units one
-        to one. unit_b is -1 where there is none. Raises UserError for another method.
+        "semi" takes the best for each unit, and says how far it is above randomly rotated units of b: rotated_value and
+        excess; p_value, how often chance gives as much, the largest of what units of b mixed and whole images shuffled
+        give (`raycv.analysis.partners`), and q_value, the false discovery rate at which the partner counts. Both are
+        NaN after compare="all" on Ray. "bipartite" pairs units one to one. unit_b is -1 where there is none. Raises
+        UserError for another method.
         """
         methods = {"semi": semi_matching, "bipartite": bipartite_matching}
         if method not in methods:

@@ -12,6 +12,7 @@ from raycv.comparing.comparison import Comparison
 from raycv.comparing.forward import on_one_grid
 from raycv.comparing.members import Member, Pairing, groups
 from raycv.comparing.moments import Moments
+from raycv.comparing.tested import TestedSamples
 from raycv.data.recorded import recorded
 from raycv.errors import UserError
 
@@ -70,14 +71,16 @@ def compare(
 
 def _here(batches: Iterator[Batch], nets: list[str], pairing: Pairing, positions: Positions) -> Comparison:
     """The comparison of all batches, in this process."""
-    compared: list[tuple[list[Member], Moments]] = []
+    compared: list[tuple[list[Member], Moments, TestedSamples]] = []
     for ids, activations in batches:
         if not compared:
-            compared = [(members, Moments()) for members in groups(nets, list(activations), pairing)]
-        for members, moments in compared:
+            found = groups(nets, list(activations), pairing)
+            compared = [(members, Moments(), TestedSamples()) for members in found]
+        for members, moments, tested in compared:
             chosen = on_one_grid({str(member): activations[member] for member in members}, positions)
             try:
                 moments.update(ids, **chosen)
+                tested.update(chosen)
             except ValueError as error:
                 raise UserError(f"The networks cannot be compared: {error}.") from None
     if not compared:

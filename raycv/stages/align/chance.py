@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 from raycv.analysis.activity import mixtures_left_out
-from raycv.analysis.draws import Draws
 from raycv.analysis.moments import offsets
+from raycv.analysis.significance import Draws
 from raycv.stages.align.groups import Group
-from raycv.stages.collect.statistics import Statistics
+from raycv.stages.collect.statistics import Statistics, tested_against
 
 Similarities = dict[tuple[int, int], np.ndarray]  # two networks a, b -> (S_a, S_b)
 KINDS = ("prerelu", "shuffled", "shuffled_within")
@@ -64,12 +64,7 @@ class Layer:
 
         None where the pass has no such draws.
         """
-        drawn, other, own = (self._draws[b], a, "") if a < b else (self._draws[a], b, "own/")
-        if f"{own}value/{other}" not in drawn:
-            return []
-        mixed = self._draws[b].get(f"prerelu/{a}")
-        null = [drawn[f"{own}shuffled/{other}"], *([] if mixed is None else [mixed])]
-        return [Draws(drawn[f"{own}value/{other}"], of_kind) for of_kind in null]
+        return tested_against(self._draws, a, b)
 
     def _mixed_left_out(self, network: int) -> np.ndarray:
         """(S,): the least active mixtures of a network's units, as many as it has units that are left out."""

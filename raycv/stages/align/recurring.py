@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
-from raycv.analysis.draws import Draws
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.recurrence import (
     Recurrence,
@@ -19,6 +18,7 @@ from raycv.analysis.recurrence import (
     recurrence,
     recurring_share,
 )
+from raycv.analysis.significance import Draws
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.groups import Group
 

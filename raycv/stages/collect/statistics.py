@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from raycv.analysis.activity import mixtures_left_out
 from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.moments import Moments, Squares
+from raycv.analysis.significance import Draws
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Source
 from raycv.errors import UserError
@@ -419,3 +420,16 @@ def read(store: RunStore) -> Statistics:
     folds = {_key(name): count for name, count in held.folds.items()}
     widths = {_key(name): of_key for name, of_key in held.widths.items()}
     return Statistics(store, held.groups, folds, widths, held.folder, held.images, held.classes)
+
+
+def tested_against(draws: Mapping[int, Mapping[str, np.ndarray]], a: int, b: int) -> list[Draws]:
+    """What the units of network ``a`` are tested against: ``b``'s images shuffled and, after a ReLU, its units mixed.
+
+    ``draws``: by network, as ``Statistics.draws`` gives them. None where it has none.
+    """
+    drawn, other, own = (draws[b], a, "") if a < b else (draws[a], b, "own/")
+    if f"{own}value/{other}" not in drawn:
+        return []
+    mixed = draws[b].get(f"prerelu/{a}")
+    null = [drawn[f"{own}shuffled/{other}"], *([] if mixed is None else [mixed])]
+    return [Draws(drawn[f"{own}value/{other}"], of_kind) for of_kind in null]
