@@ -15,8 +15,10 @@ from raycv.analysis.folds import correlation_of
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.mapping import mean as mean_of
 from raycv.analysis.matching import bipartite_matching, semi_matching
-from raycv.analysis.measures.alignment import linear_cka
+from raycv.analysis.measures.alignment import cross_fold_cka, debiased_cka, linear_cka
 from raycv.analysis.measures.covariances import Covariances
+from raycv.analysis.measures.norms import NormSums
+from raycv.analysis.moments import Moments as Sums
 from raycv.analysis.moments import covariance, mean, variance
 from raycv.analysis.nulls import best_correlation
 from raycv.analysis.partners import Partners, partners
@@ -27,9 +29,15 @@ from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
 
+LEAST_SAMPLES = 4  # for Song's estimator
+
 
 class Tested(Protocol):
-    """What gives the draws by which units are tested; see `raycv.comparing.tested.TestedSamples`."""
+    """What is kept beside moments; see `raycv.comparing.tested.TestedSamples`. ``norms``: None where there are none."""
+
+    @property
+    def norms(self) -> NormSums | None:
+        """The sums for unbiased CKA."""
 
     def draws(self, a: str, b: str, left_out: Mapping[str, np.ndarray], *, seed: int) -> list[Draws]:
         """Of the units of member ``a``, with chance in the place of those of ``b``."""
@@ -68,11 +76,14 @@ class _Pair:
         return int(np.random.SeedSequence(self._at).generate_state(1)[0])
 
     @property
-    def cka(self) -> float:
-        """Linear CKA of all units that vary."""
-        a, b = self._at
-        m = self._of.sums
-        return linear_cka(Covariances.of(covariance(m, a, a), covariance(m, a, b), covariance(m, b, b)))
+    def covariances(self) -> Covariances:
+        """Of all units that vary."""
+        return self._of.covariances(*self._at)
+
+    @property
+    def unbiased_cka(self) -> float:
+        """Linear CKA without bias: of independent samples by Song's estimator, of positions of images from folds."""
+        return self._of.unbiased_cka(*self._at)
 
 
 class _Group:
@@ -94,6 +105,25 @@ class _Group:
         if self._tested is None:
             return None
         return self._tested.draws(names[a], names[b], dict(zip(names, left_out, strict=True)), seed=seed)
+
+    def covariances(self, a: int, b: int) -> Covariances:
+        return Covariances.of(*(covariance(self.sums, *pair) for pair in ((a, a), (a, b), (b, b))))
+
+    def unbiased_cka(self, a: int, b: int) -> float:
+        norms = self._tested.norms if self._tested else None
+        if norms is not None and norms.count >= LEAST_SAMPLES:
+            means = np.split(mean(self.sums), np.cumsum(self.sums.widths)[:-1])
+            within = [covariance(self.sums, *pair) for pair in ((a, a), (a, b), (b, b))]
+            return debiased_cka(Covariances.of(*within), norms.count, norms.of_pair(a, b, means, within))
+        folds = [fold for fold in self.statistics.folds if fold.count > 1]
+        if len(folds) < 2:
+            return float("nan")
+
+        def unbiased(fold: Sums) -> Covariances:
+            n = float(fold.count)
+            return Covariances(*(covariance(fold, *pair) * (n / (n - 1)) for pair in ((a, a), (a, b), (b, b))))
+
+        return cross_fold_cka(unbiased(fold) for fold in folds)
 
     @cached_property
     def pairs(self) -> list[_Pair]:
@@ -201,7 +231,8 @@ class Comparison:
 
         mean: the mean correlation of each unit with its best partner; mean_absolute: of absolute values; rotated_mean:
         the same after random rotations of b's units, excess: the difference; beyond_chance: the fraction of units with
-        a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes.
+        a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes, which is too large where
+        samples are not many more than units; unbiased_cka: without that, may be a little below 0.
 
         ``columns``: which of these; None means all. Those that need no rotations are much faster. Raises UserError for
         others.
@@ -234,7 +265,7 @@ class Comparison:
         once = {frozenset((pair.a, pair.b)): pair for pair in reversed(self._pairs)}
         return pd.concat([_clustered(pair, k) for pair in reversed(once.values())], ignore_index=True)
 
-    def nearest_layers(self, by: str = "linear_cka") -> pd.DataFrame:
+    def nearest_layers(self, by: str = "unbiased_cka") -> pd.DataFrame:
         """For every layer and other network, the layer there that is most like it, by a column of ``alignment``.
 
         Useful after compare="all". A layer without a live unit has none and is left out. Raises UserError for another
@@ -251,7 +282,7 @@ class Comparison:
         best = table.groupby(["net_a", "layer_a", "net_b"], sort=False)[by].idxmax()
         return table.loc[best].reset_index(drop=True)
 
-    def layer_identification(self, by: str = "linear_cka") -> pd.DataFrame:
+    def layer_identification(self, by: str = "unbiased_cka") -> pd.DataFrame:
         """The share of layers whose nearest layer in another network is the one of their own name.
 
         The layer identification test between networks of one architecture (Kornblith et al., 2019, section 6.1), after
@@ -327,14 +358,15 @@ def _matched(pair: _Pair, found: Any, method: str) -> dict[str, Any]:
     }
 
 
-# Columns of ``alignment``. The first two and the last need no rotations.
+# Columns of ``alignment``. The first two and the last two need no rotations.
 AVERAGES: dict[str, Callable[[_Pair], float]] = {
     "mean": lambda pair: mean_of(semi_matching(pair.cross).values),
     "mean_absolute": lambda pair: mean_of(best_correlation(pair.cross)),
     "rotated_mean": lambda pair: pair.partners.whole.mean,
     "excess": lambda pair: mean_of(pair.partners.excess),
     "beyond_chance": lambda pair: mean_of(np.where(pair.partners.columns < 0, np.nan, pair.partners.found())),
-    "linear_cka": lambda pair: pair.cka,
+    "linear_cka": lambda pair: linear_cka(pair.covariances),
+    "unbiased_cka": lambda pair: pair.unbiased_cka,
 }
 
 

@@ -82,6 +82,8 @@ def _moments(members: Sequence[Member], found: Statistics, layer: str, group: st
 class _Drawn:
     """The draws of one layer that the pass has left."""
 
+    norms = None
+
     def __init__(self, found: Statistics, layer: str, members: Sequence[Member]) -> None:
         self._found, self._layer, self._names = found, layer, [str(member) for member in members]
 

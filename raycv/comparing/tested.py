@@ -1,4 +1,4 @@
-"""Samples of whole images kept beside the moments, in which units are tested against chance."""
+"""What is kept of the samples beside their moments: whole images to test units in, and sums for unbiased CKA."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled
+from raycv.analysis.measures.norms import NormSums
 from raycv.analysis.significance import Draws
 from raycv.analysis.splitmix import GOLDEN, mixed
 
@@ -33,6 +34,7 @@ class TestedSamples:
         self._hashes = np.empty(0, np.uint64)
         self._seen = self._each = 0
         self._order = np.empty((STRATA, 0), np.int64)
+        self.norms = NormSums()
 
     def update(self, activations: Mapping[str, Tensor]) -> None:
         """Add a batch: of every member the activations (n, S, ...) of the same images at the same positions."""
@@ -41,6 +43,8 @@ class TestedSamples:
         }
         first = next(iter(tables.values()))
         count, positions = len(first), first.shape[2]
+        if positions == 1:  # else samples depend on each other
+            self.norms.add([table[..., 0].detach().cpu() for table in tables.values()])
         budget = max(2, min(SAMPLES, ENTRIES // sum(table.shape[1] for table in tables.values())))
         if not self._values:
             self._values = {name: [] for name in tables}
