@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.partners import Partners, partners
-from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, q_values
+from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, estimated_share, q_values
 from raycv.analysis.similarity import Interval, jackknife
 
 
@@ -148,7 +148,12 @@ def partner_share(found: Recurrence) -> float:
     return float(np.mean(fractions))
 
 
-def over_networks(found: Recurrence, share: Callable[[Recurrence], float]) -> Interval:
+def estimated_partner_share(found: Recurrence) -> float:
+    """The fraction of live units estimated to have a partner, named or not, mean over ordered pairs; at least 0."""
+    return max(0.0, float(np.mean([estimated_share(of_pair.p_values) for of_pair in found.pairs.values()])))
+
+
+def over_networks(found: Recurrence, share: Callable[[Recurrence], float], *, is_share: bool = True) -> Interval:
     """95% around ``share`` by leaving out one network at a time; NaN for fewer than three networks.
 
     It covers the choice of networks, with few degrees of freedom: three for four networks. A share that must hold in
@@ -156,7 +161,8 @@ def over_networks(found: Recurrence, share: Callable[[Recurrence], float]) -> In
     """
     networks = found.networks
     replicates = [share(found.without(n)) for n in networks] if len(networks) > 2 else []
-    return jackknife(share(found), replicates)
+    units = int(np.mean([found.live(n).sum() for n in networks])) if is_share else None
+    return jackknife(share(found), replicates, units=units or None)
 
 
 def _share(found: Recurrence, which: Callable[[int], NDArray[np.bool_]]) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from raycv.analysis.arrays import Floats
 
 FALSE_DISCOVERIES = 0.05  # rate at which a partner counts
+HALF = 0.5  # p-values above it are taken for those of units without a partner
 BELOW_ONE = 1 - 1e-9  # correlations of copies, on Fisher's scale
 PRIOR = 10  # degrees of freedom that the mean variance over units has beside a unit's own
 TIE = 1e-6  # on Fisher's scale, and in deviations: what is no more than rounding apart is the same
@@ -77,3 +78,15 @@ def q_values(p_values: ArrayLike) -> Floats:
     ranks = np.arange(len(falling), 0, -1)
     q[falling] = np.minimum.accumulate(np.minimum(p[falling] * len(falling) / ranks, 1))
     return q
+
+
+def estimated_share(p_values: ArrayLike) -> float:
+    """The share of units that have a partner, whether or not they can be named (Storey, 2002); NaN where no p-value is.
+
+    Of units without one, half have a p-value above 1/2; so 1 - 2 · (share of p-values above 1/2). It errs towards
+    fewer, as units with a partner may have such a p-value, too; below 0 where p-values are larger than uniform ones, as
+    largest of several are. A mean of several is not cut off at 0 one by one.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    known = p[~np.isnan(p)]
+    return float(1 - (known > HALF).mean() / (1 - HALF)) if len(known) else float("nan")

@@ -94,7 +94,7 @@ def test_shares_and_their_intervals(found: tuple[Recurrence, list[np.ndarray]]) 
         for left_out in range(4):
             rest = {pair: found for pair, found in result.pairs.items() if left_out not in pair}
             replicates.append(share(Recurrence(rest)))
-        assert over_networks(result, share) == jackknife(share(result), replicates)
+        assert over_networks(result, share) == jackknife(share(result), replicates, units=UNITS)
     two = Recurrence({pair: result.pairs[pair] for pair in ((0, 1), (1, 0))})
     assert np.isnan(over_networks(two, recurring_share).low)
 

@@ -66,6 +66,11 @@ class Layer:
         """
         return tested_against(self._draws, a, b)
 
+    def mixed_draws(self, a: int, b: int) -> Draws | None:
+        """Those of ``draws`` with b's units mixed before the ReLU; None where there are none."""
+        drawn = self.draws(a, b)
+        return drawn[1] if len(drawn) > 1 else None
+
     def _mixed_left_out(self, network: int) -> np.ndarray:
         """(S,): the least active mixtures of a network's units, as many as it has units that are left out."""
         return mixtures_left_out(self._chance[network]["prerelu/active"], int(self.left_out[network].sum()))
