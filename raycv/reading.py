@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from raycv.analysis.folds import LayerStatistics, correlation_of
+from raycv import statistics
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import stored
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.folds import LayerStatistics, correlation_of
+from raycv.statistics.reader import Statistics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ class Run:
         return list(self._statistics.layers)
 
     def moments(self, layer: str) -> LayerStatistics:
-        """The joint moments of all networks' units of ``layer``, fold by fold (`raycv.analysis.moments`).
+        """The joint moments of all networks' units of ``layer``, fold by fold (`raycv.statistics.moments`).
 
         The networks stand in the order of ``networks``. Raises UserError for a layer that was not compared.
         """

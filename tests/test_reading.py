@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 
 import raycv
-from raycv.analysis.folds import correlations
-from raycv.analysis.moments import mean, merge
 from raycv.errors import UserError
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
+from raycv.statistics.folds import correlations
+from raycv.statistics.moments import mean, merge
 from tests.support.runs import moments_of, specs, write_networks, write_statistics
 from tests.support.s3_server import BUCKET
 from tests.support.tables import write_layers

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ def activity_spread(means: Sequence[NDArray[np.floating]]) -> ActivitySpread:
 
     Raises ValueError for means that are negative or not finite, and for a net in which no unit fires.
     """
+    from scipy.stats import wasserstein_distance  # which takes a second
+
     nets = [_checked(net) for net in means]
     logs = [np.log10(net[net > 0]) for net in nets]
     for number, net in enumerate(logs, start=1):

@@ -12,17 +12,19 @@ Only the largest correlations are kept, so memory does not grow with draws but b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from raycv.analysis.activity import mixtures_left_out
 from raycv.analysis.arrays import Floats
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.prerelu import rotated_before_relu, standardise
 from raycv.analysis.significance import Draws
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DRAWS, DRAWS_WHEN_WIDE = 25, 5  # from 20 on, one unit above all draws of all units is a discovery
 
@@ -34,6 +36,8 @@ def draws_for(units: int) -> int:
 
 def scores(samples: Tensor, left_out: NDArray[np.bool_]) -> Tensor:
     """The z-scores (n, S) of ``samples`` (n, S) float32; NaN for units (S,) that are left out, or constant here."""
+    import torch
+
     z = standardise(samples.clone())
     z[:, torch.from_numpy(left_out).to(z.device)] = torch.nan
     return z
@@ -64,6 +68,8 @@ def shuffled(
 
     ``a`` (n, S_a), ``b`` (n, S_b): z-scores of the same samples, n = images x positions, image by image.
     """
+    import torch
+
     values = best(a, b)
     images = b.view(len(strata), -1, b.shape[1])
     null = [best(a, images[torch.from_numpy(order).to(b.device)].view_as(b)) for order in orders(strata, count, seed)]

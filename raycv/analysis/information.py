@@ -17,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numba import njit
-from torch import Tensor
 
 from raycv.analysis.histograms import MAX_BINS, Codes, joint_histograms, product_histograms
+from raycv.analysis.threads import threads
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BIN_MASS = 0.05  # of the marginal, in each percentile bin (paper, footnote 8)
 BINS = round(1 / BIN_MASS) + 1  # the percentile bins and the special one
@@ -168,7 +170,7 @@ def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInf
     (7 MB for 21 bins), or 4·256²·bins² for torch codes. So two layers of 4,096 units need little more memory than
     their codes (2 x 246 MB for 60,000 samples) and the result (268 MB). With ``codes_b is codes_a`` (units within
     one network) each pair is counted once, and the result is exactly symmetric. Tiles of numpy codes are shared among
-    torch's threads (``torch.set_num_threads``), whose number does not change the result; those of torch codes are
+    threads (`raycv.analysis.threads`), whose number does not change the result; those of torch codes are
     worked out on their device, to the same result but for rounding. Raises ValueError as
     `raycv.analysis.histograms.joint_histograms` does, and if there are no samples.
     """
@@ -191,20 +193,22 @@ def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInf
         for i in range(0, shape[0], size)
         for j in range(i if within else 0, shape[1], size)
     ]
-    with ThreadPoolExecutor(torch.get_num_threads() if isinstance(codes_a, np.ndarray) else 1) as pool:
+    with ThreadPoolExecutor(threads() if isinstance(codes_a, np.ndarray) else 1) as pool:
         for _ in pool.map(fill, tiles):
             pass
     return result
 
 
 def _of_tile(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInformation:
-    if isinstance(codes_a, Tensor) and isinstance(codes_b, Tensor):
+    if not (isinstance(codes_a, np.ndarray) or isinstance(codes_b, np.ndarray)):
         return _information_on_device(product_histograms(codes_a, codes_b, bins))
     return information(joint_histograms(codes_a, codes_b, bins))
 
 
 def _information_on_device(counts: Tensor) -> MutualInformation:
     """`information` of counts, of one pair at least, where they are; they are those of codes and not checked again."""
+    import torch
+
     of_a, of_b = counts.sum(3), counts.sum(2)
     samples = int(of_a[0, 0].sum())
     if not samples:

@@ -15,15 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.matching import Matching, semi_matching
 from raycv.analysis.nulls import Rotated, rotated, rotations_for
 from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, pooled_p_values, q_values
+
+if TYPE_CHECKING:
+    import torch
 
 STEP = 0.2  # of the units left, taken at a time: each step is at most a fifth too wide
 FEWEST = 16  # units of b in a rotation: one of fewer is hardly a mixture, and its null is nearly 1
@@ -63,7 +66,7 @@ def partners(
     chance: Sequence[Draws] | None = (),
     rotations: int | None = None,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> Partners:
     """The partners in b of a's units, from ``cross`` (S_a, S_b) and b's own ``correlation`` (S_b, S_b).
 

@@ -13,12 +13,14 @@ those of the layer. For a network of Gaussian weights and no biases P is another
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from raycv.analysis.nulls import orthonormal
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def rotated_before_relu(before: Tensor, *, seed: int | Sequence[int]) -> Tensor:
@@ -31,6 +33,8 @@ def rotated_before_relu(before: Tensor, *, seed: int | Sequence[int]) -> Tensor:
 
     Raises ValueError unless ``before`` is a table of finite numbers.
     """
+    import torch
+
     if before.ndim != 2 or not len(before) or not torch.isfinite(before.sum(dtype=torch.float64)):
         raise ValueError(f"before must be a table (n, S) of finite numbers, found one of shape {tuple(before.shape)}")
     normal = np.random.default_rng(seed).standard_normal((before.shape[1], before.shape[1]))
@@ -45,6 +49,8 @@ def rotated_before_relu(before: Tensor, *, seed: int | Sequence[int]) -> Tensor:
 
 def standardise(samples: Tensor) -> Tensor:
     """Turn ``samples`` (n, S) float32 into their z-scores, in place; NaN for constant columns."""
+    import torch
+
     samples -= samples.mean(0, dtype=torch.float64).float()
     deviation = torch.stack([column.square().mean(dtype=torch.float64) for column in samples.T]).sqrt().float()
     return samples.div_(torch.where(samples.amax(0) > samples.amin(0), deviation, torch.nan))
@@ -55,6 +61,8 @@ def sample_correlation(a: Tensor, b: Tensor, order: np.ndarray | None = None) ->
 
     With ``order`` (n,) the samples of b are taken in that order.
     """
+    import torch
+
     total = torch.zeros(a.shape[1], b.shape[1], dtype=torch.float64, device=a.device)
     rows = None if order is None else torch.from_numpy(order).to(b.device)
     for start in range(0, len(a), 1024):

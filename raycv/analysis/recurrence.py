@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, estimated_share, q_values
 from raycv.analysis.similarity import Interval, jackknife
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def recurrence(
     false_discoveries: float = FALSE_DISCOVERIES,
     rotations: int | None = None,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> Recurrence:
     """From the correlations (S_n, S_m) of all pairs n <= m of two or more networks, as `folds.correlations` gives them.
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
-from scipy.stats import t
+from scipy.special import expit, logit, stdtrit
 
 
 def correlation(samples_a: ArrayLike, samples_b: ArrayLike) -> np.ndarray:
@@ -70,7 +69,7 @@ def jackknife(estimate: float, without_each: ArrayLike, *, units: int | None = N
     if groups < 2:
         return Interval(float("nan"), float("nan"))
     error = np.sqrt((groups - 1) / groups * ((replicates - replicates.mean()) ** 2).sum())
-    half = float(t.ppf(0.975, groups - 1) * error)
+    half = float(stdtrit(groups - 1, 0.975) * error)
     return Interval(estimate - half, estimate + half)
 
 

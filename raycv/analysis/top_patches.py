@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
 from raycv.paper import TOP_PATCHES
 
-Peaks = tuple[Tensor, Tensor]  # highest values (images, S) float32 and their first positions (images, S) int32
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Highest values (images, S) float32 and their first positions (images, S) int32.
+Peaks: TypeAlias = "tuple[Tensor, Tensor]"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class TopPatches:
     @classmethod
     def of(cls, parts: Sequence[Peaks], images: np.ndarray) -> Self:
         """The top patches of the images with numbers ``images`` (n,); ``parts`` hold their peaks in the same order."""
+        import torch
+
         best, place = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
         top = cls.none(best.shape[1])
         _insert(top.value, top.image, top.position, best, np.repeat(images[:, None], best.shape[1], axis=1), place)
@@ -77,6 +81,8 @@ def peaks(samples: Tensor, images: int) -> Peaks:
 
     Computed on the device of the samples.
     """
+    import torch
+
     by_image = samples.reshape(images, -1, samples.shape[1])
     if samples.device.type != "cpu":
         return _peaks_on_gpu(by_image)

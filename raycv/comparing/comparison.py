@@ -11,15 +11,12 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.folds import correlation_of
+from raycv.analysis.averages import mean as mean_of
 from raycv.analysis.mapping import lasso_path
-from raycv.analysis.mapping import mean as mean_of
 from raycv.analysis.matching import bipartite_matching, semi_matching
 from raycv.analysis.measures.alignment import cross_fold_cka, debiased_cka, linear_cka
 from raycv.analysis.measures.covariances import Covariances
 from raycv.analysis.measures.norms import NormSums
-from raycv.analysis.moments import Moments as Sums
-from raycv.analysis.moments import covariance, mean, variance
 from raycv.analysis.nulls import best_correlation
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.significance import Draws
@@ -28,6 +25,9 @@ from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
+from raycv.statistics.folds import correlation_of
+from raycv.statistics.moments import Moments as Sums
+from raycv.statistics.moments import covariance, mean, variance
 
 LEAST_SAMPLES = 4  # for Song's estimator
 
@@ -69,7 +69,9 @@ class _Pair:
     @cached_property
     def partners(self) -> Partners:
         """The partner of every unit of a, tested against chance in the place of b's units."""
-        return partners(self.cross, self.within[1], chance=self._of.draws(*self._at, self._seed), seed=self._seed)
+        return partners(
+            self.cross, self.within[1], chance=self._of.draws(*self._at, self._seed), seed=self._seed, device="cpu"
+        )
 
     @property
     def _seed(self) -> int:

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.folds import LayerStatistics, correlation_of
-from raycv.analysis.moments import Moments as Sums
-from raycv.analysis.moments import merge, shifted
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.splitmix import GOLDEN, mixed
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.folds import LayerStatistics, correlation_of
+from raycv.statistics.moments import Moments as Sums
+from raycv.statistics.moments import merge, shifted
 
 FOLDS, FOLDS_OF_WIDE = 8, 2  # the latter where a member has more than 1,024 units, whose sums are large
 
@@ -27,7 +27,7 @@ class Moments:
     A member is a layer of a network, or anything else that gives numbers for the same samples. The samples themselves
     are not kept, so that neither their number nor the order of the batches matters. What was added in different
     processes can be merged. Sums are kept per fold of the samples, chosen by a hash of their ids: that gives intervals
-    (`raycv.analysis.folds`).
+    (`raycv.statistics.folds`).
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).standard_normal((1000, 3))
@@ -200,7 +200,7 @@ def _again(moments: Sums) -> Accumulator:
     accumulator.count = int(moments.count)
     for name in ("total", "minimum", "maximum", "active"):
         setattr(accumulator, name, torch.from_numpy(getattr(moments, name).copy()))
-    accumulator.gram = [torch.from_numpy(strip.copy()) for strip in moments.gram]
+    accumulator.gram = [torch.from_numpy(strip) for strip in moments.strips()]
     return accumulator
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from raycv import statistics
 from raycv.analysis.significance import Draws
 from raycv.comparing.comparison import Comparison
 from raycv.comparing.members import Member, Pairing
@@ -18,10 +19,9 @@ from raycv.run import lease, record
 from raycv.run.paths import ACROSS, NETS
 from raycv.run.store import RunStore
 from raycv.settings import Given, load
-from raycv.stages.collect import statistics
 from raycv.stages.collect.stage import collect
-from raycv.stages.collect.statistics import Statistics, tested_against
 from raycv.stages.train.stage import train
+from raycv.statistics.reader import Statistics, tested_against
 
 
 def on_ray(

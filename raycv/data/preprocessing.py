@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:  # reading a run needs the description alone, and importing PyTorch takes seconds
     import torch
     from torch import Tensor
 
-Channels = tuple[float, float, float]
+LARGEST = 4096  # pixels, of the height and width of an image
+Pixels = Annotated[int, Field(ge=1, le=LARGEST)]
+Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
+Std = Annotated[float, Field(ge=1e-6, le=1e6)]  # also its reciprocal is finite in single precision
 Fit = Literal["squash", "short-side"]
 Encoding = Literal["jpeg95", "raw"]  # of prepared images
 Interpolation = Literal["bilinear", "bicubic"]
@@ -84,16 +87,22 @@ class Preprocessing(BaseModel):
     ``pad`` pixels of the mean around it, and half the images are mirrored; in evaluation the crop is the centre.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    resize: Annotated[int, Field(ge=1)]
-    crop: Annotated[int, Field(ge=1)]
+    resize: Pixels
+    crop: Pixels
     fit: Fit = "squash"
     interpolation: Interpolation = "bilinear"
-    mean: Channels
-    std: Channels
-    pad: Annotated[int, Field(ge=0)] = 0
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Std, Std, Std]
+    pad: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     mirror: bool = True
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if self.crop > self.resize:
+            raise ValueError(f"crop is {self.crop}, which cannot be cut out of images resized to {self.resize}")
+        return self
 
     @property
     def resizing(self) -> Resize:
@@ -117,16 +126,16 @@ class Preprocessing(BaseModel):
         rows = corners[0] + along  # (B, crop), in the padding where negative or past the last
         columns = corners[1] + torch.where(mirrored, along.flip(0), along)
         first = torch.arange(count, device=device)[:, None] * self.resize
-        pixels = (first + self._inside(rows))[:, :, None] * self.resize + self._inside(columns)[:, None, :]
+        pixels = (first + self._within(rows))[:, :, None] * self.resize + self._within(columns)[:, None, :]
         # Cropped as bytes, before the larger floats are made.
         cropped = images.reshape(-1, 3).index_select(0, pixels.flatten()).view(*pixels.shape, 3)
         result = self._normalised(cropped)
         if self.pad:
-            seen = (rows == self._inside(rows))[:, :, None] & (columns == self._inside(columns))[:, None, :]
+            seen = (rows == self._within(rows))[:, :, None] & (columns == self._within(columns))[:, None, :]
             result *= seen[..., None]  # after subtraction 0 is the mean
         return _to_channels(result)
 
-    def _inside(self, positions: Tensor) -> Tensor:
+    def _within(self, positions: Tensor) -> Tensor:
         return positions.clamp(0, self.resize - 1)
 
     def _normalised(self, images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
-from raycv.networks.models import check_model, hollow, preprocessing_of
+from raycv.networks.models import check_model, preprocessing_of, tried
 from raycv.networks.recordings import opened
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
 from raycv.networks.tokens import part_of
@@ -43,25 +43,20 @@ def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
     if spec.is_recorded:
         shapes = {layer: tuple(values.shape) for layer, values in opened(spec).layers.items()}
         return {layer: Layer(shape[1], math.prod(shape[2:]), 0, shape[2:]) for layer, shape in shapes.items()}
-    net, images = _with_images(spec)
-    outputs: list[int | None] = []
-    with torch.device("meta"):
+
+    def look(net: nn.Module, images: Tensor) -> dict[str, Layer]:
+        outputs: list[int | None] = []
         found = layers_run(net, lambda: outputs.append(_units_of(net, images)))
-    if outputs[0] and spec.output == LOGITS:
-        found[LOGITS] = Layer(outputs[0], 1, 0)
-    return found
+        if outputs[0] and spec.output == LOGITS:
+            found[LOGITS] = Layer(outputs[0], 1, 0)
+        return found
+
+    return tried(spec, look)
 
 
 def outputs_of(spec: NetworkSpec) -> int | None:
     """How many values a network gives for an image; None where its output is no tensor (images, values)."""
-    net, images = _with_images(spec)
-    with torch.device("meta"):
-        return _units_of(net, images)
-
-
-def _with_images(spec: NetworkSpec) -> tuple[nn.Module, Tensor]:
-    crop = spec.preprocessing.crop
-    return hollow(spec), torch.empty(2, 3, crop, crop, device="meta")
+    return tried(spec, _units_of)
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ class Key(NamedTuple):
 
 
 def moments_path(folder: str, key: Key, fold: int, part: int) -> str:
-    """One part of the moments of one fold (`raycv.run.parts`)."""
+    """One part of the moments of one fold (`raycv.statistics.parts`)."""
     return f"{folder}/{key}/fold{fold}-{part}.npz"
 
 

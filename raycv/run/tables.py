@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from raycv.errors import UserError
 from raycv.run.damage import refusing_damage
+from raycv.run.names import is_ours
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 
@@ -93,7 +94,7 @@ class Writer:
 
     def _put_in_place(self) -> None:
         folder = f"tables/{self.name}"
-        there = {path.removeprefix(f"{folder}/") for path in self.store.list(folder)}
+        there = {path.removeprefix(f"{folder}/") for path in files_of(self.store, self.name)}
         # Layers that the table did not have come first: a reader that finds any new file then finds all of them.
         for file in sorted(self._staged, key=lambda file: file in there):
             self.store.put_in_place(f"{self._staging}/{file}", f"{folder}/{file}")
@@ -124,13 +125,12 @@ def write_part(store: RunStore, path: str, name: str, frame: pd.DataFrame) -> No
 def is_part(store: RunStore, path: str, name: str) -> bool:
     """Whether a file is one that ``write_part`` has written for table ``name``, and not truncated."""
     try:
-        with refusing_damage(_unreadable(path)):
-            found: list[str] = store.open(path, lambda file: pq.read_schema(file).names)
+        found, _ = footer(store, path)
     except UserError as error:
         if error.__cause__ is not None:  # the store has failed
             raise
         return False
-    return bool(found == BY_NAME[name].schema.names)
+    return bool(found.names == BY_NAME[name].schema.names)
 
 
 def read_part(store: RunStore, path: str) -> pa.Table:
@@ -144,28 +144,41 @@ def read_part(store: RunStore, path: str) -> pa.Table:
 
 def names(store: RunStore) -> list[str]:
     """The tables that a run has."""
-    return sorted({path.split("/")[1] for path in store.list("tables")} & BY_NAME.keys())
+    return sorted({path.split("/")[1] for path in store.list("tables") if is_ours(path)} & BY_NAME.keys())
+
+
+def files_of(store: RunStore, name: str) -> list[str]:
+    """The files of a table, sorted; what a user has put beside them is none of it."""
+    return [path for path in store.list(f"tables/{name}") if is_ours(path)]
 
 
 def rows_of(store: RunStore, name: str) -> dict[str | None, int]:
     """The number of rows of each file of a table, by layer; none where the run does not have the table."""
     found = {}
-    for path in store.list(f"tables/{name}"):
-        with refusing_damage(_unreadable(store.locate(path))):
-            found[_layer_of(path)] = store.open(path, lambda file: int(pq.read_metadata(file).num_rows))
+    for path in files_of(store, name):
+        found[_layer_of(path)] = footer(store, path)[1]
     return found
+
+
+def footer(store: RunStore, path: str) -> tuple[pa.Schema, int]:
+    """Schema and number of rows of one Parquet file, from its last bytes. Raises UserError for a damaged one."""
+
+    def read(file: IO[bytes]) -> tuple[pa.Schema, int]:
+        with refusing_damage(_unreadable(store.locate(path))):  # here, or Arrow's errors pass for those of the store
+            found = pq.read_metadata(file)
+            return found.schema.to_arrow_schema(), int(found.num_rows)
+
+    return store.open(path, read)
 
 
 def exists(store: RunStore, name: str) -> bool:
     """Whether a run has table ``name``."""
-    return bool(store.list(f"tables/{name}"))
+    return bool(files_of(store, name))
 
 
 def are_whole(store: RunStore, wanted: Iterable[str]) -> bool:
     """Whether a run has all ``wanted`` tables, and each all its layers."""
-    return all(
-        (paths := store.list(f"tables/{name}")) and not _lost(_about(store, paths[0]), paths, [[]]) for name in wanted
-    )
+    return all((paths := files_of(store, name)) and not _lost(_about(store, paths[0]), paths, [[]]) for name in wanted)
 
 
 def read(
@@ -204,7 +217,7 @@ def _read_files(
     store: RunStore, name: str, columns: Sequence[str] | None, alternatives: list[list[Filter]]
 ) -> pd.DataFrame | None:
     """The rows of all files that can have matching rows, or None if the files are not of one writing."""
-    paths = store.list(f"tables/{name}")
+    paths = files_of(store, name)
     if not paths:
         raise UserError(
             f"The run {store.uri} has no table {name!r} yet; run the stage that writes it (`raycv tables` lists which)."
@@ -227,7 +240,7 @@ def _read_files(
             writings.add((rows.schema.metadata or {}).get(WRITING))
             parts.append(_with_layer(rows, layer, columns))
             files.append(path)
-    if len(writings) > 1 or store.list(f"tables/{name}") != paths:
+    if len(writings) > 1 or files_of(store, name) != paths:
         return None
     # Two whole writings may have passed since the first listing, and the second may have the files of the one before.
     about = _about(store, (files or paths)[0])
@@ -251,8 +264,7 @@ def _read_files(
 def _about(store: RunStore, path: str) -> Mapping[bytes, bytes]:
     """The metadata of a file as it is now; none where it is gone."""
     try:
-        with refusing_damage(_unreadable(store.locate(path))):
-            found: Mapping[bytes, bytes] = store.open(path, lambda file: pq.read_schema(file).metadata) or {}
+        found: Mapping[bytes, bytes] = footer(store, path)[0].metadata or {}
     except UserError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return {}

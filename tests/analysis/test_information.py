@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import multivariate_normal, norm
@@ -117,7 +117,6 @@ class TestBins:
 
 
 class TestHistograms:
-    @settings(deadline=None)
     @given(coded_pairs())
     def test_counts_equal_numpys_exactly(self, case: tuple[np.ndarray, np.ndarray, int]) -> None:
         codes_a, codes_b, bins = case
@@ -164,7 +163,6 @@ class TestHistograms:
 
 
 class TestInformation:
-    @settings(deadline=None)
     @given(coded_pairs())
     def test_equals_scikit_learn(self, case: tuple[np.ndarray, np.ndarray, int]) -> None:
         codes_a, codes_b, bins = case

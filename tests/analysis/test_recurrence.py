@@ -6,7 +6,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raycv.analysis.arrays import Floats
@@ -110,7 +110,6 @@ def test_excess_and_p_values_are_those_of_the_pairs() -> None:
     np.testing.assert_array_equal(result.pairs[2, 0].columns, semi_matching(np.abs(matrices[0, 2].T)).columns)
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**16), st.integers(2, 4))
 def test_groups_are_all_tuples_of_mutual_best_units(seed: int, networks: int) -> None:
     """By checking every unit of the first network, and every pair in its tuple, one by one."""

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import raycv
@@ -28,7 +28,6 @@ def numpy_correlation(x: Floats, y: Floats) -> Floats:
     return found
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 400), max_size=5), st.integers(1, 3))
 def test_any_cut_order_and_merge_gives_numpys_correlations(seed: int, cuts: list[int], processes: int) -> None:
     nets = activations(seed)

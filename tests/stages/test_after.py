@@ -18,13 +18,16 @@ import pandas as pd
 import pytest
 import torch
 
-from raycv.cli import AFTER, main
+from raycv.cli import main
 from raycv.run import record, tables
 from raycv.run.schema import ALL
 from raycv.run.store import RunStore
+from raycv.stages.registry import AFTER_RUN
 from tests.support.commands import failing
 from tests.support.here import work_here
 from tests.support.s3_server import BUCKET
+
+AFTER = [stage.name for stage in AFTER_RUN]
 
 ROOT = Path(__file__).parents[2]
 FLAGS = {

@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from raycv.analysis.folds import LayerStatistics, correlation_of
 from raycv.analysis.matching import semi_matching
-from raycv.analysis.moments import mean, offsets, variance
 from raycv.networks import checkpoints
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import build
@@ -19,6 +17,8 @@ from raycv.networks.stored import stored
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
+from raycv.statistics.folds import LayerStatistics, correlation_of
+from raycv.statistics.moments import mean, offsets, variance
 from tests.support.by_hand import fold_of, outputs
 from tests.support.permuted import permuted
 from tests.support.runs import moments_of, spec, write_statistics

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
-from raycv.analysis.moments import Moments
 from raycv.networks import checkpoints
 from raycv.networks.models import build
 from raycv.paper import TOP_PATCHES
 from raycv.run import record
-from raycv.run.parts import information_blocks, others_by_part
 from raycv.run.paths import NETS, Key, information_path, patches_path, samples_path
 from raycv.run.store import RunStore
 from raycv.stages.collect.chance import by_chance
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.task import Chance
+from raycv.statistics.moments import Moments
+from raycv.statistics.parts import information_blocks, others_by_part
 from tests.support.runs import moments_of, specs, write_draws, write_statistics
 
 LAYERS = ("conv1", "conv2")
@@ -47,7 +47,7 @@ def write_wide_run(store: RunStore, width: int, networks: int = 2) -> RunStore:
     before = activations(width, networks)
     drawn = [Gathered(net, True, np.zeros(len(net), np.int64)) for net in before]
     coded = [encode(found.values, bin_edges(found.values)) for found in drawn]
-    folder, nets = "statistics/made", specs([NARROW] * networks, LAYERS)
+    folder, nets = "statistics/0123456789abcdef", specs([NARROW] * networks, LAYERS)
     for layer in LAYERS:
         for block in information_blocks([width] * networks):
             found = pairwise_information(coded[block.a][block.first : block.last], coded[block.b], BINS)

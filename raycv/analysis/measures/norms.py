@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.alignment import NormProducts
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class NormSums:
@@ -20,12 +22,15 @@ class NormSums:
 
     def __init__(self) -> None:
         self._pilots: list[Tensor] = []
-        self._norms = self._products = torch.zeros(0, dtype=torch.float64)
+        self._norms: Tensor
+        self._products: Tensor
         self._weighted: list[Tensor] = []
         self.count = 0
 
     def add(self, activations: Sequence[Tensor]) -> None:
         """Add the same samples (n, S) of every member."""
+        import torch
+
         values = [member.double() for member in activations]
         if not self._pilots:
             members = len(values)
@@ -43,6 +48,8 @@ class NormSums:
 
     def products(self, a: int, b: int, means: Sequence[Floats], cross: Floats) -> float:
         """Σ |x|²|y|² of members a and b around their ``means``, by member (S,); ``cross`` (S_a, S_b): covariances."""
+        import torch
+
         first, second = (torch.from_numpy(np.asarray(means[n], np.float64)) - self._pilots[n] for n in (a, b))
         of_first, of_second = first @ first, second @ second
         mixed = first @ torch.from_numpy(np.ascontiguousarray(cross)) @ second

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raycv.analysis.mapping import mean
+from raycv.analysis.averages import mean
 from raycv.analysis.matching import Matching, bipartite_matching, semi_matching
 from raycv.analysis.nulls import best_correlation, one_unit_share, rotated, rotated_matching
 from raycv.analysis.recurrence import Recurrence
@@ -148,7 +148,7 @@ def without_each_fold(layer: Layer) -> list[WithoutFold]:
 
 def _excess(values: Similarities, a: int, b: int) -> float:
     cross = values[a, b] if a < b else values[b, a].T
-    null = rotated(cross, values[b, b], rotations=FOLLOWED, seed=_seed(a, b))
+    null = rotated(cross, values[b, b], rotations=FOLLOWED, seed=_seed(a, b), device="cpu")
     return mean(best_correlation(cross)) - null.mean
 
 

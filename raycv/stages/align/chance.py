@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 from raycv.analysis.activity import mixtures_left_out
-from raycv.analysis.moments import offsets
 from raycv.analysis.significance import Draws
 from raycv.stages.align.groups import Group
-from raycv.stages.collect.statistics import Statistics, tested_against
+from raycv.statistics.moments import offsets
+from raycv.statistics.reader import Statistics, tested_against
 
 Similarities = dict[tuple[int, int], np.ndarray]  # two networks a, b -> (S_a, S_b)
 KINDS = ("prerelu", "shuffled", "shuffled_within")

@@ -40,11 +40,11 @@ from raycv.analysis.measures.units import (
     soft_correlation_match,
     soft_matching_distance,
 )
-from raycv.analysis.moments import Moments, merge
 from raycv.analysis.nulls import WIDE, effective_dimension, orthonormal
 from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.groups import Group, alike
+from raycv.statistics.moments import Moments, merge
 
 Measure = Callable[[Covariances], float]
 Values = dict[tuple[int, int, str], float]  # by network a, network b and measure

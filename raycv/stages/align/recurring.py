@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
 
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.recurrence import (
@@ -82,6 +81,7 @@ def _quantities(units: pd.DataFrame) -> Quantities:
 
 def _rank_correlation(by_net: list[np.ndarray]) -> Callable[[Recurrence], float]:
     """Spearman's, over all live units, of the number of partners and ``by_net``; NaN where one is constant."""
+    from scipy.stats import spearmanr  # which takes a second
 
     def quantity(found: Recurrence) -> float:
         live = np.concatenate([found.live(n) for n in found.networks])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from raycv import memory
+from raycv import memory, statistics
 from raycv.config import AlignConfig
 from raycv.distributed import ray_cluster
 from raycv.progress import Progress, detail, say
@@ -21,15 +21,14 @@ from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.align import measured, recurring, rows, units
 from raycv.stages.align.across import Across, identified
-from raycv.stages.align.beyond import Untrained, untrained_nowhere
 from raycv.stages.align.averages import average_rows
+from raycv.stages.align.beyond import Untrained, untrained_nowhere
 from raycv.stages.align.compared import Compared, all_compared, compare_all, pieces_of
 from raycv.stages.align.epochs import ThroughTraining
 from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.memory import command_need, comparison_need
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.reader import Statistics
 
 FORMAT = 6  # of the tables; part of their identity
 WRITTEN = (

@@ -31,8 +31,8 @@ from raycv.run.paths import NETS, NULL, Key
 from raycv.stages.collect.chance import by_chance, draws_by_chance
 from raycv.stages.collect.collector import PILOT_IMAGES, Collector, Images, Recording, build_untrained, kinds_of
 from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_part, to_arrays
-from raycv.stages.collect.statistics import Statistics
 from raycv.stages.collect.task import NAME, Chance, Drawing, Information, Pass, Patches, Reduction, Testing
+from raycv.statistics.reader import Statistics
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.moments import Moments
 from raycv.analysis.top_patches import Peaks, TopPatches, peaks
 from raycv.data.preprocessing import Resize
 from raycv.data.recorded import Recorded
@@ -25,6 +23,8 @@ from raycv.networks.places import PlacedTaps, at
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, as_samples
 from raycv.run.paths import ACROSS, NETS, NULL, Key
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.moments import Moments
 
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from raycv.analysis.moments import gram_bytes
 from raycv.data.sampling import WANTED, Strata
 from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
-from raycv.run.parts import networks_of, parts
 from raycv.run.paths import ACROSS, NETS, NULL
 from raycv.stages.collect.chance import UNITS_AT_ONCE
 from raycv.stages.collect.collector import BATCH, Groups
 from raycv.stages.collect.reducer import ROWS_AT_ONCE
+from raycv.statistics.moments import gram_bytes
+from raycv.statistics.parts import networks_of, parts
 
 
 def actor_need(groups: Groups, shard_size: int, images: int) -> Need:
@@ -36,8 +36,8 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
     A partial has 8·(U² + Σ S²)/2 bytes of products per convolutional layer and 4·U per image of the shard per fully
     connected layer; a layer adds 4·U per sample chosen for mutual information or for tests, and of the trained
     networks 16·9·U of top patches. To reduce, the actor gives up the networks. One part of a layer
-    (`raycv.run.parts`), which has P products (at most 2²⁴, but a unit's in one network with all of another's) of U'
-    units, needs
+    (`raycv.statistics.parts`), which has P products (at most 2²⁴, but a unit's in one network with all of another's)
+    of U' units, needs
 
         3·8·P + 28·U'·max(shard, 1024)
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from raycv.analysis.top_patches import TopPatches
-from raycv.run import parts
-from raycv.run.parts import Arrays, Part, added, cut, networks_of
 from raycv.run.paths import Key
 from raycv.stages.collect.collector import Partial
+from raycv.statistics import parts
+from raycv.statistics.parts import Arrays, Part, added, cut, networks_of
 
 ROWS_AT_ONCE = 1024  # rows of a fully connected layer gathered before they are multiplied
 
@@ -24,7 +24,7 @@ def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[
     """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/..., tested/KEY/... and
     patches/KEY/NETWORK/...
 
-    Those of moments are the ones of `raycv.run.parts`.
+    Those of moments are the ones of `raycv.statistics.parts`.
     KEY is the group and layer. before_relu/KEY is there where rows and samples are of activations before the ReLU.
     images (n,) and labels (n,) are the numbers and classes of the shard's images.
     """

@@ -11,7 +11,6 @@ from raycv.data.sources import Source
 from raycv.errors import UserError
 from raycv.networks.stored import StoredNetwork
 from raycv.paper import SHOWN_LAYERS
-from raycv.run.parts import Block, Part
 from raycv.run.paths import (
     NETS,
     NULL,
@@ -25,6 +24,7 @@ from raycv.run.paths import (
 )
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import Groups, Precision
+from raycv.statistics.parts import Block, Part
 
 NAME = "path"  # of the array in which a file says which it is
 

@@ -11,8 +11,6 @@ import pandas as pd
 from torch import nn
 
 from raycv.analysis.arrays import Floats, Ints
-from raycv.analysis.folds import LayerStatistics, correlation_of
-from raycv.analysis.moments import covariance, mean
 from raycv.analysis.removal import compensation, order_by, redundancy_order
 from raycv.networks.bench import Bench, Piece
 from raycv.networks.changes import Change, predicted, replaced, scores_of, unchanged
@@ -21,7 +19,9 @@ from raycv.networks.evaluation import Scores
 from raycv.run import tables
 from raycv.run.summary import over_networks
 from raycv.run.trial_results import Frames
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.folds import LayerStatistics, correlation_of
+from raycv.statistics.moments import covariance, mean
+from raycv.statistics.reader import Statistics
 
 RANDOM = "random"
 DRAWS = 5  # random orders

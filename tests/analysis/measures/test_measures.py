@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import orthogonal_procrustes
 from scipy.optimize import linear_sum_assignment, linprog
@@ -204,7 +204,6 @@ ROTATED_ALIKE = ["linear CKA", "mean CCA", "SVCCA", "Procrustes", "angular", "re
 SCALED_ALIKE = [name for name in DEFINITIONS if name not in ("Procrustes", "permutation Procrustes")]
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**16))
 def test_what_a_measure_does_not_depend_on(seed: int) -> None:
     rng = np.random.default_rng(seed)

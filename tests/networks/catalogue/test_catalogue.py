@@ -17,6 +17,7 @@ from PIL import Image
 from raycv.data.preprocessing import Preprocessing
 from raycv.data.recorded import OPENERS
 from raycv.errors import UserError
+from raycv.networks import trust
 from raycv.networks.layers import layers_of, outputs_of
 from raycv.networks.models import build, check_model, preprocessing_of, untrained
 from raycv.networks.spec import RECORDINGS
@@ -115,6 +116,7 @@ def test_what_has_no_rule_of_its_own_is_drawn_like_it_was() -> None:
     ],
 )
 def test_models_that_there_are_not(model: str, sentence: str) -> None:
+    trust.allow([model])
     with pytest.raises(UserError, match=sentence):
         check_model(model)
 
@@ -128,8 +130,10 @@ def test_models_that_there_are_not(model: str, sentence: str) -> None:
     ],
 )
 def test_functions_that_fail(function: str, sentence: str) -> None:
+    model = f"tests.support.nets:{function}"
+    trust.allow([model])
     with pytest.raises(UserError, match=sentence):
-        preprocessing_of(f"tests.support.nets:{function}")
+        preprocessing_of(model)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def logits_of(name: str) -> Tensor:
 
 
 @pytest.mark.parametrize("name", MOST)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_network_with_reordered_units_gives_the_same_logits(name: str, seed: int) -> None:
     net, groups = architecture(name), traced(name)

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from torch import Tensor
 
+from raycv import statistics
 from raycv.networks.bench import Bench
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.stages.ablate.rows import DRAWS, WRITTEN, Ablater, by_layer, choices, groups_of, of_single_units, units_of
-from raycv.stages.collect import statistics
 from tests.support.by_hand import images_of, loss_and_top1, outputs
 
 KEY = ["layer", "net", "group", "choice", "draw"]

@@ -8,11 +8,11 @@ import pytest
 from scipy.stats import kurtosis, spearmanr
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.folds import LayerStatistics
 from raycv.stages.align.groups import Group
 from raycv.stages.align.measured import measure, measure_rows, measure_untrained
 from raycv.stages.align.recurring import layer_rows, recurrence_of, recurrence_rows
 from raycv.stages.align.units import unit_rows
+from raycv.statistics.folds import LayerStatistics
 from tests.support.copies import orthonormal
 from tests.support.runs import moments_of, specs
 

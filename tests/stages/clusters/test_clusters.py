@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raycv.analysis.folds import correlations
+from raycv import statistics
 from raycv.analysis.graphs import combined_correlation
 from raycv.analysis.spectral import K_RANGE, allowed_k, default_k, spectral_clusters, sweep_clusters
 from raycv.cli import main
 from raycv.config import ClusterSweepConfig
 from raycv.run import record
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
+from raycv.statistics.folds import correlations
 from tests.support.commands import typed
 from tests.support.processes import processes
 from tests.support.runs import LAYERS, WIDTHS, make_run

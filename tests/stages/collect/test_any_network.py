@@ -20,7 +20,7 @@ from raycv.networks.models import build, untrained
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.run.paths import ACROSS, NETS, NULL, Key
 from raycv.stages.collect.collector import Collector, Recording
-from raycv.stages.collect.stage import _groups as groups_of
+from raycv.stages.collect.planned import groups_of
 from tests.support.nets import OTHER_WAY, WAY, convolutions, tokens
 
 SAMPLES = 160  # the validation images of the fixture

@@ -29,7 +29,7 @@ from scipy.stats import kurtosis
 from sklearn.metrics import mutual_info_score
 
 import raycv
-from raycv.analysis.folds import correlations
+from raycv import statistics
 from raycv.analysis.information import bin_edges, encode
 from raycv.cli import main
 from raycv.data.preprocessing import Resize
@@ -46,8 +46,8 @@ from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
 from raycv.stages.align.compared import Piece, all_compared, compare, compare_all
 from raycv.stages.align.stage import WRITTEN
-from raycv.stages.collect import statistics
 from raycv.stages.patches.rows import top_patches
+from raycv.statistics.folds import correlations
 from tests.support.commands import failing
 from tests.support.processes import processes
 from tests.support.runs import spec

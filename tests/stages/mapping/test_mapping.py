@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from raycv import statistics
 from raycv.analysis.agglomeration import Agglomeration, agglomerate
-from raycv.analysis.folds import correlations
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import sgd_path
 from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
@@ -18,9 +18,9 @@ from raycv.config import MappingSweepConfig
 from raycv.run import record
 from raycv.run.paths import NETS, Key, chance_path
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.mapping.rows import WRITTEN
 from raycv.stages.mapping.stage import sweep as sweep_mapping
+from raycv.statistics.folds import correlations
 from tests.support.runs import LAYERS, WIDTHS, make_run
 
 DECAYS = (0.0, 1e-3, 1e-2)

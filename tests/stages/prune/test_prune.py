@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+from raycv import statistics
 from raycv.networks.bench import Bench
 from raycv.run import tables
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.prune.rows import DRAWS, Pruner, by_layer
 from tests.support.by_hand import fold_of, giving, images_of, loss_and_top1, outputs
 

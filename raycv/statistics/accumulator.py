@@ -10,14 +10,17 @@ cost is little more than that of the upper strips of one float32 product XᵀX (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
-from raycv.analysis.moments import Moments, offsets
+from raycv.statistics.moments import Moments, from_strips, offsets
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 # A float32 product over more samples than this loses digits before it is added in float64. Narrow products lose the
 # most, because matrix libraries add their samples one by one.
@@ -34,6 +37,8 @@ class Accumulator:
     """Adds samples to joint moments on one device. Products in float32 or float64, sums of products in float64."""
 
     def __init__(self, widths: Sequence[int], pilot: np.ndarray, device: torch.device) -> None:
+        import torch
+
         self.widths, self.bounds, self.device = list(widths), offsets(widths), device
         units = self.bounds[-1]
         self.step = ROWS_PER_PRODUCT if units >= NARROW else ROWS_PER_NARROW_PRODUCT
@@ -64,6 +69,8 @@ class Accumulator:
 
     def add_in_float64(self, activations: Sequence[Tensor]) -> None:
         """The same with float64 products, for layers of few samples: a float32 product loses units that seldom fire."""
+        import torch
+
         values = torch.empty(0, dtype=torch.float64, device=self.device)
         torch.cat(list(activations), 1, out=values)
         self.active += (values > 0).sum(0)
@@ -77,6 +84,8 @@ class Accumulator:
 
     def is_finite(self) -> bool:
         """Whether every activation added was finite."""
+        import torch
+
         return bool(torch.isfinite(self.total).all())
 
     def _add_on_cpu(self, activations: Sequence[np.ndarray]) -> None:
@@ -94,6 +103,8 @@ class Accumulator:
                 self._multiply_pieces(self.shifted[:padded].view(-1, self.step, shifted.shape[1]))
 
     def _multiply_strips(self, block: Tensor) -> None:
+        import torch
+
         for strip, first in zip(self.gram, self.bounds, strict=False):
             for row in range(0, len(strip), ROWS_OF_STRIP):
                 sums = strip[row : row + ROWS_OF_STRIP, row:]
@@ -103,6 +114,8 @@ class Accumulator:
                 _add(sums.numpy(), product.numpy())
 
     def _multiply_pieces(self, pieces: Tensor) -> None:
+        import torch
+
         count, _, units = pieces.shape
         products = self.products[: count * units**2].view(count, units, units)
         torch.bmm(pieces.transpose(1, 2), pieces, out=products)
@@ -111,6 +124,8 @@ class Accumulator:
             strip += whole[first:last, first:]
 
     def _add_on_gpu(self, activations: Sequence[Tensor]) -> None:
+        import torch
+
         at_once = self.step * max(1, AT_ONCE // self.bounds[-1] ** 2)
         for start in range(0, len(activations[0]), at_once):
             block = torch.cat([values[start : start + at_once] for values in activations], 1)
@@ -141,7 +156,7 @@ class Accumulator:
             minimum=self.minimum.cpu().numpy(),
             maximum=self.maximum.cpu().numpy(),
             active=self.active.cpu().numpy(),
-            gram=tuple(strip.cpu().numpy() for strip in self.gram),
+            blocks=from_strips([strip.cpu().numpy() for strip in self.gram], self.widths),
         )
 
 
