@@ -2,7 +2,7 @@
 
 Pairs of networks that share nothing are compared by `raycv.compare`: in how many repetitions is any unit said to have a
 partner at a false discovery rate of 5%, and how many units. Beside it, how many of planted copies (correlated by .95)
-are found among as many units that have none, and how many of all units found have none.
+are found among as many units that have none, and how many of all units found are no copies.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=100)
     repetitions = parser.parse_args().repetitions
-    logging.info("| units | repetitions with a discovery | units, share | copies found | of these false |")
+    logging.info("| units | repetitions with a discovery | units, share | copies found | of all found, no copies |")
     logging.info("|---|---|---|---|---|")
     for name, generator in NULLS.items():
         nulls = [found(generator(rng), generator(rng)) for rng in map(np.random.default_rng, range(repetitions))]
