@@ -124,10 +124,10 @@ def partial(device: torch.device) -> Partial:
 
 def test_a_shard_is_the_same() -> None:
     here, there = partial(CPU), partial(GPU)
-    for key, samples in here.samples.items():
-        np.testing.assert_array_equal(there.samples[key].rank, samples.rank)
+    for kind, samples in here.samples.items():
+        np.testing.assert_array_equal(there.samples[kind].rank, samples.rank)
         assert samples.rank.size
-        for of_net, and_of_net in zip(samples.values, there.samples[key].values, strict=True):
+        for of_net, and_of_net in zip(samples.values, there.samples[kind].values, strict=True):
             np.testing.assert_allclose(and_of_net, of_net, rtol=1e-3, atol=1e-4 * np.abs(of_net).max())
     for key, moments in here.moments.items():
         for strip, and_strip in zip(moments.strips(), there.moments[key].strips(), strict=True):

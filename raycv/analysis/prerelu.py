@@ -12,6 +12,7 @@ those of the layer. For a network of Gaussian weights and no biases P is another
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def rotated_before_relu(before: Tensor, *, seed: int) -> Tensor:
+def rotated_before_relu(before: Tensor, *, seed: int | Sequence[int]) -> Tensor:
     """P (n, S) from the activations ``before`` (n, S), float32 or float64, of all units ahead of their ReLU.
 
     Column j has exactly as many active samples, out of n and at most n - 1, as one of the units: the column that is

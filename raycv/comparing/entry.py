@@ -12,6 +12,7 @@ from raycv.comparing.comparison import Comparison
 from raycv.comparing.forward import on_one_grid
 from raycv.comparing.members import Member, Pairing, groups
 from raycv.comparing.moments import Moments
+from raycv.comparing.tested import TestedSamples
 from raycv.data.recorded import Recorded, recorded
 from raycv.errors import UserError
 
@@ -77,21 +78,23 @@ def _in_one_process(
     modules = {name: net for name, net in networks.items() if isinstance(net, nn.Module)}
     files = [recorded(name, given) for name, given in networks.items() if name not in modules]
     names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
-    return Comparison(_moments(_batches(modules, files, data, layers), list(networks), pairing, positions), names)
+    return Comparison(_compared(_batches(modules, files, data, layers), list(networks), pairing, positions), names)
 
 
-def _moments(
+def _compared(
     batches: Iterator[Batch], nets: list[str], pairing: Pairing, positions: Positions
-) -> list[tuple[list[Member], Moments]]:
-    """The moments of all batches, in this process."""
-    compared: list[tuple[list[Member], Moments]] = []
+) -> list[tuple[list[Member], Moments, TestedSamples]]:
+    """What is kept of all batches, in this process."""
+    compared: list[tuple[list[Member], Moments, TestedSamples]] = []
     for ids, activations in batches:
         if not compared:
-            compared = [(members, Moments()) for members in groups(nets, list(activations), pairing)]
-        for members, moments in compared:
+            found = groups(nets, list(activations), pairing)
+            compared = [(members, Moments(), TestedSamples()) for members in found]
+        for members, moments, tested in compared:
             chosen = on_one_grid({str(member): activations[member] for member in members}, positions)
             try:
                 moments.update(ids, **chosen)
+                tested.update(chosen)
             except ValueError as error:
                 raise UserError(f"The networks cannot be compared: {error}.") from None
     if not compared:

@@ -32,6 +32,11 @@ def chance_path(folder: str, key: Key, network: int, part: int) -> str:
     return f"{folder}/{key}/chance{network}-{part}.npz"
 
 
+def draws_path(folder: str, key: Key, network: int, part: int) -> str:
+    """Draws by which single units of some other networks are tested against chance in the place of one network's."""
+    return f"{folder}/{key}/draws{network}-{part}.npz"
+
+
 def information_path(folder: str, layer: str, a: int, b: int, first: int) -> str:
     """The mutual information of networks a <= b, of a's units from ``first`` on."""
     return f"{folder}/{NETS}/{layer}/information{a}-{b}-{first}.npz"

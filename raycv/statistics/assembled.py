@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raycv.run.paths import Key, chance_path, information_path, moments_path
+from raycv.run.paths import Key, chance_path, draws_path, information_path, moments_path
 from raycv.run.store import RunStore
 from raycv.statistics.checked import Shapes, checked, damaged, read_checked
 from raycv.statistics.parts import Arrays, Part, information_of, others_by_part, parts
@@ -102,11 +102,18 @@ def kurtosis(store: RunStore, folder: str, key: Key, widths: Sequence[int]) -> n
     )
 
 
-def mixtures_left_out(active: np.ndarray, units: int) -> np.ndarray:
-    """(S,): the least ``active`` mixtures, as many as ``units`` are left out of a network, and those never active."""
-    left_out = active == 0
-    left_out[np.argsort(active, kind="stable")[:units]] = True
-    return np.asarray(left_out)
+def draws(store: RunStore, folder: str, key: Key, widths: Sequence[int], network: int, others: Sequence[int]) -> Arrays:
+    """Draws by which single units of ``others`` are tested; see `raycv.stages.collect.chance`."""
+    found: Arrays = {}
+    for number, part in enumerate(others_by_part(widths, network)):
+        wanted = [other for other in part if other in others]
+        if wanted:
+            path = draws_path(folder, key, network, number)
+            with store.open_arrays(path) as arrays:
+                shapes = _shapes_of_draws(widths, network, wanted, any("prerelu" in name for name in arrays))
+                read = {name: arrays[name] for name in shapes if name in arrays}
+            found |= checked(store, path, read, shapes)
+    return found
 
 
 def _some(store: RunStore, path: str, shapes: Shapes) -> Arrays:
@@ -138,3 +145,13 @@ def _shapes_of_chance(
         kinds = (["shuffled", "shuffled_within"] if other < network else []) + ["prerelu"] * rectified
         shapes |= {f"{kind}/{other}": (widths[other], widths[network]) for kind in kinds}
     return shapes | ({f"information/{name}": shape for name, shape in shapes.items()} if informed else {})
+
+
+def _shapes_of_draws(widths: Sequence[int], network: int, others: Sequence[int], rectified: bool) -> Shapes:
+    shapes: Shapes = {}
+    for other in others:
+        if other < network:
+            for prefix, width in (("", widths[other]), ("own/", widths[network])):
+                shapes |= {f"{prefix}value/{other}": (width,), f"{prefix}shuffled/{other}": (None, width)}
+        shapes |= {f"prerelu/{other}": (None, widths[other])} if rectified else {}
+    return shapes

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from raycv.analysis.activity import mixtures_left_out
+from raycv.analysis.significance import Draws
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Source
 from raycv.errors import UserError
@@ -18,8 +20,10 @@ from raycv.run.paths import (
     ACROSS,
     EPOCH,
     NETS,
+    NULL,
     Key,
     chance_path,
+    draws_path,
     information_path,
     moments_path,
     patches_path,
@@ -192,6 +196,16 @@ class Statistics:
         informed = information and group == NETS
         return assembled.chance(self.store, self.folder, key, widths, network, others, informed=informed)
 
+    def draws(self, layer: str, network: int, group: str = NETS, *, others: Sequence[int]) -> Arrays:
+        """Draws by which single units of ``others`` are tested; see `raycv.stages.collect.chance`.
+
+        Of trained and untrained networks; none of those of earlier epochs.
+        """
+        if group not in (NETS, NULL):
+            return {}
+        key = Key(group, layer)
+        return assembled.draws(self.store, self.folder, key, self.widths(layer, group), network, others)
+
     def kurtosis(self, layer: str) -> np.ndarray:
         """(U,): the excess kurtosis of the trained networks' stacked units, in the samples that the pass keeps."""
         return assembled.kurtosis(self.store, self.folder, Key(NETS, layer), self.widths(layer))
@@ -209,7 +223,7 @@ class Statistics:
             arrays = self.chance(layer, network, others=others, information=False)
             if "prerelu/own" not in arrays:
                 continue
-            mixtures = assembled.mixtures_left_out(arrays["prerelu/active"], int(left_out[network].sum()))
+            mixtures = mixtures_left_out(arrays["prerelu/active"], int(left_out[network].sum()))
             own = np.where(mixtures[:, None] | mixtures, np.nan, arrays["prerelu/own"])
             units = {
                 other: np.where(left_out[other][:, None] | mixtures, np.nan, arrays[f"prerelu/{other}"])
@@ -232,6 +246,8 @@ class Statistics:
                 for network in range(len(widths)):
                     files = range(len(others_by_part(widths, network)))
                     yield from (chance_path(self.folder, key, network, part) for part in files)
+                    if key.group in (NETS, NULL):
+                        yield from (draws_path(self.folder, key, network, part) for part in files)
         networks = range(len(self.networks))
         for place, layer in enumerate(self.layers):
             yield patches_path(self.folder, layer)
@@ -245,3 +261,16 @@ def read(store: RunStore) -> Statistics:
     index = read_index(store)
     folds, widths = index.by_key()
     return Statistics(store, index.groups, folds, widths, index.folder, index.images, index.classes)
+
+
+def tested_against(draws: Mapping[int, Mapping[str, np.ndarray]], a: int, b: int) -> list[Draws]:
+    """What the units of network ``a`` are tested against: ``b``'s images shuffled and, after a ReLU, its units mixed.
+
+    ``draws``: by network, as ``Statistics.draws`` gives them. None where it has none.
+    """
+    drawn, other, own = (draws[b], a, "") if a < b else (draws[a], b, "own/")
+    if f"{own}value/{other}" not in drawn:
+        return []
+    mixed = draws[b].get(f"prerelu/{a}")
+    null = [drawn[f"{own}shuffled/{other}"], *([] if mixed is None else [mixed])]
+    return [Draws(drawn[f"{own}value/{other}"], of_kind) for of_kind in null]

@@ -142,7 +142,7 @@ def test_a_column_of_the_alignment_is_the_same_alone() -> None:
     whole = found.alignment()
     for column in whole.columns[4:]:
         pd.testing.assert_series_equal(found.alignment([column])[column], whole[column])
-    with pytest.raises(UserError, match="There is no column 'cka'; allowed are mean, .*, linear_cka"):
+    with pytest.raises(UserError, match="There is no column 'cka'; allowed are mean, .*, unbiased_cka"):
         found.nearest_layers("cka")
 
 
@@ -374,7 +374,7 @@ def test_what_the_readme_shows_runs() -> None:
     exec(example, names)
     nearest = names["found"].nearest_layers()
     assert set(nearest.query("net_a == 'resnet'")["layer_a"]) == {f"layer{n}" for n in range(1, 5)}
-    assert nearest["linear_cka"].between(0, 1).all()
+    assert nearest["unbiased_cka"].between(0, 1).all()
 
 
 @pytest.mark.parametrize("module", ["raycv.comparing.entry", "raycv.comparing.moments", "raycv.comparing.comparison"])

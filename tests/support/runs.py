@@ -12,9 +12,9 @@ from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
-from raycv.stages.collect.chance import by_chance
+from raycv.stages.collect.chance import by_chance, draws_by_chance
 from raycv.stages.collect.reducer import Gathered
-from raycv.stages.collect.task import Chance
+from raycv.stages.collect.task import Chance, Testing
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.index import FORMAT
 from raycv.statistics.moments import Moments
@@ -103,6 +103,16 @@ def write_chance(store: RunStore, layer: str, before_relu: Sequence[np.ndarray])
         chance = Chance(key, network, 0, tuple(other for other in range(networks) if other != network))
         arrays = by_chance(chance, drawn.__getitem__, None, torch.device("cpu"))
         store.write_arrays(chance.path("statistics/0123456789abcdef"), arrays)
+        write_draws(store, chance, drawn)
+
+
+def write_draws(store: RunStore, chance: Chance, tested: Sequence[Gathered]) -> None:
+    """Write the draws by which the units of the other networks of ``chance`` are tested; each sample is an image."""
+    widths, samples = tuple(of_net.kept.shape[1] for of_net in tested), len(tested[0].kept)
+    testing = Testing(chance.key, chance.network, chance.number, chance.others, 1, widths, samples)
+    live = [np.zeros(width, bool) for width in widths]
+    arrays = draws_by_chance(testing, tested.__getitem__, live, torch.device("cpu"))
+    store.write_arrays(testing.path("statistics/0123456789abcdef"), arrays)
 
 
 def write_networks(store: RunStore, nets: Sequence[NetworkSpec]) -> None:

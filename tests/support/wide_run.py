@@ -19,7 +19,7 @@ from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.task import Chance
 from raycv.statistics.moments import Moments
 from raycv.statistics.parts import information_blocks, others_by_part
-from tests.support.runs import moments_of, specs, write_statistics
+from tests.support.runs import moments_of, specs, write_draws, write_statistics
 
 LAYERS = ("conv1", "conv2")
 NARROW = 4  # units of conv1 in the networks themselves, which nothing here runs
@@ -58,6 +58,7 @@ def write_wide_run(store: RunStore, width: int, networks: int = 2) -> RunStore:
                 chance = Chance(Key(NETS, layer), n, number, others)
                 of_chance = by_chance(chance, drawn.__getitem__, coded.__getitem__, torch.device("cpu"))
                 store.write_arrays(chance.path(folder), of_chance)
+                write_draws(store, chance, drawn)
             if n < 2:
                 store.write_arrays(samples_path(folder, layer, n), {"samples": drawn[n].values})
         none = np.zeros((width, TOP_PATCHES), np.int64)

@@ -104,7 +104,13 @@ TABLES = (
                 "for correlation and semi only, as the next three",
             ),
             Column("excess", FLOAT, "largest absolute correlation of unit_a with a unit of net_b - rotated_value"),
-            Column("p_value", FLOAT, "how often a mixture of the units not yet taken correlates as much by chance"),
+            Column(
+                "p_value",
+                FLOAT,
+                "how often chance gives a correlation as large: the largest p-value against mixtures of the units of "
+                "net_b not yet taken, against images of net_b shuffled and, in a layer that ends in a ReLU module, "
+                "against its units mixed before the ReLU",
+            ),
             Column("q_value", FLOAT, "false discovery rate at which it counts as a partner, among the units of net_a"),
         ),
     ),
@@ -139,19 +145,39 @@ TABLES = (
                 "fraction of units of net_a with a partner at a false discovery rate of 5%; correlation and semi only",
             ),
             Column(
+                "estimated_share",
+                FLOAT,
+                "estimated fraction of units of net_a with a partner, whether or not they can be named: 1 - 2 · "
+                "(fraction of p-values above 1/2), which errs towards fewer and may be below 0; correlation and semi "
+                "only",
+            ),
+            Column(
                 "untrained_mean",
                 FLOAT,
                 "mean over the ordered pairs of untrained networks of these architectures; correlation only",
             ),
             Column("untrained_spread", FLOAT, "standard deviation of mean over these pairs"),
             Column("untrained_excess", FLOAT, "excess over rotated_mean, averaged over these pairs"),
+            Column("untrained_beyond_chance", FLOAT, "beyond_chance, averaged over these pairs"),
+            Column("untrained_estimated_share", FLOAT, "estimated_share, averaged over these pairs"),
             Column(
                 "prerelu_mean",
                 FLOAT,
-                "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU; null "
-                "in a layer that does not end in a ReLU module",
+                "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU: for "
+                "correlation and semi over 25 draws (5 in layers of more than 1,024 units) in up to 20,000 samples, "
+                "else of one draw in up to 60,000; null in a layer that does not end in a ReLU module",
             ),
-            Column("prerelu_excess", FLOAT, "average absolute similarity of matched units - prerelu_mean"),
+            Column(
+                "prerelu_error",
+                FLOAT,
+                "standard error of prerelu_mean, from the number of draws; correlation and semi only",
+            ),
+            Column(
+                "prerelu_excess",
+                FLOAT,
+                "average absolute similarity of matched units, for correlation and semi in the same samples - "
+                "prerelu_mean",
+            ),
             Column("untrained_prerelu_excess", FLOAT, "the same, averaged over the pairs of untrained networks"),
             Column("shuffled_mean", FLOAT, "mean with the samples of net_b taken from other images and positions"),
             Column("shuffled_within_mean", FLOAT, "mean with them taken from other images at the same position"),
@@ -180,10 +206,38 @@ TABLES = (
         ),
     ),
     Table(
+        "alignment_by_layer",
+        "align",
+        "averages of the tables alignment and measures over all pairs of networks, one row per layer, "
+        "similarity, method "
+        "and quantity; similarity and method are empty for measures",
+        (
+            LAYER,
+            _similarity,
+            _method,
+            Column("quantity", TEXT, "a column of alignment, or a measure of measures"),
+            Column("value", FLOAT, "mean over pairs of networks; effective_dimension: over networks"),
+            Column(
+                "networks_low",
+                FLOAT,
+                "lower end of the 95% jackknife interval over networks (leaving out one at a time; Student's t with "
+                "one degree of freedom fewer than there are networks; shares as log-odds), which holds for other "
+                "networks of "
+                "this kind on the same images; NaN for fewer than three networks",
+            ),
+            Column("networks_high", FLOAT, "upper end of that interval"),
+            Column(
+                "untrained",
+                FLOAT,
+                "the same of untrained networks, where the tables have it; measures that match units: of units mixed",
+            ),
+        ),
+    ),
+    Table(
         "recurrence",
         "align",
-        "which units come back in the other networks, one row per unit; a partner counts where it is above the rotated "
-        "null at a false discovery rate of 0.05, promised for each pair of networks",
+        "which units come back in the other networks, one row per unit; a partner counts where it is above chance, see "
+        "matchings.p_value, at a false discovery rate of 0.05 for each pair of networks",
         (
             LAYER,
             NET,
@@ -221,6 +275,8 @@ TABLES = (
                 "quantity",
                 TEXT,
                 "partner_share (fraction of units with a partner in another network, mean over ordered pairs), "
+                "estimated_share (the same estimated, whether or not the units can be named, see "
+                "alignment.estimated_share; at least 0), "
                 "recurring_share (fraction with partners in all other networks), group_share (fraction in a group), "
                 "partners_by_mean, partners_by_active_fraction, partners_by_kurtosis, partners_by_class_purity (rank "
                 "correlation of a unit's number of partners with these columns of units)",
@@ -235,7 +291,8 @@ TABLES = (
             Column(
                 "untrained",
                 FLOAT,
-                "the same among untrained networks; partner_share only, as it does not depend on their number",
+                "the same among untrained networks; partner_share and estimated_share, and the other shares where "
+                "these are as many",
             ),
         ),
     ),

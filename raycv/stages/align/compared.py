@@ -116,7 +116,7 @@ def compare(found: Statistics, piece: Piece) -> Compared:
     pairs = match(layer.correlations)
     # Several threads slow small matrices down.
     with threadpool_limits(1 if layer.group.width <= WIDE else None):
-        recurs = recurrence_of(layer.group)
+        recurs = recurrence_of(layer.group, {pair: layer.draws(*pair) for pair in layer.ordered})
         beyond = beyond_chance(layer, recurs)
         replicates = tuple(without_each_fold(layer)) if trained else ()
         share = share_of_one_unit(layer, recurs) if trained else None

@@ -16,13 +16,13 @@ from torch import Tensor
 from raycv.analysis.top_patches import Peaks, TopPatches, peaks
 from raycv.data.preprocessing import Resize
 from raycv.data.recorded import Recorded, in_full
-from raycv.data.sampling import Chosen, choose
+from raycv.data.sampling import Chosen, choose, choose_images
 from raycv.errors import UserError
 from raycv.networks.models import untrained as draw
 from raycv.networks.places import PlacedTaps, at
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, as_samples
-from raycv.run.paths import ACROSS, NETS, Key
+from raycv.run.paths import ACROSS, NETS, NULL, Key
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.moments import Moments
 
@@ -30,6 +30,8 @@ BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
 LARGEST = 1e150  # of activations in float64
 UNTRAINED = 4  # networks at most of an architecture before training
+
+KINDS = {"samples": choose, "tested": choose_images}  # for mutual information; to test units against chance
 
 Precision = Literal["float32", "bfloat16", "float16"]  # of the forward passes; sums are always float32 in float64
 
@@ -58,21 +60,21 @@ class Partial:
 
     moments: for layers with positions (convolutional). rows: for layers without (fully connected), one array (images,
     S_n) per network, float32 or as it was recorded. Rows are smaller than their Gram matrix until there are more images
-    than units; they are multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer.
-    patches (one per network): for the layers of the trained networks. before_relu: the layers whose rows and samples
-    are of the activations before the ReLU, from which those after it follow.
+    than units; they are multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer, by
+    kind. patches (one per network): for the layers of the trained networks. before_relu: the layers whose rows and
+    samples are of the activations before the ReLU, from which those after it follow.
     """
 
     moments: dict[Key, Moments]
     rows: dict[Key, list[np.ndarray]]
-    samples: dict[Key, Samples]
+    samples: dict[tuple[str, Key], Samples]
     patches: dict[Key, list[TopPatches]]
     before_relu: frozenset[Key]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """One shard's part of the samples that are kept of a layer: for mutual information and for its nulls.
+    """One shard's part of the samples that are kept of a layer, of one of ``KINDS``.
 
     rank (m,): place of each sample among all chosen ones; image (m,): place of its image in the shard; position (m,):
     its position in the layer; values: one array (m, S_n) per network, as rows, empty for a fully connected layer,
@@ -199,8 +201,8 @@ class _Sums:
     ) -> None:
         self.numbers, self.pilot, self.total_images, self.device = numbers, pilot, total_images, device
         self.accumulators: dict[Key, Accumulator] = {}
-        self.chosen: dict[Key, Chosen] = {}
-        self.taken: dict[Key, list[list[Tensor]]] = {}
+        self.chosen: dict[tuple[str, Key], Chosen] = {}
+        self.taken: dict[tuple[str, Key], list[list[Tensor]]] = {}
         self.rows: dict[Key, list[list[Tensor]]] = {}
         self.highest: dict[Key, list[list[Peaks]]] = {}
         self.before_relu: set[Key] = set()
@@ -208,8 +210,10 @@ class _Sums:
     def add(self, key: Key, activations: Activations, start: int, images: int) -> bool:
         """Add a batch of ``images`` images that starts at ``start`` in the shard; False where it is not finite."""
         positions = len(activations.values[0]) // images
-        if key not in self.chosen and key.group != ACROSS:  # which needs moments alone
-            self.chosen[key] = choose(self.numbers, positions, self.total_images)
+        kinds = kinds_of(key)
+        for kind in kinds:
+            if (kind, key) not in self.chosen:
+                self.chosen[kind, key] = KINDS[kind](self.numbers, positions, self.total_images)
         if activations.before:
             self.before_relu.add(key)
         if key.group == NETS:
@@ -221,8 +225,9 @@ class _Sums:
             widths = [values.shape[1] for values in activations.values]
             self.accumulators[key] = Accumulator(widths, self.pilot[key], self.device)
         self.accumulators[key].add(activations.values)
-        inside = _within(self.chosen[key], start, images, positions).to(self.device)
-        self.taken.setdefault(key, []).append([values[inside] for values in activations.kept])
+        for kind in kinds:
+            inside = _within(self.chosen[kind, key], start, images, positions).to(self.device)
+            self.taken.setdefault((kind, key), []).append([values[inside] for values in activations.kept])
         return self.accumulators[key].is_finite()
 
     def partial(self) -> Partial:
@@ -248,6 +253,13 @@ def _can_be_squared(values: Tensor) -> bool:
     lowest, highest = torch.aminmax(values)
     largest = torch.maximum(highest, -lowest)  # NaN where anything is
     return bool(largest <= min(torch.finfo(values.dtype).max, LARGEST))
+
+
+def kinds_of(key: Key) -> tuple[str, ...]:
+    """Which samples are kept of a layer; of layers compared with all others none, as these need moments alone."""
+    if key.group == ACROSS:
+        return ()
+    return tuple(KINDS) if key.group in (NETS, NULL) else ("samples",)
 
 
 def _joined(batches: list[list[Tensor]]) -> list[np.ndarray]:

@@ -28,9 +28,10 @@ from raycv.run.names import is_ours
 from raycv.run.paths import ACROSS, EPOCH, NETS, STATISTICS, Key
 from raycv.run.store import RunStore
 from raycv.stages.collect.actors import ShardActor
+from raycv.stages.collect.collector import kinds_of
 from raycv.stages.collect.memory import actor_need
 from raycv.stages.collect.planned import groups_of
-from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
+from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction, Testing
 from raycv.statistics.index import FORMAT
 from raycv.statistics.parts import information_blocks, others_by_part, parts
 
@@ -221,6 +222,12 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
         for network in members[key]
         for number, others in enumerate(others_by_part(widths[key], network))
     ]
+    images = len(task.source)
+    tests = [
+        Testing(one.key, one.network, one.number, one.others, folds_of(max(widths[one.key])), widths[one.key], images)
+        for one in chances
+        if "tested" in kinds_of(one.key)
+    ]
     pairs = [Information(layer, block) for layer in layers for block in information_blocks(widths[Key(NETS, layer)])]
     there = set(task.store.list(task.folder))
 
@@ -234,6 +241,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
         _Step("samples", undrawn, lambda actor, item: actor.draw.remote(item)),
         _Step("mutual information", missing(pairs), lambda actor, item: actor.inform.remote(item)),
         _Step("chance", missing(chances), lambda actor, item: actor.chance.remote(item)),
+        _Step("tests", missing(tests), lambda actor, item: actor.test.remote(item)),
     )
     with Progress("reduce", sum(len(step.items) for step in steps), "parts") as progress:
         for step in steps:
