@@ -70,12 +70,13 @@ def test_a_frame_without_an_index_of_its_own_goes_with_an_array() -> None:
 def test_a_column_of_ids_is_followed_in_every_kind_of_table(kind: str, tmp_path: Path) -> None:
     table = table_of(NAMES)
     shuffled = table[ORDER.tolist()]
-    given: Any = {
+    makers: dict[str, Callable[[], Any]] = {
         "polars": lambda: shuffled,
         "arrow": lambda: shuffled.to_arrow(),
         "pandas": lambda: shuffled.to_pandas(),
         "parquet": lambda: (shuffled.write_parquet(tmp_path / "x.PARQUET"), tmp_path / "x.PARQUET")[1],
-    }[kind]()
+    }
+    given = makers[kind]()
     np.testing.assert_allclose(diagonal(table, given), 1, atol=1e-9)
 
 
