@@ -97,12 +97,9 @@ def _of_mapping(
     known = {one.name for one in parameters}
     required = {one.name for one in parameters if one.default is Parameter.empty}
     rest = {key: value for key, value in batch.items() if not _is_label(value) and not str(key).startswith("label")}
-    if required <= rest.keys() and rest.keys() & known:
-        unknown = [key for key in rest if key not in known]
-        if unknown:
-            raise UserError(f"A batch of data has {unknown[0]!r}, which the forward of {name} does not take; {OTHER}.")
+    if required <= rest.keys() <= known and rest:
         return [], rest
-    if len(rest) != 1 or len(required) > 1:
+    if len(rest) != 1 or len(required) > 1 or not rest.keys().isdisjoint(known):
         raise UserError(
             f"A batch of data has {', '.join(map(repr, batch))}, of which {len(rest)} may be what a network takes, "
             f"and the forward of {name} takes {', '.join(one.name for one in parameters)}; give batches with one "

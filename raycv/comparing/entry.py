@@ -75,6 +75,19 @@ def compare(
         if forward is not None or unit_axis is not None:
             raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
         return on_ray(networks, run, data, layers, compare, positions)
+    return _here(networks, data, layers, compare, positions, forward, unit_axis)
+
+
+def _here(
+    networks: Mapping[str, Any],
+    data: Any,
+    layers: Any,
+    pairing: Pairing,
+    positions: Positions,
+    forward: Call | Mapping[str, Call] | None,
+    unit_axis: int | Mapping[str, int] | None,
+) -> Comparison:
+    """The comparison in this process."""
     modules = {name: net for name, net in networks.items() if isinstance(net, nn.Module)}
     _check_data(networks, modules, data)
     files = [recorded(name, given) for name, given in networks.items() if name not in modules]
@@ -84,7 +97,7 @@ def compare(
         how = forward if isinstance(forward, Mapping) else dict.fromkeys(modules, forward)
         forwards = [Forward(name, net, patterns.get(name), how.get(name), unit_axis) for name, net in modules.items()]
         batches = forwarded(forwards, files, data, patterns) if modules else read(files, patterns)
-        compared = _compared(batches, forwards, list(networks), compare, positions)
+        compared = _compared(batches, forwards, list(networks), pairing, positions)
     left_out = {f.name: f.left_out for f in forwards}
     return Comparison(
         compared, {str(Member(net, layer)): why for net in left_out for layer, why in left_out[net].items()}

@@ -91,7 +91,8 @@ class Forward:
         self.left_out = {layer: layout for layer, layout in layouts.items() if isinstance(layout, str)}
         self._layers = chosen(self.name, there, self._patterns, self.left_out, second_paths(self.net))
         self._layouts = layouts
-        self._told = {layer: prefix_of(self.net, path_of(part.path)) for layer, part in self._layers.items()}
+        grids = {layer: layout.grid for layer, layout in layouts.items() if isinstance(layout, Layout)}
+        self._told = {layer: prefix_of(self.net, part.path, grids) for layer, part in self._layers.items()}
         self.prefixes = {layer: after_choice(self._layers[layer], told) for layer, told in self._told.items()}
 
     def _of(self, kept: Mapping[str, Kept], count: int) -> dict[str, Tensor]:

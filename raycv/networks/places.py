@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from raycv.errors import UserError
-from raycv.networks.module_paths import path_of
+from raycv.networks.layouts import Layout
 from raycv.networks.spec import NetworkSpec, Place
-from raycv.networks.taps import Tapped, Taps, activation
+from raycv.networks.taps import Tapped, Taps, activation, known
 from raycv.networks.tokens import Prefix, after_choice, before_patches, part_of, prefix_of, squared, taken
 
 Name = TypeVar("Name", bound=Hashable)
@@ -24,7 +24,6 @@ class PlacedTaps(Generic[Name]):
         self.places = dict(places)
         modules = dict.fromkeys(part_of(place.module).path for place in self.places.values())
         self._taps = Taps(net, list(modules), output)
-        self._prefixes = {path: prefix_of(net, path_of(path)) for path in modules}
 
     @property
     def layers(self) -> tuple[Name, ...]:
@@ -38,9 +37,8 @@ class PlacedTaps(Generic[Name]):
         """The same, and the activations before the ReLU of every place that ends in one and is not averaged."""
         found = self._taps.with_before(images)
         paths = {name: part_of(place.module).path for name, place in self.places.items()}
-        return {
-            name: _placed(found[paths[name]], place, self._prefixes[paths[name]]) for name, place in self.places.items()
-        }
+        prefixes = {path: _prefix(self._taps.net, path, images) for path in set(paths.values())}
+        return {name: _placed(found[paths[name]], place, prefixes[paths[name]]) for name, place in self.places.items()}
 
 
 def taps_of(net: nn.Module, spec: NetworkSpec) -> PlacedTaps[str]:
@@ -51,7 +49,12 @@ def taps_of(net: nn.Module, spec: NetworkSpec) -> PlacedTaps[str]:
 def activation_at(net: nn.Module, place: Place, output: str, images: Tensor) -> Tensor:
     """Activations (B, S, ...) at one place; the network runs no further than it."""
     path = part_of(place.module).path
-    return at(activation(net, path, output, images), place, prefix_of(net, path_of(path)))
+    return at(activation(net, path, output, images), place, _prefix(net, path, images))
+
+
+def _prefix(net: nn.Module, layer: str, images: Tensor) -> Prefix:
+    layouts = known(net, images).layers or {}
+    return prefix_of(net, layer, {name: one.grid for name, one in layouts.items() if isinstance(one, Layout)})
 
 
 def _placed(tapped: Tapped, place: Place, prefix: Prefix) -> Tapped:

@@ -2,19 +2,20 @@
 
 A layer's name may end in ``:class``, the class token alone, or ``:patches``, the tokens without class and register
 tokens. These stand before the patches. How many there are, the model says: timm's by ``num_prefix_tokens``, others by
-the parameters that these tokens begin as. Recordings say nothing; there they are as few as leave a square: 1 of 197
-tokens, 5 of 261.
+the parameters that these tokens begin as, or by the plane of patches that they come from. Recordings say nothing; there
+they are as few as leave a square: 1 of 197 tokens, 5 of 261.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from raycv.errors import UserError
-from raycv.networks.module_paths import modules_of, unwrapped
+from raycv.networks.module_paths import modules_of, path_of, unwrapped
 
 CLASS, PATCHES = "class", "patches"
 MOST = 8  # class and register tokens
@@ -62,16 +63,23 @@ CLASS_NAMES = ("cls_token", "class_token", "class_embedding")
 OTHER_NAMES = ("dist_token", "distillation_token", "reg_token", "register_tokens", "register_token", "storage_tokens")
 
 
-def prefix_of(net: nn.Module, path: str) -> Prefix:
-    """What the model says of the tokens before patches, or the part of it that is nearest to the module at ``path``."""
-    parts = path.split(".")
+def prefix_of(net: nn.Module, layer: str, grids: Mapping[str, tuple[int, ...]]) -> Prefix:
+    """What the model says of the tokens before patches, or the part of it that is nearest to ``layer``.
+
+    ``grids``: the positions of the layers of the model. Where it says nothing, a layer that gives a few tokens more than
+    some other has positions in a plane has its patches from there, and a class token first.
+    """
+    parts = path_of(layer).split(".")
     modules = modules_of(net)
     for depth in range(len(parts) - 1, -1, -1):
         around = modules.get(".".join(parts[:depth])) if depth else unwrapped(net)
         found = None if around is None else _prefix_in(around)
         if found is not None:
             return found
-    return UNKNOWN
+    tokens = grids.get(layer, ())
+    planes = [math.prod(grid) for grid in grids.values() if len(grid) == 2]
+    more = [tokens[0] - patches for patches in planes if len(tokens) == 1 and 0 <= tokens[0] - patches <= MOST]
+    return Prefix(min(more), has_class=min(more) > 0) if more else UNKNOWN
 
 
 def _prefix_in(module: nn.Module) -> Prefix | None:

@@ -162,7 +162,7 @@ class Meta(nn.Sequential):
             {"a": Named(0), "b": Named(1)},
             [texts()[0] | {"token_types": texts()[0]["input_ids"]}],
             {},
-            "A batch of data has 'token_types', which the forward of a does not take",
+            "'token_types', of which 3 may be what a network takes, and the forward of a takes input_ids, attention_mask",
         ),
         ({"a": nn.Sequential(nn.Flatten(0)), "b": linear()}, [X], {}, "Network a has no layer that can be compared: 0"),
     ],
