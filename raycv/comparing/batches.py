@@ -6,51 +6,60 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
-from raycv.comparing.forward import Forward, chosen, inputs
+from raycv.comparing.calling import as_tensors
+from raycv.comparing.forward import Forward, chosen
 from raycv.comparing.members import Member
 from raycv.data.recorded import Recorded, in_full, paired
 from raycv.data.samples import beside_data
 from raycv.errors import UserError
-from raycv.networks.tokens import part_of, taken
+from raycv.networks.layouts import images_in
+from raycv.networks.tokens import Part, Prefix, taken
 
 ROWS = 4096  # of recorded activations read at once, where they are not large
 ENTRIES = 2**25  # of all layers, read at once
-Batch = tuple[Any, dict[Member, Tensor]]
 Patterns = Mapping[str, Sequence[str] | None]
 Orders = list[NDArray[np.int64] | None]
 
 
-def forwarded(
-    modules: Mapping[str, nn.Module], files: list[Recorded], data: Any, patterns: Patterns
-) -> Iterator[Batch]:
+class Batch(NamedTuple):
+    """The activations (B, S, ...) of every layer in the same samples.
+
+    ``ids`` (B,): their names, if they have any. ``prefixes``: what models say of their layers' tokens.
+    """
+
+    ids: Any
+    activations: dict[Member, Tensor]
+    prefixes: dict[Member, Prefix]
+
+
+def forwarded(forwards: list[Forward], files: list[Recorded], data: Any, patterns: Patterns) -> Iterator[Batch]:
     """What every layer gives of each batch of ``data``, and the recorded activations of the same samples."""
     stream = data.iter_torch_batches() if hasattr(data, "iter_torch_batches") else data
     layers = _layers(files, patterns)
     if files:
         _check_fixed_order(files[0].name, data)
         _check_lengths(files, _length(data))
-    forwards: list[Forward] = []
     start = 0
     with _following(files, beside_data(files)) as (files, orders):
         for given in stream or ():
-            batch = inputs(given)
-            forwards = forwards or [Forward(name, net, patterns.get(name), batch) for name, net in modules.items()]
-            end = start + len(batch)
+            batch = as_tensors(given)
+            end = start + (images_in(batch) or 0)
             for file in files:
                 if file.samples < end:
                     raise UserError(
                         f"{file.name} has {file.samples:,} samples and data has more; record the same ones."
                     )
-            found = {Member(f.name, layer): values for f in forwards for layer, values in f(batch).items()}
-            yield None, found | _rows(files, layers, _wanted(orders, slice(start, end)))
+            activations = {Member(f.name, layer): values for f in forwards for layer, values in f(batch).items()}
+            prefixes = {Member(f.name, layer): prefix for f in forwards for layer, prefix in f.prefixes.items()}
+            yield Batch(None, activations | _rows(files, layers, _wanted(orders, slice(start, end))), prefixes)
             start = end
     _check_lengths(files, start)
 
@@ -58,12 +67,13 @@ def forwarded(
 def read(files: list[Recorded], patterns: Patterns) -> Iterator[Batch]:
     """The recorded activations, in the order of the first recording."""
     orders, layers = paired(files), _layers(files, patterns)
-    sizes = [math.prod(file.layers[part_of(name).path].shape[1:]) for file in files for name in layers[file.name]]
+    sizes = [math.prod(file.layers[part.path].shape[1:]) for file in files for part in layers[file.name].values()]
     step = max(1, min(ROWS, ENTRIES // sum(sizes)))
     with _following(files, orders) as (files, orders):
         for start in range(0, files[0].samples, step):
             part = slice(start, min(start + step, files[0].samples))
-            yield (None if files[0].ids is None else files[0].ids[part]), _rows(files, layers, _wanted(orders, part))
+            ids = None if files[0].ids is None else files[0].ids[part]
+            yield Batch(ids, _rows(files, layers, _wanted(orders, part)), {})
 
 
 @contextmanager
@@ -78,17 +88,17 @@ def _wanted(orders: Orders, part: slice) -> list[Any]:
     return [part if order is None else order[part] for order in orders]
 
 
-def _layers(files: list[Recorded], patterns: Patterns) -> dict[str, list[str]]:
+def _layers(files: list[Recorded], patterns: Patterns) -> dict[str, dict[str, Part]]:
     """The layers of every recording that are compared."""
     return {file.name: chosen(file.name, list(file.layers), patterns.get(file.name)) for file in files}
 
 
-def _rows(files: list[Recorded], layers: dict[str, list[str]], wanted: Sequence[Any]) -> dict[Member, Tensor]:
+def _rows(files: list[Recorded], layers: dict[str, dict[str, Part]], wanted: Sequence[Any]) -> dict[Member, Tensor]:
     found: dict[Member, Tensor] = {}
     for file, samples in zip(files, wanted, strict=True):
-        for layer in layers[file.name]:
-            values = in_full(f"{file.name}/{layer}", file.rows(part_of(layer).path, samples))
-            found[Member(file.name, layer)] = taken(layer, torch.from_numpy(np.ascontiguousarray(values)))
+        for layer, part in layers[file.name].items():
+            values = in_full(f"{file.name}/{layer}", file.rows(part.path, samples))
+            found[Member(file.name, layer)] = taken(part, torch.from_numpy(np.ascontiguousarray(values)))
     return found
 
 
@@ -108,7 +118,7 @@ def _check_fixed_order(name: str, data: Any) -> None:
 def _length(data: Any) -> int | None:
     """How many samples ``data`` has, where that can be told before it is read."""
     if isinstance(data, list | tuple):
-        return sum(len(inputs(batch)) for batch in data)
+        return sum(images_in(as_tensors(batch)) or 0 for batch in data)
     is_loader = isinstance(data, DataLoader) and data.batch_size and not data.drop_last
     return len(data.sampler) if is_loader and isinstance(data.sampler, Sized) else None
 

@@ -166,6 +166,7 @@ class _Group:
                 "active_fraction": m.active / m.count,
                 "is_dead": self.statistics.dead(),
                 "is_rare": self.statistics.rare(),
+                "samples": int(m.count),
             }
         )
 
@@ -174,7 +175,8 @@ class Comparison:
     """Networks compared by `raycv.compare`. Tables are computed when they are first asked for.
 
     In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there
-    both ways. Dead units and rare ones keep their rows and numbers and have no partner.
+    both ways. Dead units and rare ones keep their rows and numbers and have no partner. ``left_out``: by NET/LAYER
+    why a module that ran is not compared, as one without an axis that counts images.
 
     >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
@@ -190,20 +192,38 @@ class Comparison:
     >>> found.clusters(k=20).query("unit == 0 and net == 'a' or unit == 19 and net == 'b'")["cluster"].nunique()
     1
     >>> found.units().columns.tolist()[3:]
-    ['unit_name', 'mean', 'std', 'active_fraction', 'is_dead', 'is_rare']
+    ['unit_name', 'mean', 'std', 'active_fraction', 'is_dead', 'is_rare', 'samples']
     """
 
     def __init__(
         self,
         compared: Sequence[tuple[list[Member], Moments, Tested | None]],
         unit_names: UnitNames | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> None:
         self._groups = [_Group(*of_group, unit_names or {}) for of_group in compared]
-        self.samples = compared[0][1].samples
+        self.left_out = dict(left_out or {})
         self.moments = {str(member): moments for members, moments, _ in compared for member in members}
 
     def __repr__(self) -> str:
-        return f"Comparison of {', '.join(self.moments)} in {self.samples:,} samples"
+        counts = sorted({moments.samples for moments in self.moments.values()})
+        samples = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+        return f"Comparison of {', '.join(self.moments)} in {samples} samples"
+
+    @property
+    def samples(self) -> int:
+        """How many samples the layers have; each position of an image is one.
+
+        Raises UserError where layers differ; ``units()`` has the number for each.
+        """
+        counts = {str(group.members[0]): int(group.sums.count) for group in self._groups}
+        if len(set(counts.values())) > 1:
+            few, many = (pick(counts, key=counts.__getitem__) for pick in (min, max))
+            raise UserError(
+                f"The layers have different numbers of samples, as {few} {counts[few]:,} and {many} {counts[many]:,}; "
+                "see the column samples of units()."
+            )
+        return next(iter(counts.values()))
 
     @property
     def members(self) -> list[Member]:
@@ -222,7 +242,7 @@ class Comparison:
         raise UserError(f"{a!r} and {b!r} were not compared; there are {', '.join(map(str, self.members))}.")
 
     def units(self) -> pd.DataFrame:
-        """Mean, deviation and active fraction of every unit, and whether it takes part.
+        """Mean, deviation and active fraction of every unit, whether it takes part, and its layer's samples.
 
         unit_name: the column of a table that the unit was recorded in; missing where there is none.
         """

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
 
 from raycv.comparing.batches import Batch, forwarded, read
+from raycv.comparing.calling import Call
 from raycv.comparing.comparison import Comparison
-from raycv.comparing.forward import on_one_grid
+from raycv.comparing.forward import Forward, on_one_grid
 from raycv.comparing.members import Member, Pairing, groups
 from raycv.comparing.moments import Moments
 from raycv.comparing.tested import TestedSamples
-from raycv.data.recorded import Recorded, recorded
+from raycv.data.recorded import recorded
 from raycv.errors import UserError
+from raycv.networks.borrowed import borrowed
 
 Positions = Literal["same", "resample", "mean"]
 
@@ -26,6 +30,8 @@ def compare(
     layers: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     compare: Pairing = "same",
     positions: Positions = "same",
+    forward: Call | Mapping[str, Call] | None = None,
+    unit_axis: int | Mapping[str, int] | None = None,
     run: str | None = None,
 ) -> Comparison:
     """Pass the same samples through all ``networks`` once and compare their units.
@@ -61,40 +67,60 @@ def compare(
     >>> found.matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
     [19, 18, 17]
     """
+    _check(networks, data, layers, compare, positions)
     if run is not None:
         from raycv.comparing.on_ray import on_ray
 
         if data is not None and not isinstance(data, str):
             raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
+        if forward is not None or unit_axis is not None:
+            raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
         return on_ray(networks, run, data, layers, compare, positions)
-    return _in_one_process(networks, data, layers, compare, positions)
+    return _here(networks, data, layers, compare, positions, forward, unit_axis)
 
 
-def _in_one_process(
-    networks: Mapping[str, Any], data: Any, layers: Any, pairing: Pairing, positions: Positions
+def _here(
+    networks: Mapping[str, Any],
+    data: Any,
+    layers: Any,
+    pairing: Pairing,
+    positions: Positions,
+    forward: Call | Mapping[str, Call] | None,
+    unit_axis: int | Mapping[str, int] | None,
 ) -> Comparison:
-    if len(networks) < 2:
-        raise UserError(f"There is nothing to compare: {len(networks)} networks were given; give two or more.")
+    """The comparison in this process."""
     modules = {name: net for name, net in networks.items() if isinstance(net, nn.Module)}
+    _check_data(networks, modules, data)
     files = [recorded(name, given) for name, given in networks.items() if name not in modules]
+    patterns = layers if isinstance(layers, Mapping) else dict.fromkeys(networks, layers)
+    patterns = {name: [given] if isinstance(given, str) else given for name, given in patterns.items()}
+    with borrowed(modules):
+        how = forward if isinstance(forward, Mapping) else dict.fromkeys(modules, forward)
+        forwards = [Forward(name, net, patterns.get(name), how.get(name), unit_axis) for name, net in modules.items()]
+        batches = forwarded(forwards, files, data, patterns) if modules else read(files, patterns)
+        compared = _compared(batches, forwards, list(networks), pairing, positions)
     names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
-    return Comparison(_compared(_batches(modules, files, data, layers), list(networks), pairing, positions), names)
+    left_out = {str(Member(f.name, layer)): why for f in forwards for layer, why in f.left_out.items()}
+    return Comparison(compared, names, left_out)
 
 
 def _compared(
-    batches: Iterator[Batch], nets: list[str], pairing: Pairing, positions: Positions
+    batches: Iterator[Batch], forwards: list[Forward], nets: list[str], pairing: Pairing, positions: Positions
 ) -> list[tuple[list[Member], Moments, TestedSamples]]:
-    """What is kept of all batches, in this process."""
+    """What is kept of all batches, for each group of members."""
     compared: list[tuple[list[Member], Moments, TestedSamples]] = []
-    for ids, activations in batches:
+    for ids, activations, prefixes in batches:
         if not compared:
+            _check_layers(nets, activations, forwards)
             found = groups(nets, list(activations), pairing)
             compared = [(members, Moments(), TestedSamples()) for members in found]
         for members, moments, tested in compared:
-            chosen = on_one_grid({str(member): activations[member] for member in members}, positions)
+            given = {str(member): activations[member] for member in members}
+            told = {str(member): prefixes[member] for member in members if member in prefixes}
             try:
-                moments.update(ids, **chosen)
-                tested.update(chosen)
+                together = on_one_grid(given, positions, told)
+                moments.update(ids, **together)
+                tested.update(together)
             except ValueError as error:
                 raise UserError(f"The networks cannot be compared: {error}.") from None
     if not compared:
@@ -104,12 +130,49 @@ def _compared(
     return compared
 
 
-def _batches(modules: Mapping[str, nn.Module], files: list[Recorded], data: Any, layers: Any) -> Iterator[Batch]:
-    """The activations of all networks in the same samples."""
+def _check_layers(nets: list[str], activations: Mapping[Member, Any], forwards: list[Forward]) -> None:
+    """Raise UserError where a network has no layer at all."""
+    for net in nets:
+        if not any(member.net == net for member in activations):
+            left_out = next(forward.left_out for forward in forwards if forward.name == net)
+            why = "; ".join(f"{layer}: {reason}" for layer, reason in list(left_out.items())[:3])
+            raise UserError(f"Network {net} has no layer that can be compared: {why or 'it runs no modules'}.")
+
+
+def _check(networks: Any, data: Any, layers: Any, compare: Any, positions: Any) -> None:
+    """Raise UserError for arguments of which another meaning might be taken."""
+    if not isinstance(networks, Mapping):
+        raise UserError(
+            f'networks is a {type(networks).__name__}; name the networks, as in {{"a": one, "b": other}}, so that the '
+            "tables can."
+        )
+    if len(networks) < 2:
+        raise UserError(f"There is nothing to compare: {len(networks)} networks were given; give two or more.")
+    if positions not in get_args(Positions):
+        raise UserError(f"positions is {positions!r}; allowed are {', '.join(get_args(Positions))}.")
+    if isinstance(compare, str) and compare not in ("same", "all"):
+        raise UserError(f'compare is {compare!r}; allowed are "same", "all" and a list of layers that belong together.')
+    unknown = [name for name in layers if name not in networks] if isinstance(layers, Mapping) else []
+    if unknown:
+        raise UserError(f"layers names {unknown[0]!r}, which is no network; the networks are {', '.join(networks)}.")
+
+
+def _check_data(networks: Mapping[str, Any], modules: Mapping[str, nn.Module], data: Any) -> None:
     if modules and data is None:
         raise UserError(f"The network {next(iter(modules))} needs data: give batches of images as data.")
     if data is not None and not modules:
         raise UserError("There is no network to pass data through: recorded activations need none.")
-    networks = [*modules, *(file.name for file in files)]
-    patterns = layers if isinstance(layers, Mapping) else dict.fromkeys(networks, layers)
-    return forwarded(modules, files, data, patterns) if modules else read(files, patterns)
+    if isinstance(data, Tensor | np.ndarray):
+        raise UserError(
+            f"data is one {type(data).__name__} of shape {tuple(data.shape)}, and must be batches; give [data] for one "
+            "batch, or data.split(64)."
+        )
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        raise UserError(
+            "data is a Dataset, which gives images one by one; give batches, as from "
+            "torch.utils.data.DataLoader(data, batch_size=64)."
+        )
+    if data is not None and not isinstance(data, Iterable) and not hasattr(data, "iter_torch_batches"):
+        raise UserError(
+            f"data is a {type(data).__name__}, and must be batches: a list, a DataLoader, a ray.data.Dataset."
+        )

@@ -2,67 +2,213 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from raycv.comparing.calling import caller, moved
 from raycv.errors import UserError
-from raycv.networks.layers import layers_run, matching
-from raycv.networks.taps import Taps
-from raycv.networks.tokens import part_of, squared, taken
+from raycv.networks.layers import nearest
+from raycv.networks.layouts import Found, Layout, from_own_pass, images_in, probe
+from raycv.networks.module_paths import CALL, path_of, second_paths, unwrapped
+from raycv.networks.taps import Kept, laid_out, record
+from raycv.networks.tokens import Part, Prefix, after_choice, part_of, prefix_of, squared, taken
+
+TOLERANCE = 1e-3  # of the largest activation; two passes of a network on a GPU differ by less
 
 
 class Forward:
-    """A network and the layers of it that are compared, in the order in which they run."""
+    """A network and the layers of it that are compared, in the order in which they run.
 
-    def __init__(self, name: str, net: nn.Module, patterns: Sequence[str] | None, batch: Any) -> None:
-        self.name, self.net = name, net.eval()
-        self.device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
-        there = layers_run(net, lambda: self._call(batch))
-        self.layers = chosen(name, list(there), patterns)
-        self._taps = Taps(net, list(dict.fromkeys(part_of(layer).path for layer in self.layers)), "")
+    ``left_out``: by layer of the network, why it is none. ``prefixes``: by layer, what stands
+    before its patches, as the model says. Both are known after the first batch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        net: nn.Module,
+        patterns: Sequence[str] | None,
+        how: Callable[[nn.Module, Any], Any] | None,
+        unit_axis: int | Mapping[str, int] | None,
+    ) -> None:
+        check(name, net)
+        self.name, self.net, self._patterns, self._unit_axis = name, unwrapped(net), patterns, unit_axis
+        self._call = caller(name, net, how)
+        self._layers: dict[str, Part] = {}
+        self._layouts: Found | None = None
+        self._gradients, self._batches = False, 0
+        self._is_checked = False  # for random numbers
+        self._is_lazy = any(nn.parameter.is_lazy(parameter) for parameter in self.net.parameters())
+        self.left_out: dict[str, str] = {}
+        self._told: dict[str, Prefix] = {}  # what the model says of each layer's tokens
+        self.prefixes: dict[str, Prefix] = {}
 
     def __call__(self, batch: Any) -> dict[str, Tensor]:
         """The activations (B, S, ...) of every layer, from one pass."""
-        found = self._taps.during(lambda: self._call(batch))
-        return {layer: taken(layer, found[part_of(layer).path]) for layer in self.layers}
+        count = images_in(batch)
+        if not count:
+            raise UserError(f"A batch of data has no tensor of images for {self.name}; give batches with one or more.")
+        if not self._batches:
+            probed = probe(self.net, lambda net, one: self._call(net, moved(one, net)), batch, self._unit_axis)
+            self._gradients = probed.gradients
+            if probed.layers is not None:
+                self._choose(probed.layers)
+        states = _random_states()
+        kept = self._pass(batch)
+        if not self._layers:
+            self._choose(from_own_pass({name: one.seen for name, one in kept.items()}, count, self._unit_axis))
+        activations = self._of(kept, count)
+        if self._batches or not self._is_lazy:  # which draws its weights in the first pass
+            self._check_once(states, batch, count, activations)
+        self._batches += 1
+        return activations
 
-    def _call(self, batch: Any) -> Any:
-        return self.net(batch.to(self.device))
-
-
-def chosen(net: str, there: Sequence[str], patterns: Sequence[str] | None) -> list[str]:
-    """The layers that match any of ``patterns``, in the order of ``there``; ``*`` also stands for dots. None means all.
-
-    A pattern may end in ":class" or ":patches", and so do its layers then. Raises UserError for one that matches none.
-    """
-    found = matching(net, there, there if patterns is None else patterns)
-    return sorted(found, key=lambda layer: there.index(part_of(layer).path))
-
-
-def inputs(batch: Any) -> Tensor:
-    """The images of a batch: a tensor, the first of a tuple, or the only tensor of a mapping."""
-    if isinstance(batch, Mapping):
-        arrays = [value for value in batch.values() if getattr(value, "ndim", 0) > 1]
-        if len(arrays) != 1:
+    def _pass(self, batch: Any) -> dict[str, Kept]:
+        """What the modules give that are compared, or may be."""
+        paths = {path_of(part.path) for part in self._layers.values()} or None
+        given = moved(batch, self.net)
+        try:
+            with torch.enable_grad() if self._gradients else torch.no_grad():
+                return record(self.net, lambda: self._call(self.net, given), paths, self._layouts)[1]
+        except UserError:
+            raise
+        except Exception as error:
+            said = str(error).strip().split("\n")[0].rstrip(".")
             raise UserError(
-                f"A batch of data has {', '.join(map(repr, batch))}, of which {len(arrays)} may be what a network "
-                "takes; give batches with one tensor of two axes or more."
-            )
-        batch = arrays[0]
-    elif isinstance(batch, tuple | list):
-        batch = batch[0]
-    found: Tensor = batch if isinstance(batch, Tensor) else torch.as_tensor(batch)
-    return found
+                f"The forward of {self.name} fails on batch {self._batches + 1} of data: "
+                f"{type(error).__name__}{': ' * bool(said)}{said}."
+            ) from error
+
+    def _choose(self, layouts: Found) -> None:
+        there = [layer for layer, layout in layouts.items() if isinstance(layout, Layout)]
+        self.left_out = {layer: layout for layer, layout in layouts.items() if isinstance(layout, str)}
+        self._layers = chosen(self.name, there, self._patterns, self.left_out, second_paths(self.net))
+        self._layouts = layouts
+        grids = {layer: layout.grid for layer, layout in layouts.items() if isinstance(layout, Layout)}
+        self._told = {layer: prefix_of(self.net, part.path, grids) for layer, part in self._layers.items()}
+        self.prefixes = {layer: after_choice(self._layers[layer], told) for layer, told in self._told.items()}
+
+    def _of(self, kept: Mapping[str, Kept], count: int) -> dict[str, Tensor]:
+        assert self._layouts is not None
+        activations = {}
+        for layer, part in self._layers.items():
+            if part.path not in kept:
+                raise UserError(
+                    f"Layer {layer!r} of {self.name} has not run in batch {self._batches + 1} of data, and ran before; "
+                    "compare layers that run in every pass."
+                )
+            values = laid_out(part.path, kept[part.path], self._layouts[part.path], count).values
+            activations[layer] = taken(part, values, self._told[layer])
+        return activations
+
+    def _check_once(self, states: Any, batch: Any, count: int, activations: Mapping[str, Tensor]) -> None:
+        """Raise UserError where random numbers, which the first pass has drawn, change what is compared."""
+        if self._is_checked:
+            return
+        self._is_checked = True
+        after = _random_states()
+        if _alike(states, after):
+            return
+        again = self._of(self._pass(batch), count)
+        _set_random_states(after)
+        for layer, values in activations.items():
+            if (values - again[layer]).abs().max() > TOLERANCE * values.abs().max():
+                raise UserError(
+                    f"Layer {layer!r} of {self.name} depends on random numbers that its forward draws in evaluation "
+                    "mode, as F.dropout does without training=self.training; switch that off or compare layers before."
+                )
 
 
-def on_one_grid(activations: Mapping[str, Tensor], positions: str) -> dict[str, Tensor]:
-    """The members of one comparison at the same positions; see `raycv.compare`. Raises UserError where they differ."""
+def check(name: str, net: nn.Module) -> None:
+    """Raise UserError for a network that has no values, or no modules that can be watched."""
+    if any(parameter.is_meta for parameter in net.parameters()):
+        raise UserError(f"Network {name} is on the device meta and has no values; load its weights first.")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
+        raise UserError(
+            f"Network {name} is compiled by TorchScript, which does not show what its layers give; give the module "
+            "that it was made of."
+        )
+
+
+def chosen(
+    net: str,
+    there: Sequence[str],
+    patterns: Sequence[str] | None,
+    left_out: Mapping[str, str] | None = None,
+    second: Mapping[str, str] | None = None,
+) -> dict[str, Part]:
+    """The layers that match any of ``patterns``, by name, in the order of ``there``; ``*`` also stands for dots.
+
+    None means all. A name that is there means that layer, whatever it holds; otherwise a pattern may end in ":class" or
+    ":patches", and so do its layers then. ``left_out``: others, with the reason. ``second``: further names of modules,
+    which count where they are written out. Raises UserError for a pattern that matches none.
+    """
+    layers: dict[str, Part] = {}
+    if patterns is None:
+        return {layer: Part(layer, "") for layer in there}
+    for pattern in patterns:
+        if pattern in there:
+            layers[pattern] = Part(pattern, "")
+            continue
+        path, tokens = part_of(pattern)
+        first = (second or {}).get(path_of(path), path_of(path)) + path[len(path_of(path)) :]
+        names = {path: first} if first in there else {layer: layer for layer in there if fnmatchcase(layer, path)}
+        if not names:
+            raise UserError(_no_layer(net, path, first, there, left_out or {}))
+        layers |= {f"{layer}:{tokens}" if tokens else layer: Part(source, tokens) for layer, source in names.items()}
+    return dict(sorted(layers.items(), key=lambda item: there.index(item[1].path)))
+
+
+def _no_layer(net: str, path: str, first: str, there: Sequence[str], left_out: Mapping[str, str]) -> str:
+    calls = [layer for layer in (*there, *left_out) if path_of(layer) == first and layer != first]
+    if calls:
+        return (
+            f"Layer {path!r} of {net} runs {len(calls)} times in one forward pass; name one of its calls, "
+            f"{path}{CALL}1 to {path}{CALL}{len(calls)}, or the block around it."
+        )
+    for layer, reason in left_out.items():
+        if layer == first or fnmatchcase(layer, path):
+            return f"Layer {layer!r} of {net} cannot be compared: {reason}."
+    if not there:
+        return f"{net} has no layer {path!r}, nor any other that can be compared."
+    return f"{net} has no layer {path!r}; the nearest are {', '.join(nearest(path, there))}."
+
+
+def _random_states() -> list[Any]:
+    """Those of all generators that a forward may draw from without having its own."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    return [torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()]  # noqa: NPY002
+
+
+def _set_random_states(states: list[Any]) -> None:
+    torch.set_rng_state(states[0])
+    torch.cuda.set_rng_state_all(states[1])
+    np.random.set_state(states[2])  # noqa: NPY002
+    random.setstate(states[3])
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(_alike(one, other) for one, other in zip(a, b, strict=True))
+    return bool(np.array_equal(np.asarray(a), np.asarray(b)))
+
+
+def on_one_grid(
+    activations: Mapping[str, Tensor], positions: str, prefixes: Mapping[str, Prefix] | None = None
+) -> dict[str, Tensor]:
+    """The members of one comparison at the same positions; see `raycv.compare`. Raises UserError where they differ.
+
+    ``prefixes``: of those of networks, the tokens that stand before the patches.
+    """
     if positions == "resample" and len({values.shape[2:] for values in activations.values()}) > 1:
-        activations = {name: squared(values) for name, values in activations.items()}
+        activations = {name: squared(values, (prefixes or {}).get(name)) for name, values in activations.items()}
     grids = {name: tuple(values.shape[2:]) for name, values in activations.items()}
     if positions == "mean":
         return {name: v.double().flatten(2).mean(2) if v.ndim > 2 else v for name, v in activations.items()}

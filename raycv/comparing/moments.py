@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,8 +30,8 @@ class Moments:
 
     A member is a layer of a network, or anything else that gives numbers for the same samples. The samples themselves
     are not kept, so that neither their number nor the order of the batches matters. What was added in different
-    processes can be merged. Sums are kept per fold of the samples, chosen by a hash of their ids: that gives intervals
-    (`raycv.statistics.folds`).
+    processes can be merged, and several threads may add batches. Sums are kept per fold of the samples, chosen by a
+    hash of their ids: that gives intervals (`raycv.statistics.folds`).
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).standard_normal((1000, 3))
@@ -45,6 +47,14 @@ class Moments:
         self.names: list[str] = []
         self._folds: list[Accumulator] = []
         self._float64 = False
+        self._lock = threading.RLock()  # batches may come from several threads
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.RLock())
 
     @classmethod
     def of(cls, names: Sequence[str], statistics: LayerStatistics) -> Moments:
@@ -81,8 +91,11 @@ class Moments:
         tables = {name: _samples(name, values) for name, values in activations.items()}
         count = _same(tables, "samples")
         positions = _same({name: values[0] for name, values in tables.items() if len(values)}, "positions")
-        if not count:
-            return
+        if count:
+            with self._lock:
+                self._add(ids, tables, count, positions)
+
+    def _add(self, ids: ArrayLike | range | None, tables: dict[str, torch.Tensor], count: int, positions: int) -> None:
         self._check(tables)
         widest = max(table.shape[2] for table in tables.values())
         number = FOLDS if widest <= WIDE else FOLDS_OF_WIDE
@@ -130,6 +143,10 @@ class Moments:
 
         Raises ValueError where the members differ.
         """
+        with _both(self, other):
+            self._merge(other)
+
+    def _merge(self, other: Moments) -> None:
         if not other.names:
             return
         if not self.names:
@@ -149,9 +166,10 @@ class Moments:
 
         Raises ValueError where there are fewer than two samples.
         """
-        if self.samples < 2:
-            raise ValueError(f"moments need two or more samples, found {self.samples}")
-        return LayerStatistics(tuple(fold.moments() for fold in self._folds if fold.count))
+        with self._lock:
+            if self.samples < 2:
+                raise ValueError(f"moments need two or more samples, found {self.samples}")
+            return LayerStatistics(tuple(fold.moments() for fold in self._folds if fold.count))
 
     def correlation(self, a: str, b: str) -> np.ndarray:
         """Pearson correlations (S_a, S_b) of the units of two members, float64; NaN for constant units.
@@ -171,6 +189,14 @@ def _pilot(table: torch.Tensor) -> np.ndarray:
     lowest, highest = table.amin((0, 1)), table.amax((0, 1))
     means = torch.where(lowest == highest, lowest.double(), (table.double() / table[..., 0].numel()).sum((0, 1)))
     return (means if table.dtype == torch.float64 else means.float().double()).numpy()
+
+
+@contextmanager
+def _both(one: Moments, other: Moments) -> Iterator[None]:
+    """Nobody adds to either; in one order, so that two who merge into each other do not wait for ever."""
+    first, second = sorted((one, other), key=id)
+    with first._lock, second._lock:
+        yield
 
 
 def _samples(name: str, values: Any) -> torch.Tensor:

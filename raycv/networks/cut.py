@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
-from raycv.networks.unit_axis import UnitAxis
+from raycv.networks.layouts import Layout
+from raycv.networks.module_paths import modules_of
+from raycv.networks.taps import known
 
 
 class _Reached(Exception):
@@ -31,17 +33,16 @@ class Cut:
     """
 
     def __init__(self, net: nn.Module, layer: str) -> None:
-        modules = dict(net.named_modules())
-        if not layer or layer not in modules:
+        modules = modules_of(net)
+        if layer not in modules:
             raise UserError(f"The network has no module {layer!r} after which it could be cut; name another layer.")
-        self.net, self._layer = net, modules[layer]
+        self.net, self._name, self._layer = net, layer, modules[layer]
         self._once: frozenset[nn.Module] | None = None  # modules that run once in a pass
-        self._changed: frozenset[nn.Module] = frozenset()  # those whose output the network changes in place later on
         self._noted: dict[nn.Module, Tensor] = {}
         self._images: Tensor | None = None
-        self._axis = 1
+        self._layout: Layout | None = None
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def before(self, images: Tensor) -> Tensor:
         """The activations (B, S, ...) of the layer for ``images`` (B, 3, H, W)."""
         if self._once is None:
@@ -50,34 +51,35 @@ class Cut:
 
         def note(module: nn.Module, _args: Any, out: Any) -> None:
             if module is self._layer:
-                noted[module], self._axis = out, axis.of(out)
+                noted[module] = out
                 raise _Reached
             if module in (self._once or ()) and isinstance(out, Tensor):
-                noted[module] = out.clone() if module in self._changed else out
+                noted[module] = out.clone()  # networks change activations in place
 
-        axis = UnitAxis(self.net)
+        layout = (known(self.net, images).layers or {}).get(self._name)
+        if not isinstance(layout, Layout):
+            raise UserError(f"The network cannot be cut after {self._name!r}: {layout or 'its units are not known'}.")
+        self._layout = layout
         try:
             with _hooked(self.net, note):
                 self.net(images)
         except _Reached:
             pass
-        finally:
-            axis.remove()
-        found = noted.pop(self._layer)
+        reached = noted.pop(self._layer)
         below = {part for module in (self._layer, *noted) for part in module.modules() if part is not module}
         self._noted = {module: out for module, out in noted.items() if module not in below}
         self._images = images
-        return found.movedim(self._axis, 1)
+        return layout.of(reached, len(images))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def after(self, activations: Tensor) -> Tensor:
         """The logits (B, C) of the images last given to ``before``, with these ``activations`` (B, S, ...)."""
-        if self._images is None:
+        if self._images is None or self._layout is None:
             raise ValueError("the network was given no images yet")
-        given = {**self._noted, self._layer: activations.movedim(1, self._axis)}
+        given = {**self._noted, self._layer: self._layout.back(activations)}
         try:
             for module, out in given.items():
-                module.forward = _giving(out.clone() if module in self._changed else out)
+                module.forward = _giving(out.clone())
             logits: Tensor = self.net(self._images)
         finally:
             for module in given:
@@ -85,21 +87,20 @@ class Cut:
         return logits
 
     def _look(self, images: Tensor) -> None:
-        """Find which modules run once, and whose output is changed in place, by PyTorch's counts of such changes."""
+        """Find which modules run once."""
         runs: Counter[nn.Module] = Counter()
-        outputs: dict[nn.Module, tuple[Tensor, int]] = {}
+        outputs: dict[nn.Module, Any] = {}
 
         def note(module: nn.Module, _args: Any, out: Any) -> None:
             runs[module] += 1
-            if isinstance(out, Tensor):
-                outputs[module] = out, out._version
+            if module is self._layer:
+                outputs[module] = out
 
-        with torch.inference_mode(False), torch.no_grad(), _hooked(self.net, note):
-            self.net(images.clone())  # in inference mode PyTorch does not count
-        if runs[self._layer] != 1 or self._layer not in outputs:
+        with _hooked(self.net, note):
+            self.net(images.clone())
+        if runs[self._layer] != 1 or not isinstance(outputs[self._layer], Tensor):
             raise UserError("A layer can be cut after where it runs once and returns one tensor; choose another layer.")
         self._once = frozenset(module for module, count in runs.items() if count == 1)
-        self._changed = frozenset(module for module, (out, version) in outputs.items() if out._version != version)
 
 
 def _giving(out: Tensor) -> Callable[..., Tensor]:

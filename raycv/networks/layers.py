@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
+from raycv.networks.layouts import Layout
 from raycv.networks.models import check_model, preprocessing_of, tried
+from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.recordings import opened
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
+from raycv.networks.taps import known
 from raycv.networks.tokens import part_of
-from raycv.networks.unit_axis import UnitAxis
 
 SHOWN = 40  # layers at most, as a person reads them
 
@@ -45,10 +46,10 @@ def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
         return {layer: Layer(shape[1], math.prod(shape[2:]), 0, shape[2:]) for layer, shape in shapes.items()}
 
     def look(net: nn.Module, images: Tensor) -> dict[str, Layer]:
-        outputs: list[int | None] = []
-        found = layers_run(net, lambda: outputs.append(_units_of(net, images)))
-        if outputs[0] and spec.output == LOGITS:
-            found[LOGITS] = Layer(outputs[0], 1, 0)
+        found = layers_run(net, images)
+        outputs = _units_of(net, images)
+        if outputs and spec.output == LOGITS:
+            found[LOGITS] = Layer(outputs, 1, 0)
         return found
 
     return tried(spec, look)
@@ -83,6 +84,9 @@ def matching(net: str, there: Sequence[str], patterns: Sequence[str]) -> list[st
     found: dict[str, None] = {}
     for pattern in patterns:
         path, tokens = part_of(pattern)
+        if pattern in there:  # whatever it holds: a recording may have a layer[0]
+            found[pattern] = None
+            continue
         some = [layer for layer in there if fnmatchcase(layer, path)]
         if not some:
             raise UserError(f"{net} has no layer {path!r}; the nearest are {', '.join(nearest(path, there))}.")
@@ -90,37 +94,24 @@ def matching(net: str, there: Sequence[str], patterns: Sequence[str]) -> list[st
     return list(found)
 
 
-def layers_run(net: nn.Module, call: Callable[[], Any]) -> dict[str, Layer]:
-    """The module paths that give one tensor of units, once, while ``call`` runs ``net``, in the order they begin in."""
-    found: dict[str, Layer] = {}
-    passes: Counter[str] = Counter()  # in the order of the first pass
+def layers_run(net: nn.Module, images: Tensor) -> dict[str, Layer]:
+    """The layers of ``net`` in the order in which they begin to run: every module with an axis of units.
 
-    def begin(name: str) -> Any:
-        return lambda _module, _args: passes.update([name])
+    A module that runs several times in a pass is PATH#1, PATH#2 and so on.
+    """
+    modules = modules_of(net)
+    layouts = known(net, images).layers or {}
+    return {
+        name: Layer(
+            layout.shape[layout.units], math.prod(layout.grid), _parameters(modules[path_of(name)]), layout.grid
+        )
+        for name, layout in layouts.items()
+        if isinstance(layout, Layout)
+    }
 
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, _args: Any, out: Any) -> None:
-            if isinstance(out, Tensor) and out.ndim >= 2:
-                units = out.shape[axis.of(out)]
-                grid = tuple(out.movedim(axis.of(out), 1).shape[2:])
-                parameters = sum(parameter.numel() for parameter in module.parameters())
-                found[name] = Layer(units, math.prod(grid), parameters, grid)
 
-        return hook
-
-    axis = UnitAxis(net)
-    handles = []
-    for name, module in net.named_modules():
-        if name:
-            handles += [module.register_forward_pre_hook(begin(name)), module.register_forward_hook(note(name))]
-    try:
-        with torch.inference_mode():
-            call()
-    finally:
-        axis.remove()
-        for handle in handles:
-            handle.remove()
-    return {name: found[name] for name, count in passes.items() if count == 1 and name in found}
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def nearest(name: str, layers: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from raycv.errors import UserError
 from raycv.networks.catalogue import kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
 from raycv.networks.foreign import copies_well, guarded
+from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.spec import LOGITS, Argument, NetworkSpec
 from raycv.networks.tokens import part_of
 
@@ -50,13 +51,12 @@ def _built(spec: NetworkSpec, published: bool) -> nn.Module:
 
 def _with_layers(spec: NetworkSpec, net: nn.Module) -> nn.Module:
     """``net`` as the network of ``spec``, whose layers it must have."""
-    known = dict(net.named_modules())
-    wanted = [part_of(spec.place(layer).module).path for layer in spec.layers]
+    known = modules_of(net)
+    wanted = [path_of(part_of(spec.place(layer).module).path) for layer in spec.layers]
     unknown = [module for module in wanted if module not in known and module != LOGITS]
     if unknown:
         raise UserError(
-            f"Network {spec.name} ({spec.model}) has no layer {unknown[0]!r}; its layers are: "
-            f"{', '.join(name for name in known if name)}."
+            f"Network {spec.name} ({spec.model}) has no layer {unknown[0]!r}; its layers are: {', '.join(known)}."
         )
     if isinstance(net, torch.jit.ScriptModule):
         raise UserError(f"{spec.model} is a TorchScript module, whose layers cannot be read; build the module itself.")

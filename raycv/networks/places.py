@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from raycv.errors import UserError
+from raycv.networks.layouts import Layout
 from raycv.networks.spec import NetworkSpec, Place
-from raycv.networks.taps import Tapped, Taps, activation
-from raycv.networks.tokens import before_patches, part_of, squared, taken
+from raycv.networks.taps import Tapped, Taps, activation, known
+from raycv.networks.tokens import Prefix, after_choice, before_patches, part_of, prefix_of, squared, taken
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -35,7 +36,9 @@ class PlacedTaps(Generic[Name]):
     def with_before(self, images: Tensor) -> dict[Name, Tapped]:
         """The same, and the activations before the ReLU of every place that ends in one and is not averaged."""
         found = self._taps.with_before(images)
-        return {name: _placed(found[part_of(place.module).path], place) for name, place in self.places.items()}
+        paths = {name: part_of(place.module).path for name, place in self.places.items()}
+        prefixes = {path: _prefix(self._taps.net, path, images) for path in set(paths.values())}
+        return {name: _placed(found[paths[name]], place, prefixes[paths[name]]) for name, place in self.places.items()}
 
 
 def taps_of(net: nn.Module, spec: NetworkSpec) -> PlacedTaps[str]:
@@ -45,25 +48,33 @@ def taps_of(net: nn.Module, spec: NetworkSpec) -> PlacedTaps[str]:
 
 def activation_at(net: nn.Module, place: Place, output: str, images: Tensor) -> Tensor:
     """Activations (B, S, ...) at one place; the network runs no further than it."""
-    return at(activation(net, part_of(place.module).path, output, images), place)
+    path = part_of(place.module).path
+    return at(activation(net, path, output, images), place, _prefix(net, path, images))
 
 
-def _placed(tapped: Tapped, place: Place) -> Tapped:
+def _prefix(net: nn.Module, layer: str, images: Tensor) -> Prefix:
+    layouts = known(net, images).layers or {}
+    return prefix_of(net, layer, {name: one.grid for name, one in layouts.items() if isinstance(one, Layout)})
+
+
+def _placed(tapped: Tapped, place: Place, prefix: Prefix) -> Tapped:
     whole = not part_of(place.module).tokens and place.grid is None
-    return Tapped(at(tapped.values, place), tapped.before if whole else None)
+    return Tapped(at(tapped.values, place, prefix), tapped.before if whole else None)
 
 
-def at(values: Tensor, place: Place) -> Tensor:
+def at(values: Tensor, place: Place, prefix: Prefix | None = None) -> Tensor:
     """Activations (B, S, ...) of a whole module at a place: (B, S), (B, S, tokens) or (B, S, height, width).
+
+    ``prefix``: what the model says of the tokens before its patches; None for recordings.
 
     Raises UserError where a layer has no such tokens, or positions that cannot be averaged to the grid.
     """
-    values = taken(place.module, values)
+    values = taken(place.module, values, prefix)
     if place.grid is None or values.ndim == 2:
         return values
     if not place.grid:
         return values.double().flatten(2).mean(2)  # float32 loses digits of units whose mean is above their spread
-    patches = squared(values)
+    patches = squared(values, prefix and after_choice(part_of(place.module), prefix))
     if patches.ndim != 4:
         raise UserError(f"Layer {place.module!r} has positions {tuple(values.shape[2:])}, which are no grid.")
     height, width = place.grid

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
-from raycv.networks.unit_axis import UnitAxis
+from raycv.networks.borrowed import same_state
+from raycv.networks.layouts import Found, Layout, Probed, Seen, from_own_pass, probe, seen
+from raycv.networks.module_paths import CALL, modules_of, path_of
+from raycv.networks.watching import Calls, Returned, watched
 
 
 class Tapped(NamedTuple):
@@ -19,94 +23,112 @@ class Tapped(NamedTuple):
     before: Tensor | None
 
 
+class Kept(NamedTuple):
+    """Copies of the tensors that a module returned in one call, by their number, and what is known of them."""
+
+    leaves: dict[int, Tensor]
+    before: Tensor | None
+    seen: Seen
+
+
 class Taps:
     """Runs a network and returns the activations of named layers, as they are when the layer returns them.
 
     A call maps images (B, 3, H, W) to one tensor per layer in the order given: (B, S, ...) with any number of
-    positions' axes after the unit axis, wherever the network has that (`raycv.networks.unit_axis`).
+    positions' axes after the unit axis, wherever the network has its images and units (`raycv.networks.layouts`).
+    PATH#2 is what a module returns when it runs for the second time in a pass.
 
-    What a network changes in place later on, as the sum of a residual block changes its last normalisation's output,
-    is copied first. Which layers these are is found once, with one image, by PyTorch's counts of such changes.
+    Activations are copied as a layer returns them, because many networks change them in place later on. Hooks are there
+    while a pass runs and no longer, and a pass leaves nothing in the network that the next one could find.
     """
 
     def __init__(self, net: nn.Module, layers: Sequence[str], output: str) -> None:
         self.net, self.layers, self.output = net, tuple(layers), output
-        self._axis = UnitAxis(net)
-        self._seen: dict[str, Tapped] | None = None  # there while a call is under way
-        self._rectified: tuple[Tensor, Tensor] | None = None  # what the last ReLU took and gave
-        self._changed: frozenset[str] | None = None  # layers whose activations are changed after they have returned
-        self._counts: dict[str, list[int]] = {}  # how often each layer's were changed when it returned
-        modules = dict(net.named_modules())
-        for module in modules.values():
-            if isinstance(module, nn.ReLU):  # first, because a ReLU may be a layer itself
-                module.register_forward_hook(self._note)
-        for layer in self.layers:
-            if layer in modules:
-                modules[layer].register_forward_hook(self._hook(layer))
-
-    def _note(self, _module: nn.Module, args: Any, out: Tensor) -> None:
-        if self._seen is not None:
-            self._rectified = args[0], out
-
-    def _hook(self, layer: str) -> Any:
-        def record(_module: nn.Module, _args: Any, out: Any) -> None:
-            if self._seen is None:
-                return
-            if not isinstance(out, Tensor) or out.ndim < 2:
-                raise UserError(f"Layer {layer!r} does not return one tensor of units; choose another layer.")
-            if layer in self._seen:
-                raise UserError(
-                    f"Layer {layer!r} runs more than once in one forward pass, so its units are not well defined; "
-                    "choose the block around it instead."
-                )
-            taken, given = self._rectified or (None, None)
-            parts = [out] if taken is None or given is not out else [out, taken]
-            if layer in (self._changed or ()):
-                parts = [part.clone() for part in parts]
-            values, *before = (part.movedim(self._axis.of(out), 1) for part in parts)
-            self._seen[layer] = Tapped(values, before[0] if before else None)
-            if self._changed is None:
-                self._counts[layer] = _counts(self._seen[layer])
-
-        return record
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         return {layer: tapped.values for layer, tapped in self.with_before(images).items()}
 
     def with_before(self, images: Tensor) -> dict[str, Tapped]:
-        """The same, and the activations before the ReLU of every layer that ends in one, as a module."""
-        self._find_changed(lambda: self.net(images[:1]))
-        with torch.inference_mode():
-            return self._run(lambda: self.net(images))
+        """The same, and the activations before the ReLU of every layer that ends in one, as a module.
 
-    def during(self, call: Callable[[], Any]) -> dict[str, Tensor]:
-        """What the layers give while ``call`` runs the network, in whatever way; it is called twice the first time."""
-        self._find_changed(call)
-        with torch.inference_mode():
-            return {layer: tapped.values for layer, tapped in self._run(call).items()}
-
-    def _find_changed(self, call: Callable[[], Any]) -> None:
-        """Note the layers of which a part is changed between the return of the layer and that of the network."""
-        if self._changed is None:
-            with torch.no_grad():  # in inference mode PyTorch does not count
-                found = self._run(call)
-            self._changed = frozenset(
-                layer for layer, counts in self._counts.items() if _counts(found[layer]) != counts
-            )
-
-    def _run(self, call: Callable[[], Any]) -> dict[str, Tapped]:
-        seen: dict[str, Tapped] = {}
-        self._seen = seen
-        try:
-            output = call()
-        finally:
-            self._seen = self._rectified = None
-        return {layer: seen.get(layer) or Tapped(output, None) for layer in self.layers}
+        Raises UserError where it cannot be told which axes of a layer count images and units.
+        """
+        probed, modules = known(self.net, images), modules_of(self.net)
+        inside = [layer for layer in self.layers if layer != self.output or layer in modules]
+        paths = {path_of(layer) for layer in inside}
+        with torch.enable_grad() if probed.gradients else torch.no_grad(), same_state(self.net):
+            output, kept = record(self.net, lambda: self.net(images), paths, probed.layers)
+        layouts = probed.layers or from_own_pass({name: one.seen for name, one in kept.items()}, len(images))
+        activations = {}
+        for layer in inside:
+            if layer not in kept:
+                raise UserError(_not_run(layer, list(kept)))
+            activations[layer] = laid_out(layer, kept[layer], layouts.get(layer, "it does not run"), len(images))
+        if isinstance(output, Tensor):
+            activations.setdefault(self.output, Tapped(output.detach(), None))
+        elif self.output in self.layers and self.output not in activations:
+            raise UserError(f"The network returns a {type(output).__name__}, in which its outputs cannot be told.")
+        return {layer: activations[layer] for layer in self.layers}
 
 
-def _counts(tapped: Tapped) -> list[int]:
-    """How often each part was changed in place; views count with what they show."""
-    return [part._version for part in tapped if part is not None]
+def record(
+    net: nn.Module, run: Callable[[], Any], paths: Collection[str] | None, layouts: Found | None
+) -> tuple[Any, dict[str, Kept]]:
+    """What ``run`` returns, and copies of what the modules of ``net`` at ``paths`` (None: all) give, by call.
+
+    Of each the tensor that its layout names; all, where ``layouts`` are not known.
+    """
+    calls: Calls[Kept] = Calls()
+
+    def keep(one: Returned) -> None:
+        layout = None if layouts is None else layouts.get(one.path) or layouts.get(f"{one.path}{CALL}{one.call}")
+        wanted = [layout.leaf] if isinstance(layout, Layout) else range(len(one.leaves))
+        copies = {n: _copy(one.leaves[n]) for n in wanted if n < len(one.leaves) and one.leaves[n].is_floating_point()}
+        calls.keep(one, Kept(copies, None if one.before is None else _copy(one.before), seen(one)))
+
+    output = watched(net, run, keep, paths, calls)
+    return output, calls.kept()
+
+
+def _copy(values: Tensor) -> Tensor:
+    return values.detach().clone()
+
+
+def _not_run(layer: str, ran: Sequence[str]) -> str:
+    calls = [name for name in ran if path_of(name) == layer]
+    if calls:
+        return (
+            f"Layer {layer!r} runs {len(calls)} times in one forward pass; name one of its calls, {calls[0]} to "
+            f"{calls[-1]}, or the block around it."
+        )
+    return f"Layer {layer!r} does not run in a forward pass; choose another one."
+
+
+def laid_out(layer: str, kept: Kept, layout: Layout | str, count: int) -> Tapped:
+    """The activations (count, S, ...) of a layer. Raises UserError where it has no layout, or another shape."""
+    if isinstance(layout, str):
+        raise UserError(f"Layer {layer!r} cannot be compared: {layout}.")
+    if layout.leaf not in kept.leaves:
+        raise UserError(f"Layer {layer!r} cannot be compared: it gives no tensor of activations for some batches.")
+    try:
+        values = layout.of(kept.leaves[layout.leaf], count)
+        return Tapped(values, None if kept.before is None else layout.of(kept.before, count))
+    except ValueError as error:
+        raise UserError(
+            f"Layer {layer!r} cannot be compared: its output has not the same shape for all batches ({error})."
+        ) from None
+
+
+_known: WeakKeyDictionary[nn.Module, dict[Any, Probed]] = WeakKeyDictionary()
+
+
+def known(net: nn.Module, images: Tensor) -> Probed:
+    """How the layers of a network of a run are laid out, for images of this size; found once."""
+    of_net = _known.setdefault(net, {})
+    size = (*images.shape[1:], images.dtype)
+    if size not in of_net:
+        of_net[size] = probe(net, lambda one, batch: one(batch), images)
+    return of_net[size]
 
 
 class _Reached(Exception):
@@ -115,25 +137,24 @@ class _Reached(Exception):
 
 def activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tensor:
     """Activations (B, S, ...) of one layer, as from `Taps`; the network runs no further than it."""
-
-    def stop(_module: nn.Module, _args: Any, out: Tensor) -> None:
-        raise _Reached(out)
-
-    modules = dict(net.named_modules())
-    if layer == output and layer not in modules:
+    if layer == output and layer not in modules_of(net):
         logits: Tensor = net(images)
         return logits
-    axis = UnitAxis(net)
-    handle = modules[layer].register_forward_hook(stop)
+    call = int(layer.rpartition(CALL)[2]) if path_of(layer) != layer else 1
+    layouts = known(net, images).layers
+
+    def stop(one: Returned) -> None:
+        if one.call == call:
+            raise _Reached(one)
+
     try:
-        net(images)
-        raise RuntimeError(f"the network never ran {layer}")
+        watched(net, lambda: net(images), stop, {path_of(layer)})
     except _Reached as reached:
-        found: Tensor = reached.args[0]
-    finally:
-        handle.remove()
-        axis.remove()
-    return found.movedim(axis.of(found), 1)
+        one: Returned = reached.args[0]
+    else:
+        raise UserError(f"The network has never run its layer {layer!r}; name another one.")
+    found = (layouts or from_own_pass({layer: seen(one)}, len(images))).get(layer, "it runs several times in a pass")
+    return laid_out(layer, Kept(dict(enumerate(one.leaves)), None, seen(one)), found, len(images)).values
 
 
 def as_samples(activation: Tensor) -> Tensor:

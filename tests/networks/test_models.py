@@ -137,7 +137,7 @@ def test_transformer_tokens_are_positions() -> None:
 
 def test_a_layer_that_runs_twice_is_refused() -> None:
     described = spec("resnet18", width=None, layers=("layer1.0.relu",))
-    with pytest.raises(UserError, match="'layer1.0.relu' runs more than once"):
+    with pytest.raises(UserError, match="'layer1.0.relu' runs 2 times"):
         Taps(build(described), described.layers, described.output)(torch.randn(1, 3, 64, 64))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -58,13 +59,15 @@ def spec_of(model: str, layers: tuple[str, ...] = ("logits",)) -> NetworkSpec:
 
 
 def returned(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """A copy of what every module returns, made as it returns."""
+    """A copy of what every module returns in each of its calls, made as it returns."""
     found: dict[str, Tensor] = {}
+    calls: Counter[str] = Counter()
 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, _args: Any, out: Any) -> None:
-            if isinstance(out, Tensor):
-                found[name] = out.clone()
+            calls[name] += 1
+            tensor = out[0] if isinstance(out, tuple) else out
+            found[f"{name}#{calls[name]}"] = tensor.clone()
 
         return hook
 
@@ -73,7 +76,7 @@ def returned(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
         net(images)
     for handle in handles:
         handle.remove()
-    return found
+    return {name.removesuffix("#1") if calls[name.partition("#")[0]] == 1 else name: out for name, out in found.items()}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -88,7 +91,7 @@ def test_every_module_is_tapped_as_it_was_when_it_returned(model: str) -> None:
     for layer in layers:
         values = expected[layer]
         axis = next(axis for axis in (1, values.ndim - 1) if torch.equal(found[layer], values.movedim(axis, 1)))
-        module = net.get_submodule(layer)
+        module = net.get_submodule(layer.partition("#")[0])
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
             assert axis == (values.ndim - 1 if isinstance(module, nn.Linear) else 1), layer
 
@@ -120,7 +123,8 @@ def test_the_units_are_found(model: str, layer: str, units: int) -> None:
 def test_the_command_prints_the_layers_in_the_order_in_which_they_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layers", "--model", "resnet18"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("layer1.0")]
-    assert [row[0] for row in rows] == [f"layer1.0{part}" for part in ("", ".conv1", ".bn1", ".conv2", ".bn2")]
+    parts = ("", ".conv1", ".bn1", ".relu#1", ".conv2", ".bn2", ".relu#2")
+    assert [row[0] for row in rows] == [f"layer1.0{part}" for part in parts]
     assert rows[1][1:] == ["64", "3,136", "36,864"]
     assert main(["layers", "--model", "resnet19"]) == 2
     assert "There is no model 'resnet19'" in capsys.readouterr().err

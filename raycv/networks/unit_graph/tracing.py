@@ -12,15 +12,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph, Node
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from raycv.analysis.unit_groups import Block, Group, UnitGroups
 from raycv.errors import UserError
 from raycv.networks.alexnet import LocalResponseNorm
+from raycv.networks.layouts import Layout
 from raycv.networks.models import hollow
+from raycv.networks.module_paths import modules_of
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.unit_axis import UnitAxis
+from raycv.networks.taps import known
 from raycv.networks.unit_graph.axes import Axis, factors, find, fix, parts, place, plain
 from raycv.networks.unit_graph.rules import Follower
 
@@ -45,15 +47,18 @@ def unit_groups(net: nn.Module, images: Tensor) -> UnitGroups:
     """
     passed = _trace(net, images)
     follower = Follower()
-    inputs = [node for node in passed.graph.nodes if node.op == "placeholder"]
+    inputs = [node for node in passed.module.graph.nodes if node.op == "placeholder"]
     named = dict(zip(passed.state, inputs, strict=False))  # the last one is the image
     for name, node in named.items():
         shape, unstored = passed.state[name].shape, "" if passed.stored[name] else "it is not stored with the weights"
         follower.axes[node] = [Axis(size, unstored) for size in shape]
         follower.origins[node] = name, tuple(range(len(shape)))
     follower.axes[inputs[-1]] = [Axis(size, "it is the images'") for size in images.shape]
-    for node in passed.graph.nodes:
-        if node.op == "call_function":
+    for node in passed.module.graph.nodes:
+        if node.op == "get_attr":  # a tensor that forward has made, or keeps beside its parameters
+            constant = getattr(passed.module, str(node.target))
+            follower.axes[node] = [Axis(size, "it is a constant's") for size in constant.shape]
+        elif node.op == "call_function":
             follower.follow(node)
     for axis in follower.of(passed.output):
         fix(axis, "it is the output's")
@@ -70,7 +75,7 @@ class _Pass:
     stored: the names under which each tensor of the state is stored: several where modules share it, or none.
     """
 
-    graph: Graph
+    module: GraphModule
     state: dict[str, Tensor]
     stored: dict[str, list[str]]
     output: Node
@@ -81,12 +86,15 @@ class _Pass:
 def _trace(net: nn.Module, images: Tensor) -> _Pass:
     state = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     places, units = _places(net, state), dict[str, int]()
+    layouts = known(net, images).layers or {}
 
     def run(state: dict[str, Tensor], images: Tensor) -> Any:
         everywhere = {place: state[name] for place, name in places.items()}
-        with _watched(net) as (seen, nearly, found):
+        with _watched(net) as (seen, nearly):
             output = torch.func.functional_call(net, everywhere, (images,), tie_weights=False)
-        units.update({name: at for name, at in found.items() if name in seen})
+        for name in [name for name in seen if not isinstance(layouts.get(name), Layout)]:
+            del seen[name]
+        units.update({name: layout.units for name in seen if isinstance(layout := layouts[name], Layout)})
         return [output, *seen.values(), *nearly]
 
     # As a module of its own, attention is one operation that the graph could not look into.
@@ -94,7 +102,7 @@ def _trace(net: nn.Module, images: Tensor) -> _Pass:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad():
-            graph = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)(state, images).graph
+            module = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)(state, images)
     except Exception as error:  # what a user's forward does with numbers that are not there
         raise UserError(
             f"{type(net).__name__} cannot be merged: its forward cannot be followed without an image, as where it "
@@ -102,9 +110,9 @@ def _trace(net: nn.Module, images: Tensor) -> _Pass:
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    output, *given = next(node for node in graph.nodes if node.op == "output").args[0]
+    output, *given = next(node for node in module.graph.nodes if node.op == "output").args[0]
     layers = {name: (node, at) for (name, at), node in zip(units.items(), given, strict=False)}
-    return _Pass(graph, state, _names(net, state), output, layers, given[len(units) :])
+    return _Pass(module, state, _names(net, state), output, layers, given[len(units) :])
 
 
 def _places(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, str]:
@@ -129,19 +137,17 @@ def _names(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[str]]:
 
 
 @contextmanager
-def _watched(net: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[Tensor], dict[str, int]]]:
-    """While the network runs: what its modules give, what goes through `NEIGHBOURLY` ones, and the unit axes."""
+def _watched(net: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[Tensor]]]:
+    """While the network runs: what its modules give, and what goes through `NEIGHBOURLY` ones."""
     seen: dict[str, Tensor] = {}
     nearly: list[Tensor] = []
-    units: dict[str, int] = {}
     passes: Counter[str] = Counter()
-    axis = UnitAxis(net)
 
     def note(name: str) -> Any:
         def hook(_module: nn.Module, _args: Any, out: Any) -> None:
             passes[name] += 1
             if isinstance(out, Tensor) and out.ndim > 1 and passes[name] == 1:
-                seen[name], units[name] = out, axis.of(out)
+                seen[name] = out
             else:
                 seen.pop(name, None)
 
@@ -151,17 +157,17 @@ def _watched(net: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[Tensor], 
         nearly.append(x.clone())
         return nearly[-1]
 
-    modules = {name: module for name, module in net.named_modules() if name}
+    modules = modules_of(net)
     handles = [module.register_forward_hook(note(name)) for name, module in modules.items()]
     mixing = [module for module in modules.values() if isinstance(module, NEIGHBOURLY)]
     for module in mixing:
         module.forward = through  # type: ignore[method-assign]
     try:
-        yield seen, nearly, units
+        yield seen, nearly
     finally:
         for module in mixing:
             del module.forward
-        for handle in (*handles, axis):
+        for handle in handles:
             handle.remove()
 
 

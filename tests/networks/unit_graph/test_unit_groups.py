@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -155,7 +156,7 @@ def test_what_is_not_stored_cannot_be_moved() -> None:
 
 def test_units_whose_order_is_another_in_every_head_are_no_evidence() -> None:
     groups = traced("attention")
-    assert groups.layers["of_head"] == ()
+    assert not groups.layers.get("of_head")
     assert groups.layers["out"]
 
 
@@ -213,3 +214,76 @@ def test_sums_over_neighbours_leave_no_unit_free() -> None:
     groups = unit_groups(_Shifted(), torch.zeros(2, 12))
     assert not groups.groups
     assert groups.fixed == {"first.weight": "each place is used in its own way"}
+
+
+class _Constant(nn.Module):
+    """Makes or keeps a tensor beside its parameters, as many networks do."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.temperature = kind, torch.tensor(2.0)
+        self.mean, self.mask = torch.rand(8), torch.arange(8) > 2
+        self.first, self.second, self.last = nn.Linear(12, 8), nn.Linear(8, 7), nn.Linear(7, 3)
+        self.few = nn.Linear(2, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x).relu()
+        if self.kind == "few":
+            hidden = self.few(hidden[:, [5, 1]])
+        else:
+            numbers = [0.1 * n for n in range(8)]
+            made = {
+                "mean": lambda: hidden - self.mean,
+                "tensor": lambda: hidden * torch.tensor(numbers),
+                "new": lambda: hidden + hidden.new_tensor(numbers),
+                "mask": lambda: hidden.masked_fill(self.mask, 0.5),
+                "temperature": lambda: hidden / self.temperature,
+            }
+            hidden = self.second(made[self.kind]())
+        out: Tensor = self.last(hidden.relu())
+        return out
+
+
+@pytest.mark.parametrize("kind", ["mean", "tensor", "new", "mask", "temperature", "few"])
+def test_a_constant_is_in_fixed_order_and_all_else_moves(kind: str) -> None:
+    torch.manual_seed(0)
+    net, images = _Constant(kind).double(), torch.randn(5, 12, dtype=torch.float64)
+    groups = unit_groups(net, images)
+    weights = weights_of(net)
+    permuted = groups.permuted(weights, groups.drawn(1))
+    moved = {name.partition(".")[0] for name in weights if not np.array_equal(weights[name], permuted[name])}
+    assert ("few" if kind == "few" else "second") in moved
+    assert ("first" in moved) == (kind == "temperature")
+    with torch.no_grad():
+        before = net(images)
+        torch.testing.assert_close(loaded(net, permuted)(images), before, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_language_models_of_transformers_are_followed(kind: str) -> None:
+    torch.manual_seed(0)
+    config = {
+        "gpt2": lambda: transformers.GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=11, n_positions=16),
+        "llama": lambda: transformers.LlamaConfig(
+            hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2, vocab_size=11
+        ),
+    }[kind]()
+    net, texts = _Language(config).double(), torch.randint(11, (3, 5))
+    groups = unit_groups(net, texts)
+    weights = weights_of(net)
+    permuted = groups.permuted(weights, groups.drawn(2))
+    moved = [name for name in weights if not np.array_equal(weights[name], permuted[name])]
+    assert any(".mlp." in name for name in moved)
+    with torch.no_grad():
+        before = net(texts)
+        torch.testing.assert_close(loaded(net, permuted)(texts), before, rtol=1e-9, atol=1e-9)
+
+
+class _Language(nn.Module):
+    def __init__(self, config: transformers.PretrainedConfig) -> None:
+        super().__init__()
+        self.inside = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+
+    def forward(self, texts: Tensor) -> Tensor:
+        out: Tensor = self.inside(texts, use_cache=False).logits[:, -1]
+        return out
