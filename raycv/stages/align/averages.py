@@ -41,7 +41,7 @@ def average_rows(alignment: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFram
             rows += _row(about | {"quantity": quantity}, pairs, pairs[quantity], chance, units)
     for (layer, measure), pairs in measures.groupby(["layer_a", "measure"], sort=False):
         about = {"layer": layer, "similarity": "", "method": "", "quantity": measure}
-        rows += _row(about, pairs, pairs["value"], pairs["null"], None)
+        rows += _row(about, pairs, pairs["value"], pairs["chance"], None)
     return pd.DataFrame(rows)
 
 
