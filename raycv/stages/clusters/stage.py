@@ -78,7 +78,7 @@ def _trials(config: ClusterSweepConfig, found: Statistics) -> list[Trial[Cluster
     names = found.names
     return [
         Trial(
-            f"{layer}/{names[a]}-{names[b]}/{threshold}",
+            f"{layer}/{names[a]}-{names[b]}-above-{threshold}",  # one folder below the layer, as results are named
             layer,
             Clustering(
                 layer=layer,

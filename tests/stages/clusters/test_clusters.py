@@ -161,7 +161,7 @@ def test_the_papers_k_is_the_default_where_it_is_asked_for_and_allowed(
     others = default[default["layer"] == "conv2"]  # whose graphs have fewer than 100 units
     scaled = [default_k(*limits) for limits in others[["lowest_k", "highest_k"]].to_numpy().tolist()]
     assert others["k"].tolist() == scaled
-    assert "conv2/net1-net2/0.2: k = 100; its graph allows" in capsys.readouterr().out
+    assert "conv2/net1-net2-above-0.2: k = 100; its graph allows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flags", [("--k", "0"), ("--k", "papers"), ("--thresholds", "-0.1"), ("--thresholds", "1")])
