@@ -67,7 +67,8 @@ def test_copies_recur_and_rotated_units_do_not(share: float, low: float, high: f
     assert quantities["group_share"] == pytest.approx((rows["recurring_group"] >= 0).mean())
     untrained = by_layer.set_index("quantity")["untrained"]
     assert untrained["partner_share"] == pytest.approx(quantities["partner_share"])
-    assert untrained.notna().sum() == 1
+    shares = ["partner_share", "estimated_share", "recurring_share", "group_share"]
+    assert sorted(untrained.dropna().index) == sorted(shares)
     pd.testing.assert_frame_equal(rows, recurrence_rows("conv1", group.specs, recurrence_of(group)))
 
 
