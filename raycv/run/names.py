@@ -55,10 +55,10 @@ _IN_RUN = (
     ("statistics/", r"statistics\.json"),
     (
         rf"statistics/{_IDENTITY}/{_SOME}/",
-        r"(?:fold\d+-\d+|chance\d+-\d+|information\d+-\d+-\d+|patches|samples\d+)\.npz",
+        r"(?:(?:fold|chance|draws)\d+-\d+|information\d+-\d+-\d+|patches|samples\d+)\.npz",
     ),
     (rf"statistics/{_IDENTITY}/partials/", r"(?:shard-\d{5,}|pilot)\.npz"),
-    (rf"statistics/{_IDENTITY}/partials/(?:drawn|codes)/{_SOME}/", r"\d+\.npz"),
+    (rf"statistics/{_IDENTITY}/partials/(?:drawn|codes|tested)/{_SOME}/", r"\d+\.npz"),
     (rf"tables/\.?(?P<table>{_TABLE})/(?:layer-{_ONE}/)?", r"(?P=table)\.parquet"),
     ("figures/", rf"(?:{_FIGURE})\.png"),
     (rf"sweeps/(?:mapping|clusters)-{_IDENTITY}/{_SOME}/", _ROWS),
