@@ -176,3 +176,9 @@ def _check_data(networks: Mapping[str, Any], modules: Mapping[str, nn.Module], d
         raise UserError(
             f"data is a {type(data).__name__}, and must be batches: a list, a DataLoader, a ray.data.Dataset."
         )
+    for name, given in networks.items():
+        if name not in modules and (given is None or isinstance(given, int | float) or callable(given)):
+            raise UserError(
+                f"{name} is a {type(given).__name__}, which is neither a PyTorch module nor recorded activations; give "
+                "one of these."
+            )

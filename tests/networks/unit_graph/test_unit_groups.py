@@ -262,7 +262,7 @@ def test_a_constant_is_in_fixed_order_and_all_else_moves(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_language_models_of_transformers_are_followed(kind: str) -> None:
     torch.manual_seed(0)
-    config: transformers.PretrainedConfig = {
+    config: transformers.PretrainedConfig = {  # type: ignore[no-untyped-call]
         "gpt2": lambda: transformers.GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=11, n_positions=16),
         "llama": lambda: transformers.LlamaConfig(
             hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2, vocab_size=11
