@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
-from raycv.networks.layouts import Layout
+from raycv.networks.layouts import Layout, from_own_pass
 from raycv.networks.models import check_model, preprocessing_of, tried
 from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.recordings import opened
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
-from raycv.networks.taps import known
+from raycv.networks.taps import known, record
 from raycv.networks.tokens import part_of
 
 SHOWN = 40  # layers at most, as a person reads them
@@ -100,7 +100,11 @@ def layers_run(net: nn.Module, images: Tensor) -> dict[str, Layer]:
     A module that runs several times in a pass is PATH#1, PATH#2 and so on.
     """
     modules = modules_of(net)
-    layouts = known(net, images).layers or {}
+    layouts = known(net, images).layers
+    if layouts is None:  # no copy can be run
+        with torch.no_grad():
+            kept = record(net, lambda: net(images), None, None)[1]
+        layouts = from_own_pass({name: one.seen for name, one in kept.items()}, len(images))
     return {
         name: Layer(
             layout.shape[layout.units], math.prod(layout.grid), _parameters(modules[path_of(name)]), layout.grid

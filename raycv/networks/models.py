@@ -51,6 +51,8 @@ def _built(spec: NetworkSpec, published: bool) -> nn.Module:
 
 def _with_layers(spec: NetworkSpec, net: nn.Module) -> nn.Module:
     """``net`` as the network of ``spec``, whose layers it must have."""
+    if isinstance(net, torch.jit.ScriptModule):
+        raise UserError(f"{spec.model} is a TorchScript module, whose layers cannot be read; build the module itself.")
     known = modules_of(net)
     wanted = [path_of(part_of(spec.place(layer).module).path) for layer in spec.layers]
     unknown = [module for module in wanted if module not in known and module != LOGITS]
@@ -58,8 +60,6 @@ def _with_layers(spec: NetworkSpec, net: nn.Module) -> nn.Module:
         raise UserError(
             f"Network {spec.name} ({spec.model}) has no layer {unknown[0]!r}; its layers are: {', '.join(known)}."
         )
-    if isinstance(net, torch.jit.ScriptModule):
-        raise UserError(f"{spec.model} is a TorchScript module, whose layers cannot be read; build the module itself.")
     return guarded(net, f"{spec.name} ({spec.model})", foreign=spec.is_function)
 
 
