@@ -631,7 +631,11 @@ def test_class_purity_is_that_of_the_images(undisturbed: Path) -> None:
     expected = classes.agg(lambda of_unit: of_unit.value_counts().max() / len(of_unit))
     found = table(undisturbed, "units").query("layer == 'conv3' and not is_dead").set_index(["net", "unit"])
     pd.testing.assert_series_equal(
-        found["class_purity"], expected.reindex(found.index), check_names=False, check_dtype=False
+        found["class_purity"],
+        expected.reindex(found.index),
+        check_names=False,
+        check_dtype=False,
+        check_index_type=False,
     )
 
 
