@@ -69,14 +69,20 @@ def compare(
     """
     _check(networks, data, layers, compare, positions)
     if run is not None:
-        from raycv.comparing.on_ray import on_ray
-
-        if data is not None and not isinstance(data, str):
-            raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
         if forward is not None or unit_axis is not None:
             raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
-        return on_ray(networks, run, data, layers, compare, positions)
+        return _on_ray(networks, run, data, layers, compare, positions)
     return _here(networks, data, layers, compare, positions, forward, unit_axis)
+
+
+def _on_ray(
+    networks: Mapping[str, Any], run: str, data: Any, layers: Any, pairing: Pairing, positions: Positions
+) -> Comparison:
+    from raycv.comparing.on_ray import on_ray
+
+    if data is not None and not isinstance(data, str):
+        raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
+    return on_ray(networks, run, data, layers, pairing, positions)
 
 
 def _here(
