@@ -144,10 +144,11 @@ def test_epochs_agree_with_what_is_known_of_the_ends(finished: Path) -> None:
     epochs = pd.read_parquet(finished / "tables/epochs").set_index(["layer", "net_a", "net_b"])
     alignment = pd.read_parquet(finished / "tables/alignment").query("similarity == 'correlation' and method == 'semi'")
     alignment = alignment.set_index(["layer", "net_a", "net_b"])
-    for column in ("mean", "rotated_mean", "excess", "prerelu_mean", "prerelu_excess"):
+    # What is mixed before the ReLU is one draw in `epochs` and the mean of 25 in `alignment`.
+    for column in ("mean", "rotated_mean", "excess"):
         pd.testing.assert_series_equal(epochs.query("epoch == 3")[column], alignment[column], check_index=True)
-    before = epochs.query("epoch == 0").groupby("layer")[["mean", "excess", "prerelu_excess"]].mean()
-    untrained = alignment.groupby("layer")[["untrained_mean", "untrained_excess", "untrained_prerelu_excess"]].mean()
+    before = epochs.query("epoch == 0").groupby("layer")[["mean", "excess"]].mean()
+    untrained = alignment.groupby("layer")[["untrained_mean", "untrained_excess"]].mean()
     np.testing.assert_allclose(before, untrained, rtol=1e-9)
     assert (epochs.query("epoch == 3")[["same_partner", "settled"]] == 1).all(axis=None)
 
