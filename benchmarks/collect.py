@@ -15,8 +15,6 @@ import numpy as np
 import torch
 
 from benchmarks.machine import best, in_words
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.moments import Moments, merge
 from raycv.cli import main as raycv
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import open_source
@@ -27,6 +25,8 @@ from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import BATCH, Collector, Groups, untrained
 from raycv.stages.collect.reducer import to_arrays
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.parts import added
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,10 @@ def shares(case: Case) -> tuple[str, int, float, float]:
 def _merge_all(store: RunStore, counts: list[str]) -> None:
     """Add the partial's moments to themselves, reading them as the reduction does."""
     for name in counts:
-        prefix = name.removesuffix("/count")
+        prefix = name.removesuffix("count")
         with store.open_arrays("partial.npz") as arrays:
-            moments = Moments.from_arrays(arrays, prefix)
-        merge(moments, moments)
+            moments = {of: arrays[of] for of in arrays if of.startswith(prefix)}
+        added(added(None, moments), moments)
 
 
 def actors(case: Case, counts: tuple[int, ...]) -> str:

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from benchmarks.machine import in_words, together
 from benchmarks.training import operations
-from raycv.analysis.accumulator import ROWS_PER_PRODUCT, Accumulator
 from raycv.analysis.information import BINS, pairwise_information
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.nulls import rotated
@@ -40,6 +39,7 @@ from raycv.stages.collect.collector import BATCH, Collector, Precision, untraine
 from raycv.stages.train.feed import Feed
 from raycv.stages.train.learning import make_optimizer, recipe_of, train_epoch
 from raycv.stages.train.specs import specs_of
+from raycv.statistics.accumulator import ROWS_PER_PRODUCT, Accumulator
 
 GPU = torch.device("cuda")
 STEPS = 40

@@ -21,19 +21,19 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.machine import in_words
+from raycv import statistics
 from raycv.analysis.information import BINS, MutualInformation, bin_edges, encode, pairwise_information
 from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import NetworkSpec
 from raycv.run import tables
-from raycv.run.parts import information_blocks, others_by_part, parts
 from raycv.run.paths import NETS, STATISTICS, Key, chance_path, information_path, moments_path
 from raycv.run.store import RunStore
 from raycv.stages.align.compared import PairValues, Piece, compare
 from raycv.stages.align.rows import pair_rows
-from raycv.stages.collect import statistics
-from raycv.stages.collect.chance import by_chance
+from raycv.stages.collect.chance import by_chance, draws_by_chance
 from raycv.stages.collect.reducer import Gathered, reduce_part
-from raycv.stages.collect.task import Chance
+from raycv.stages.collect.task import Chance, Testing
+from raycv.statistics.parts import information_blocks, others_by_part, parts
 
 SAMPLES = int(os.environ.get("SAMPLES", "10000"))
 NETWORKS, FOLDS = 2, 2
@@ -86,6 +86,19 @@ def chance(store: RunStore, units: int) -> None:
         for number, others in enumerate(others_by_part([units] * NETWORKS, network)):
             arrays = by_chance(Chance(KEY, network, number, others), drawn, coded, CPU)
             store.write_arrays(chance_path(FOLDER, KEY, network, number), arrays)
+
+
+def tests(store: RunStore, units: int) -> None:
+    """The draws by which each network's units are tested against the other's."""
+
+    def drawn(network: int) -> Gathered:
+        return Gathered(before_relu(units, network), True, np.zeros(SAMPLES, np.int64))
+
+    widths, live = (units,) * NETWORKS, [np.zeros(units, bool)] * NETWORKS
+    for network in range(NETWORKS):
+        for number, others in enumerate(others_by_part([units] * NETWORKS, network)):
+            testing = Testing(KEY, network, number, others, 1, widths, SAMPLES)
+            store.write_arrays(testing.path(FOLDER), draws_by_chance(testing, drawn, live, CPU))
 
 
 def align(store: RunStore, units: int) -> None:

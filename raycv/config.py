@@ -7,7 +7,7 @@ file given by ``--config``; `raycv.settings` reads them. The class in which a fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -34,6 +34,8 @@ PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule
 
 PUBLISHED, UNTRAINED = "published", "untrained"  # weights of a network that are no file
 
+Settings = TypeVar("Settings", bound="CommandConfig")
+
 
 class CommandConfig(BaseModel):
     """Settings of every command."""
@@ -42,6 +44,11 @@ class CommandConfig(BaseModel):
     group: ClassVar[str] = "settings"
 
     config: str | None = Field(None, min_length=1, description="YAML file with any of these settings")
+
+    def part(self, of: type[Settings], **changes: Any) -> Settings:
+        """The settings of one stage among those of a command that does several, with ``changes`` to them."""
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in of.model_fields}
+        return of(**given | {name: value for name, value in changes.items() if name in of.model_fields})
 
 
 class StageConfig(CommandConfig):
@@ -99,7 +106,7 @@ class Network(BaseModel):
     @property
     def is_recorded(self) -> bool:
         """Whether it is no network but its recorded activations."""
-        return self.model.rstrip("/").endswith(RECORDINGS)
+        return self.model.rstrip("/").lower().endswith(RECORDINGS)
 
     @model_validator(mode="before")
     @classmethod
@@ -125,6 +132,7 @@ class PrepareConfig(DataConfig):
     format: Encoding = Field(
         "jpeg95", description="jpeg95: JPEG of quality 95; raw: pixels, some seven times as large and not decoded again"
     )
+    verify: bool = Field(False, description="make nothing, and check every byte of the prepared images that --to names")
 
 
 class NetworksConfig(StageConfig):

@@ -1,5 +1,7 @@
 """The two errors with which a stage can end."""
 
+WHERE = "\n  File "  # begins the line below a sentence, as in a traceback
+
 
 class Sentence(Exception):
     """An error whose message says all that a person needs."""
@@ -12,7 +14,8 @@ class Sentence(Exception):
 class UserError(Sentence):
     """An error that a user can fix. One sentence says what is wrong, what was found, what is allowed and what to do.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. Where a user's own code failed, `WHERE` and
+    the place in it follow, which the command line prints with ``--verbose``.
     """
 
 

@@ -5,23 +5,30 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
-from raycv.config import CommandConfig
+from raycv.config import CommandConfig, ComputeConfig, MappingSweepConfig, NetworksConfig
 from raycv.errors import UserError
 from raycv.settings import Given, nearest, takes_several
 
+BUILDING = (NetworksConfig, ComputeConfig, MappingSweepConfig)  # settings of commands that build networks
 LAST = ("processors",)  # groups that few need
 WIDTH = 100  # of help texts
 WORDS = {int: "integer", float: "number", str: "text"}
 FILES = {"config": "file", "checkpoints": "file", "run": "dir", "data": "dir"}  # what a shell completes
 
 
-class Text(click.ParamType[str]):
+if TYPE_CHECKING:
+    TextType = click.ParamType[str]
+else:  # before 8.4 click's types have no parameters
+    TextType = click.ParamType
+
+
+class Text(TextType):
     """What was typed, as text: the settings class judges it."""
 
     name = "text"
@@ -54,6 +61,11 @@ def flags_of(settings: type[CommandConfig]) -> list[click.Parameter]:
     for name, field in sorted(settings.model_fields.items(), key=lambda item: _group(settings, item[0]) in LAST):
         names = [name, _typed(name)] + ([f"-{name}"] if len(name) == 1 else [])
         kind = Text(name, field.annotation)
+        if kind.kind is bool:
+            flags.append(
+                Flag(names, _group(settings, name), is_flag=True, flag_value="true", type=str, help=field.description)
+            )
+            continue
         default = "" if "(default" in (field.description or "") else typed_value(field.get_default())
         flags.append(
             Flag(
@@ -63,6 +75,16 @@ def flags_of(settings: type[CommandConfig]) -> list[click.Parameter]:
                 multiple=True,  # so that a flag given twice is seen
                 metavar=_metavar(field),
                 help=f"{field.description}{f' [default: {default}]' if default else ''}",
+            )
+        )
+    if issubclass(settings, BUILDING):
+        flags.append(
+            Flag(
+                ["trust", "--trust"],
+                "networks",
+                multiple=True,
+                metavar="MODULE:FUNCTION,...",
+                help="call these functions of your own where a run names them; remembered for you, not in the run",
             )
         )
     flags.append(
@@ -82,6 +104,7 @@ def given(settings: type[CommandConfig], typed: dict[str, Any]) -> dict[str, Giv
     found = {}
     for name in settings.model_fields:
         values, flag = typed.get(name) or (), _typed(name)
+        values = (values,) if isinstance(values, str) else values  # of a flag that takes no value
         if len(values) > 1:
             raise UserError(
                 f"{flag} was given {len(values)} times; give it once"
@@ -90,6 +113,11 @@ def given(settings: type[CommandConfig], typed: dict[str, Any]) -> dict[str, Giv
         if values:
             found[name] = Given(flag, values[0])
     return found
+
+
+def trusted(typed: dict[str, Any]) -> list[str]:
+    """The functions that ``--trust`` was given."""
+    return [function.strip() for given in typed.get("trust") or () for function in given.split(",")]
 
 
 def sentence(error: click.UsageError) -> str:

@@ -49,6 +49,15 @@ def of_machine() -> int:
     return min(found)
 
 
+def available() -> int:
+    """Bytes of memory that this machine has to spare now, or at most those of the container of this process."""
+    found = [of_machine()]
+    with contextlib.suppress(OSError, ValueError, StopIteration):  # another kind of machine
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
+    return min(found)
+
+
 def check_command(stage: str, need: Need) -> None:
     """Raise UserError where this machine has less memory than the command needs."""
     there = of_machine()

@@ -40,6 +40,11 @@ def speak(level: int) -> None:
     log.setLevel(level)
 
 
+def is_told(level: int) -> bool:
+    """Whether what is said at ``level`` is printed."""
+    return log.isEnabledFor(level)
+
+
 def answer(text: str) -> None:
     """Print a result, at every level."""
     print(text, flush=True)

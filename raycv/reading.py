@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from raycv.analysis.folds import LayerStatistics, correlation_of
+from raycv import statistics
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import stored
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.folds import LayerStatistics, correlation_of
+from raycv.statistics.reader import Statistics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ class Run:
         return list(self._statistics.layers)
 
     def moments(self, layer: str) -> LayerStatistics:
-        """The joint moments of all networks' units of ``layer``, fold by fold (`raycv.analysis.moments`).
+        """The joint moments of all networks' units of ``layer``, fold by fold (`raycv.statistics.moments`).
 
         The networks stand in the order of ``networks``. Raises UserError for a layer that was not compared.
         """
@@ -116,7 +116,7 @@ class Run:
 def _check_value(name: str, column: str, value: Any) -> None:
     """Raise UserError where ``column`` of table ``name`` cannot hold ``value``."""
     table = BY_NAME[name]
-    kinds = {field.name: field.type for field in table.schema} | {table.partition: pa.string()}
+    kinds = {field.name: field.type for field in table.file_schema}
     if column not in kinds:
         return  # reading refuses it
     try:

@@ -6,6 +6,7 @@ wherever it stands, and a refusal can name it as it was written.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -19,7 +20,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from raycv.config import CommandConfig
+from raycv.config import CommandConfig, Network, NetworksConfig
 from raycv.errors import UserError
 
 Config = TypeVar("Config", bound=CommandConfig)
@@ -33,6 +34,7 @@ PLAINER = (  # how pydantic speaks, and how a person does
 )
 COLUMNS = ("image_column", "label_column")  # which belong to the images of `data`
 NESTED = ("networks",)  # settings of which a file may say more than one value each
+OF_THE_COMMAND = ("config", "run", "to")  # settings that a run does not remember: where a command reads and writes
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ def load(model: type[Config], flags: Mapping[str, Given], stored: Mapping[str, A
 
     Raises UserError, which names the setting as the user wrote it, what was given and what is allowed.
     """
-    given = {**_environment(), **flags}
-    path = given.get("config")
-    given = {**(_file(path.value) if path and path.value else {}), **given}
-    kept = {name: Given(f"{name} in the run's record, run.json,", value) for name, value in (stored or {}).items()}
+    given = _given(flags)
+    kept = {
+        name: Given(f"{name} in the run's record, run.json,", value)
+        for name, value in (stored or {}).items()
+        if name not in OF_THE_COMMAND
+    }
     if "data" in given:
         kept = {name: setting for name, setting in kept.items() if name not in COLUMNS}
     mine = {name: setting for name, setting in {**kept, **given}.items() if name in model.model_fields}
@@ -60,6 +64,18 @@ def load(model: type[Config], flags: Mapping[str, Given], stored: Mapping[str, A
         return model(**values)
     except ValidationError as error:
         raise UserError(_sentence(error, model, mine)) from None
+
+
+def models_named(flags: Mapping[str, Given]) -> list[str]:
+    """The models that the user of this command names, by flags, environment or settings file, and not the run."""
+    given = _given(flags)
+    found: list[str] = []
+    for name in {"model", "networks"} & given.keys():
+        entries = _listed(given[name], NetworksConfig.model_fields[name])
+        for entry in entries if isinstance(entries, list | tuple) else [entries]:
+            with contextlib.suppress(ValidationError):  # which is refused when the settings are judged
+                found.append(Network.model_validate(entry).model)
+    return found
 
 
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
@@ -100,6 +116,13 @@ def _all_fields() -> list[str]:
 
     models: list[type[CommandConfig]] = [CommandConfig, *below(CommandConfig)]
     return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _given(flags: Mapping[str, Given]) -> dict[str, Given]:
+    """The settings that the user of this command gives, by name."""
+    given = {**_environment(), **flags}
+    path = given.get("config")
+    return {**(_file(path.value) if path and path.value else {}), **given}
 
 
 def _environment() -> dict[str, Given]:

@@ -1,4 +1,4 @@
-"""What several test files share: a few images, one S3 server, one Ray cluster."""
+"""What several test files share: which tests run where, a few images, one S3 server, one Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,16 +13,46 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 import raycv
 from raycv.run.store import RunStore
 from tests.support.s3_server import BUCKET, S3Server
 
+# Property tests: a few examples at every change, many every night (--hypothesis-profile=many).
+FIXED = "CI" in os.environ  # the same examples every time, so that a verdict can be repeated
+settings.register_profile("few", max_examples=15, deadline=None, derandomize=FIXED)
+settings.register_profile("many", max_examples=150, deadline=None, derandomize=FIXED)
+settings.load_profile("few")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", metavar="I/N", help="of the selected test functions, run every N-th from the I-th on")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests on the shared cluster, and long ones, stay with one process of pytest-xdist, one after the other."""
+    if "ray_cluster" in getattr(item, "fixturenames", ()) or item.get_closest_marker("slow"):
+        item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
+@pytest.hookimpl(trylast=True)  # after -m
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the part that --part names; the cases of one function stay together, since they share what it sets up."""
+    if config.getoption("--part") is None:
+        return
+    number, parts = map(int, config.getoption("--part").split("/"))
+    functions = [item.nodeid.partition("[")[0] for item in items]
+    chosen = set(sorted(set(functions))[number % parts :: parts])
+    config.hook.pytest_deselected(items=[item for item, of in zip(items, functions, strict=True) if of not in chosen])
+    items[:] = [item for item, of in zip(items, functions, strict=True) if of in chosen]
+
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_of_the_users() -> Iterator[None]:
-    """Settings of raycv, credentials and a cluster that stand in the environment of whoever starts the tests."""
+def nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Settings of raycv, credentials and a cluster of whoever starts the tests, and what that user trusts."""
     before = dict(os.environ)
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
     for name in before:
         if name.startswith(("RAYCV_", "AWS_")) or name == "RAY_ADDRESS":
             del os.environ[name]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import raycv
-from raycv.cli import COMMANDS, main
+from raycv.cli import main
+from raycv.commands import COMMANDS
 from raycv.config import StageConfig
 from tests.support.commands import failing, typed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -24,14 +25,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import raycv
+from raycv import statistics
 from raycv.cli import main
 from raycv.distributed import ray_cluster
 from raycv.errors import UserError
 from raycv.networks.models import build
 from raycv.networks.stored import stored
 from raycv.run import record, tables
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from tests.support.commands import failing
 from tests.support.here import work_here
 from tests.support.runs import spec
@@ -62,6 +64,7 @@ def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["train", "--run", str(run), *chosen]) == 0
         for stage, code in (("collect", 0), ("align", 3), ("patches", 0)):  # untrained: the health check fails
             assert main([stage, "--run", str(run)]) == code
+    assert all(map(is_ours, RunStore(str(run)).sizes()))
     (run / "figures").mkdir()
     Image.new("RGB", (8, 8)).save(run / FIGURE)
     return run
@@ -121,8 +124,15 @@ FORMS: dict[str, Callable[[Path, str], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("path", "command"), [(path, command) for path in READERS for command in READERS[path]])
+# Every form for every file, every command for every file it reads: one function reads a file for all commands.
+CASES = [
+    (path, command, form)
+    for path, commands in READERS.items()
+    for form, command in zip(FORMS, itertools.cycle(commands), strict=False)
+]
+
+
+@pytest.mark.parametrize(("path", "command", "form"), CASES)
 def test_json(run: Path, capsys: pytest.CaptureFixture[str], path: str, command: str, form: str) -> None:
     (run / path).write_bytes(FORMS[form](run / path, NEEDED[path]))
     assert str(run / path) in refused(capsys, run, command)
@@ -229,8 +239,7 @@ TABLES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("command", ["figures", "report"])
-@pytest.mark.parametrize("form", TABLES)
+@pytest.mark.parametrize(("form", "command"), zip(TABLES, itertools.cycle(["figures", "report"])))
 def test_tables(run: Path, capsys: pytest.CaptureFixture[str], form: str, command: str) -> None:
     path = run / "tables/units/units.parquet"
     path.write_bytes(TABLES[form](path.read_bytes()))
@@ -257,7 +266,7 @@ def test_a_table_that_lost_a_layer(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, stage: str, command: str
 ) -> None:
     """What the sentence says must help."""
-    lost = run / f"tables/{name}/layer=conv1"
+    lost = run / f"tables/{name}/layer-conv1"
     shutil.rmtree(lost)
     said = refused(capsys, run, command)
     assert f"The table {name!r} of {run} has lost its file of layer conv1; run `raycv {stage}`" in said
@@ -317,12 +326,32 @@ ARRAYS: dict[str, Callable[[bytes], bytes]] = {
     "another shape": changed(lambda array: array[None]),
     "shorter": changed(lambda array: array[:-1] if array.ndim else array),
 }
-OF_LAYER = ("fold0-0", "fold7-0", "chance1-0", "information0-1-0", "samples0", "patches")
+OF_LAYER: dict[str, Callable[[statistics.Statistics], Any]] = {
+    "fold0-0": lambda read: read.layer("conv1"),
+    "fold7-0": lambda read: read.layer("conv1"),
+    "chance1-0": lambda read: read.mixed("conv1"),
+    "information0-1-0": lambda read: read.information("conv1", 0, 1),
+    "samples0": lambda read: read.samples("conv1"),
+    "patches": lambda read: read.patches("conv1"),
+}
 
 
 @pytest.mark.parametrize("form", ARRAYS)
 @pytest.mark.parametrize("name", OF_LAYER)
-def test_statistics(run: Path, capsys: pytest.CaptureFixture[str], name: str, form: str) -> None:
+def test_statistics(whole: Path, name: str, form: str) -> None:
+    (path,) = whole.glob(f"statistics/*/nets/conv1/{name}.npz")
+    kept = path.read_bytes()
+    try:
+        path.write_bytes(ARRAYS[form](kept))
+        with pytest.raises(UserError, match="is damaged.*remove it and run") as refusal:
+            OF_LAYER[name](statistics.read(RunStore(str(whole))))
+        assert str(path) in str(refusal.value)
+    finally:
+        path.write_bytes(kept)
+
+
+@pytest.mark.parametrize(("name", "form"), zip(OF_LAYER, ARRAYS, strict=False))
+def test_statistics_that_a_stage_reads(run: Path, capsys: pytest.CaptureFixture[str], name: str, form: str) -> None:
     (path,) = run.glob(f"statistics/*/nets/conv1/{name}.npz")
     path.write_bytes(ARRAYS[form](path.read_bytes()))
     shutil.rmtree(run / "tables")  # so that the stages have something to do
@@ -376,7 +405,7 @@ def test_weights(run: Path, capsys: pytest.CaptureFixture[str], content: bytes |
         ("statistics/*/nets/conv1/fold3-0.npz", "align"),
         ("statistics/*/nets/conv1/chance1-0.npz", "align"),
         ("tables/units/units.parquet", "figures"),
-        ("tables/correlations/layer=conv1/correlations.parquet", "report"),
+        ("tables/correlations/layer-conv1/correlations.parquet", "report"),
         (FIGURE, "report"),
     ],
 )
@@ -458,7 +487,7 @@ def read_all(store: RunStore) -> None:
 
 
 @pytest.mark.parametrize("path", READERS)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(draw=st.data())
 def test_spoilt_json_is_read_or_refused(whole: Path, path: str, draw: st.DataObject) -> None:
     file = whole / path
@@ -471,7 +500,7 @@ def test_spoilt_json_is_read_or_refused(whole: Path, path: str, draw: st.DataObj
         file.write_bytes(kept)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(draw=st.data())
 def test_a_spoilt_table_is_read_as_it_was_or_refused(whole: Path, draw: st.DataObject) -> None:
     store = RunStore(str(whole))

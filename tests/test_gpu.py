@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.information import bin_edges, encode, pairwise_information
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.nulls import rotated
@@ -26,6 +25,7 @@ from raycv.run.paths import NETS, NULL
 from raycv.stages.collect.collector import Collector, Partial, build_untrained, untrained
 from raycv.stages.train.feed import Feed
 from raycv.stages.train.learning import make_optimizer, recipe_of, set_dropout, train_epoch
+from raycv.statistics.accumulator import Accumulator
 from tests.support.activations import correlations, nets
 from tests.support.runs import spec
 
@@ -66,7 +66,7 @@ def test_moments_are_those_of_float64(widths: list[int]) -> None:
     found, y = there.moments(), torch.cat(values, 1).double() - torch.from_numpy(pilot)
     products, first = y.T @ y, 0
     scale = products.diagonal().sqrt().outer(products.diagonal().sqrt())
-    for width, strip in zip(widths, found.gram, strict=True):
+    for width, strip in zip(widths, found.strips(), strict=True):
         rows = slice(first, first + width)
         error = (torch.from_numpy(strip) - products[rows, first:]).abs() / scale[rows, first:]
         assert float(error.max()) < 5e-6
@@ -124,13 +124,13 @@ def partial(device: torch.device) -> Partial:
 
 def test_a_shard_is_the_same() -> None:
     here, there = partial(CPU), partial(GPU)
-    for key, samples in here.samples.items():
-        np.testing.assert_array_equal(there.samples[key].rank, samples.rank)
+    for kind, samples in here.samples.items():
+        np.testing.assert_array_equal(there.samples[kind].rank, samples.rank)
         assert samples.rank.size
-        for of_net, and_of_net in zip(samples.values, there.samples[key].values, strict=True):
+        for of_net, and_of_net in zip(samples.values, there.samples[kind].values, strict=True):
             np.testing.assert_allclose(and_of_net, of_net, rtol=1e-3, atol=1e-4 * np.abs(of_net).max())
     for key, moments in here.moments.items():
-        for strip, and_strip in zip(moments.gram, there.moments[key].gram, strict=True):
+        for strip, and_strip in zip(moments.strips(), there.moments[key].strips(), strict=True):
             np.testing.assert_allclose(and_strip, strip, rtol=1e-3, atol=1e-4 * np.abs(strip).max())
     for key, rows in here.rows.items():
         for of_net, and_of_net in zip(rows, there.rows[key], strict=True):

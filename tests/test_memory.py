@@ -30,7 +30,7 @@ from raycv.paper import DECAYS, THRESHOLD
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.stages.clusters.rows import Clustering, clusterings_from
-from raycv.stages.collect import statistics
+from raycv import statistics
 from raycv.stages.mapping.rows import PairMapping, mappings_from
 
 def trial(uri):
@@ -51,15 +51,15 @@ print(json.dumps({"used": peak() - before}))
 """
 
 COMMANDS = """
-from raycv.cli import STAGES, _stage
 from raycv.progress import QUIET, speak
 from raycv.run.store import RunStore
+from raycv.stages.registry import BY_NAME, do
 
 speak(QUIET)
 stage, small, wide = sys.argv[1:]
 for run in (small, wide):
     before = begin()
-    _stage(stage, STAGES[stage].settings(run=run), RunStore(run))
+    do(BY_NAME[stage], BY_NAME[stage].settings(run=run), RunStore(run))
 print(json.dumps({"used": peak() - before}))
 """
 

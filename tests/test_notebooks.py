@@ -19,7 +19,6 @@ import pytest
 from nbclient import NotebookClient
 
 import raycv
-from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.cli import main
 from raycv.networks import checkpoints
 from raycv.networks.models import build
@@ -31,6 +30,7 @@ from raycv.stages.align.matched import match
 from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
 from raycv.stages.mapping.figures.table1 import optimiser_shares
 from raycv.stages.mapping.rows import OfPair, PairMapping, mappings_of_pair
+from raycv.statistics.folds import LayerStatistics, correlations
 from tests.support.effects import effect_tables
 from tests.support.here import work_here
 from tests.support.runs import moments_of, specs, write_statistics

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from raycv.config import TrainConfig
+from raycv.config import CollectConfig, ExportConfig, RunConfig, TrainConfig
 from raycv.settings import Given, load
+from raycv.stages.registry import OF_RUN
 from tests.support.commands import failing, typed
 
 CLUMSY_FLAGS = [
@@ -205,3 +206,21 @@ def test_a_column_of_a_tree_of_images(tmp_path: Path, capsys: pytest.CaptureFixt
         said = failing(capsys, "train", "--run", str(tmp_path / "run"), "--data", str(tmp_path / "data"), flag, "x")
         assert f"{flag} was given 'x', but" in said
         assert "holds no Parquet files" in said
+
+
+def test_every_stage_of_a_run_gets_its_own_settings() -> None:
+    of_run = typed(RunConfig, "--run", "mine", "--checkpoints", "a.safetensors,b.safetensors", "--decays", "0.1,0")
+    for stage in OF_RUN:
+        part = of_run.part(stage.settings)
+        assert type(part) is stage.settings
+        assert part.model_dump() == {name: getattr(of_run, name) for name in stage.settings.model_fields}
+        assert part.model_fields_set == of_run.model_fields_set & set(stage.settings.model_fields)
+    changed = of_run.part(TrainConfig, train_images=5, decays=(1.0,))
+    assert (changed.train_images, changed.checkpoints, changed.seeds) == (5, of_run.checkpoints, (1, 2))
+
+
+def test_a_run_does_not_say_where_a_command_reads_and_writes() -> None:
+    stored = {"run": "elsewhere", "to": "elsewhere", "config": "elsewhere.yaml", "shard_size": 64}
+    assert load(ExportConfig, {}, stored).to is None
+    found = load(CollectConfig, {}, stored)
+    assert (found.run, found.config, found.shard_size) == (CollectConfig().run, None, 64)

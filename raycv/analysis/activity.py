@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ def activity_spread(means: Sequence[NDArray[np.floating]]) -> ActivitySpread:
 
     Raises ValueError for means that are negative or not finite, and for a net in which no unit fires.
     """
+    from scipy.stats import wasserstein_distance  # which takes a second
+
     nets = [_checked(net) for net in means]
     logs = [np.log10(net[net > 0]) for net in nets]
     for number, net in enumerate(logs, start=1):
@@ -99,3 +100,10 @@ def _checked(means: NDArray[np.floating]) -> NDArray[np.float64]:
         found = f"shape {values.shape}" if values.ndim != 1 else f"{values[bad[0]]} for unit {bad[0]}"
         raise ValueError(f"mean activations must be one finite number >= 0 per unit, as after a ReLU, got {found}")
     return values
+
+
+def mixtures_left_out(active: NDArray[np.int64], units: int) -> NDArray[np.bool_]:
+    """(S,): the least ``active`` mixtures, as many as ``units`` are left out of a network, and those never active."""
+    left_out = active == 0
+    left_out[np.argsort(active, kind="stable")[:units]] = True
+    return np.asarray(left_out)

@@ -9,7 +9,6 @@ from itertools import combinations
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from sklearn.metrics import adjusted_rand_score
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,8 @@ def stability(partitions: Sequence[NDArray[np.int64]]) -> float:
     in any partition are left out. Use it with one clustering's ``restart_labels``, or with the ``labels`` found with
     several seeds.
     """
+    from sklearn.metrics import adjusted_rand_score  # which takes two seconds
+
     stacked = np.stack(partitions)
     labelled = stacked[:, (stacked >= 0).all(axis=0)]
     scores = [adjusted_rand_score(a, b) for a, b in combinations(labelled, 2)]

@@ -8,12 +8,15 @@ follows from the partner's marginal counts. On another device a histogram is a m
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numba import njit
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
-Codes = np.ndarray | Tensor  # (S, samples) uint8, one row per unit
+import numpy as np
+from numba import njit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Codes: TypeAlias = "np.ndarray | Tensor"  # (S, samples) uint8, one row per unit
 
 MAX_BINS = 256  # codes are bytes, and cell numbers below 256² fit 16 bits
 CELLS_AT_ONCE = 2048
@@ -33,7 +36,7 @@ def joint_histograms(codes_a: Codes, codes_b: Codes, bins: int) -> np.ndarray:
     device. Memory is 4·S_a·S_b·bins² bytes; `raycv.analysis.information.pairwise_information` needs less, because
     it holds only tiles. Raises ValueError for codes of another shape, type or range.
     """
-    if isinstance(codes_a, Tensor) and isinstance(codes_b, Tensor):
+    if not (isinstance(codes_a, np.ndarray) or isinstance(codes_b, np.ndarray)):
         return product_histograms(codes_a, codes_b, bins).cpu().numpy()
     _check(codes_a, codes_b, bins)
     counts = np.empty((len(codes_a), len(codes_b), bins, bins), np.int32)
@@ -47,6 +50,8 @@ def joint_histograms(codes_a: Codes, codes_b: Codes, bins: int) -> np.ndarray:
 
 def product_histograms(codes_a: Tensor, codes_b: Tensor, bins: int) -> Tensor:
     """`joint_histograms` as products of one-hot codes, on the tensors' device, where the counts stay."""
+    import torch
+
     _check(codes_a, codes_b, bins)
     counts = torch.zeros(len(codes_a) * bins, len(codes_b) * bins, dtype=torch.int32, device=codes_a.device)
     for start in range(0, codes_a.shape[1], SAMPLES_PER_PRODUCT):
@@ -58,10 +63,10 @@ def product_histograms(codes_a: Tensor, codes_b: Tensor, bins: int) -> Tensor:
 def _check(codes_a: Codes, codes_b: Codes, bins: int) -> None:
     if not 1 <= bins <= MAX_BINS:
         raise ValueError(f"bins is {bins}; it must be from 1 to {MAX_BINS}")
-    if isinstance(codes_a, Tensor) != isinstance(codes_b, Tensor):
+    if isinstance(codes_a, np.ndarray) != isinstance(codes_b, np.ndarray):
         raise ValueError("codes of the two sides must both be numpy arrays or both torch tensors")
     for side, codes in (("a", codes_a), ("b", codes_b)):
-        if codes.ndim != 2 or codes.dtype not in (np.dtype(np.uint8), torch.uint8):
+        if codes.ndim != 2 or str(codes.dtype) not in ("uint8", "torch.uint8"):
             raise ValueError(
                 f"codes_{side} are {codes.dtype} of shape {tuple(codes.shape)}; they must be uint8 (units, samples)"
             )
@@ -75,6 +80,8 @@ def _check(codes_a: Codes, codes_b: Codes, bins: int) -> None:
 
 def _one_hot(codes: Tensor, bins: int) -> Tensor:
     """(S·bins, samples) float16 from codes (S, samples): 1 where the sample has the code of the row."""
+    import torch
+
     each = torch.arange(bins, dtype=torch.uint8, device=codes.device)
     return (codes[:, None, :] == each[:, None]).half().view(-1, codes.shape[1])
 

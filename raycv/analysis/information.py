@@ -1,9 +1,10 @@
 """Mutual information between units, estimated from joint histograms of activations (paper, section 3.2).
 
-Each unit has its own bins, as in the paper's footnote 8: one special bin (-inf, zero] for the samples near 0,
-and percentile bins that each hold ``bin_mass`` of the unit's samples. Percentile edges not above ``zero``
-merge with the special bin. Each sample is replaced by the number of its bin, one byte. After that, all work is
-exact counting.
+Each unit has its own bins, percentile bins that each hold ``bin_mass`` of the unit's samples. A rectified unit also has
+the special bin (-inf, zero] of the paper's footnote 8, for the samples near 0; percentile edges not above ``zero``
+merge with it. A unit is rectified here that is never negative and is at its minimum in half or more of the samples up
+to ``zero``; others, such as those of a GELU, membrane potentials or probabilities, would have most of what they say in
+one bin. Each sample is replaced by the number of its bin, one byte. After that, all work is exact counting.
 
     edges = bin_edges(samples)                     once, from all samples of a layer
     codes = encode(samples, edges)                 shard by shard, or all at once
@@ -17,14 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numba import njit
-from torch import Tensor
 
 from raycv.analysis.histograms import MAX_BINS, Codes, joint_histograms, product_histograms
+from raycv.analysis.threads import threads
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BIN_MASS = 0.05  # of the marginal, in each percentile bin (paper, footnote 8)
 BINS = round(1 / BIN_MASS) + 1  # the percentile bins and the special one
@@ -83,10 +86,10 @@ def estimate_information(
 def bin_edges(samples: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 1e-6) -> np.ndarray:
     """The ascending upper edges (S, 1/bin_mass) float64 of all bins except the last, for samples (samples, S).
 
-    A bin excludes its lower edge and includes its upper edge. The first is the special bin (-inf, zero].
-    Percentile edge m is the smallest sample with at least m·bin_mass of the samples at or below it
-    (``numpy.quantile``, method "inverted_cdf"), or ``zero`` if that is larger. A bin between equal edges is
-    empty. Raises ValueError as `estimate_information` does.
+    A bin excludes its lower edge and includes its upper edge. The first is the special bin (-inf, zero] of rectified
+    units (see above), and empty for others. Percentile edge m is the smallest sample with at least m·bin_mass of the
+    samples at or below it (``numpy.quantile``, method "inverted_cdf"), of a rectified unit ``zero`` if that is larger.
+    A bin between equal edges is empty. Raises ValueError as `estimate_information` does.
     """
     bins = _percentile_bins(bin_mass)
     if np.isnan(zero):
@@ -95,13 +98,21 @@ def bin_edges(samples: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 
     count = len(samples)
     if count == 0:
         raise ValueError("there are no samples to take percentiles of")
-    edges = np.full((samples.shape[1], bins), zero, np.float64)
+    edges = np.empty((samples.shape[1], bins), np.float64)
     # Whole numbers, because 60,000 samples x 3 x 0.05 is slightly above 9,000 in floating point.
     ranks = -(-count * np.arange(1, bins) // bins) - 1
     for units, values in _unit_major(samples):
         values.sort(axis=1)
-        edges[units, 1:] = np.maximum(values[:, ranks], zero, dtype=np.float64)
+        lowest = np.where(_are_rectified(values, zero), zero, -np.inf)
+        edges[units, 0] = lowest
+        edges[units, 1:] = np.maximum(values[:, ranks], lowest[:, None], dtype=np.float64)
     return edges
+
+
+def _are_rectified(values: np.ndarray, zero: float) -> np.ndarray:
+    """(S,): the units of sorted values (S, samples) that are never negative and mostly at one value up to ``zero``."""
+    small, least = (values <= zero).sum(1), (values == values[:, :1]).sum(1)
+    return np.asarray((values[:, 0] >= 0) & (2 * least >= small))
 
 
 def encode(samples: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -168,7 +179,7 @@ def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInf
     (7 MB for 21 bins), or 4·256²·bins² for torch codes. So two layers of 4,096 units need little more memory than
     their codes (2 x 246 MB for 60,000 samples) and the result (268 MB). With ``codes_b is codes_a`` (units within
     one network) each pair is counted once, and the result is exactly symmetric. Tiles of numpy codes are shared among
-    torch's threads (``torch.set_num_threads``), whose number does not change the result; those of torch codes are
+    threads (`raycv.analysis.threads`), whose number does not change the result; those of torch codes are
     worked out on their device, to the same result but for rounding. Raises ValueError as
     `raycv.analysis.histograms.joint_histograms` does, and if there are no samples.
     """
@@ -191,20 +202,22 @@ def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInf
         for i in range(0, shape[0], size)
         for j in range(i if within else 0, shape[1], size)
     ]
-    with ThreadPoolExecutor(torch.get_num_threads() if isinstance(codes_a, np.ndarray) else 1) as pool:
+    with ThreadPoolExecutor(threads() if isinstance(codes_a, np.ndarray) else 1) as pool:
         for _ in pool.map(fill, tiles):
             pass
     return result
 
 
 def _of_tile(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInformation:
-    if isinstance(codes_a, Tensor) and isinstance(codes_b, Tensor):
+    if not (isinstance(codes_a, np.ndarray) or isinstance(codes_b, np.ndarray)):
         return _information_on_device(product_histograms(codes_a, codes_b, bins))
     return information(joint_histograms(codes_a, codes_b, bins))
 
 
 def _information_on_device(counts: Tensor) -> MutualInformation:
     """`information` of counts, of one pair at least, where they are; they are those of codes and not checked again."""
+    import torch
+
     of_a, of_b = counts.sum(3), counts.sum(2)
     samples = int(of_a[0, 0].sum())
     if not samples:

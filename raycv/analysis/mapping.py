@@ -26,20 +26,22 @@ and averages leave it out; S_b still counts it, as the paper's N does.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.exceptions import ConvergenceWarning
 
-from raycv.analysis import lasso, proximal
+from raycv.analysis import lasso
 from raycv.analysis.arrays import Floats
+from raycv.analysis.averages import mean
 from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.lasso import Problem, Progress, make_problem
+
+if TYPE_CHECKING:
+    import torch
 
 SIGNIFICANT = 1e-3  # a source unit counts as used above this absolute weight; the paper gives no threshold
 
@@ -124,10 +126,12 @@ def lasso_path(
     if not tolerance > 0:
         raise ValueError(f"tolerance is {tolerance}; it must be above 0, such as 1e-6")
     falling = np.unique(wanted[wanted > 0])[::-1]
-    device, alphas = torch.device(device), falling * pair.targets
-    if device.type == "cpu":
+    alphas = falling * pair.targets
+    if str(device).partition(":")[0] == "cpu":
         path = lasso.solve_path(pair.problem, alphas, tolerance, progress)
     else:
+        from raycv.analysis import proximal
+
         path = proximal.solve_path(pair.problem, alphas, tolerance, device, progress)
     solved = dict(zip(falling.tolist(), path, strict=True))
     if 0 in wanted:
@@ -140,6 +144,8 @@ def lasso_path(
 def _warn_of_gaps(layers: Iterable[MappingLayer], tolerance: float) -> None:
     worst = max(layers, key=lambda layer: layer.duality_gap, default=None)
     if worst is not None and worst.duality_gap > 2 * tolerance:
+        from sklearn.exceptions import ConvergenceWarning  # which takes two seconds
+
         warnings.warn(
             f"the mapping layer of decay {worst.decay:g} has a duality gap of {worst.duality_gap:.1e}, above the "
             f"tolerance {tolerance:g}: the source units are almost linearly dependent; use a larger decay",
@@ -252,15 +258,3 @@ def checked_decays(decays: ArrayLike) -> Floats:
     if values.ndim != 1 or not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError(f"decays must be a list of numbers, each 0 or more, found {decays!r}")
     return values
-
-
-def mean(values: Floats) -> float:
-    """The mean of the entries that are not NaN; NaN if all are NaN."""
-    return float(np.nanmean(values)) if not np.isnan(values).all() else math.nan
-
-
-def quartiles(values: Floats) -> tuple[float, float, float]:
-    """The lower quartile, the median and the upper quartile of the entries that are not NaN; NaN if all are NaN."""
-    found = values[~np.isnan(values)]
-    lower, median, upper = np.quantile(found, [0.25, 0.5, 0.75]).tolist() if len(found) else [math.nan] * 3
-    return lower, median, upper

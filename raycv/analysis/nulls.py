@@ -18,16 +18,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.mapping import mean
+from raycv.analysis.averages import mean
 from raycv.analysis.matching import bipartite_matching
 from raycv.analysis.regression import linear_r2
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 WIDE = 1024  # units; wider layers get fewer rotations, which vary less there
 ROTATIONS, ROTATIONS_WHEN_WIDE = 20, 5
@@ -67,13 +70,14 @@ def rotated(
     *,
     rotations: int | None = None,
     seed: int | np.random.Generator = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> Rotated:
     """The rotated null of ``cross`` (S_a, S_b), the correlations of a's units with b's; ``correlation`` (S_b, S_b) b's.
 
     ``rotations``: 20, but 5 for more than 1,024 units of b. All rows share the same rotations, so that the units of
     all other networks may be stacked as rows: a rotation costs as much as some six products of S_b x S_b
-    matrices and one for the rows. ``seed`` fixes the result (the same on any ``device`` to rounding).
+    matrices and one for the rows. ``device``: where PyTorch computes, such as "cpu"; by default NumPy does, without
+    PyTorch. ``seed`` fixes the result (the same everywhere to rounding).
 
     Raises ValueError for matrices that do not fit or are not finite between live units, and for fewer than two
     rotations.
@@ -85,8 +89,13 @@ def rotated(
     values = np.full((count, len(live)), np.nan)
     if rows.size:
         generator = np.random.default_rng(seed)
-        r, sigma = (torch.from_numpy(matrix).to(device) for matrix in (rows, within))
-        values[:, live] = [largest(r, sigma, generator).cpu().numpy() for _ in range(count)]
+        if device is None:
+            values[:, live] = [_largest_in_numpy(rows, within, generator) for _ in range(count)]
+        else:
+            import torch
+
+            r, sigma = (torch.from_numpy(matrix).to(device) for matrix in (rows, within))
+            values[:, live] = [largest(r, sigma, generator).cpu().numpy() for _ in range(count)]
     return Rotated(values)
 
 
@@ -96,6 +105,8 @@ def rotated_matching(cross: ArrayLike, correlation: ArrayLike, *, seed: int | np
     The null of a matching (`raycv.analysis.matching.bipartite_matching`) as ``rotated`` is that of a semi-matching; the
     same arguments and errors. An assignment takes longer than a rotation, so K is 5, and 2 for more than 1,024 units.
     """
+    import torch
+
     rows, within, _, columns = _live(cross, correlation)
     count = MATCHINGS if len(columns) <= WIDE else MATCHINGS_WHEN_WIDE
     if not rows.size:
@@ -116,11 +127,23 @@ def largest(rows: Tensor, within: Tensor, generator: np.random.Generator) -> Ten
     return _mixtures(rows, within, generator).amax(1)
 
 
+def _largest_in_numpy(rows: Floats, within: Floats, generator: np.random.Generator) -> Floats:
+    """``largest`` without PyTorch, the same to rounding."""
+    q, r = np.linalg.qr(generator.standard_normal(within.shape))
+    q *= np.sign(np.diagonal(r))
+    spread = np.sqrt(np.maximum(((within @ q) * q).sum(0), 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        largest: Floats = np.minimum((np.abs(rows @ q) / spread).max(1), 1)
+    return largest
+
+
 def _mixtures(rows: Tensor, within: Tensor, generator: np.random.Generator) -> Tensor:
     """(S_a, S_b): the absolute correlation of each row with each unit of one random rotation.
 
     ``rows`` (S_a, S_b) and ``within`` (S_b, S_b) of live units, float64.
     """
+    import torch
+
     normal = torch.from_numpy(generator.standard_normal(tuple(within.shape))).to(within.device)
     q = orthonormal(normal)
     spread = ((within @ q) * q).sum(0).clamp_min(0).sqrt()
@@ -132,6 +155,8 @@ def orthonormal(normal: Tensor) -> Tensor:
 
     The Q of the QR decomposition whose R has a positive diagonal (Mezzadri, 2007).
     """
+    import torch
+
     q, r = torch.linalg.qr(normal)
     haar: Tensor = q * r.diagonal().sign()
     return haar

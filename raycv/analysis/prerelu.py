@@ -12,15 +12,19 @@ those of the layer. For a network of Gaussian weights and no biases P is another
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from raycv.analysis.nulls import orthonormal
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def rotated_before_relu(before: Tensor, *, seed: int) -> Tensor:
-    """P (n, S) float32 from the activations ``before`` (n, S) float32 of all units ahead of their ReLU.
+
+def rotated_before_relu(before: Tensor, *, seed: int | Sequence[int]) -> Tensor:
+    """P (n, S) from the activations ``before`` (n, S), float32 or float64, of all units ahead of their ReLU.
 
     Column j has exactly as many active samples, out of n and at most n - 1, as one of the units: the column that is
     positive most often of itself gets the count of the most active unit, and so on down, so that thresholds stay small.
@@ -29,10 +33,12 @@ def rotated_before_relu(before: Tensor, *, seed: int) -> Tensor:
 
     Raises ValueError unless ``before`` is a table of finite numbers.
     """
+    import torch
+
     if before.ndim != 2 or not len(before) or not torch.isfinite(before.sum(dtype=torch.float64)):
         raise ValueError(f"before must be a table (n, S) of finite numbers, found one of shape {tuple(before.shape)}")
     normal = np.random.default_rng(seed).standard_normal((before.shape[1], before.shape[1]))
-    mixed = before @ orthonormal(torch.from_numpy(normal)).float().to(before.device)
+    mixed = before @ orthonormal(torch.from_numpy(normal)).to(before.device, before.dtype)
     active = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
     active[(mixed > 0).sum(0).argsort(stable=True)] = (before > 0).sum(0).sort().values
     # The highest value that must not be active; a column that is always active ends at 0.
@@ -42,10 +48,14 @@ def rotated_before_relu(before: Tensor, *, seed: int) -> Tensor:
 
 
 def standardise(samples: Tensor) -> Tensor:
-    """Turn ``samples`` (n, S) float32 into their z-scores, in place; NaN for constant columns."""
-    samples -= samples.mean(0, dtype=torch.float64).float()
-    deviation = torch.stack([column.square().mean(dtype=torch.float64) for column in samples.T]).sqrt().float()
-    return samples.div_(torch.where(samples.amax(0) > samples.amin(0), deviation, torch.nan))
+    """``samples`` (n, S) as z-scores in float32, in place where they are float32; NaN for constant columns."""
+    import torch
+
+    varies = samples.amax(0) > samples.amin(0)
+    samples -= samples.mean(0, dtype=torch.float64).to(samples.dtype)
+    # The smallest and the largest numbers of float32 have no squares in float32.
+    deviation = torch.stack([column.double().square().mean() for column in samples.T]).sqrt()
+    return samples.div_(torch.where(varies, deviation, torch.nan).to(samples.dtype)).float()
 
 
 def sample_correlation(a: Tensor, b: Tensor, order: np.ndarray | None = None) -> Tensor:
@@ -53,6 +63,8 @@ def sample_correlation(a: Tensor, b: Tensor, order: np.ndarray | None = None) ->
 
     With ``order`` (n,) the samples of b are taken in that order.
     """
+    import torch
+
     total = torch.zeros(a.shape[1], b.shape[1], dtype=torch.float64, device=a.device)
     rows = None if order is None else torch.from_numpy(order).to(b.device)
     for start in range(0, len(a), 1024):

@@ -11,22 +11,25 @@ that meets its KKT conditions is left out of further products.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import softshrink
 
 from raycv.analysis import lasso
 from raycv.analysis.arrays import Floats
 from raycv.analysis.lasso import Problem, Progress
+from raycv.analysis.lasso_kernels import allowed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 STEPS = 20_000  # at most, for one α
 CHECKED_EVERY = 20  # steps
 
 
-@torch.inference_mode()
 def solve_path(
-    problem: Problem, alphas: Floats, tolerance: float, device: torch.device, progress: Progress | None = None
+    problem: Problem, alphas: Floats, tolerance: float, device: torch.device | str, progress: Progress | None = None
 ) -> Floats:
     """Weights (D, S_b, S_a) for the D falling, positive ``alphas``, to the ``tolerance`` of `lasso.solve_path`.
 
@@ -34,17 +37,20 @@ def solve_path(
     solved by `lasso.solve_path`. ``progress(done, targets)`` advances by the same number of targets for each decay.
     Memory on the device: S_a² + 6 S_b S_a numbers.
     """
+    import torch
+
     weights = np.zeros((len(alphas), *problem.right.shape))
     if not problem.right.size:
         return weights
-    gram, right = (torch.from_numpy(matrix).to(device) for matrix in (problem.gram, problem.right))
-    current, failed = torch.zeros_like(right), torch.zeros(len(right), dtype=torch.bool, device=device)
-    step = 1 / float(torch.linalg.eigvalsh(gram)[-1])
-    for d, alpha in enumerate(alphas.tolist()):
-        failed[_descend(gram, right, current, alpha, step, lasso.allowed(tolerance, alpha))] = True
-        weights[d] = current.cpu().numpy()
-        if progress is not None:
-            progress(len(right) * (d + 1) // len(alphas), len(right))
+    with torch.inference_mode():
+        gram, right = (torch.from_numpy(matrix).to(device) for matrix in (problem.gram, problem.right))
+        current, failed = torch.zeros_like(right), torch.zeros(len(right), dtype=torch.bool, device=device)
+        step = 1 / float(torch.linalg.eigvalsh(gram)[-1])
+        for d, alpha in enumerate(alphas.tolist()):
+            failed[_descend(gram, right, current, alpha, step, allowed(tolerance, alpha))] = True
+            weights[d] = current.cpu().numpy()
+            if progress is not None:
+                progress(len(right) * (d + 1) // len(alphas), len(right))
     rest = failed.cpu().numpy()
     if rest.any():
         hard = Problem(problem.gram, problem.right[rest], problem.times_inverse)
@@ -54,6 +60,9 @@ def solve_path(
 
 def _descend(gram: Tensor, right: Tensor, weights: Tensor, alpha: float, step: float, allowed: float) -> Tensor:
     """Move ``weights`` (S_b, S_a) to the optimum; return the numbers of the targets that STEPS steps did not solve."""
+    import torch
+    from torch.nn.functional import softshrink
+
     left = torch.arange(len(right), device=right.device)
     b, w, ahead = right, weights.clone(), weights.clone()
     age = torch.ones(len(right), 1, dtype=right.dtype, device=right.device)  # of the momentum
@@ -75,6 +84,8 @@ def _descend(gram: Tensor, right: Tensor, weights: Tensor, alpha: float, step: f
 
 def _violation(gradient: Tensor, weights: Tensor, alpha: float) -> Tensor:
     """(n,): the largest violation of a KKT condition of each target."""
+    import torch
+
     active = (gradient - alpha * weights.sign()).abs()
     inactive = (gradient.abs() - alpha).clamp(min=0)
     return torch.where(weights != 0, active, inactive).amax(1)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # that are tried
 ITERATIONS = 200  # of L-BFGS at most
@@ -37,6 +38,9 @@ def read_out(activations: Tensor, labels: Tensor, classes: int, penalty: float) 
 
     A unit that is constant over these images has scale 0. Raises ValueError for a penalty that is not positive.
     """
+    import torch
+    import torch.nn.functional as F
+
     if not penalty > 0:
         raise ValueError(f"the penalty is {penalty}; it must be above 0, or there may be no optimum")
     values = activations.double()
@@ -68,6 +72,9 @@ def chosen_penalty(
     activations: Tensor, labels: Tensor, classes: int, penalties: Sequence[float] = PENALTIES, *, seed: int = 0
 ) -> float:
     """The penalty with the smallest cross-entropy on a random fifth of the images, fitted on the others."""
+    import torch
+    import torch.nn.functional as F
+
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
     apart, fit = order[: len(labels) // 5], order[len(labels) // 5 :]
 

@@ -8,17 +8,20 @@ same unit in every network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.partners import Partners, partners
-from raycv.analysis.significance import FALSE_DISCOVERIES, q_values
+from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, estimated_share, q_values
 from raycv.analysis.similarity import Interval, jackknife
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,16 @@ class Recurrence:
 def recurrence(
     correlations: Mapping[tuple[int, int], Floats],
     *,
+    chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None,
     false_discoveries: float = FALSE_DISCOVERIES,
     rotations: int | None = None,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> Recurrence:
     """From the correlations (S_n, S_m) of all pairs n <= m of two or more networks, as `folds.correlations` gives them.
 
-    Each ordered pair has its own rotations; the other settings and what is raised are those of
-    `raycv.analysis.partners.partners`. Raises ValueError for fewer than two networks.
+    Each ordered pair has its own rotations, and its own draws of ``chance``, if any. The other settings and what is
+    raised are those of `raycv.analysis.partners.partners`. Raises ValueError for fewer than two networks.
     """
     networks = sorted({n for n, _ in correlations})
     if len(networks) < 2:
@@ -118,7 +122,10 @@ def recurrence(
             if n != m:
                 cross = correlations[n, m] if n < m else correlations[m, n].T
                 own = int(np.random.SeedSequence([seed, n, m]).generate_state(1)[0])
-                pairs[n, m] = partners(cross, correlations[m, m], rotations=rotations, seed=own, device=device)
+                drawn = chance.get((n, m), ()) if chance else ()
+                pairs[n, m] = partners(
+                    cross, correlations[m, m], chance=drawn, rotations=rotations, seed=own, device=device
+                )
     return Recurrence(pairs, false_discoveries)
 
 
@@ -144,7 +151,12 @@ def partner_share(found: Recurrence) -> float:
     return float(np.mean(fractions))
 
 
-def over_networks(found: Recurrence, share: Callable[[Recurrence], float]) -> Interval:
+def estimated_partner_share(found: Recurrence) -> float:
+    """The fraction of live units estimated to have a partner, named or not, mean over ordered pairs; at least 0."""
+    return max(0.0, float(np.mean([estimated_share(of_pair.p_values) for of_pair in found.pairs.values()])))
+
+
+def over_networks(found: Recurrence, share: Callable[[Recurrence], float], *, is_share: bool = True) -> Interval:
     """95% around ``share`` by leaving out one network at a time; NaN for fewer than three networks.
 
     It covers the choice of networks, with few degrees of freedom: three for four networks. A share that must hold in
@@ -152,7 +164,8 @@ def over_networks(found: Recurrence, share: Callable[[Recurrence], float]) -> In
     """
     networks = found.networks
     replicates = [share(found.without(n)) for n in networks] if len(networks) > 2 else []
-    return jackknife(share(found), replicates)
+    units = int(np.mean([found.live(n).sum() for n in networks])) if is_share else None
+    return jackknife(share(found), replicates, units=units or None)
 
 
 def _share(found: Recurrence, which: Callable[[int], NDArray[np.bool_]]) -> float:

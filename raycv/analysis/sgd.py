@@ -10,14 +10,17 @@ therefore a recursion on two matrices. As in Caffe, which the paper used, the re
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.mapping import MappingLayer, Pair, checked_decays
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Descent:
     def __init__(
         self, pair: Pair, decays: Floats, seed: int, schedule: Schedule, device: torch.device | str = "cpu"
     ) -> None:
+        import torch
+
         self.pair, self.decays, self.schedule, self.iteration = pair, decays, schedule, 0
         self.penalties = torch.from_numpy(decays.astype(np.float32)).to(device)[:, None, None]
         start = np.random.default_rng(seed).normal(0, schedule.initial_std, (pair.targets, len(pair.live_sources)))
@@ -60,17 +65,19 @@ class Descent:
         self.weights = torch.from_numpy(start.astype(np.float32)).to(device).repeat(len(decays), 1, 1)
         self.velocity, self.gradient = torch.zeros_like(self.weights), torch.empty_like(self.weights)
 
-    @torch.inference_mode()
     def step(self, gram: Tensor, right: Tensor) -> None:
         """One iteration on second moments of z-scores: ``gram`` (S_a, S_a) and ``right`` (S_b, S_a), of live units."""
+        import torch
+
         schedule, gradient = self.schedule, self.gradient
         rate = schedule.learning_rate * 0.5 ** (self.iteration // schedule.halve_every)
-        flat = self.weights.view(-1, len(gram))
-        torch.mm(flat, gram, out=gradient.view(flat.shape))
-        gradient.sub_(right).mul_(rate / self.pair.targets)
-        gradient.add_(self.weights.sign().mul_(self.penalties), alpha=rate)
-        self.velocity.mul_(schedule.momentum).sub_(gradient)
-        self.weights.add_(self.velocity)
+        with torch.inference_mode():
+            flat = self.weights.view(-1, len(gram))
+            torch.mm(flat, gram, out=gradient.view(flat.shape))
+            gradient.sub_(right).mul_(rate / self.pair.targets)
+            gradient.add_(self.weights.sign().mul_(self.penalties), alpha=rate)
+            self.velocity.mul_(schedule.momentum).sub_(gradient)
+            self.weights.add_(self.velocity)
         self.iteration += 1
 
     def layers(self) -> list[MappingLayer]:
@@ -94,6 +101,8 @@ def sgd_path(
     `raycv.analysis.mapping.lasso_path`. The duality gap says how far from the optimum training stopped. Single
     precision, as in Caffe. Time: D · iterations products of (S_b, S_a) with (S_a, S_a), on ``device``.
     """
+    import torch
+
     pair = Pair.of(source_correlation, cross_correlation)
     descent = Descent(pair, checked_decays(decays), seed, schedule, device)
     gram, right = (torch.from_numpy(m.astype(np.float32)).to(device) for m in (pair.problem.gram, pair.problem.right))

@@ -2,34 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from raycv.analysis.arrays import Floats
 
 FALSE_DISCOVERIES = 0.05  # rate at which a partner counts
+HALF = 0.5  # p-values above it are taken for those of units without a partner
+BELOW_ONE = 1 - 1e-9  # correlations of copies, on Fisher's scale
+PRIOR = 10  # degrees of freedom that the mean variance over units has beside a unit's own
+TIE = 1e-6  # on Fisher's scale, and in deviations: what is no more than rounding apart is the same
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The largest absolute correlation of each unit of a with a unit of b: ``values`` (S_a,), ``null`` (K, S_a).
+
+    ``null`` is by chance, draw by draw, in the same samples. NaN for units of a that take no part.
+    """
+
+    values: Floats
+    null: Floats
 
 
 def pooled_p_values(values: ArrayLike, null: ArrayLike) -> Floats:
     """(S,): how often chance gives as much as ``values`` (S,), from K draws of chance for each, ``null`` (K, S).
 
-    K draws of one unit are too few for a small p-value, so units are pooled, each in units of its own mean null: p =
-    (1 + number of null ratios at least as large) / (1 + K·S), which is never 0 (Phipson & Smyth, 2010). A draw is
-    compared with the mean of the unit's other draws, as a value is with draws that it is no part of. NaN where a value
-    is.
+    Both are absolute correlations. K draws of one unit are too few for a small p-value, so units are pooled: on
+    Fisher's scale (arctanh), each less its own mean null and divided by its deviation (the variance drawn towards the
+    mean of all units, as with 10 more draws), p = (1 + number of draws at least as large) / (1 + K·S), which is never 0
+    (Phipson & Smyth, 2010). A draw is compared with the unit's other draws, as a value is with draws that it is no part
+    of. NaN where a value is.
 
-    Raises ValueError for fewer than two draws.
+    The p-values of all units together are those of chance, however different their nulls: where none has a partner,
+    S·p of them are expected at or below p. So the rate of false discoveries holds, too, where units that seldom fire
+    have longer tails than others.
+
+    Raises ValueError for fewer than three draws.
     """
     found, draws = np.asarray(values, dtype=np.float64), np.asarray(null, dtype=np.float64)
-    if draws.ndim != 2 or draws.shape[1:] != found.shape or len(draws) < 2:
-        raise ValueError(f"values (S,) need a null (K, S) with K >= 2, found {found.shape} and {draws.shape}")
+    if draws.ndim != 2 or draws.shape[1:] != found.shape or len(draws) < 3:
+        raise ValueError(f"values (S,) need a null (K, S) with K >= 3, found {found.shape} and {draws.shape}")
     live = ~np.isnan(found)
-    draws, result = draws[:, live], np.full(len(found), np.nan)
-    others = (draws.sum(0) - draws) / (len(draws) - 1)
-    pool = np.sort((draws / others).ravel())
-    as_large = len(pool) - np.searchsorted(pool, found[live] / draws.mean(0), side="left")
+    result = np.full(len(found), np.nan)
+    at, by_chance = (np.arctanh(np.clip(part, 0, BELOW_ONE)) for part in (found[live], draws[:, live]))
+    count, mean = len(draws), by_chance.mean(0)
+    squares = (by_chance - mean) ** 2
+    of_all = PRIOR * squares.sum() / max(1, (count - 1) * live.sum())
+    others = squares.sum(0) - squares * count / (count - 1)  # of the other draws around their own mean
+    apart = (by_chance - mean) * count / (count - 1)
+    pool = np.sort((apart / _spread(of_all + others, PRIOR + count - 2)).ravel())
+    above = (at - mean) / _spread(of_all + squares.sum(0), PRIOR + count - 1)
+    as_large = len(pool) - np.searchsorted(pool, above - TIE)
     result[live] = (1 + as_large) / (1 + len(pool))
     return result
+
+
+def _spread(squares: Floats, freedom: int) -> Floats:
+    """The deviation, of which a few draws that are alike by accident make none too small."""
+    spread: Floats = np.sqrt(np.maximum(squares, 0) / freedom) + TIE
+    return spread
 
 
 def q_values(p_values: ArrayLike) -> Floats:
@@ -44,3 +78,15 @@ def q_values(p_values: ArrayLike) -> Floats:
     ranks = np.arange(len(falling), 0, -1)
     q[falling] = np.minimum.accumulate(np.minimum(p[falling] * len(falling) / ranks, 1))
     return q
+
+
+def estimated_share(p_values: ArrayLike) -> float:
+    """The share of units that have a partner, whether or not they can be named (Storey, 2002); NaN where no p-value is.
+
+    Of units without one, half have a p-value above 1/2; so 1 - 2 · (share of p-values above 1/2). It errs towards
+    fewer, as units with a partner may have such a p-value, too; below 0 where p-values are larger than uniform ones, as
+    largest of several are. A mean of several is not cut off at 0 one by one.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    known = p[~np.isnan(p)]
+    return float(1 - (known > HALF).mean() / (1 - HALF)) if len(known) else float("nan")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t
+from scipy.special import expit, logit, stdtrit
 
 
 def correlation(samples_a: ArrayLike, samples_b: ArrayLike) -> np.ndarray:
@@ -38,17 +39,42 @@ class Interval:
     high: float
 
 
-def jackknife(estimate: float, without_each: ArrayLike) -> Interval:
+def mean_over_networks(values: Mapping[tuple[int, int], float], *, units: int | None = None) -> tuple[float, Interval]:
+    """The mean of ``values`` of pairs of networks, and its interval over the networks.
+
+    Each replicate is the mean over the pairs without one network, so that pairs that share a network count as what they
+    are: not independent. Student's t has as many degrees of freedom as there are networks, less one. It covers the
+    choice of networks, and is wide for few of them; NaN for fewer than three. ``units``: as of ``jackknife``.
+    """
+    networks = sorted({n for pair in values for n in pair})
+    mean = float(np.mean(list(values.values())))
+    rest = [[value for pair, value in values.items() if n not in pair] for n in networks] if len(networks) > 2 else []
+    return mean, jackknife(mean, [np.mean(of_rest) for of_rest in rest], units=units)
+
+
+def jackknife(estimate: float, without_each: ArrayLike, *, units: int | None = None) -> Interval:
     """The delete-one-group jackknife interval around ``estimate``.
 
     ``without_each`` (g,) holds the same statistic computed without each of g groups of the data. The standard error
     is sqrt((g-1)/g · Σ (θ_i - mean θ)²) (Efron & Tibshirani, 1993, chapter 11). The interval uses Student's t with
     g - 1 degrees of freedom. NaN if a replicate is NaN, or if there is only one group.
+
+    ``units``: of which ``estimate`` is a share. Then all this is done to the log-odds of (share · units + 1/2) / (units
+    + 1), so that the interval lies between 0 and 1 and is none of length 0 at either end.
     """
+    if units is not None:
+        return _of_share(estimate, np.asarray(without_each, dtype=np.float64), units)
     replicates = np.asarray(without_each, dtype=np.float64)
     groups = len(replicates)
     if groups < 2:
         return Interval(float("nan"), float("nan"))
     error = np.sqrt((groups - 1) / groups * ((replicates - replicates.mean()) ** 2).sum())
-    half = float(t.ppf(0.975, groups - 1) * error)
+    half = float(stdtrit(groups - 1, 0.975) * error)
     return Interval(estimate - half, estimate + half)
+
+
+def _of_share(share: float, without_each: np.ndarray, units: int) -> Interval:
+    one = logit((share * units + 0.5) / (units + 1))
+    found = jackknife(float(one), logit((np.clip(without_each, 0, 1) * units + 0.5) / (units + 1)))
+    low, high = ((expit(end) * (units + 1) - 0.5) / units for end in (found.low, found.high))
+    return Interval(float(np.clip(low, 0, share)), float(np.clip(high, share, 1)))

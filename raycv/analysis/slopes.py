@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.similarity import Interval
@@ -50,5 +50,5 @@ def stratified_jackknife(
     estimate, variance = statistic(found), variances.sum()
     if not variance > 0:  # nothing varies, or something is NaN
         return Interval(estimate + 0 * variance, estimate + 0 * variance)
-    half = float(t.ppf(0.975, variance**2 / (variances**2 / freedoms).sum()) * np.sqrt(variance))
+    half = float(stdtrit(variance**2 / (variances**2 / freedoms).sum(), 0.975) * np.sqrt(variance))
     return Interval(estimate - half, estimate + half)

@@ -8,14 +8,17 @@ are used more often than units, so the two are compared where they use equally m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.mapping import MappingLayer, lasso_path
 from raycv.analysis.nulls import orthonormal
+
+if TYPE_CHECKING:
+    import torch
 
 # The decays of the mixtures' path beside 0, relative to the one that leaves nothing; close where few are used.
 PATH = (1e-4, 5e-4, 2e-3, *np.geomspace(1e-2, 1, 12).tolist())
@@ -27,6 +30,8 @@ def rotated_sources(source: ArrayLike, cross: ArrayLike, *, seed: int | np.rando
     ``source`` (S_a, S_a) and ``cross`` (S_a, S_b) are correlations, NaN in the rows and columns of dead units, which
     are no part of a mixture and keep their NaN. `raycv.analysis.nulls` says what such mixtures are.
     """
+    import torch
+
     within, between = (np.array(matrix, dtype=np.float64) for matrix in (source, cross))
     live = np.flatnonzero(~np.isnan(np.diagonal(within)))
     normal = np.random.default_rng(seed).standard_normal((len(live), len(live)))

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
-import torch
 from numba import njit
-from numpy.typing import NDArray
-from torch import Tensor
+from numpy.typing import DTypeLike, NDArray
 
 from raycv.paper import TOP_PATCHES
 
-Peaks = tuple[Tensor, Tensor]  # highest values (images, S) float32 and their first positions (images, S) int32
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Highest values (images, S) and their first positions (images, S) int32.
+Peaks: TypeAlias = "tuple[Tensor, Tensor]"
 
 
 @dataclass(frozen=True)
 class TopPatches:
-    """The top patches of S units, best first: value (S, 9) float32, image (S, 9) int64, position (S, 9) int32.
+    """The top patches of S units, best first: value (S, 9), image (S, 9) int64, position (S, 9) int32.
 
+    Values are as precise as the activations.
     With fewer than nine images the rest of a row has value -inf, image -1 and position -1.
     """
 
@@ -34,16 +37,18 @@ class TopPatches:
     position: np.ndarray
 
     @classmethod
-    def none(cls, units: int) -> Self:
+    def none(cls, units: int, kind: DTypeLike = np.float32) -> Self:
         """The top patches of no images: every entry is empty."""
         shape = units, TOP_PATCHES
-        return cls(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64), np.full(shape, -1, np.int32))
+        return cls(np.full(shape, -np.inf, kind), np.full(shape, -1, np.int64), np.full(shape, -1, np.int32))
 
     @classmethod
     def of(cls, parts: Sequence[Peaks], images: np.ndarray) -> Self:
         """The top patches of the images with numbers ``images`` (n,); ``parts`` hold their peaks in the same order."""
+        import torch
+
         best, place = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
-        top = cls.none(best.shape[1])
+        top = cls.none(best.shape[1], best.dtype)
         _insert(top.value, top.image, top.position, best, np.repeat(images[:, None], best.shape[1], axis=1), place)
         return top
 
@@ -77,10 +82,12 @@ def peaks(samples: Tensor, images: int) -> Peaks:
 
     Computed on the device of the samples.
     """
+    import torch
+
     by_image = samples.reshape(images, -1, samples.shape[1])
     if samples.device.type != "cpu":
         return _peaks_on_gpu(by_image)
-    found = torch.empty(images, samples.shape[1]), torch.zeros(images, samples.shape[1], dtype=torch.int32)
+    found = by_image.new_empty(images, samples.shape[1]), torch.zeros(images, samples.shape[1], dtype=torch.int32)
     _highest(by_image.numpy(), *(part.numpy() for part in found))
     return found
 
@@ -91,7 +98,7 @@ def _peaks_on_gpu(by_image: Tensor) -> Peaks:
 
 
 @njit(cache=True, nogil=True)
-def _highest(samples: NDArray[np.float32], best: NDArray[np.float32], place: NDArray[np.int32]) -> None:
+def _highest(samples: NDArray[Any], best: NDArray[Any], place: NDArray[np.int32]) -> None:
     """Fill in the highest of samples (images, positions, S) for each image and unit, and its first position."""
     images, positions, units = samples.shape
     for i in range(images):
@@ -107,10 +114,10 @@ def _highest(samples: NDArray[np.float32], best: NDArray[np.float32], place: NDA
 
 @njit(cache=True, nogil=True)
 def _insert(
-    value: NDArray[np.float32],
+    value: NDArray[Any],
     image: NDArray[np.int64],
     position: NDArray[np.int32],
-    best: NDArray[np.float32],
+    best: NDArray[Any],
     numbers: NDArray[np.int64],
     place: NDArray[np.int32],
 ) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from raycv.comparing.calling import as_tensors
 from raycv.comparing.forward import Forward, chosen
 from raycv.comparing.members import Member
-from raycv.data.recorded import Recorded, paired
+from raycv.data.recorded import Recorded, in_full, paired
+from raycv.data.samples import beside_data
 from raycv.errors import UserError
 from raycv.networks.layouts import images_in
 from raycv.networks.tokens import Part, Prefix, taken
@@ -22,6 +26,7 @@ from raycv.networks.tokens import Part, Prefix, taken
 ROWS = 4096  # of recorded activations read at once, where they are not large
 ENTRIES = 2**25  # of all layers, read at once
 Patterns = Mapping[str, Sequence[str] | None]
+Orders = list[NDArray[np.int64] | None]
 
 
 class Batch(NamedTuple):
@@ -39,18 +44,23 @@ def forwarded(forwards: list[Forward], files: list[Recorded], data: Any, pattern
     """What every layer gives of each batch of ``data``, and the recorded activations of the same samples."""
     stream = data.iter_torch_batches() if hasattr(data, "iter_torch_batches") else data
     layers = _layers(files, patterns)
-    _check_lengths(files, _length(data) if files else None)
+    if files:
+        _check_fixed_order(files[0].name, data)
+        _check_lengths(files, _length(data))
     start = 0
-    for given in stream:
-        batch = as_tensors(given)
-        end = start + (images_in(batch) or 0)
-        for file in files:
-            if file.samples < end:
-                raise UserError(f"{file.name} has {file.samples:,} samples and data has more; record the same ones.")
-        activations = {Member(f.name, layer): values for f in forwards for layer, values in f(batch).items()}
-        prefixes = {Member(f.name, layer): prefix for f in forwards for layer, prefix in f.prefixes.items()}
-        yield Batch(None, activations | _rows(files, layers, [slice(start, end)] * len(files)), prefixes)
-        start = end
+    with _following(files, beside_data(files)) as (files, orders):
+        for given in stream or ():
+            batch = as_tensors(given)
+            end = start + (images_in(batch) or 0)
+            for file in files:
+                if file.samples < end:
+                    raise UserError(
+                        f"{file.name} has {file.samples:,} samples and data has more; record the same ones."
+                    )
+            activations = {Member(f.name, layer): values for f in forwards for layer, values in f(batch).items()}
+            prefixes = {Member(f.name, layer): prefix for f in forwards for layer, prefix in f.prefixes.items()}
+            yield Batch(None, activations | _rows(files, layers, _wanted(orders, slice(start, end))), prefixes)
+            start = end
     _check_lengths(files, start)
 
 
@@ -59,14 +69,23 @@ def read(files: list[Recorded], patterns: Patterns) -> Iterator[Batch]:
     orders, layers = paired(files), _layers(files, patterns)
     sizes = [math.prod(file.layers[part.path].shape[1:]) for file in files for part in layers[file.name].values()]
     step = max(1, min(ROWS, ENTRIES // sum(sizes)))
-    with tempfile.TemporaryDirectory() as folder:
-        files = [
-            file if order is None else file.in_any_order(folder) for file, order in zip(files, orders, strict=True)
-        ]
+    with _following(files, orders) as (files, orders):
         for start in range(0, files[0].samples, step):
             part = slice(start, min(start + step, files[0].samples))
-            wanted = [part if order is None else order[part] for order in orders]
-            yield Batch(None if files[0].ids is None else files[0].ids[part], _rows(files, layers, wanted), {})
+            ids = None if files[0].ids is None else files[0].ids[part]
+            yield Batch(ids, _rows(files, layers, _wanted(orders, part)), {})
+
+
+@contextmanager
+def _following(files: list[Recorded], orders: Orders) -> Iterator[tuple[list[Recorded], Orders]]:
+    """The files as they can be read in these orders."""
+    with tempfile.TemporaryDirectory() as folder:
+        in_order = zip(files, orders, strict=True)
+        yield [file if order is None else file.in_any_order(folder) for file, order in in_order], orders
+
+
+def _wanted(orders: Orders, part: slice) -> list[Any]:
+    return [part if order is None else order[part] for order in orders]
 
 
 def _layers(files: list[Recorded], patterns: Patterns) -> dict[str, dict[str, Part]]:
@@ -78,18 +97,29 @@ def _rows(files: list[Recorded], layers: dict[str, dict[str, Part]], wanted: Seq
     found: dict[Member, Tensor] = {}
     for file, samples in zip(files, wanted, strict=True):
         for layer, part in layers[file.name].items():
-            values = file.rows(part.path, samples)
-            if values.dtype not in (np.float16, np.float32, np.float64):
-                values = values.astype(np.float32)
+            values = in_full(f"{file.name}/{layer}", file.rows(part.path, samples))
             found[Member(file.name, layer)] = taken(part, torch.from_numpy(np.ascontiguousarray(values)))
     return found
+
+
+def _check_fixed_order(name: str, data: Any) -> None:
+    """Raise UserError where ``data`` comes in another order each time, so that no recording can stand in it."""
+    if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
+        return
+    sampler = getattr(data.batch_sampler, "sampler", data.sampler)
+    is_random = isinstance(sampler, RandomSampler | SubsetRandomSampler | WeightedRandomSampler)
+    if is_random or getattr(sampler, "shuffle", False):
+        raise UserError(
+            f"data is shuffled ({type(sampler).__name__}) and the samples of the recording {name} stand in one order; "
+            "give a DataLoader with shuffle=False, in the order in which they were recorded."
+        )
 
 
 def _length(data: Any) -> int | None:
     """How many samples ``data`` has, where that can be told before it is read."""
     if isinstance(data, list | tuple):
         return sum(images_in(as_tensors(batch)) or 0 for batch in data)
-    is_loader = isinstance(data, torch.utils.data.DataLoader) and data.batch_size and not data.drop_last
+    is_loader = isinstance(data, DataLoader) and data.batch_size and not data.drop_last
     return len(data.sampler) if is_loader and isinstance(data.sampler, Sized) else None
 
 

@@ -5,26 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, permutations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.folds import correlation_of
+from raycv.analysis.averages import mean as mean_of
 from raycv.analysis.mapping import lasso_path
-from raycv.analysis.mapping import mean as mean_of
 from raycv.analysis.matching import bipartite_matching, semi_matching
-from raycv.analysis.measures.alignment import linear_cka
+from raycv.analysis.measures.alignment import cross_fold_cka, debiased_cka, linear_cka
 from raycv.analysis.measures.covariances import Covariances
-from raycv.analysis.moments import covariance, mean, variance
+from raycv.analysis.measures.norms import NormSums
 from raycv.analysis.nulls import best_correlation
 from raycv.analysis.partners import Partners, partners
+from raycv.analysis.significance import Draws
 from raycv.analysis.spectral import spectral_clusters
 from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
+from raycv.statistics.folds import correlation_of
+from raycv.statistics.moments import Moments as Sums
+from raycv.statistics.moments import covariance, mean, variance
+
+UnitNames = Mapping[Member, Sequence[str]]  # of layers whose units have names
+LEAST_SAMPLES = 4  # for Song's estimator
+
+
+class Tested(Protocol):
+    """What is kept beside moments; see `raycv.comparing.tested.TestedSamples`. ``norms``: None where there are none."""
+
+    @property
+    def norms(self) -> NormSums | None:
+        """The sums for unbiased CKA."""
+
+    def draws(self, a: str, b: str, left_out: Mapping[str, np.ndarray], *, seed: int) -> list[Draws]:
+        """Of the units of member ``a``, with chance in the place of those of ``b``."""
 
 
 class _Pair:
@@ -52,32 +69,65 @@ class _Pair:
 
     @cached_property
     def partners(self) -> Partners:
-        """The partner of every unit of a, tested against random rotations of b."""
-        return partners(self.cross, self.within[1], seed=self._seed)
+        """The partner of every unit of a, tested against chance in the place of b's units."""
+        return partners(
+            self.cross, self.within[1], chance=self._of.draws(*self._at, self._seed), seed=self._seed, device="cpu"
+        )
 
     @property
     def _seed(self) -> int:
         return int(np.random.SeedSequence(self._at).generate_state(1)[0])
 
     @property
-    def cka(self) -> float:
-        """Linear CKA of all units that vary."""
-        a, b = self._at
-        m = self._of.sums
-        return linear_cka(Covariances.of(covariance(m, a, a), covariance(m, a, b), covariance(m, b, b)))
+    def covariances(self) -> Covariances:
+        """Of all units that vary."""
+        return self._of.covariances(*self._at)
+
+    @property
+    def unbiased_cka(self) -> float:
+        """Linear CKA without bias: of independent samples by Song's estimator, of positions of images from folds."""
+        return self._of.unbiased_cka(*self._at)
 
 
 class _Group:
     """Members that are compared with each other, and their moments."""
 
-    def __init__(self, members: list[Member], moments: Moments) -> None:
-        self.members, self.statistics = members, moments.statistics
+    def __init__(self, members: list[Member], moments: Moments, tested: Tested | None, unit_names: UnitNames) -> None:
+        self.members, self.statistics, self._tested = members, moments.statistics, tested
+        self._unit_names = unit_names
         self._left_out = self.statistics.left_out()
         self.sums = self.statistics.together
 
     def correlation(self, a: int, b: int) -> Floats:
         found: Floats = correlation_of(self.sums, self._left_out, a, b)
         return found
+
+    def draws(self, a: int, b: int, seed: int) -> list[Draws] | None:
+        """What a's units are tested against beside rotations of b's; None where nothing was kept for it."""
+        left_out = np.split(self._left_out, np.cumsum(self.sums.widths)[:-1])
+        names = [str(member) for member in self.members]
+        if self._tested is None:
+            return None
+        return self._tested.draws(names[a], names[b], dict(zip(names, left_out, strict=True)), seed=seed)
+
+    def covariances(self, a: int, b: int) -> Covariances:
+        return Covariances.of(*(covariance(self.sums, *pair) for pair in ((a, a), (a, b), (b, b))))
+
+    def unbiased_cka(self, a: int, b: int) -> float:
+        norms = self._tested.norms if self._tested else None
+        if norms is not None and norms.count >= LEAST_SAMPLES:
+            means = np.split(mean(self.sums), np.cumsum(self.sums.widths)[:-1])
+            within = [covariance(self.sums, *pair) for pair in ((a, a), (a, b), (b, b))]
+            return debiased_cka(Covariances.of(*within), norms.count, norms.of_pair(a, b, means, within))
+        folds = [fold for fold in self.statistics.folds if fold.count > 1]
+        if len(folds) < 2:
+            return float("nan")
+
+        def unbiased(fold: Sums) -> Covariances:
+            n = float(fold.count)
+            return Covariances(*(covariance(fold, *pair) * (n / (n - 1)) for pair in ((a, a), (a, b), (b, b))))
+
+        return cross_fold_cka(unbiased(fold) for fold in folds)
 
     @cached_property
     def pairs(self) -> list[_Pair]:
@@ -99,6 +149,10 @@ class _Group:
             columns |= {f"net_{side}": net, f"layer_{side}": layers[units], f"unit_{side}": within[units]}
         return pd.DataFrame(columns | {"value": there.values[rows]})
 
+    def _names(self, member: Member, width: int) -> np.ndarray:
+        """(S,): the units' own names; None where they have none."""
+        return np.array(self._unit_names.get(member, (None,) * width), dtype=object)
+
     def units(self) -> pd.DataFrame:
         m, widths = self.sums, self.sums.widths
         return pd.DataFrame(
@@ -106,6 +160,7 @@ class _Group:
                 "net": np.repeat([member.net for member in self.members], widths),
                 "layer": np.repeat([member.layer for member in self.members], widths),
                 "unit": np.concatenate([np.arange(width) for width in widths]),
+                "unit_name": np.concatenate([self._names(m, w) for m, w in zip(self.members, widths, strict=True)]),
                 "mean": mean(m),
                 "std": np.sqrt(variance(m)),
                 "active_fraction": m.active / m.count,
@@ -137,15 +192,18 @@ class Comparison:
     >>> found.clusters(k=20).query("unit == 0 and net == 'a' or unit == 19 and net == 'b'")["cluster"].nunique()
     1
     >>> found.units().columns.tolist()[3:]
-    ['mean', 'std', 'active_fraction', 'is_dead', 'is_rare', 'samples']
+    ['unit_name', 'mean', 'std', 'active_fraction', 'is_dead', 'is_rare', 'samples']
     """
 
     def __init__(
-        self, compared: Sequence[tuple[list[Member], Moments]], left_out: Mapping[str, str] | None = None
+        self,
+        compared: Sequence[tuple[list[Member], Moments, Tested | None]],
+        unit_names: UnitNames | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> None:
-        self._groups = [_Group(members, moments) for members, moments in compared]
+        self._groups = [_Group(*of_group, unit_names or {}) for of_group in compared]
         self.left_out = dict(left_out or {})
-        self.moments = {str(member): moments for members, moments in compared for member in members}
+        self.moments = {str(member): moments for members, moments, _ in compared for member in members}
 
     def __repr__(self) -> str:
         counts = sorted({moments.samples for moments in self.moments.values()})
@@ -184,27 +242,43 @@ class Comparison:
         raise UserError(f"{a!r} and {b!r} were not compared; there are {', '.join(map(str, self.members))}.")
 
     def units(self) -> pd.DataFrame:
-        """Mean, deviation and active fraction of every unit, whether it takes part, and its layer's samples."""
+        """Mean, deviation and active fraction of every unit, whether it takes part, and its layer's samples.
+
+        unit_name: the column of a table that the unit was recorded in; missing where there is none.
+        """
         return pd.concat([group.units() for group in self._groups], ignore_index=True)
 
-    def matching(self, method: str = "semi") -> pd.DataFrame:
+    def matching(self, method: str = "semi", *, signed: bool = False) -> pd.DataFrame:
         """The partner in b of every unit of a, by correlation (paper, section 3.1).
 
-        "semi" takes the best for each unit, and says how far it is above randomly rotated units of b: rotated_value,
-        excess, p_value, and q_value, the false discovery rate at which the partner counts. "bipartite" pairs units one
-        to one. unit_b is -1 where there is none. Raises UserError for another method.
+        "semi" takes the best for each unit, "bipartite" pairs units one to one. The best is the one of largest absolute
+        correlation, or with ``signed`` of largest correlation, as in the paper; for units after a ReLU these are
+        mostly the same. value: the correlation with it; sign: -1 or 1, and 0 where there is none, where unit_b is -1.
+
+        "semi" without ``signed`` also says how far the partner is above randomly rotated units of b, which have no
+        sign: rotated_value and excess (of the absolute correlation); p_value, how often chance gives as much, the
+        largest of what units of b mixed and whole images shuffled give (`raycv.analysis.partners`), and q_value, the
+        false discovery rate at which the partner counts. Both are NaN after compare="all" on Ray. Raises UserError for
+        another method.
         """
         methods = {"semi": semi_matching, "bipartite": bipartite_matching}
         if method not in methods:
             raise UserError(f"There is no method {method!r}; allowed are {', '.join(methods)}.")
-        return self._rows(lambda pair: _matched(pair, methods[method](pair.cross), method))
+
+        def rows(pair: _Pair) -> dict[str, Any]:
+            units = methods[method](pair.cross if signed else np.abs(pair.cross)).columns
+            tested = pair.partners if method == "semi" and not signed else None
+            return _matched(pair.cross, units, tested)
+
+        return self._rows(rows)
 
     def alignment(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per pair of layers: how alike their units are, and their subspaces.
 
         mean: the mean correlation of each unit with its best partner; mean_absolute: of absolute values; rotated_mean:
         the same after random rotations of b's units, excess: the difference; beyond_chance: the fraction of units with
-        a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes.
+        a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes, which is too large where
+        samples are not many more than units; unbiased_cka: without that, may be a little below 0.
 
         ``columns``: which of these; None means all. Those that need no rotations are much faster. Raises UserError for
         others.
@@ -237,7 +311,7 @@ class Comparison:
         once = {frozenset((pair.a, pair.b)): pair for pair in reversed(self._pairs)}
         return pd.concat([_clustered(pair, k) for pair in reversed(once.values())], ignore_index=True)
 
-    def nearest_layers(self, by: str = "linear_cka") -> pd.DataFrame:
+    def nearest_layers(self, by: str = "unbiased_cka") -> pd.DataFrame:
         """For every layer and other network, the layer there that is most like it, by a column of ``alignment``.
 
         Useful after compare="all". A layer without a live unit has none and is left out. Raises UserError for another
@@ -254,7 +328,7 @@ class Comparison:
         best = table.groupby(["net_a", "layer_a", "net_b"], sort=False)[by].idxmax()
         return table.loc[best].reset_index(drop=True)
 
-    def layer_identification(self, by: str = "linear_cka") -> pd.DataFrame:
+    def layer_identification(self, by: str = "unbiased_cka") -> pd.DataFrame:
         """The share of layers whose nearest layer in another network is the one of their own name.
 
         The layer identification test between networks of one architecture (Kornblith et al., 2019, section 6.1), after
@@ -317,11 +391,13 @@ class Comparison:
         return pd.concat([pd.DataFrame(pair.about | rows(pair)) for pair in self._pairs], ignore_index=True)
 
 
-def _matched(pair: _Pair, found: Any, method: str) -> dict[str, Any]:
-    columns = {"unit_a": np.arange(len(found.columns)), "unit_b": found.columns, "value": found.values}
-    if method != "semi":
+def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[str, Any]:
+    """The columns of a matching: of ``units`` (S_a,), the partners, and of what was tested, which are the same ones."""
+    values = np.where(units < 0, np.nan, cross[np.arange(len(cross)), units])
+    sign = np.nan_to_num(np.sign(values)).astype(np.int64)
+    columns = {"unit_a": np.arange(len(units)), "unit_b": units, "value": values, "sign": sign}
+    if tested is None:
         return columns
-    tested = pair.partners  # by absolute correlation, so the partner tested may be another
     return columns | {
         "rotated_value": tested.whole.unit_mean,
         "excess": tested.excess,
@@ -330,14 +406,15 @@ def _matched(pair: _Pair, found: Any, method: str) -> dict[str, Any]:
     }
 
 
-# Columns of ``alignment``. The first two and the last need no rotations.
+# Columns of ``alignment``. The first two and the last two need no rotations.
 AVERAGES: dict[str, Callable[[_Pair], float]] = {
     "mean": lambda pair: mean_of(semi_matching(pair.cross).values),
     "mean_absolute": lambda pair: mean_of(best_correlation(pair.cross)),
     "rotated_mean": lambda pair: pair.partners.whole.mean,
     "excess": lambda pair: mean_of(pair.partners.excess),
     "beyond_chance": lambda pair: mean_of(np.where(pair.partners.columns < 0, np.nan, pair.partners.found())),
-    "linear_cka": lambda pair: pair.cka,
+    "linear_cka": lambda pair: linear_cka(pair.covariances),
+    "unbiased_cka": lambda pair: pair.unbiased_cka,
 }
 
 

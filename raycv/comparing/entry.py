@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,6 +15,7 @@ from raycv.comparing.comparison import Comparison
 from raycv.comparing.forward import Forward, on_one_grid
 from raycv.comparing.members import Member, Pairing, groups
 from raycv.comparing.moments import Moments
+from raycv.comparing.tested import TestedSamples
 from raycv.data.recorded import recorded
 from raycv.errors import UserError
 from raycv.networks.borrowed import borrowed
@@ -37,20 +37,21 @@ def compare(
     """Pass the same samples through all ``networks`` once and compare their units.
 
     ``networks``: two or more, by name. Each is a PyTorch module, which is called with the batches of ``data``, or
-    recorded activations: an array (n, S) or (n, S, ...), a mapping of layer names to such arrays, or the path or
-    ``s3://`` URI of a .npy, .npz, .safetensors, .parquet or .zarr file, see `raycv.data.recorded`; kinds may be mixed,
-    as long as recorded samples stand in the order of ``data``. ``data``: batches, each a tensor, or a tuple or mapping
-    that holds one; a `ray.data.Dataset` by its ``iter_torch_batches``. Only modules need it.
+    recorded activations: an array (n, S) or (n, S, ...), a table (pandas, polars, Arrow, xarray), a mapping of layer
+    names to such, or the path or ``s3://`` URI of a .npy, .npz, .safetensors, .parquet, .zarr, .h5 or .pt file, see
+    `raycv.data.recorded`; kinds may be mixed, as long as recorded samples stand in the order of ``data``.
+
+    ``data``: batches, each a tensor, or a tuple or mapping that holds one; a `ray.data.Dataset` by its
+    ``iter_torch_batches``. Only modules need it.
 
     ``layers``: module paths, with ``*`` for any part of one, for all networks or by network; None means all that give
-    one tensor of units. Where a layer gives tokens, PATH:class is its class token alone and PATH:patches the tokens
-    without it. ``compare``: "same", layers of the same name; "all", every layer of one network with every layer of the
-    others; or a list of layers that belong together, one for each network in the order of ``networks``.
+    one tensor of units. Of tokens PATH:class is the class token alone, PATH:patches the rest. ``compare``: "same",
+    layers of the same name; "all", every layer of one network with every layer of the others; or a list of layers that
+    belong together, one for each network in the order of ``networks``.
 
     ``positions``: "same" takes every position of an image as a sample, and compared layers must have as many;
     "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
-    `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" the positions of all
-    layers must fit.
+    `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" all layers must fit.
 
     ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
     stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
@@ -68,14 +69,20 @@ def compare(
     """
     _check(networks, data, layers, compare, positions)
     if run is not None:
-        from raycv.comparing.on_ray import on_ray
-
-        if data is not None and not isinstance(data, str):
-            raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
         if forward is not None or unit_axis is not None:
             raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
-        return on_ray(networks, run, data, layers, compare, positions)
+        return _on_ray(networks, run, data, layers, compare, positions)
     return _here(networks, data, layers, compare, positions, forward, unit_axis)
+
+
+def _on_ray(
+    networks: Mapping[str, Any], run: str, data: Any, layers: Any, pairing: Pairing, positions: Positions
+) -> Comparison:
+    from raycv.comparing.on_ray import on_ray
+
+    if data is not None and not isinstance(data, str):
+        raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
+    return on_ray(networks, run, data, layers, pairing, positions)
 
 
 def _here(
@@ -98,26 +105,28 @@ def _here(
         forwards = [Forward(name, net, patterns.get(name), how.get(name), unit_axis) for name, net in modules.items()]
         batches = forwarded(forwards, files, data, patterns) if modules else read(files, patterns)
         compared = _compared(batches, forwards, list(networks), pairing, positions)
-    left_out = {f.name: f.left_out for f in forwards}
-    return Comparison(
-        compared, {str(Member(net, layer)): why for net in left_out for layer, why in left_out[net].items()}
-    )
+    names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
+    left_out = {str(Member(f.name, layer)): why for f in forwards for layer, why in f.left_out.items()}
+    return Comparison(compared, names, left_out)
 
 
 def _compared(
     batches: Iterator[Batch], forwards: list[Forward], nets: list[str], pairing: Pairing, positions: Positions
-) -> list[tuple[list[Member], Moments]]:
-    """The moments of all batches, for each group of members."""
-    compared: list[tuple[list[Member], Moments]] = []
+) -> list[tuple[list[Member], Moments, TestedSamples]]:
+    """What is kept of all batches, for each group of members."""
+    compared: list[tuple[list[Member], Moments, TestedSamples]] = []
     for ids, activations, prefixes in batches:
         if not compared:
             _check_layers(nets, activations, forwards)
-            compared = [(members, Moments()) for members in groups(nets, list(activations), pairing)]
-        for members, moments in compared:
+            found = groups(nets, list(activations), pairing)
+            compared = [(members, Moments(), TestedSamples()) for members in found]
+        for members, moments, tested in compared:
             given = {str(member): activations[member] for member in members}
             told = {str(member): prefixes[member] for member in members if member in prefixes}
             try:
-                moments.update(ids, **on_one_grid(given, positions, told))
+                together = on_one_grid(given, positions, told)
+                moments.update(ids, **together)
+                tested.update(together)
             except ValueError as error:
                 raise UserError(f"The networks cannot be compared: {error}.") from None
     if not compared:
@@ -174,11 +183,7 @@ def _check_data(networks: Mapping[str, Any], modules: Mapping[str, nn.Module], d
             f"data is a {type(data).__name__}, and must be batches: a list, a DataLoader, a ray.data.Dataset."
         )
     for name, given in networks.items():
-        if (
-            name not in modules
-            and not isinstance(given, str | Path | Mapping | list)
-            and not hasattr(given, "__array__")
-        ):
+        if name not in modules and (given is None or isinstance(given, int | float) or callable(given)):
             raise UserError(
                 f"{name} is a {type(given).__name__}, which is neither a PyTorch module nor recorded activations; give "
                 "one of these."

@@ -211,17 +211,17 @@ def on_one_grid(
         activations = {name: squared(values, (prefixes or {}).get(name)) for name, values in activations.items()}
     grids = {name: tuple(values.shape[2:]) for name, values in activations.items()}
     if positions == "mean":
-        return {name: _exact(v).flatten(2).mean(2) if v.ndim > 2 else v for name, v in activations.items()}
+        return {name: v.double().flatten(2).mean(2) if v.ndim > 2 else v for name, v in activations.items()}
     if len(set(grids.values())) == 1:
         return dict(activations)
     if positions == "resample" and all(len(grid) == 2 for grid in grids.values()):
         height, width = (min(grid[axis] for grid in grids.values()) for axis in (0, 1))
-        return {name: adaptive_avg_pool2d(_exact(v), (height, width)) for name, v in activations.items()}
+        return {name: _resampled(v, (height, width)) for name, v in activations.items()}
     text = ", ".join(f"{name} {' x '.join(map(str, grid)) or 'none'}" for name, grid in grids.items())
     advice = 'positions="mean"' if positions == "resample" else 'positions="resample" or positions="mean"'
     raise UserError(f"The layers have different positions: {text}; compare them with {advice}.")
 
 
-def _exact(values: Tensor) -> Tensor:
-    """float64 as it is, and all else as float32: a mean of halves would be one."""
-    return values if values.dtype == torch.float64 else values.float()
+def _resampled(values: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Averages over areas, in float64: of units whose mean is far above their spread float32 would lose digits."""
+    return values if tuple(values.shape[2:]) == grid else adaptive_avg_pool2d(values.double(), grid)

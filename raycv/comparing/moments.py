@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.folds import LayerStatistics, correlation_of
-from raycv.analysis.moments import Moments as Sums
-from raycv.analysis.moments import merge, shifted
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.splitmix import GOLDEN, mixed
+from raycv.data.recorded import in_full
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.folds import LayerStatistics, correlation_of
+from raycv.statistics.moments import Moments as Sums
+from raycv.statistics.moments import merge, shifted
 
+LARGEST = 1e150  # of activations in float64
 FOLDS, FOLDS_OF_WIDE = 8, 2  # the latter where a member has more than 1,024 units, whose sums are large
 
 
@@ -29,7 +31,7 @@ class Moments:
     A member is a layer of a network, or anything else that gives numbers for the same samples. The samples themselves
     are not kept, so that neither their number nor the order of the batches matters. What was added in different
     processes can be merged, and several threads may add batches. Sums are kept per fold of the samples, chosen by a
-    hash of their ids: that gives intervals (`raycv.analysis.folds`).
+    hash of their ids: that gives intervals (`raycv.statistics.folds`).
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).standard_normal((1000, 3))
@@ -58,7 +60,7 @@ class Moments:
     def of(cls, names: Sequence[str], statistics: LayerStatistics) -> Moments:
         """Those of members whose sums are there already, as a run has them."""
         made = cls()
-        made.names, made._folds = list(names), [_again(fold) for fold in statistics.folds]
+        made.names, made._folds = list(names), [Accumulator.going_on_from(fold) for fold in statistics.folds]
         return made
 
     def __repr__(self) -> str:
@@ -113,7 +115,7 @@ class Moments:
         self.names = list(tables)
         self._float64 = any(table.dtype == torch.float64 for table in tables.values())
         widths = [table.shape[2] for table in tables.values()]
-        pilot = np.concatenate([table.double().mean((0, 1)).numpy() for table in tables.values()]).astype(np.float32)
+        pilot = np.concatenate([_pilot(table) for table in tables.values()])
         self._folds = [Accumulator(widths, pilot, torch.device("cpu")) for _ in range(folds)]
         for fold in self._folds:  # they are used one after the other
             fold.shifted, fold.products = self._folds[0].shifted, self._folds[0].products
@@ -124,10 +126,17 @@ class Moments:
         if expected and list(found.items()) != list(expected.items()):
             raise ValueError(f"these moments are of {_named(expected)}, found {_named(found)}")
         for name, table in tables.items():
-            if not torch.isfinite(table.sum(dtype=torch.float64)):
+            lowest, highest = torch.aminmax(table)
+            if not torch.isfinite(lowest) or not torch.isfinite(highest):
                 bad = int((~torch.isfinite(table)).flatten(1).any(1).nonzero()[0, 0])
                 sample = self.samples // table.shape[1] + bad
                 raise ValueError(f"the activations of {name!r} are not all finite numbers, first in sample {sample:,}")
+            largest = max(float(highest), -float(lowest))
+            if largest > LARGEST:
+                raise ValueError(
+                    f"the activations of {name!r} go up to {largest:.0e}, and numbers above {LARGEST:.0e} have no "
+                    "squares; divide them by a constant"
+                )
 
     def merge(self, other: Moments) -> None:
         """Add all that ``other`` has of the same members, and of other samples.
@@ -142,14 +151,14 @@ class Moments:
             return
         if not self.names:
             self.names, self._float64 = list(other.names), other._float64
-            self._folds = [_again(fold.moments()) for fold in other._folds]
+            self._folds = [Accumulator.going_on_from(fold.moments()) for fold in other._folds]
             return
         mine, theirs = (dict(zip(m.names, m.widths, strict=True)) for m in (self, other))
         if list(mine.items()) != list(theirs.items()):
             raise ValueError(f"these moments are of {_named(mine)}, those to be merged of {_named(theirs)}")
-        pilot = self._folds[0].pilot.numpy()
+        pilot = self._folds[0].pilot.cpu().numpy()
         pairs = zip(self._folds, other._folds, strict=True)
-        self._folds = [_again(merge(a.moments(), shifted(b.moments(), pilot))) for a, b in pairs]
+        self._folds = [Accumulator.going_on_from(merge(a.moments(), shifted(b.moments(), pilot))) for a, b in pairs]
 
     @property
     def statistics(self) -> LayerStatistics:
@@ -175,6 +184,13 @@ class Moments:
         return correlation_of(total, constant, self.names.index(a), self.names.index(b))
 
 
+def _pilot(table: torch.Tensor) -> np.ndarray:
+    """(S,): the means of (n, positions, S), representable in float32 where the table is; of constants themselves."""
+    lowest, highest = table.amin((0, 1)), table.amax((0, 1))
+    means = torch.where(lowest == highest, lowest.double(), (table.double() / table[..., 0].numel()).sum((0, 1)))
+    return (means if table.dtype == torch.float64 else means.float().double()).numpy()
+
+
 @contextmanager
 def _both(one: Moments, other: Moments) -> Iterator[None]:
     """Nobody adds to either; in one order, so that two who merge into each other do not wait for ever."""
@@ -184,9 +200,13 @@ def _both(one: Moments, other: Moments) -> Iterator[None]:
 
 
 def _samples(name: str, values: Any) -> torch.Tensor:
-    """Activations (n, S, ...) as (n, positions, S), float64 where they are and float32 otherwise."""
-    given = values.detach().cpu() if isinstance(values, torch.Tensor) else np.ascontiguousarray(values)
-    tensor = torch.as_tensor(given)
+    """Activations (n, S, ...) as (n, positions, S), float64 where they need it and float32 otherwise."""
+    if isinstance(values, torch.Tensor):
+        tensor = values.detach().cpu()
+        tensor = tensor.double() if tensor.dtype in (torch.int32, torch.int64) else tensor
+    else:
+        array = np.ascontiguousarray(values)
+        tensor = torch.as_tensor(in_full(repr(name), array) if array.dtype.kind in "iuf" else array)
     if tensor.ndim < 2:
         raise ValueError(f"activations have shape (samples, units, ...), {name!r} has {tuple(tensor.shape)}")
     if tensor.is_complex() or (not tensor.dtype.is_floating_point and tensor.dtype == torch.bool):
@@ -218,16 +238,6 @@ def _folds_of(ids: ArrayLike | range | None, count: int, before: int, folds: int
     if names.dtype.kind not in "iu":
         names = np.array([zlib.crc32(str(name).encode()) for name in names], dtype=np.uint64)
     return np.asarray(mixed(names.astype(np.uint64) * GOLDEN) % np.uint64(folds))
-
-
-def _again(moments: Sums) -> Accumulator:
-    """An accumulator that goes on from ``moments``."""
-    accumulator = Accumulator(moments.widths.tolist(), moments.pilot, torch.device("cpu"))
-    accumulator.count = int(moments.count)
-    for name in ("total", "minimum", "maximum", "active"):
-        setattr(accumulator, name, torch.from_numpy(getattr(moments, name).copy()))
-    accumulator.gram = [torch.from_numpy(strip.copy()) for strip in moments.gram]
-    return accumulator
 
 
 def _named(widths: dict[str, int]) -> str:

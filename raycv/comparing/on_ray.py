@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from raycv import statistics
+from raycv.analysis.significance import Draws
 from raycv.comparing.comparison import Comparison
 from raycv.comparing.members import Member, Pairing
 from raycv.comparing.moments import Moments
@@ -15,10 +19,9 @@ from raycv.run import lease, record
 from raycv.run.paths import ACROSS, NETS
 from raycv.run.store import RunStore
 from raycv.settings import Given, load
-from raycv.stages.collect import statistics
 from raycv.stages.collect.stage import collect
-from raycv.stages.collect.statistics import Statistics
 from raycv.stages.train.stage import train
+from raycv.statistics.reader import Statistics, tested_against
 
 
 def on_ray(
@@ -64,13 +67,28 @@ def comparison_of(found: Statistics) -> Comparison:
     if ACROSS in found.groups:
         specs = found.groups[ACROSS]
         members = [Member(spec.network, spec.places[0].module) for spec in specs]
-        return Comparison([(members, _moments(members, found, ACROSS, ACROSS))])
-    compared = []
+        return Comparison([(members, _moments(members, found, ACROSS, ACROSS), None)])
+    compared: list[tuple[list[Member], Moments, _Drawn | None]] = []
     for layer in found.layers:
         members = [Member(spec.name, spec.place(layer).module) for spec in found.networks]
-        compared.append((members, _moments(members, found, layer, NETS)))
+        compared.append((members, _moments(members, found, layer, NETS), _Drawn(found, layer, members)))
     return Comparison(compared)
 
 
 def _moments(members: Sequence[Member], found: Statistics, layer: str, group: str) -> Moments:
     return Moments.of([str(member) for member in members], found.layer(layer, group))
+
+
+class _Drawn:
+    """The draws of one layer that the pass has left."""
+
+    norms = None
+
+    def __init__(self, found: Statistics, layer: str, members: Sequence[Member]) -> None:
+        self._found, self._layer, self._names = found, layer, [str(member) for member in members]
+
+    def draws(self, a: str, b: str, left_out: Mapping[str, np.ndarray], *, seed: int) -> list[Draws]:
+        """See `raycv.comparing.tested.TestedSamples`; the units that were left out then are those of the run."""
+        pair = self._names.index(a), self._names.index(b)
+        drawn = {n: self._found.draws(self._layer, n, others=pair) for n in pair}
+        return tested_against(drawn, *pair)

@@ -15,6 +15,8 @@ from raycv.data.preprocessing import Resize
 from raycv.data.readers import Item
 from raycv.errors import UserError
 
+TIFF_BITS, TIFF_MEANING, WHITE_IS_ZERO = 258, 262, 0  # tags, and one meaning of black and white
+
 
 def pixels(item: Item, resize: Resize, *, exact: bool, place: np.ndarray | None = None) -> np.ndarray:
     """Pixels (size, size, 3) uint8, red green blue; greyscale, palette, transparent and CMYK images become RGB.
@@ -54,9 +56,26 @@ def _decoded(content: bytes, place: np.ndarray | None) -> np.ndarray:
                 found: np.ndarray = simplejpeg.decode_jpeg(content)
                 return found
     image: Image.Image = Image.open(io.BytesIO(content))
-    if image.mode.startswith("I;16"):  # convert would clip these to white instead of scaling them
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode[0] in "IF":  # convert would clip these to black or white instead of scaling them
+        image = Image.fromarray(_scaled(image))
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # which would copy it
+
+
+def _scaled(image: Image.Image) -> np.ndarray:
+    """Grey pixels (H, W) uint8 of an image of more than 8 bits a pixel. Raises _NoRange where white is unknown."""
+    of_tiff = getattr(image, "tag_v2", {})  # what a TIFF says of itself
+    if image.mode.startswith("I;16"):
+        bits, is_negative = of_tiff.get(TIFF_BITS, (16,))[0], of_tiff.get(TIFF_MEANING) == WHITE_IS_ZERO
+        grey: np.ndarray = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+        return 255 - grey if is_negative else grey
+    if image.mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits, also where Pillow holds them in 32
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    what = "32-bit floating-point numbers" if image.mode == "F" else "signed or 32-bit integers"
+    raise _NoRange(f"has {what} as pixels, and nothing in it says which of them is white")
+
+
+class _NoRange(Exception):
+    """Pixels whose values mean nothing without a range."""
 
 
 @contextlib.contextmanager
@@ -64,6 +83,8 @@ def _refusing(origin: str) -> Iterator[None]:
     """Raise UserError for what Pillow raises of the image in ``origin``."""
     try:
         yield
+    except _NoRange as error:
+        raise UserError(f"The image in {origin} {error}; save it with 8 or 16 bits a colour.") from None
     except Image.DecompressionBombError as error:  # its text has both numbers
         found, most = (f"{int(number):,}" for number in re.findall(r"\d+", str(error))[:2])
         raise UserError(

@@ -8,8 +8,10 @@ import hashlib
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -54,23 +56,24 @@ class NearbyFiles:
             return
         _begun.add(str(folder))
         with contextlib.suppress(OSError):  # a disk that refuses: everything is read from S3
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            missing = [(name, size, sha) for name, size, sha in self.files if not self._copy(name).exists()]
+            if not all(_is_made_ours(place) for place in (folder.parent, folder)):
+                return
+            missing = [(name, size, sha) for name, size, sha in self.files if not os.path.lexists(self._copy(name))]
             if sum(size for _, size, _ in missing) <= SHARE * shutil.disk_usage(folder).free:
                 threading.Thread(target=self._fetch, args=(missing,), daemon=True).start()
 
     def _fetch(self, missing: list[tuple[str, int, str]]) -> None:
-        with open(self._folder / "lock", "w") as lock, contextlib.suppress(UserError, OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)  # of a process that has died, another takes over
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                list(pool.map(self._fetch_one, missing))
+        lock = self._folder / "lock"
+        with contextlib.suppress(UserError, OSError), _locked(lock), ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self._fetch_one, missing))
 
     def _fetch_one(self, file: tuple[str, int, str]) -> None:
         name, _, sha256 = file
         uri, target = f"{self.root}/{name}", self._copy(name)
-        if target.exists():
+        if os.path.lexists(target):
             return
         part = target.with_suffix(".part")
+        part.unlink(missing_ok=True)  # of a process that has died
         try:
             reach(uri, "read", lambda fs, path: fs.get_file(path, str(part)))
             with part.open("rb") as content:
@@ -89,12 +92,31 @@ class NearbyFiles:
         return self._folder / name.replace("/", "-")
 
 
-def _is_ours(path: str) -> bool:
-    """Whether there is such a file, which another user cannot have put there."""
+def _is_made_ours(folder: Path) -> bool:
+    """Make a folder if it is not there; whether it is one of this user's and no link, which could lead anywhere."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock, which another process takes over from one that has died."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        return os.stat(path).st_uid == os.getuid()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether there is such a file, which another user cannot have put there, and no link."""
+    try:
+        found = os.lstat(path)
     except OSError:
         return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
 
 
 @lru_cache(maxsize=4096)

@@ -66,8 +66,13 @@ class ParquetReader:
             row = number - int(self._starts[index])
             table = self._row_group(file, group)
             image, label = table[self.image_column][row].as_py(), table[self.label_column][row].as_py()
-            content = image.get("bytes") if isinstance(image, dict) else image
             where = f"{self._uri(file)}, row {number - int(self._file_starts[file])}"
+            content = image.get("bytes") if isinstance(image, dict) else image
+            if content is None and isinstance(image, dict) and image.get("path"):
+                raise UserError(
+                    f"The image in {where} is only named, {image['path']}, and not in the file; write Parquet "
+                    "files that hold the images, or name the folder of the images itself."
+                )
             yield Item(content, label, where)
 
     def largest_label(self) -> int:

@@ -7,6 +7,7 @@ A folder holds ``prepared.json``, which describes all, and for each split files 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,6 +15,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,10 +24,12 @@ from raycv.data.preprocessing import Encoding, Fit, Interpolation, Resize
 from raycv.data.readers import Item, NoSuchSplit, reach
 from raycv.errors import UserError
 from raycv.run.damage import refusing_damage
+from raycv.run.names import PORTION
 
 FORMAT = 1
 MANIFEST = "prepared.json"
 IMAGES = ".images"  # at the end of the names of files of images
+PLACES = ("offset", "bytes", "label")  # columns of an index
 AT_ONCE = 64  # images that lie side by side and are read at once, at most
 
 
@@ -34,7 +38,7 @@ class ImageFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^(train|validation)/\d{5}-[0-9a-f]{16}\.images$")
+    name: str = Field(pattern=rf"^{PORTION}\.images$")
     images: int
     bytes: int
     sha256: str
@@ -90,7 +94,7 @@ class PreparedReader:
 
     def items(self, numbers: Sequence[int] | np.ndarray) -> Iterator[Item]:
         """Images in the order asked for; those that lie side by side are read at once."""
-        wanted, index = np.asarray(numbers, dtype=np.int64), _index(self.root, self.split, len(self))
+        wanted, index = np.asarray(numbers, dtype=np.int64), images_of_index(self.root, self.split, len(self))
         files = np.searchsorted(self._starts, wanted, side="right") - 1
         for run in _side_by_side(wanted, files):
             begin = int(index.offset[wanted[run[0]]])
@@ -101,6 +105,11 @@ class PreparedReader:
                 first = int(index.offset[number]) - begin
                 image = content[first : first + int(index.bytes[number])]
                 origin = f"{self.root}/{self._files[file].name}, image {number - self._starts[file]}"
+                if not index.is_right(int(number), image):
+                    raise UserError(
+                        f"The image in {origin} is damaged: it is not what raycv prepare has written; prepare the "
+                        "images again, in a new folder."
+                    )
                 yield Item(self._as_stored(image, origin), int(index.label[number]), origin)
 
     def largest_label(self) -> int:
@@ -126,22 +135,38 @@ class PreparedReader:
 
 
 @dataclass(frozen=True)
-class _Index:
+class PreparedIndex:
+    """Where each image of a split is, its label and its checksum (-1: of an earlier version, that had none)."""
+
     offset: np.ndarray
     bytes: np.ndarray
     label: np.ndarray
+    crc32: np.ndarray
+    checked: np.ndarray  # whether this process has found the image right
+
+    def is_right(self, number: int, content: memoryview) -> bool:
+        """Whether an image that was read is the one that was written; found out when it is read for the first time."""
+        if not self.checked[number]:
+            self.checked[number] = self.crc32[number] in (-1, zlib.crc32(content))
+        return bool(self.checked[number])
 
 
 @lru_cache(maxsize=4)  # readers of all threads of a process share it
-def _index(root: str, split: str, images: int) -> _Index:
+def images_of_index(root: str, split: str, images: int) -> PreparedIndex:
+    """The index of a split of so many images. Raises UserError where it is damaged or of another number."""
     uri = f"{root}/{split}/index.parquet"
 
-    def read(fs: Any, path: str) -> _Index:
+    def read(fs: Any, path: str) -> PreparedIndex:
         with refusing_damage(f"{uri} is not a readable Parquet file; prepare the images again."):
-            table = pq.read_table(fs.open(path, "rb"), columns=["offset", "bytes", "label"])
+            file = pq.ParquetFile(fs.open(path, "rb"), page_checksum_verification=True)
+            table = file.read(columns=[*PLACES, "crc32"])
+            if not table.column_names[: len(PLACES)] == [*PLACES]:
+                raise pa.ArrowInvalid("columns are missing")
         if len(table) != images:
             raise UserError(f"{uri} has {len(table):,} rows for {images:,} images; prepare the images again.")
-        return _Index(*(table[name].to_numpy() for name in ("offset", "bytes", "label")))
+        sums = table["crc32"].fill_null(-1).to_numpy() if "crc32" in table.column_names else np.full(images, -1)
+        offset, size, label = (table[name].to_numpy() for name in PLACES)
+        return PreparedIndex(offset, size, label, sums, np.zeros(images, dtype=bool))
 
     return reach(uri, "read", read)
 

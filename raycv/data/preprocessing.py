@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:  # reading a run needs the description alone, and importing PyTorch takes seconds
     import torch
     from torch import Tensor
 
-Channels = tuple[float, float, float]
+LARGEST = 4096  # pixels, of the height and width of an image
+Pixels = Annotated[int, Field(ge=1, le=LARGEST)]
+Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
+Std = Annotated[float, Field(ge=1e-6, le=1e6)]  # also its reciprocal is finite in single precision
 Fit = Literal["squash", "short-side"]
 Encoding = Literal["jpeg95", "raw"]  # of prepared images
 Interpolation = Literal["bilinear", "bicubic"]
+Middle = Literal["even", "down"]  # to which side half a pixel is rounded: as torchvision does, or transformers
 
 
 class Resize(NamedTuple):
     """How an image becomes ``size`` x ``size`` pixels: squashed, or its shorter side resized and its centre cut out.
 
-    ``crop``: what will be cut out of that in the end. It only decides which pixel is the centre, by torchvision's
-    rounding.
+    ``crop``: what will be cut out of that in the end. It only decides which pixel is the centre, rounded as ``middle``
+    says.
     """
 
     size: int
     fit: Fit = "squash"
     interpolation: Interpolation = "bilinear"
     crop: int | None = None
+    middle: Middle = "even"
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """The image resized, with antialiasing."""
@@ -64,14 +69,14 @@ class Resize(NamedTuple):
             return self.size, self.size, 0, 0
         short = min(width, height)
         wide, high = (self.size if side == short else int(self.size * side / short) for side in (width, height))
-        inner = centre(self.size, self.crop or self.size)
-        left, top = (centre(side, self.crop or self.size) - inner for side in (wide, high))
+        inner = centre(self.size, self.crop or self.size, self.middle)
+        left, top = (centre(side, self.crop or self.size, self.middle) - inner for side in (wide, high))
         return wide, high, left, top
 
 
-def centre(size: int, crop: int) -> int:
-    """Where the central ``crop`` of ``size`` pixels begins, as torchvision rounds it."""
-    return round((size - crop) / 2)
+def centre(size: int, crop: int, middle: Middle = "even") -> int:
+    """Where the central ``crop`` of ``size`` pixels begins: half a pixel to the even one, as torchvision, or down."""
+    return round((size - crop) / 2) if middle == "even" else (size - crop) // 2
 
 
 class Preprocessing(BaseModel):
@@ -80,29 +85,39 @@ class Preprocessing(BaseModel):
     An image is decoded and resized to ``resize`` x ``resize`` pixels (uint8), cropped to ``crop`` x ``crop``, and per
     channel ``mean`` is subtracted and divided by ``std`` (red, green, blue; on the scale 0 to 255). An image that is
     not square is squashed, as the paper's networks have it, or with ``fit`` "short-side" its shorter side is resized
-    and the longer one cut, as torchvision's have it. In training the crop is drawn at random, from an image with
+    and the longer one cut, as torchvision's have it. ``middle`` says
+    where a centre begins that lies between two pixels: "even", as torchvision rounds, or "down", as Hugging Face's
+    processors do. In training the crop is drawn at random, from an image with
     ``pad`` pixels of the mean around it, and half the images are mirrored; in evaluation the crop is the centre.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    resize: Annotated[int, Field(ge=1)]
-    crop: Annotated[int, Field(ge=1)]
+    resize: Pixels
+    crop: Pixels
     fit: Fit = "squash"
     interpolation: Interpolation = "bilinear"
-    mean: Channels
-    std: Channels
-    pad: Annotated[int, Field(ge=0)] = 0
+    middle: Middle = "even"
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Std, Std, Std]
+    pad: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     mirror: bool = True
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if self.crop > self.resize:
+            raise ValueError(f"crop is {self.crop}, which cannot be cut out of images resized to {self.resize}")
+        return self
 
     @property
     def resizing(self) -> Resize:
         """How images are decoded for the network."""
-        return Resize(self.resize, self.fit, self.interpolation, None if self.fit == "squash" else self.crop)
+        crop = None if self.fit == "squash" else self.crop
+        return Resize(self.resize, self.fit, self.interpolation, crop, "even" if crop is None else self.middle)
 
     def evaluation(self, images: Tensor) -> Tensor:
         """Images (B, resize, resize, 3) uint8 as float32 (B, 3, crop, crop), channels last in memory."""
-        start = centre(self.resize, self.crop)
+        start = centre(self.resize, self.crop, self.middle)
         return _to_channels(self._normalised(images[:, start : start + self.crop, start : start + self.crop]))
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -117,16 +132,16 @@ class Preprocessing(BaseModel):
         rows = corners[0] + along  # (B, crop), in the padding where negative or past the last
         columns = corners[1] + torch.where(mirrored, along.flip(0), along)
         first = torch.arange(count, device=device)[:, None] * self.resize
-        pixels = (first + self._inside(rows))[:, :, None] * self.resize + self._inside(columns)[:, None, :]
+        pixels = (first + self._within(rows))[:, :, None] * self.resize + self._within(columns)[:, None, :]
         # Cropped as bytes, before the larger floats are made.
         cropped = images.reshape(-1, 3).index_select(0, pixels.flatten()).view(*pixels.shape, 3)
         result = self._normalised(cropped)
         if self.pad:
-            seen = (rows == self._inside(rows))[:, :, None] & (columns == self._inside(columns))[:, None, :]
+            seen = (rows == self._within(rows))[:, :, None] & (columns == self._within(columns))[:, None, :]
             result *= seen[..., None]  # after subtraction 0 is the mean
         return _to_channels(result)
 
-    def _inside(self, positions: Tensor) -> Tensor:
+    def _within(self, positions: Tensor) -> Tensor:
         return positions.clamp(0, self.resize - 1)
 
     def _normalised(self, images: Tensor) -> Tensor:

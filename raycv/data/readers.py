@@ -14,7 +14,8 @@ import fsspec
 import numpy as np
 
 from raycv.errors import UserError
-from raycv.run.filesystem import fault_of, patiently, reaching
+from raycv.run.faults import fault_of
+from raycv.run.filesystem import patiently, reaching
 
 T = TypeVar("T")
 EMBEDDED = "cifar10-subset"

@@ -57,3 +57,33 @@ def orders(recordings: Sequence[Recorded], images: int | None) -> list[np.ndarra
         of_images = Recorded("the validation images", {"": np.empty((images, 1))}, ids)
         found.append(paired([of_images, recording])[1])
     return found
+
+
+def beside_data(recordings: Sequence[Recorded]) -> list[np.ndarray | None]:
+    """For every recording which of its samples is which of the data that networks see; None where they are in order.
+
+    Data has no names. Ids that are the numbers from 0 say which sample is which; others can only say that recordings
+    stand in the same order as each other. Raises UserError where they do not.
+    """
+    found: list[np.ndarray | None] = []
+    in_place: list[Recorded] = []
+    for recording in recordings:
+        ids, order = recording.ids, None
+        if ids is not None and not recording.is_numbered:
+            if ids.dtype.kind == "i" and np.array_equal(np.sort(ids), np.arange(len(ids))):
+                order = None if (ids[1:] > ids[:-1]).all() else np.argsort(ids)
+            elif ids.dtype.kind in "iuf" and not (ids[1:] > ids[:-1]).all():
+                raise UserError(
+                    f"The ids of {recording.name} are neither the numbers of the samples of data, from 0, nor in "
+                    "ascending order, so it is not known which is which; record them in the order of data."
+                )
+            else:
+                in_place.append(recording)
+        found.append(order)
+    for other in in_place[1:]:
+        if not np.array_equal(np.asarray(in_place[0].ids), np.asarray(other.ids)):
+            raise UserError(
+                f"The samples of {in_place[0].name} and {other.name} stand in different orders, and data has no names "
+                "that could be followed; record both in the order of data."
+            )
+    return found

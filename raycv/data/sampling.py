@@ -6,6 +6,10 @@ for each place in the order separately. So no array of size N is needed, exactly
 over the whole set, each shard finds its own independently of the others, and a sample's place in the order,
 its rank, is the same in every run. Taking fewer keeps a prefix: the first 10,000 of 60,000 are the sample of
 10,000.
+
+For the nulls of single units, whole images are taken instead, with a few positions of each: images are cut into strata,
+all images of a stratum have the same positions, and those of all strata lie all over the layer. So an image can stand
+in the place of any other of its stratum.
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ import numpy as np
 from raycv.analysis.splitmix import GOLDEN, mixed
 
 WANTED = 60_000  # samples per layer (paper, section 3.2)
+TESTED = 20_000  # samples per layer in which units are tested against chance
+PER_STRATUM = 32  # images at least, if there are so many
 ROUNDS = 8
+IMAGES, POSITIONS = 1, 2  # seeds of the orders of whole images, and of positions
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,50 @@ def choose(images: np.ndarray, positions: int, total_images: int, wanted: int = 
     rank = np.flatnonzero(image >= 0)
     rank = rank[np.lexsort((position[rank], image[rank]))]
     return Chosen(image[rank], position[rank], rank)
+
+
+@dataclass(frozen=True)
+class Strata:
+    """How whole images are taken: ``images`` of them, ``positions`` of each, in ``strata`` of images."""
+
+    images: int
+    positions: int
+    strata: int
+
+    @classmethod
+    def of(cls, positions: int, total_images: int, wanted: int = TESTED) -> Strata:
+        """Those of a layer with so many positions: all images or, where they are more, ``wanted``; no more samples."""
+        images = min(total_images, wanted)
+        each = min(positions, wanted // images)
+        return cls(images, each, max(1, min(positions // each, images // PER_STRATUM)))
+
+    @property
+    def samples(self) -> int:
+        """How many samples that makes."""
+        return self.images * self.positions
+
+    @property
+    def of_images(self) -> np.ndarray:
+        """(images,): the stratum of each image, by its place in the pseudo-random order of images."""
+        return np.arange(self.images) % self.strata
+
+
+def choose_images(images: np.ndarray, positions: int, total_images: int, wanted: int = TESTED) -> Chosen:
+    """The samples of whole images taken from a shard, see `Strata`; arguments as of ``choose``.
+
+    Ranks go image by image. Over shards that hold every image once, each of the images taken is there once.
+    """
+    taken = Strata.of(positions, total_images, wanted)
+    place = np.full(total_images, -1)
+    place[np.asarray(images, np.int64)] = np.arange(len(images))
+    image = place[_taken(taken.images, total_images, IMAGES)]
+    inside = np.flatnonzero(image >= 0)
+    inside = inside[np.argsort(image[inside], kind="stable")]
+    spread = _taken(taken.strata * taken.positions, positions, POSITIONS).reshape(taken.strata, taken.positions)
+    of_stratum = np.sort(spread, axis=1)
+    rank = inside[:, None] * taken.positions + np.arange(taken.positions)
+    position = of_stratum[taken.of_images[inside]]
+    return Chosen(np.repeat(image[inside], taken.positions), position.ravel(), rank.ravel())
 
 
 def elsewhere(position: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from raycv import telemetry
-from raycv.distributed import ray_cluster
+from raycv.distributed import unpublished_ray
 from raycv.distributed.ray_cluster import users_mistake
 from raycv.distributed.waiting import Waiting
 from raycv.errors import UserError
@@ -95,8 +95,8 @@ class Pool:
         """Replace actors on nodes that will soon be gone; such an actor ends what it has in hand and gets no more."""
         if time.monotonic() - self._looked < LOOK:
             return
-        self._looked, draining = time.monotonic(), ray_cluster.draining()
-        leaving = [actor for actor in self._ready if draining and ray_cluster.node_of(actor) in draining]
+        self._looked, draining = time.monotonic(), unpublished_ray.draining()
+        leaving = [actor for actor in self._ready if draining and unpublished_ray.node_of(actor) in draining]
         for actor in leaving:
             self._ready = [known for known in self._ready if known is not actor]
             self._retired.append(actor)

@@ -9,10 +9,9 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import ray
-import ray._private.state
 from ray.exceptions import AuthenticationError, RayTaskError, RpcError
 
 from raycv.distributed.waiting import has_autoscaler
@@ -134,17 +133,6 @@ def room_for(stage: str, need: Need, wanted: int) -> int:
 def smallest_store() -> float:
     """The bytes of the smallest object store of a node."""
     return min((node.get("object_store_memory", 0.0) for node in of_nodes()), default=0.0)
-
-
-def draining() -> set[str]:
-    """The numbers of the nodes that will soon be gone, as when a spot node has had its notice."""
-    return set(ray._private.state.state.get_draining_nodes())
-
-
-def node_of(actor: Any) -> str:
-    """The number of the node on which an actor is; empty where it is on none."""
-    found = ray._private.state.actors(actor._actor_id.hex())
-    return str(found.get("Address", {}).get("NodeID", ""))
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import ray
 from ray import tune
 from ray.tune import Callback
-from ray.tune.execution import class_cache
 from threadpoolctl import threadpool_limits
 
 from raycv import telemetry
 from raycv.analysis.infeasible import Infeasible
+from raycv.distributed import unpublished_ray
 from raycv.distributed.waiting import Waiting
 from raycv.errors import StageFailed, UserError
 from raycv.progress import Progress
@@ -156,10 +156,7 @@ def _configure_tune() -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the command line says what a stop means
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # which prints, in spite of verbose=0, a box and the scratch folder's name
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # or every death is a traceback, though it is tried again
-    # Tune would write the driver's credentials into the trials' runtime environment, and Ray that into its logs.
-    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
-        [name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]
-    )
+    unpublished_ray.keep_credentials_out_of_trials()
 
 
 def _trial(

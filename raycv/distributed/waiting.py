@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 import time
 from collections import Counter
 from collections.abc import Mapping
 
 import ray
-from ray.autoscaler.v2.sdk import get_cluster_status
-from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.exceptions import RayError, RpcError
-from ray.experimental.internal_kv import _internal_kv_get
 
+from raycv.distributed import unpublished_ray
 from raycv.progress import say
 
 PATIENCE = 30.0  # seconds without work going on until it is said what is missing, and again
 FIRST = 10.0  # seconds in which an autoscaler reports for the first time
-FRESH = 60.0  # seconds for which its report holds; it comes every five
-BY_HAND = re.compile("node_[0-9a-f]{56}")  # the type that Ray gives a node which no autoscaler has started
 ASKED_FOR = ("CPU", "GPU")
 
 Bundle = tuple[tuple[str, float], ...]  # resources that must be on one node, by name
@@ -49,21 +43,12 @@ def missing() -> list[str]:
 
 
 def has_autoscaler() -> bool:
-    """Whether something starts nodes for this cluster as they are needed, as `ray up` and KubeRay see to.
-
-    Every head has a monitor. Where it starts no nodes, it takes each for a type of its own that is named by its number.
-    """
+    """Whether something starts nodes for this cluster as they are needed, as `ray up` and KubeRay see to."""
     until = time.monotonic() + FIRST
     while True:
-        if is_autoscaler_v2(fetch_from_server=True):
-            found = get_cluster_status(ray.get_runtime_context().gcs_address)
-            return any(
-                not BY_HAND.fullmatch(node.ray_node_type_name) for node in [*found.active_nodes, *found.idle_nodes]
-            )
-        report = json.loads(_internal_kv_get("__autoscaling_status") or b"{}")
-        if "autoscaler_report" in report:
-            types = report["autoscaler_report"]["active_nodes"]
-            return time.time() - report["time"] < FRESH and not any(map(BY_HAND.fullmatch, types))
+        found = unpublished_ray.starts_nodes()
+        if found is not None:
+            return found
         if time.monotonic() > until:
             return False  # a head without a monitor
         time.sleep(0.5)
@@ -71,13 +56,11 @@ def has_autoscaler() -> bool:
 
 def _pending() -> Counter[Bundle]:
     """What the cluster has been asked for and cannot give yet, and how many times."""
-    demands = get_cluster_status(ray.get_runtime_context().gcs_address).resource_demands
     found: Counter[Bundle] = Counter()
-    for demand in [*demands.placement_group_demand, *demands.ray_task_actor_demand]:
-        for asked in demand.bundles_by_count:
-            bundle = tuple((name, asked.bundle[name]) for name in ASKED_FOR if asked.bundle.get(name))
-            if bundle:
-                found[bundle] += asked.count
+    for asked, count in unpublished_ray.demands():
+        bundle = tuple((name, asked[name]) for name in ASKED_FOR if asked.get(name))
+        if bundle:
+            found[bundle] += count
     return found
 
 

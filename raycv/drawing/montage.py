@@ -22,8 +22,8 @@ BETWEEN = 0.5  # columns of white space between groups of units
 GREY, WHITE = 128, 255
 Blocks = dict[tuple[str, int], NDArray[np.uint8]]
 
-_BOX = ("top", "left", "bottom", "right")
-_SIDES = (("top", "bottom"), ("left", "right"))
+_BOX = ("y0", "x0", "y1", "x1")
+_SIDES = (("y0", "y1"), ("x0", "x1"))
 _LARGE = 32  # pixels; smaller tiles are enlarged, so that the gaps between them stay thin
 _GAP = 1 / 16  # of a tile
 _SMALL_TEXT, _SMALL_LINE = 5.5, 0.09  # points; inches from line to line

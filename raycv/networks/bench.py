@@ -15,7 +15,8 @@ from raycv.data.sources import Source
 from raycv.errors import UserError
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.evaluation import BATCH
-from raycv.networks.models import load_weights
+from raycv.networks.layers import outputs_of
+from raycv.networks.models import check_buildable, load_weights
 from raycv.networks.sizes import sizes_of
 from raycv.networks.stored import StoredNetwork, stored, weights_content
 from raycv.run.store import RunStore
@@ -63,6 +64,7 @@ class Bench:
         Raises UserError where weights are missing or damaged, and where layers are not compared as they are.
         """
         networks = tuple(stored(store))
+        check_buildable(network.spec for network in networks)
         for network in networks:  # actors read them too, but would say so only once they have started
             weights_content(store, network)
             if network.spec.places or network.spec.preprocessing != networks[0].spec.preprocessing:
@@ -70,6 +72,12 @@ class Bench:
                     f"{network.spec.name} is compared in layers of other names or positions in it (see the table "
                     "layers), or prepares images in a way of its own, and here one network's units take the place of "
                     "another's; do this in a run of --compare same and --positions same."
+                )
+            outputs = outputs_of(network.spec) if network.spec.has_own_outputs else network.spec.classes
+            if outputs is None or outputs < source.classes:
+                raise UserError(
+                    f"{network.spec.name} ({network.spec.model}) gives {outputs or 'no'} logits for an image and the "
+                    f"images have {source.classes} classes; this needs networks with a logit for each class."
                 )
         return cls(store, networks, source)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
+import pathlib
+import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +14,7 @@ from itertools import chain
 from typing import Any
 
 import fsspec
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -19,6 +23,7 @@ from raycv.errors import UserError
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork, folder_of, kept_epochs, stored, weights_content
+from raycv.progress import say
 from raycv.run.filesystem import patiently
 from raycv.run.store import RunStore
 
@@ -26,7 +31,17 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "checkp
 DEEPEST = 5  # wrappers in one another
 LARGEST = 64  # bytes of a checkpoint for each weight: a few copies of it, such as an optimiser's, in double precision
 BESIDE = 2**30  # bytes that a checkpoint may hold beside them
-PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
+PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
+COUNTERS = ("n_averaged",)  # of torch.optim.swa_utils.AveragedModel, beside the weights
+# What training scripts keep beside weights and is plain data: torchvision's and timm's settings, NumPy's scalars.
+PLAIN: list[Any] = [
+    argparse.Namespace,
+    pathlib.PosixPath,
+    np.dtype,
+    np._core.multiarray.scalar,
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # as NumPy 1 wrote it
+    *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.float16, np.int64, np.int32, np.bool_)},
+]
 
 
 def save(
@@ -73,15 +88,18 @@ def weights_of(store: RunStore, network: StoredNetwork) -> dict[str, Tensor]:
 def import_weights(uri: str, spec: NetworkSpec) -> dict[str, Tensor]:
     """A state dict from a ``.safetensors`` file or a PyTorch checkpoint, local or on S3. Never unpickles code.
 
-    Wrappers such as {"state_dict": ...} and the prefixes of DataParallel and torch.compile are taken off. Raises
-    UserError, before it is read, for a file that is far too large for the network of ``spec``.
+    Wrappers such as {"state_dict": ...}, the names that DataParallel and torch.compile put into others, and a prefix
+    that all entries share and the network's have not, such as Lightning's ``model.``, are taken off, and the latter is
+    said. Raises UserError, before it is read, for a file that is far too large for the network of ``spec``.
     """
     content = _content(uri, spec)
     try:
         if uri.endswith(".safetensors"):
             loaded: Any = safetensors.torch.load(content)
         else:
-            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            loaded = _loaded(uri, content)
+    except UserError:
+        raise
     except Exception:  # whatever bytes that are no checkpoint make the two parsers raise
         raise UserError(
             f"The checkpoint {uri} is neither safetensors nor a PyTorch state dict; save it with "
@@ -95,13 +113,41 @@ def import_weights(uri: str, spec: NetworkSpec) -> dict[str, Tensor]:
             f"The checkpoint {uri} holds no state dict (a mapping of names to tensors); save one with "
             "torch.save(model.state_dict(), path) or safetensors."
         )
+    loaded = {name: value for name, value in loaded.items() if name not in COUNTERS}
     named = {PREFIXES.sub("", name): value for name, value in loaded.items()}
     if len(named) < len(loaded):
         raise UserError(
             f"The checkpoint {uri} holds weights twice, with and without the prefix module. or _orig_mod.; "
             "save one of the two."
         )
-    return named
+    return _of_network(uri, named, sizes_of(spec).names)
+
+
+def _loaded(uri: str, content: bytes) -> Any:
+    """What `torch.save` wrote. Raises UserError that names an object of a kind that is not unpickled."""
+    with torch.serialization.safe_globals(PLAIN):
+        try:
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+            if refused is None:
+                raise
+            raise UserError(
+                f"The checkpoint {uri} holds an object of {refused[1]} beside the weights, which is not loaded because "
+                "that could run code; save the weights alone, with torch.save(model.state_dict(), path) or safetensors."
+            ) from None
+
+
+def _of_network(uri: str, given: dict[str, Tensor], names: frozenset[str]) -> dict[str, Tensor]:
+    """The entries by the network's own ``names``: without a prefix that all share and that only they have."""
+    first = next(iter(given))
+    shared = [first[: place + 1] for place, letter in enumerate(first) if letter == "."]
+    for prefix in reversed(shared):
+        short = {name.removeprefix(prefix): value for name, value in given.items()}
+        if all(name.startswith(prefix) for name in given) and names & short.keys() and not names & given.keys():
+            say(f"{uri}: the names of all weights begin with {prefix}, which is left out")
+            return short
+    return given
 
 
 def _is_entry(item: tuple[Any, Any]) -> bool:

@@ -63,13 +63,16 @@ class Deconvnet:
         """Pictures (B, 3, H, W) of what drives, in each image (B, 3, H, W), one unit of ``layer`` at one position.
 
         units, rows and columns (B,) int64; a fully connected layer has row and column 0, a layer of tokens row 0. The
-        signal that is led back is the activation itself: pictures of stronger activations are stronger.
+        signal that is led back is the activation itself: pictures of stronger activations are stronger. Of a network
+        that runs without gradients they are empty.
         """
         images = images.detach().requires_grad_()
         place = layer if isinstance(layer, Place) else Place(module=layer)
         found = activation_at(self.net, place, self.output, images)
         by_position = found.reshape(*found.shape[:2], *((1, -1) if found.ndim < 4 else found.shape[2:]))
         chosen = by_position[torch.arange(len(images), device=images.device), units, rows, columns]
+        if not chosen.requires_grad:  # a network that takes no gradients of what it does
+            return torch.zeros_like(images)
         (pictures,) = torch.autograd.grad(chosen, images, chosen.detach())
         return pictures
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
-from raycv.networks.layouts import Layout
-from raycv.networks.models import check_model, hollow, preprocessing_of
+from raycv.networks.layouts import Layout, from_own_pass
+from raycv.networks.models import check_model, preprocessing_of, tried
 from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.recordings import opened
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
-from raycv.networks.taps import known
+from raycv.networks.taps import known, record
 from raycv.networks.tokens import part_of
 
 SHOWN = 40  # layers at most, as a person reads them
@@ -44,25 +44,20 @@ def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
     if spec.is_recorded:
         shapes = {layer: tuple(values.shape) for layer, values in opened(spec).layers.items()}
         return {layer: Layer(shape[1], math.prod(shape[2:]), 0, shape[2:]) for layer, shape in shapes.items()}
-    net, images = _with_images(spec)
-    found = layers_run(net, images)
-    with torch.device("meta"):
+
+    def look(net: nn.Module, images: Tensor) -> dict[str, Layer]:
+        found = layers_run(net, images)
         outputs = _units_of(net, images)
-    if outputs and spec.output == LOGITS:
-        found[LOGITS] = Layer(outputs, 1, 0)
-    return found
+        if outputs and spec.output == LOGITS:
+            found[LOGITS] = Layer(outputs, 1, 0)
+        return found
+
+    return tried(spec, look)
 
 
 def outputs_of(spec: NetworkSpec) -> int | None:
     """How many values a network gives for an image; None where its output is no tensor (images, values)."""
-    net, images = _with_images(spec)
-    with torch.device("meta"):
-        return _units_of(net, images)
-
-
-def _with_images(spec: NetworkSpec) -> tuple[nn.Module, Tensor]:
-    crop = spec.preprocessing.crop
-    return hollow(spec), torch.empty(2, 3, crop, crop, device="meta")
+    return tried(spec, _units_of)
 
 
 @torch.inference_mode()
@@ -105,7 +100,11 @@ def layers_run(net: nn.Module, images: Tensor) -> dict[str, Layer]:
     A module that runs several times in a pass is PATH#1, PATH#2 and so on.
     """
     modules = modules_of(net)
-    layouts = known(net, images).layers or {}
+    layouts = known(net, images).layers
+    if layouts is None:  # no copy can be run
+        with torch.no_grad():
+            kept = record(net, lambda: net(images), None, None)[1]
+        layouts = from_own_pass({name: one.seen for name, one in kept.items()}, len(images))
     return {
         name: Layer(
             layout.shape[layout.units], math.prod(layout.grid), _parameters(modules[path_of(name)]), layout.grid

@@ -143,7 +143,7 @@ def from_own_pass(seen: Mapping[str, Seen], count: int, unit_axis: int | Mapping
     return found
 
 
-def _seen(net: nn.Module, run: Run, batch: Any, calls: Calls, *, gradients: bool) -> dict[str, Seen]:
+def _seen(net: nn.Module, run: Run, batch: Any, calls: Calls[Seen], *, gradients: bool) -> dict[str, Seen]:
     """What every call of a module of ``net`` returns. Where the pass fails, ``calls`` has those until then."""
     tensors = [*net.parameters(), *tensors_in(batch)]
     hollow = all(tensor.is_meta for tensor in tensors)

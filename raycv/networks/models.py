@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +16,13 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
 from raycv.networks.catalogue import kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
+from raycv.networks.foreign import copies_well, guarded
 from raycv.networks.module_paths import modules_of, path_of
-from raycv.networks.spec import LOGITS, NetworkSpec
+from raycv.networks.spec import LOGITS, Argument, NetworkSpec
 from raycv.networks.tokens import part_of
 
+T = TypeVar("T")
+ALIKE = {"name": "net", "seed": 0, "layers": (LOGITS,), "places": (), "across": ()}  # what does not shape a network
 # In torchvision's Inception family a classifier for training alone changes what forward returns: networks have none.
 AUXILIARY = re.compile(r"(aux1|aux2|AuxLogits)\.")
 
@@ -24,14 +32,27 @@ def build(spec: NetworkSpec, *, published: bool = False) -> nn.Module:
 
     With ``published`` they are those that its library publishes. A user's function gives what it gives.
 
-    Raises UserError when the model or one of its layers does not exist.
+    Raises UserError when the model or one of its layers does not exist, or the user does not allow the function.
     """
+    return _with_layers(spec, _built(spec, published))
+
+
+def _built(spec: NetworkSpec, published: bool) -> nn.Module:
+    kind = kind_of(spec.model)
+    kind.check(spec.model, dict(spec.arguments))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        net = kind_of(spec.model).construct(spec, published)
+        net = kind.construct(spec, published)
     for module in net.modules():
         if hasattr(module, "inplace"):  # an in-place ReLU would overwrite the output of the layer before it
             module.inplace = False  # type: ignore[assignment]
+    return net.eval().to(memory_format=torch.channels_last)
+
+
+def _with_layers(spec: NetworkSpec, net: nn.Module) -> nn.Module:
+    """``net`` as the network of ``spec``, whose layers it must have."""
+    if isinstance(net, torch.jit.ScriptModule):
+        raise UserError(f"{spec.model} is a TorchScript module, whose layers cannot be read; build the module itself.")
     known = modules_of(net)
     wanted = [path_of(part_of(spec.place(layer).module).path) for layer in spec.layers]
     unknown = [module for module in wanted if module not in known and module != LOGITS]
@@ -39,7 +60,7 @@ def build(spec: NetworkSpec, *, published: bool = False) -> nn.Module:
         raise UserError(
             f"Network {spec.name} ({spec.model}) has no layer {unknown[0]!r}; its layers are: {', '.join(known)}."
         )
-    return net.eval().to(memory_format=torch.channels_last)
+    return guarded(net, f"{spec.name} ({spec.model})", foreign=spec.is_function)
 
 
 def untrained(spec: NetworkSpec) -> nn.Module:
@@ -54,23 +75,55 @@ def untrained(spec: NetworkSpec) -> nn.Module:
 
 def hollow(spec: NetworkSpec) -> nn.Module:
     """The network of ``spec`` without content, on the device meta, where the largest takes a moment."""
-    if not kind_of(spec.model).hollow:
+    if not kind_of(spec.model).hollow:  # building it may take long
+        net = _emptied(spec.model_copy(update=ALIKE))
+        with contextlib.suppress(Exception):  # what cannot be copied is built again
+            if copies_well(net):
+                return _with_layers(spec, copy.deepcopy(net))
         return build(spec).to("meta")
     try:
         with torch.device("meta"):
             return build(spec)
-    except NotImplementedError:  # RegNets compute their widths with tensors, which have no values there
+    except Exception:  # some compute their widths with tensors, which have no values there
         return build(spec).to("meta")
 
 
-def check_model(model: str) -> None:
-    """Raise UserError unless there is such a model."""
-    kind_of(model).check(model)
+@lru_cache(maxsize=64)
+def _emptied(spec: NetworkSpec) -> nn.Module:
+    return _built(spec, published=False).to("meta")
 
 
-def preprocessing_of(model: str, arguments: dict[str, object] | None = None) -> Preprocessing:
+def tried(spec: NetworkSpec, use: Callable[[nn.Module, Tensor], T]) -> T:
+    """What ``use`` gives for the network of ``spec`` without content and two images without content.
+
+    Where the network looks at values, which it then does not find, for itself and two images of noise.
+    """
+    shape = (2, 3, spec.preprocessing.crop, spec.preprocessing.crop)
+    try:
+        with torch.device("meta"):
+            return use(hollow(spec), torch.empty(shape))
+    except Exception as error:
+        if not (spec.is_function or "meta" in str(error) or isinstance(error.__cause__, NotImplementedError)):
+            raise
+    return use(build(spec), torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+
+
+def check_model(model: str, arguments: Mapping[str, Argument] | None = None) -> None:
+    """Raise UserError unless there is such a model and it takes such arguments."""
+    kind_of(model).check(model, arguments or {})
+
+
+def check_buildable(specs: Iterable[NetworkSpec]) -> None:
+    """Raise UserError where one of the networks may not or cannot be built, before anything is started for them."""
+    for spec in specs:
+        if not spec.is_recorded:
+            check_model(spec.model, dict(spec.arguments))
+
+
+def preprocessing_of(model: str, arguments: Mapping[str, Argument] | None = None) -> Preprocessing:
     """What ``model`` expects of an image: the paper's for its AlexNet, its library's own for others."""
-    return kind_of(model).preprocessing(model, arguments or {})
+    check_model(model, arguments)
+    return kind_of(model).preprocessing(model, dict(arguments or {}))
 
 
 @torch.no_grad()

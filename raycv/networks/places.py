@@ -73,12 +73,13 @@ def at(values: Tensor, place: Place, prefix: Prefix | None = None) -> Tensor:
     if place.grid is None or values.ndim == 2:
         return values
     if not place.grid:
-        return values.flatten(2).mean(2)
+        return values.double().flatten(2).mean(2)  # float32 loses digits of units whose mean is above their spread
     patches = squared(values, prefix and after_choice(part_of(place.module), prefix))
     if patches.ndim != 4:
         raise UserError(f"Layer {place.module!r} has positions {tuple(values.shape[2:])}, which are no grid.")
     height, width = place.grid
-    return adaptive_avg_pool2d(patches.float(), (height, width))
+    same = tuple(patches.shape[2:]) == (height, width)
+    return patches if same else adaptive_avg_pool2d(patches.double(), (height, width))
 
 
 def grid_of(positions: Sequence[int]) -> tuple[int, int] | None:

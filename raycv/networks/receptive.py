@@ -38,11 +38,11 @@ class ReceptiveFields:
         row, column = np.divmod(position, len(self.columns))
         return {
             "row": row,
-            "column": column,
-            "top": self.rows[row, 0],
-            "left": self.columns[column, 0],
-            "bottom": self.rows[row, 1],
-            "right": self.columns[column, 1],
+            "col": column,
+            "y0": self.rows[row, 0],
+            "x0": self.columns[column, 0],
+            "y1": self.rows[row, 1],
+            "x1": self.columns[column, 1],
         }
 
 

@@ -5,12 +5,11 @@ Imports no PyTorch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from raycv.data.preprocessing import Preprocessing
-from raycv.data.recorded import Recorded, recorded
+from raycv.data.recorded import Recorded, located, recorded
 from raycv.data.samples import orders, samples_of
 from raycv.data.sources import Source, open_source
 from raycv.networks.spec import NetworkSpec
@@ -22,7 +21,7 @@ NO_IMAGES = Preprocessing(resize=1, crop=1, mean=(0, 0, 0), std=(1, 1, 1))
 
 def recording_spec(name: str, path: str) -> NetworkSpec:
     """The description of a recording; its layers are all that it holds. Raises UserError where it cannot be read."""
-    where = path if "://" in path else os.path.abspath(path)
+    where = located(path)
     layers = tuple(recorded(name, where).layers)
     return NetworkSpec(name=name, model=where, classes=1, seed=0, layers=layers, preprocessing=NO_IMAGES, as_built=True)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
-import torch
+from torch import Tensor, nn
 
 from raycv.errors import UserError
 from raycv.memory import of_machine
 from raycv.networks.layers import Layer, layers_of
-from raycv.networks.models import hollow
+from raycv.networks.models import tried
 from raycv.networks.places import taps_of
 from raycv.networks.spec import NetworkSpec, Place
 
@@ -21,12 +21,13 @@ from raycv.networks.spec import NetworkSpec, Place
 class Sizes:
     """layers: layer -> (units, positions); weights: their number, buffers included.
 
-    values: what all modules without modules of their own give for one image, as numbers.
+    values: what all modules without modules of their own give for one image, as numbers. names: of the weights.
     """
 
     layers: dict[str, tuple[int, int]]
     weights: int
     values: int
+    names: frozenset[str] = frozenset()
 
 
 def sizes_of(spec: NetworkSpec) -> Sizes:
@@ -41,22 +42,24 @@ def _sizes_of(spec: NetworkSpec) -> Sizes:
         places = {layer: spec.place(layer) for layer in spec.layers}
         layers = {layer: (there[p.module].units, _positions(p, there[p.module])) for layer, p in places.items()}
         return Sizes(layers, weights=0, values=0)
-    crop = spec.preprocessing.crop
-    net = hollow(spec)
+    return tried(spec, partial(_measured, spec))
+
+
+def _measured(spec: NetworkSpec, net: nn.Module, images: Tensor) -> Sizes:
     given: list[int] = []
-    taps = taps_of(net, spec)
-    with torch.device("meta"):
-        taps(torch.empty(1, 3, crop, crop))  # which tells what is changed in place, so the network may run twice
-        for module in net.modules():
-            if not list(module.children()):
-                module.register_forward_hook(lambda _module, _given, out: given.append(_numbers(out)))
-        found = taps(torch.empty(1, 3, crop, crop))
+    taps, image = taps_of(net, spec), images[:1]
+    taps(image)  # which tells what is changed in place, so the network may run twice
+    for module in net.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _module, _given, out: given.append(_numbers(out)))
+    found = taps(image)
     layers = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
-    return Sizes(layers, sum(int(value.numel()) for value in net.state_dict().values()), sum(given))
+    state = net.state_dict()
+    return Sizes(layers, sum(int(value.numel()) for value in state.values()), sum(given), frozenset(state))
 
 
 def _numbers(out: object) -> int:
-    return out.numel() if isinstance(out, torch.Tensor) else 0
+    return out.numel() if isinstance(out, Tensor) else 0
 
 
 def widths_of(specs: Sequence[NetworkSpec]) -> dict[str, list[int]]:

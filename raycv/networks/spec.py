@@ -9,19 +9,21 @@ them, and ``places`` says which module of each it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
+from raycv.networks import trust
 from raycv.run.paths import ACROSS
 
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 WIDTHS = {"small-alexnet": 18, "alexnet": 96}  # conv1 units of the AlexNets where the user names no width
 
-RECORDINGS = (".npy", ".npz", ".safetensors", ".parquet", ".zarr")  # ends of models that are recorded activations
+RECORDINGS = (".npy", ".npz", ".safetensors", ".parquet", ".zarr", ".h5", ".hdf5", ".pt", ".pth")  # ends of recordings
 
 LARGEST_SEED = 2**32 - 1  # what follows from a seed, an epoch and a worker still fits 64 bits
 LOGITS = "logits"  # the name under which a network's output is tapped, where no module of its own gives it
@@ -29,7 +31,20 @@ LOGITS = "logits"  # the name under which a network's output is tapped, where no
 BETWEEN = "~"  # between the layers of several networks that are compared with each other
 OF = "/"  # between a network and one of its layers, in the name of what describes that layer alone
 
-Argument = bool | int | float | str
+# What may stand in the description of a network: it is read from runs, which may be anybody's.
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+Argument = (
+    bool
+    | Annotated[int, Field(ge=-(2**63), lt=2**63)]
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=4096)]
+)
+# A module's path, or the name of a layer.
+Path = Annotated[str, StringConstraints(pattern=PRINTABLE, min_length=1, max_length=1000)]
+Width = Annotated[int, Field(ge=1, le=2**20)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}(@[0-9]{1,9})?(/[^\x00-\x1f\x7f]{1,1000})?$"  # also @EPOCH, /LAYER behind it
+TORCHVISION, TIMM = re.compile(r"(torchvision/)?[a-z0-9_]+"), re.compile(r"timm/[a-z0-9_]+(\.[a-z0-9_]+)*")
 
 
 class Place(BaseModel):
@@ -42,26 +57,59 @@ class Place(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    module: str
-    grid: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    module: Path
+    grid: Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], Field(max_length=3)] | None = None
 
 
 class NetworkSpec(BaseModel):
-    """All that is needed to build a network again, but for its weights. Stored beside them as JSON."""
+    """All that is needed to build a network again, but for its weights. Stored beside them as JSON.
+
+    Sent to another process, it says there whether the user allows the function that it names (`raycv.networks.trust`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    model: str
-    classes: Annotated[int, Field(ge=1)]
+    name: Annotated[str, StringConstraints(pattern=NAME)]
+    model: Annotated[str, StringConstraints(pattern=PRINTABLE, min_length=1, max_length=4096)]
+    classes: Annotated[int, Field(ge=1, le=2**31)]
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
-    layers: Annotated[tuple[str, ...], Field(min_length=1)]
+    layers: Annotated[tuple[Path, ...], Field(min_length=1)]
     preprocessing: Preprocessing
-    width: Annotated[int, Field(ge=1)] | None = None
+    width: Width | None = None
     places: tuple[Place, ...] = ()  # of the layers; none where all are module paths and have their own positions
-    across: tuple[str, ...] = ()  # module paths that are also compared with every one of the other networks
-    arguments: tuple[tuple[str, Argument], ...] = ()  # by name, for what builds the model
+    across: tuple[Path, ...] = ()  # module paths that are also compared with every one of the other networks
+    arguments: tuple[tuple[Identifier, Argument], ...] = ()  # by name, for what builds the model
     as_built: bool = False  # not trained or imported from a file: what builds the model gives its weights too
+
+    @model_validator(mode="after")
+    def _of_a_kind(self) -> Self:
+        known = self.is_recorded or self.model.startswith("hf/") or self.model in WIDTHS
+        function = trust.is_function(self.model) and trust.is_well_written(self.model)
+        if not (known or function or TORCHVISION.fullmatch(self.model) or TIMM.fullmatch(self.model)):
+            raise ValueError(f"{self.model!r} names no model")
+        if self.width and self.model not in WIDTHS:
+            raise ValueError("width is for AlexNets")
+        if self.places and len(self.places) != len(self.layers):
+            raise ValueError("there must be one place for each layer")
+        if len({name for name, _ in self.arguments}) < len(self.arguments):
+            raise ValueError("an argument is there twice")
+        if any(".." in layer.split("/") for layer in self.layers):
+            raise ValueError("no layer has .. in its name")  # layers are also folders
+        return self
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return {**super().__getstate__(), "allowed": self.is_function and trust.is_allowed(self.model)}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        allowed = state.pop("allowed")
+        super().__setstate__(state)
+        if allowed:
+            trust.allow([self.model])
+
+    @property
+    def is_function(self) -> bool:
+        """Whether a user's own function builds it."""
+        return not self.is_recorded and trust.is_function(self.model)
 
     @property
     def output(self) -> str:
@@ -81,12 +129,12 @@ class NetworkSpec(BaseModel):
     @property
     def is_recorded(self) -> bool:
         """Whether it is no network but its recorded activations, in the file ``model``."""
-        return self.model.rstrip("/").endswith(RECORDINGS)
+        return self.model.rstrip("/").lower().endswith(RECORDINGS)
 
     @property
     def has_own_outputs(self) -> bool:
         """Whether the number of outputs is the builder's choice, and need not be that of the images' classes."""
-        return self.as_built or ":" in self.model or self.model.startswith("hf/")
+        return self.as_built or self.is_function or self.model.startswith("hf/")
 
     def place(self, layer: str) -> Place:
         """Where one of the layers is."""
@@ -125,3 +173,9 @@ def check_alike(specs: Sequence[NetworkSpec]) -> None:
                 f"The networks differ: {spec.name} has the layers {', '.join(spec.layers)} and {first.name} "
                 f"has {', '.join(first.layers)}; compare networks with the same layers."
             )
+
+
+def first_of(error: ValidationError) -> str:
+    """What is wrong first with what a file holds, and where in it."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")

@@ -6,17 +6,19 @@ The networks as they were after an earlier epoch, where training kept it, are in
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import safetensors.numpy
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raycv.errors import UserError
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.spec import NetworkSpec, first_of
 from raycv.run.store import RunStore
 
 
@@ -36,9 +38,11 @@ def folder_of(name: str, epoch: int | None = None) -> str:
 
 
 class _Stored(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     spec: NetworkSpec
-    weights_sha256: str
-    number: int = 0  # runs of earlier versions have none, and are sorted by name
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")]
+    number: Annotated[int, Field(ge=0, lt=2**31)] = 0  # runs of earlier versions have none, and are sorted by name
 
 
 def stored(store: RunStore) -> list[StoredNetwork]:
@@ -66,13 +70,17 @@ def kept_epochs(store: RunStore) -> dict[int, list[StoredNetwork]]:
 
 
 def _read(store: RunStore, path: str) -> StoredNetwork:
+    content, wrong = json.dumps(store.read_json(path)), ""
     try:
-        found = _Stored.model_validate(store.read_json(path))
-    except ValidationError:
-        found = None
-    if found is None or found.spec.name != path.split("/")[1]:
+        found = _Stored.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        wrong = first_of(error)
+    else:
+        wrong = "" if found.spec.name == path.split("/")[1] else "spec.name: it is not the name of its folder"
+    if wrong:
         raise UserError(
-            f"{store.locate(path)} does not describe a network of this run; remove it and run `raycv train` again."
+            f"{store.locate(path)} does not describe a network of this run; remove it and run `raycv train` again "
+            f"({wrong})."
         )
     return StoredNetwork(found.spec, found.weights_sha256, path.rpartition("/")[0], found.number)
 

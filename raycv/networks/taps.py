@@ -158,6 +158,6 @@ def activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tenso
 
 
 def as_samples(activation: Tensor) -> Tensor:
-    """Activations (B, S, ...) as samples (B x positions, S) float32; a view where the layout is channels-last."""
-    values = activation.float()
+    """Activations (B, S, ...) as samples (B x positions, S), float32 or float64; a view where it is channels-last."""
+    values = activation if activation.dtype == torch.float64 else activation.float()
     return values if values.ndim == 2 else values.movedim(1, -1).reshape(-1, values.shape[1])

@@ -66,8 +66,8 @@ OTHER_NAMES = ("dist_token", "distillation_token", "reg_token", "register_tokens
 def prefix_of(net: nn.Module, layer: str, grids: Mapping[str, tuple[int, ...]]) -> Prefix:
     """What the model says of the tokens before patches, or the part of it that is nearest to ``layer``.
 
-    ``grids``: the positions of the layers of the model. Where it says nothing, a layer that gives a few tokens more
-    than another has positions in a plane has its patches from there, and a class token first.
+    ``grids``: the positions of the layers of the model. Where it says nothing, a layer with a few tokens more than
+    another has positions in a plane has its patches from there, and a class token first.
     """
     parts = path_of(layer).split(".")
     modules = modules_of(net)

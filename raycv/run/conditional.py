@@ -68,6 +68,18 @@ def refuses_to_create_twice(fs: fsspec.AbstractFileSystem, path: str, content: b
     return False
 
 
+def now_in(folder: str) -> float:
+    """The time by the clock that dates the files of a folder of a disk, which may be another machine's.
+
+    That of this machine where no file can be written.
+    """
+    try:
+        with _written(f"{folder}/now", b".") as part:
+            return os.stat(part).st_mtime
+    except OSError:
+        return time.time()
+
+
 # -- S3 --------------------------------------------------------------------------------------------------------------
 
 

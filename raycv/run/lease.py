@@ -1,8 +1,11 @@
 """Leases: of each stage of a run there is one driver at a time.
 
 A driver holds a lease while it does a stage: the file leases/STAGE.json, which names it. Of several drivers one can
-create the file. A thread renews it every few seconds with the progress so far. Where it has not been renewed for a
-minute by the clock of the store, or its process has gone from this machine, the driver is dead and another takes over.
+create the file. A thread renews it every few seconds with the progress so far.
+
+A driver on this machine is dead once its process has gone, and only then. One on another machine is dead where its
+lease has not been renewed for a minute by the clock of the store, and then not while this driver watches either:
+clocks may be set, and no two machines' are compared. Another then takes over.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ from raycv.run.store import RunStore
 EVERY = 10.0  # seconds between two renewals
 EXPIRY = 60.0  # seconds without a renewal after which the holder is dead: longer than a store's outage is waited for
 LOOK = 2.0  # seconds between two looks at a lease that is waited for
+WATCH = 25.0  # seconds that a lease which seems to have expired is watched: longer than between two renewals
+AHEAD = 5.0  # seconds by which a lease may be dated in the future, as clocks are not read at the same moment
 
 _held: list[Lease] = []  # by this process
 _away: set[str] = set()  # runs to which a lease could not be given back
@@ -56,18 +61,33 @@ class Holder(BaseModel):
         return f"process {self.pid} on {self.host}{job}, since {self.since}"
 
     @property
-    def is_gone(self) -> bool:
-        """Whether this is a process of this machine that has ended."""
-        return self.machine == _machine() and _start_of(self.pid) != self.started
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine."""
+        return self.machine == _machine()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a process of this machine has ended; no clock is asked."""
+        return _start_of(self.pid) != self.started
 
 
 @dataclass(frozen=True)
 class State:
-    """A lease as it is in the store: its content, who has it and whether that driver is alive."""
+    """A lease as it is in the store: its content, who has it and, in seconds, since when by the clock of the store."""
 
     content: bytes
     holder: Holder
-    alive: bool
+    age: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether the driver is alive, as far as can be seen at once."""
+        return not self.holder.has_ended if self.holder.is_here else self.age < EXPIRY
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which it is dated in the future, which says nothing of whether its driver is alive; else 0."""
+        return -self.age if self.age < -AHEAD and not self.holder.is_here else 0.0
 
 
 class Lease:
@@ -85,7 +105,7 @@ class Lease:
         found = state(self.store, self.stage)
         if found is None:
             taken = self.store.create_once(self.path, self._content)
-        elif found.alive:
+        elif (found.alive and not found.ahead) or self._is_renewed(found):
             return found.holder
         else:
             taken = self.store.replace_if(self.path, found.content, self._content)
@@ -97,6 +117,19 @@ class Lease:
         else:
             say(f"{self.stage}: taken over from a driver that has died ({found.holder})")
         return None
+
+    def _is_renewed(self, found: State) -> bool:
+        """Whether a lease of another machine that seems to have expired is renewed after all, by our own clock."""
+        if found.holder.is_here:
+            return False
+        end = time.monotonic() + (EXPIRY if found.ahead else min(WATCH, EXPIRY))
+        with doing(f"{self.stage}: looking whether {found.holder} is still at work"):
+            while (left := end - time.monotonic()) > 0:
+                time.sleep(min(LOOK, left))
+                now = state(self.store, self.stage)
+                if now is None or now.content != found.content:
+                    return now is not None
+        return False
 
     def renew(self) -> Holder | None:
         """Say that this driver is alive, and how far it is; returns who has taken the lease, where another has."""
@@ -179,7 +212,7 @@ def state(store: RunStore, stage: str) -> State | None:
         raise
     except ValidationError:
         raise UserError(f"{store.locate(path)} is damaged; remove it if no driver is at work on {stage}.") from None
-    return State(content, holder, alive=age < EXPIRY and not holder.is_gone)
+    return State(content, holder, age)
 
 
 def path_of(stage: str) -> str:

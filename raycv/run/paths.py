@@ -23,13 +23,18 @@ class Key(NamedTuple):
 
 
 def moments_path(folder: str, key: Key, fold: int, part: int) -> str:
-    """One part of the moments of one fold (`raycv.run.parts`)."""
+    """One part of the moments of one fold (`raycv.statistics.parts`)."""
     return f"{folder}/{key}/fold{fold}-{part}.npz"
 
 
 def chance_path(folder: str, key: Key, network: int, part: int) -> str:
     """What some other networks have in common with chance in the place of one network."""
     return f"{folder}/{key}/chance{network}-{part}.npz"
+
+
+def draws_path(folder: str, key: Key, network: int, part: int) -> str:
+    """Draws by which single units of some other networks are tested against chance in the place of one network's."""
+    return f"{folder}/{key}/draws{network}-{part}.npz"
 
 
 def information_path(folder: str, layer: str, a: int, b: int, first: int) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import raycv
 from raycv.errors import UserError
-from raycv.run.paths import LEASES
+from raycv.run import names
 from raycv.run.store import RunStore, as_json
 
 PATH = "run.json"
@@ -102,9 +102,11 @@ def check_folder(store: RunStore) -> None:
 
     A stage removes what it replaces, which in such a folder could be the user's own files.
     """
-    if not store.exists(PATH) and not store.is_empty(but=LEASES):
+    others = [] if store.exists(PATH) else store.others(names.is_lease)
+    if others:
         raise UserError(
-            f"{store.uri} is not empty and no run: it has no {PATH}. Name a new folder or an existing run with --run."
+            f"{store.uri} is not empty and no run: it has no {PATH}, and holds {names.in_words(others)}. Name a new "
+            "folder or an existing run with --run."
         )
 
 
@@ -151,11 +153,18 @@ def finish(store: RunStore, stage: str, result_of: str, config: Mapping[str, Any
             "raycv": raycv.__version__,
             "python": platform.python_version(),
             "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-            "config": record["config"] | {key: value for key, value in config.items() if key not in ("run", "config")},
+            "config": record["config"] | _remembered(config),
             "stages": record["stages"] | {stage: done},
             "errors": {other: error for other, error in record.get("errors", {}).items() if other != stage},
         },
     )
+
+
+def keep(store: RunStore, config: Mapping[str, Any]) -> None:
+    """Remember the settings of a command that does several stages, each of which notes its own alone."""
+    before, settings = read(store)["config"], _remembered(config)
+    if before != before | settings:
+        _change(store, lambda record: {**record, "config": record["config"] | settings})
 
 
 def fail(store: RunStore, stage: str, sentence: str) -> None:
@@ -171,6 +180,10 @@ def _change(store: RunStore, change: Callable[[dict[str, Any]], dict[str, Any]])
         before = store.read(PATH)
         if store.replace_if(PATH, before, as_json(change(read(store)))):
             return
+
+
+def _remembered(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in ("run", "config")}
 
 
 def _now() -> str:

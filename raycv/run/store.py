@@ -11,9 +11,9 @@ import io
 import json
 import os
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,12 +24,14 @@ import numpy as np
 
 from raycv import telemetry
 from raycv.errors import UserError
-from raycv.run import conditional
+from raycv.memory import available
+from raycv.run import conditional, removal
 from raycv.run.damage import OF_ARRAYS
 from raycv.run.filesystem import check_file, filesystem, has_answered, patiently, reaching, remember
 
 T = TypeVar("T")
 TEMPORARY = ".part"  # suffix of files that are being written
+SHOWN = 3  # of files that are in the way, this many are named
 
 
 class RunStore:
@@ -60,6 +62,12 @@ class RunStore:
             raise UserError(f"{path!r} is not inside the run {self.uri}; its files have been tampered with.")
         return f"{self.uri}/{path}" if path else self.uri
 
+    def _to_write(self, path: str) -> str:
+        """`locate`, for a file that is to be written. Raises UserError where a link of the user's is in the way."""
+        if "://" not in self.uri:
+            removal.check_no_link(self.uri, path)
+        return self.locate(path)
+
     def _try(self, operation: str, path: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
         return patiently(self.locate(path), operation, action)
 
@@ -83,7 +91,7 @@ class RunStore:
                 self._try("write", path, lambda fs, full: fs.put_file(file.name, full))
                 telemetry.count("raycv_bytes_written", os.path.getsize(file.name))
             return
-        full = Path(self.locate(path))
+        full = Path(self._to_write(path))
         part = full.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")
         with reaching(str(full), "write"):
             full.parent.mkdir(parents=True, exist_ok=True)
@@ -104,9 +112,9 @@ class RunStore:
         """
 
         def put(fs: fsspec.AbstractFileSystem, source: str) -> None:
-            target = filesystem(self.locate(to))[1]
+            target = filesystem(self._to_write(to))[1]
             if "://" in self.uri:
-                fs.copy(source, target)
+                fs.cp_file(source, target)  # `copy` would take * and [ in a name for a pattern
             else:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.replace(source, target)
@@ -115,10 +123,12 @@ class RunStore:
 
     def create_once(self, path: str, content: bytes) -> bool:
         """Write one file if it is not there; of several callers one succeeds. ``content`` is this caller's alone."""
+        self._to_write(path)
         return self._try("create", path, lambda fs, full: conditional.create(fs, full, content))
 
     def replace_if(self, path: str, before: bytes, content: bytes) -> bool:
         """Write one file if it still has the content ``before``; of several callers one succeeds."""
+        self._to_write(path)
         return self._try("replace", path, lambda fs, full: conditional.replace(fs, full, before, content))
 
     def refuses_to_create_twice(self, path: str, content: bytes) -> bool:
@@ -126,11 +136,12 @@ class RunStore:
         return self._try("create", path, lambda fs, full: conditional.refuses_to_create_twice(fs, full, content))
 
     def age(self, path: str) -> float:
-        """Seconds since a file was written, by the clock of its store."""
+        """Seconds since a file was written, by the clock of its store; negative where that clock was set back since."""
 
         def seconds(fs: fsspec.AbstractFileSystem, full: str) -> float:
             if "://" not in self.uri:
-                return time.time() - os.stat(full).st_mtime
+                written = os.stat(full).st_mtime
+                return conditional.now_in(os.path.dirname(full)) - written
             bucket, key, _ = fs.split_path(full)
             found = fs.call_s3("head_object", Bucket=bucket, Key=key)
             now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -185,26 +196,17 @@ class RunStore:
 
         return {path: size for path, size in self._try("list", "", find).items() if not path.endswith("/")}
 
-    def is_empty(self, *, but: str = "") -> bool:
-        """Whether the run's folder has nothing in it, or nothing ``but`` that one folder, or does not exist."""
+    def others(self, ours: Callable[[str], bool] = lambda path: False) -> Sequence[str]:
+        """The first few files that are there and not ``ours``, and links; none of a folder that is not there."""
+        return self._try("list", "", lambda fs, full: removal.others(fs, full, ours, SHOWN + 1))
 
-        def look(fs: fsspec.AbstractFileSystem, full: str) -> bool:
-            try:
-                names = {name.rstrip("/") for name in fs.ls(full, detail=False)}
-            except FileNotFoundError:
-                return True
-            return not names - {full, f"{full}/{but}"}
+    def remove(self, folder: str) -> Sequence[str]:
+        """Remove a folder with everything below it, or one file; returns what was there, as paths inside the run.
 
-        return self._try("list", "", look)
-
-    def remove(self, folder: str) -> None:
-        """Remove a folder with everything below it, or one file; does nothing if it does not exist."""
-
-        def drop(fs: fsspec.AbstractFileSystem, full: str) -> None:
-            with contextlib.suppress(FileNotFoundError):
-                fs.rm(full, recursive=True)
-
-        self._try("remove", folder, drop)
+        What raycv cannot have written (`raycv.run.names`) stays where it is, and links stay with all they lead to.
+        """
+        root = filesystem(self.uri)[1]
+        return self._try("remove", folder, lambda fs, _full: removal.remove(fs, root, folder))
 
     def remove_folder_if_empty(self, folder: str) -> None:
         """Remove a folder in which there is nothing. On S3 there are no folders."""
@@ -265,6 +267,13 @@ def _arrays_in(file: IO[bytes]) -> Any:
     loaded = np.load(file, allow_pickle=False)
     if not isinstance(loaded, np.lib.npyio.NpzFile):
         raise ValueError("one array, not named ones")
+    packed = [
+        entry.file_size
+        for entry in (loaded.zip.infolist() if loaded.zip else ())
+        if entry.compress_type != zipfile.ZIP_STORED
+    ]
+    if sum(packed) > available():  # raycv packs nothing
+        raise ValueError("its arrays do not fit into memory")
     return loaded
 
 

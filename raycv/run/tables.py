@@ -1,28 +1,34 @@
 """Writing and reading the tables of a run, so that a reader sees the rows of one writing.
 
-An unpartitioned table is one file; a partitioned table has one file per layer. File names never change. All files of a
-new writing are prepared first and then put in place one after the other, each in one step. Every file carries the name
-of its writing; a reader that finds two names waits until the writer has finished. A file of a partitioned table also
-lists the layers that the writing has, so that a lost file is noticed.
+An unpartitioned table is one file; a partitioned table has one file per layer, in a folder that the layer can be told
+from and that no reader takes for a number or for hidden: layer-0, layer-block%2F1. Every file has all columns, and null
+for what is missing, never NaN, which readers other than pandas count as the largest number. File names never change.
+All files of a new writing are prepared first and then put in place one after the other, each in one step. Every file
+carries the name of its writing; a reader that finds two names waits until the writer has finished. A file of a
+partitioned table also lists the layers that the writing has, so that a lost file is noticed.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import operator
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raycv.errors import UserError
 from raycv.run.damage import refusing_damage
+from raycv.run.names import is_ours
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 
@@ -57,7 +63,7 @@ class Writer:
         self.store, self.name = store, name
         self.uri = store.locate(f"tables/{name}")
         self._staging = f"tables/.{name}"  # of files that are ready but not in place; readers of Parquet pass it over
-        schema: pa.Schema = BY_NAME[name].schema
+        schema: pa.Schema = BY_NAME[name].file_schema
         of_writing = {WRITING: uuid.uuid4().hex.encode(), LAYERS: json.dumps(list(dict.fromkeys(layers))).encode()}
         self._schema = schema.with_metadata({**schema.metadata, **of_writing})
         self._staged: list[str] = []
@@ -70,7 +76,9 @@ class Writer:
 
     def add(self, layer: str, rows: pd.DataFrame | pa.Table) -> None:
         """Add rows of ``layer``; the parts of a layer come one after the other."""
-        self._add(f"{PARTITION}={layer}/{self.name}.parquet", rows)
+        table = rows if isinstance(rows, pa.Table) else typed(self.name, rows)
+        column = pa.repeat(pa.scalar(layer, pa.string()), len(table))
+        self._add(f"{_folder_of(layer)}/{self.name}.parquet", table.add_column(0, PARTITION, column))
 
     def _add(self, file: str, rows: pd.DataFrame | pa.Table) -> None:
         if file != self._file:
@@ -82,7 +90,7 @@ class Writer:
             self._file = file
             self._staged.append(file)
         table = rows if isinstance(rows, pa.Table) else typed(self.name, rows)
-        self._writer.write_table(table.cast(self._schema))
+        self._writer.write_table(_without_nan(table.cast(self._schema)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -93,13 +101,28 @@ class Writer:
 
     def _put_in_place(self) -> None:
         folder = f"tables/{self.name}"
-        there = {path.removeprefix(f"{folder}/") for path in self.store.list(folder)}
+        there = {path.removeprefix(f"{folder}/") for path in files_of(self.store, self.name)}
         # Layers that the table did not have come first: a reader that finds any new file then finds all of them.
         for file in sorted(self._staged, key=lambda file: file in there):
             self.store.put_in_place(f"{self._staging}/{file}", f"{folder}/{file}")
         for file in there.difference(self._staged):
             self.store.remove(f"{folder}/{file}")
         self.store.remove(self._staging)
+
+
+def _folder_of(layer: str) -> str:
+    return f"{PARTITION}-{quote(layer, safe='')}"
+
+
+def _without_nan(table: pa.Table) -> pa.Table:
+    """The same with null in the place of NaN."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_floating(field.type):
+            column = table.column(place)
+            missing = pc.is_nan(column)
+            if pc.any(missing, min_count=0).as_py():
+                table = table.set_column(place, field, pc.if_else(missing, pa.scalar(None, field.type), column))
+    return table
 
 
 def write(store: RunStore, name: str, frame: pd.DataFrame) -> str:
@@ -124,13 +147,12 @@ def write_part(store: RunStore, path: str, name: str, frame: pd.DataFrame) -> No
 def is_part(store: RunStore, path: str, name: str) -> bool:
     """Whether a file is one that ``write_part`` has written for table ``name``, and not truncated."""
     try:
-        with refusing_damage(_unreadable(path)):
-            found: list[str] = store.open(path, lambda file: pq.read_schema(file).names)
+        found, _ = footer(store, path)
     except UserError as error:
         if error.__cause__ is not None:  # the store has failed
             raise
         return False
-    return bool(found == BY_NAME[name].schema.names)
+    return bool(found.names == BY_NAME[name].schema.names)
 
 
 def read_part(store: RunStore, path: str) -> pa.Table:
@@ -144,28 +166,41 @@ def read_part(store: RunStore, path: str) -> pa.Table:
 
 def names(store: RunStore) -> list[str]:
     """The tables that a run has."""
-    return sorted({path.split("/")[1] for path in store.list("tables")} & BY_NAME.keys())
+    return sorted({path.split("/")[1] for path in store.list("tables") if is_ours(path)} & BY_NAME.keys())
+
+
+def files_of(store: RunStore, name: str) -> list[str]:
+    """The files of a table, sorted; what a user has put beside them is none of it."""
+    return [path for path in store.list(f"tables/{name}") if is_ours(path)]
 
 
 def rows_of(store: RunStore, name: str) -> dict[str | None, int]:
     """The number of rows of each file of a table, by layer; none where the run does not have the table."""
     found = {}
-    for path in store.list(f"tables/{name}"):
-        with refusing_damage(_unreadable(store.locate(path))):
-            found[_layer_of(path)] = store.open(path, lambda file: int(pq.read_metadata(file).num_rows))
+    for path in files_of(store, name):
+        found[_layer_of(path)] = footer(store, path)[1]
     return found
+
+
+def footer(store: RunStore, path: str) -> tuple[pa.Schema, int]:
+    """Schema and number of rows of one Parquet file, from its last bytes. Raises UserError for a damaged one."""
+
+    def read(file: IO[bytes]) -> tuple[pa.Schema, int]:
+        with refusing_damage(_unreadable(store.locate(path))):  # here, or Arrow's errors pass for those of the store
+            found = pq.read_metadata(file)
+            return found.schema.to_arrow_schema(), int(found.num_rows)
+
+    return store.open(path, read)
 
 
 def exists(store: RunStore, name: str) -> bool:
     """Whether a run has table ``name``."""
-    return bool(store.list(f"tables/{name}"))
+    return bool(files_of(store, name))
 
 
 def are_whole(store: RunStore, wanted: Iterable[str]) -> bool:
     """Whether a run has all ``wanted`` tables, and each all its layers."""
-    return all(
-        (paths := store.list(f"tables/{name}")) and not _lost(_about(store, paths[0]), paths, [[]]) for name in wanted
-    )
+    return all((paths := files_of(store, name)) and not _lost(_about(store, paths[0]), paths, [[]]) for name in wanted)
 
 
 def read(
@@ -204,13 +239,13 @@ def _read_files(
     store: RunStore, name: str, columns: Sequence[str] | None, alternatives: list[list[Filter]]
 ) -> pd.DataFrame | None:
     """The rows of all files that can have matching rows, or None if the files are not of one writing."""
-    paths = store.list(f"tables/{name}")
+    paths = files_of(store, name)
     if not paths:
         raise UserError(
             f"The run {store.uri} has no table {name!r} yet; run the stage that writes it (`raycv tables` lists which)."
         )
     _check_columns(name, [*(columns or ()), *(column for one in alternatives for column, _, _ in one)])
-    wanted = None if columns is None else [column for column in columns if column != BY_NAME[name].partition]
+    wanted = None if columns is None else list(columns)
     writings, parts, files = set(), [], []
     for path in paths:
         layer = _layer_of(path)
@@ -225,9 +260,9 @@ def _read_files(
                     return None  # a layer that the new writing does not have
                 raise
             writings.add((rows.schema.metadata or {}).get(WRITING))
-            parts.append(_with_layer(rows, layer, columns))
+            parts.append(rows)
             files.append(path)
-    if len(writings) > 1 or store.list(f"tables/{name}") != paths:
+    if len(writings) > 1 or files_of(store, name) != paths:
         return None
     # Two whole writings may have passed since the first listing, and the second may have the files of the one before.
     about = _about(store, (files or paths)[0])
@@ -242,8 +277,8 @@ def _read_files(
             f"run `raycv {BY_NAME[name].stage}` to write the table again."
         )
     if not parts:  # no layer meets the filters
-        none = BY_NAME[name].schema.empty_table()
-        parts.append(_with_layer(none if wanted is None else none.select(wanted), "", columns))
+        none = BY_NAME[name].file_schema.empty_table()
+        parts.append(none if wanted is None else none.select(wanted))
     frame: pd.DataFrame = pa.concat_tables([part.replace_schema_metadata() for part in parts]).to_pandas()
     return frame
 
@@ -251,8 +286,7 @@ def _read_files(
 def _about(store: RunStore, path: str) -> Mapping[bytes, bytes]:
     """The metadata of a file as it is now; none where it is gone."""
     try:
-        with refusing_damage(_unreadable(store.locate(path))):
-            found: Mapping[bytes, bytes] = store.open(path, lambda file: pq.read_schema(file).metadata) or {}
+        found: Mapping[bytes, bytes] = footer(store, path)[0].metadata or {}
     except UserError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return {}
@@ -270,7 +304,8 @@ def _lost(about: Mapping[bytes, bytes], paths: Sequence[str], alternatives: list
 
 def _layer_of(path: str) -> str | None:
     """The layer that a file of a partitioned table is of."""
-    return path.split(f"/{PARTITION}=")[1].split("/")[0] if f"/{PARTITION}=" in path else None
+    start = f"/{PARTITION}-"
+    return unquote(path.split(start)[1].split("/")[0]) if start in path else None
 
 
 def _unreadable(uri: str) -> str:
@@ -283,7 +318,7 @@ def _read_file(
     """The rows of the file ``uri`` of table ``name`` that meet one of the alternatives."""
     with refusing_damage(_unreadable(uri)):
         found = pq.read_schema(file).names
-        missing = [column for column in BY_NAME[name].schema.names if found.count(column) != 1]
+        missing = [column for column in BY_NAME[name].file_schema.names if found.count(column) != 1]
         if missing:
             raise UserError(
                 f"{uri} has no column {missing[0]!r}: another version of raycv wrote it; "
@@ -292,7 +327,7 @@ def _read_file(
         file.seek(0)
         conditions = None if [] in alternatives else alternatives
         rows = pq.read_table(file, columns=columns, filters=conditions, page_checksum_verification=True)
-        schema = BY_NAME[name].schema
+        schema = BY_NAME[name].file_schema
         expected = [schema.field(column) for column in (schema.names if columns is None else columns)]
         rows = rows.select([field.name for field in expected])
         rows.validate(full=True)
@@ -300,17 +335,10 @@ def _read_file(
 
 
 def _check_columns(name: str, columns: Sequence[str]) -> None:
-    known = [*BY_NAME[name].schema.names, *([BY_NAME[name].partition] if BY_NAME[name].partition else [])]
+    known = BY_NAME[name].file_schema.names
     unknown = [column for column in columns if column not in known]
     if unknown:
         raise UserError(f"The table {name!r} has no column {unknown[0]!r}; it has {', '.join(known)}.")
-
-
-def _with_layer(rows: pa.Table, layer: str | None, columns: Sequence[str] | None) -> pa.Table:
-    """``rows`` with the column that the name of their folder stands for."""
-    if layer is None or (columns is not None and PARTITION not in columns):
-        return rows
-    return rows.append_column(PARTITION, pa.array([layer] * len(rows), pa.string()))
 
 
 def _of_layer(conditions: list[Filter], layer: str | None) -> list[Filter] | None:
@@ -318,8 +346,17 @@ def _of_layer(conditions: list[Filter], layer: str | None) -> list[Filter] | Non
     if layer is None:
         return conditions
     own = [condition for condition in conditions if condition[0] == PARTITION]
-    met = all(layer == value if operator in ("=", "==") else layer in value for _, operator, value in own)
-    return [condition for condition in conditions if condition[0] != PARTITION] if met else None
+    met = all(_MEETS[how](layer, value) for _, how, value in own if how in _MEETS)
+    return conditions if met else None
+
+
+_MEETS: dict[str, Callable[[str, Any], bool]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "in": lambda layer, value: layer in value,
+    "not in": lambda layer, value: layer not in value,
+}  # the rest is left to Arrow
 
 
 def units_and_matchings(store: RunStore) -> tuple[pd.DataFrame, pd.DataFrame]:

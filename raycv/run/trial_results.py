@@ -37,7 +37,7 @@ class _Done(BaseModel):
 class TrialResults:
     """Results of one sweep in ``folder``, sweeps/KIND-SETTINGS.
 
-    A trial is named LAYER/...; its result counts once done.json, written last, exists.
+    A trial is named LAYER/PAIR; its result counts once done.json, written last, exists.
     """
 
     store: RunStore
@@ -90,12 +90,13 @@ class TrialResults:
     def assemble(self, table: str, trials: Sequence[str]) -> str:
         """Replace ``table`` by the rows of ``trials``, layer by layer in the order of their first trial; its URI."""
         there = set(self.store.list(self.folder))
-        layers = list(dict.fromkeys(trial.split("/")[0] for trial in trials))
+        of = {trial: trial.rpartition("/")[0] for trial in trials}
+        layers = list(dict.fromkeys(of.values()))
         found = [
             (layer, trial)
             for layer in layers
             for trial in trials
-            if trial.split("/")[0] == layer and f"{self.folder}/{trial}/{table}.parquet" in there
+            if of[trial] == layer and f"{self.folder}/{trial}/{table}.parquet" in there
         ]
         if BY_NAME[table].partition is None:
             frames = [self.rows(trial, table).to_pandas() for _, trial in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -54,7 +54,6 @@ def test_merges_are_brute_force_ties_included(seed: int, rows: int, columns: int
 
 
 @given(arrays(np.float64, (5, 6), elements=st.sampled_from([0.0, 0.0, 0.0, -0.5, 0.25, 0.5])))
-@settings(deadline=None, max_examples=60)
 def test_tied_weights_are_merged_as_brute_force_merges_them(weights: Floats) -> None:
     np.testing.assert_allclose(agglomerate(weights).merges, brute_force(matrix_b(weights)), atol=1e-15)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skglm
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
@@ -109,7 +109,6 @@ def test_sparse_truth_is_recovered(seed: int) -> None:
     twins=st.integers(0, 3),
     decays=st.lists(st.floats(1e-6, 0.3), min_size=1, max_size=4),
 )
-@settings(deadline=None, max_examples=150)
 def test_kkt_conditions_hold_on_any_data(
     seed: int, sources: int, targets: int, samples: int, twins: int, decays: list[float]
 ) -> None:
@@ -283,7 +282,6 @@ def test_threads_do_not_change_a_bit_and_progress_counts_targets() -> None:
 
 
 @given(seed=st.integers(0, 10_000), alpha=st.floats(0, 1), scale=st.sampled_from([0.0, 1e-6, 1e-2, 1.0]))
-@settings(deadline=None, max_examples=60)
 def test_the_gap_is_never_below_the_distance_to_the_optimum(seed: int, alpha: float, scale: float) -> None:
     gram, cross = correlations(*nets(seed, 12, 5))
     best = lasso_path(gram, cross, [alpha / 5], tolerance=1e-10)[0]

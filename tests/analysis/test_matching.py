@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -26,7 +26,6 @@ def best_total(similarity: np.ndarray) -> float:
     return max(float(similarity[range(rows), list(p)].sum()) for p in itertools.permutations(range(columns), rows))
 
 
-@settings(max_examples=100, deadline=None)
 @given(similarities)
 def test_bipartite_matching_is_the_best_assignment(similarity: np.ndarray) -> None:
     found = bipartite_matching(similarity)
@@ -35,7 +34,6 @@ def test_bipartite_matching_is_the_best_assignment(similarity: np.ndarray) -> No
     assert np.nansum(found.values) == pytest.approx(best_total(similarity))
 
 
-@settings(max_examples=100, deadline=None)
 @given(similarities)
 def test_semi_matching_is_the_largest_of_each_row(similarity: np.ndarray) -> None:
     found = semi_matching(similarity)
@@ -43,7 +41,6 @@ def test_semi_matching_is_the_largest_of_each_row(similarity: np.ndarray) -> Non
     np.testing.assert_array_equal(found.values, similarity.max(1))
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**16), st.integers(1, 12))
 def test_renumbering_units_renumbers_partners(seed: int, units: int) -> None:
     rng = np.random.default_rng(seed)

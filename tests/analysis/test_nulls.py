@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LinearRegression
@@ -93,7 +93,6 @@ def test_the_share_of_one_unit_is_that_of_regressions_on_the_activations() -> No
     assert 0 < found.mean < 1
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**16))
 def test_neither_scale_and_sign_nor_the_order_of_units_matters(seed: int) -> None:
     """Exactly for the units of a and the scale of b; nearly for order and signs in b, which meet other mixtures."""

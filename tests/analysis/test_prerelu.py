@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raycv.analysis.nulls import best_correlation
@@ -13,7 +13,6 @@ from raycv.analysis.prerelu import rotated_before_relu, sample_correlation, stan
 
 
 @given(seed=st.integers(0, 2**32 - 1), units=st.integers(1, 12), samples=st.integers(2, 60))
-@settings(max_examples=60, deadline=None)
 def test_columns_are_active_as_often_as_units(seed: int, units: int, samples: int) -> None:
     rng = np.random.default_rng(seed)
     before = (rng.standard_normal((samples, units)) + 2 * rng.standard_normal(units)).astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raycv.analysis import lasso, proximal
@@ -27,7 +27,6 @@ def violation(problem: Problem, weights: Floats, alphas: Floats) -> Floats:
     return np.array(worst)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     sources=st.integers(1, 30),

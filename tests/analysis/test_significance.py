@@ -20,10 +20,26 @@ def test_q_values_are_scipys() -> None:
     assert len(q_values([])) == 0
 
 
-def test_p_values_count_null_ratios() -> None:
-    null = np.array([[0.2, 0.4, np.nan], [0.4, 0.4, np.nan]])  # ratios to the other draw: .5, 1, 2, 1
-    found = pooled_p_values([0.45, 0.16, np.nan], null)  # 1.5 and .4 times the mean null
-    np.testing.assert_allclose(found, [2 / 5, 1.0, np.nan])
+def test_p_values_count_draws_unit_by_unit() -> None:
+    """By its definition, one draw and one other draw at a time."""
+    rng = np.random.default_rng(0)
+    null, values = rng.uniform(0.1, 0.5, (6, 4)), rng.uniform(0.1, 0.6, 4)
+    z, fisher = np.arctanh(values), np.arctanh(null)
+    common = 10 * fisher.var(0, ddof=1).mean()
+
+    def above(value: float, draws: np.ndarray) -> float:
+        squares = ((draws - draws.mean()) ** 2).sum()
+        return float((value - draws.mean()) / np.sqrt((common + squares) / (10 + len(draws) - 1)))
+
+    pool = np.array([above(fisher[k, i], np.delete(fisher[:, i], k)) for i in range(4) for k in range(6)])
+    expected = [(1 + (pool >= above(z[i], fisher[:, i])).sum()) / 25 for i in range(4)]
+    with_dead = pooled_p_values(np.insert(values, 2, np.nan), np.insert(null, 2, np.nan, axis=1))
+    np.testing.assert_allclose(np.delete(with_dead, 2), expected)
+    assert np.isnan(with_dead[2])
+
+
+def test_copies_and_ties() -> None:
+    assert pooled_p_values([1.0, 0.2], np.full((20, 2), 0.2)).tolist() == [1 / 41, 1.0]
 
 
 def test_p_values_of_chance_are_uniform() -> None:
@@ -34,6 +50,6 @@ def test_p_values_of_chance_are_uniform() -> None:
 
 
 def test_bad_input() -> None:
-    for null in (np.ones((1, 2)), np.ones((3, 3)), np.ones(2)):
+    for null in (np.ones((2, 2)), np.ones((3, 3)), np.ones(2)):
         with pytest.raises(ValueError, match="need a null"):
             pooled_p_values([0.1, 0.2], null)

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans as SklearnKMeans
@@ -143,7 +143,6 @@ def test_normalized_variant_agrees_with_sklearn(seed: int) -> None:
     assert adjusted_rand_score(sklearn, ours) == 1
 
 
-@settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 10**6),
     units=st.integers(8, 30),
@@ -199,9 +198,10 @@ def test_dead_and_isolated_units_keep_their_numbers_and_change_nothing(normalize
     np.testing.assert_array_equal(found.isolated, [0, 17, 40, 73])
     np.testing.assert_array_equal(np.flatnonzero(found.labels == -1), found.isolated)
     np.testing.assert_array_equal(found.labels[live], alone.labels)
-    np.testing.assert_array_equal(found.eigenvalues, alone.eigenvalues)
-    np.testing.assert_array_equal(found.within_net_similarity, alone.within_net_similarity)
-    assert found.restart_stability == alone.restart_stability
+    # Not to the last bit: a processor adds more numbers in another order.
+    np.testing.assert_allclose(found.eigenvalues, alone.eigenvalues, atol=1e-12)
+    np.testing.assert_allclose(found.within_net_similarity, alone.within_net_similarity, rtol=1e-12)
+    assert found.restart_stability == pytest.approx(alone.restart_stability, rel=1e-12)
 
 
 @pytest.mark.parametrize("normalized", [False, True])
@@ -378,7 +378,6 @@ def test_kmeans_stops_where_sklearn_does_and_no_worse(k: int) -> None:
     assert found.inertia.min() < 1.03 * sklearn.inertia_
 
 
-@settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 12), data=st.data())
 def test_kmeans_uses_every_label_where_points_coincide(seed: int, n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(1, n))

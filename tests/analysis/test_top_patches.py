@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raycv.analysis.top_patches import Peaks, TopPatches, _peaks_on_gpu, class_purity, peaks
@@ -28,7 +28,6 @@ def peaks_of(samples: np.ndarray) -> Peaks:
     return peaks(torch.from_numpy(samples.reshape(-1, samples.shape[2])), len(samples))
 
 
-@settings(deadline=None)  # the first call compiles
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 6), st.integers(1, 5), st.lists(st.integers(0, 40)))
 def test_any_parts_in_any_order_are_what_sorting_finds(
     seed: int, count: int, positions: int, units: int, cuts: list[int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ class Tokens(nn.Module):
         if self.first:
             return self.blocks(x.transpose(0, 1)).mean(0)  # type: ignore[no-any-return]
         for block in self.blocks:
-            block.attention.batch_first = True
+            cast(Block, block).attention.batch_first = True
         return self.blocks(x).mean(1)  # type: ignore[no-any-return]
 
 
@@ -137,7 +137,7 @@ def test_crops_in_either_order_are_positions_of_their_images() -> None:
     data = [torch.randn(4, 3, 4, 6) for _ in range(5)]
     nets = {"a": Crops(together=True), "b": Crops(together=False)}
     for positions in ("same", "mean"):
-        found = raycv.compare(nets, data, positions=positions, layers=["last"])  # type: ignore[arg-type]
+        found = raycv.compare(nets, data, positions=positions, layers=["last"])
         assert found.samples == 5 * 4 * (3 if positions == "same" else 1)
         np.testing.assert_allclose(np.diagonal(found.correlation("a/last", "b/last")), 1, atol=1e-5)
 
@@ -264,7 +264,8 @@ class Flags(nn.Module):
 
 class Waves(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.fft.fft(x)
+        out: Tensor = torch.fft.fft(x)
+        return out
 
 
 def test_the_first_tensor_of_activations_is_taken_of_whatever_a_module_returns() -> None:
@@ -331,7 +332,7 @@ class Squeeze(nn.Module):
 def test_batches_of_one_image(sizes: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     nets, images = {"a": Squeezes(), "b": Squeezes()}, torch.randn(9, 3, 4, 4)[: sum(sizes)]
-    found = raycv.compare(nets, list(images.split(list(sizes))), layers=["squeeze", "last"])
+    found = raycv.compare(nets, list(torch.split(images, list(sizes))), layers=["squeeze", "last"])
     assert found.samples == sum(sizes)
     with torch.no_grad():
         x, y = (net.last(net.squeeze(net.pool(net.conv(images)))).double().numpy() for net in nets.values())
@@ -342,10 +343,11 @@ def test_blocks_of_other_libraries() -> None:
     t5 = transformers.T5Config(d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, vocab_size=30)
     swin = transformers.SwinConfig(image_size=28, patch_size=4, embed_dim=8, depths=[1], num_heads=[2], window_size=7)
     texts, images = [torch.randint(30, (4, 6)) for _ in range(2)], [torch.randn(4, 3, 28, 28) for _ in range(2)]
-    for config, kind, data, layer in (
+    cases: list[tuple[Any, Any, list[Tensor], str]] = [
         (t5, transformers.T5EncoderModel, texts, "encoder.block.0"),
         (swin, transformers.SwinModel, images, "encoder.layers.0.blocks.0"),
-    ):
+    ]
+    for config, kind, data, layer in cases:
         nets: dict[str, Any] = {name: kind(config) for name in "ab"}
         found = raycv.compare(nets, data, layers=[layer])
         x, y = (

@@ -7,7 +7,7 @@ import gc
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -58,7 +58,8 @@ class Cached(Plain):
     def forward(self, x: Tensor) -> Tensor:
         if self.mask is None:
             self.mask = torch.ones_like(x[:1])
-        return super().forward(x * self.mask) + self.tokens(x)
+        out: Tensor = super().forward(x * self.mask) + self.tokens(x)
+        return out
 
 
 class Position(nn.Module):
@@ -72,6 +73,9 @@ class Position(nn.Module):
 
 class Counting(Plain):
     """Moves its buffers in every pass, one in place and one by putting another in its place."""
+
+    seen: Tensor
+    average: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +139,7 @@ def spectral(old: bool) -> Callable[[], nn.Module]:
 def weight_normed() -> nn.Module:
     net = Plain()
     parametrizations.weight_norm(net.conv)
-    prune.l1_unstructured(net.last, "weight", 0.3)
+    prune.l1_unstructured(net.last, "weight", 0.3)  # type: ignore[no-untyped-call]
     net(data()[0])  # the pruned weight is no leaf any more
     return net
 
@@ -149,7 +153,7 @@ def hooked() -> nn.Module:
 
 
 def compiled() -> nn.Module:
-    net: Any = torch.compile(Plain(), backend="eager")
+    net = cast(nn.Module, torch.compile(Plain(), backend="eager"))
     net(data()[0])
     return net
 
@@ -248,7 +252,12 @@ def test_whole_modules_are_pickled_after_a_comparison() -> None:
 
 def test_a_user_s_hooks_are_told_of_each_batch_once_and_what_they_change_is_compared() -> None:
     net, told = Plain(), []
-    net.conv.register_forward_hook(lambda _m, _a, out: told.append(len(out)) or out.abs())
+
+    def tell(_module: nn.Module, _args: Any, out: Tensor) -> Tensor:
+        told.append(len(out))
+        return out.abs()
+
+    net.conv.register_forward_hook(tell)
     found = raycv.compare({"a": net, "b": net}, data(), layers=["conv"])
     assert told == [7, 7, 7, 7]  # of a and of b
     with torch.no_grad():

@@ -142,7 +142,7 @@ def test_a_column_of_the_alignment_is_the_same_alone() -> None:
     whole = found.alignment()
     for column in whole.columns[4:]:
         pd.testing.assert_series_equal(found.alignment([column])[column], whole[column])
-    with pytest.raises(UserError, match="There is no column 'cka'; allowed are mean, .*, linear_cka"):
+    with pytest.raises(UserError, match="There is no column 'cka'; allowed are mean, .*, unbiased_cka"):
         found.nearest_layers("cka")
 
 
@@ -247,6 +247,24 @@ def test_recordings_in_another_order_are_paired_by_their_ids(tmp_path: Path, kin
     lacking = written(tmp_path, "c", kind, y[:-1], order[1:] + 5)
     with pytest.raises(UserError, match="c lacks 1 of the samples of a, the first being"):
         raycv.compare({"a": first, "c": lacking})
+
+
+def test_the_partner_that_is_shown_is_the_one_that_is_tested() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2000, 30))
+    y = -x[:, ::-1] + 0.3 * rng.standard_normal(x.shape)  # every partner is a negative one
+    y[:, 0] = x[:, 5] + 0.5 * rng.standard_normal(2000)
+    found, cross = raycv.compare({"a": x, "b": y}), np.corrcoef(x, y, rowvar=False)[:30, 30:]
+    for method in ("semi", "bipartite"):
+        rows = found.matching(method).query("net_a == 'a'")
+        np.testing.assert_allclose(rows["value"], cross[np.arange(30), rows["unit_b"]], atol=1e-9)
+        np.testing.assert_array_equal(rows["sign"], np.sign(rows["value"]))
+    rows = found.matching().query("net_a == 'a'")
+    np.testing.assert_array_equal(rows["unit_b"], np.abs(cross).argmax(1))
+    np.testing.assert_allclose(rows["excess"] + rows["rotated_value"], np.abs(cross).max(1), atol=1e-9)
+    signed = found.matching(signed=True).query("net_a == 'a'")
+    np.testing.assert_array_equal(signed["unit_b"], cross.argmax(1))
+    assert "p_value" not in signed
 
 
 def test_mappings_equal_sklearns_lasso_and_clusters_hold_the_copies_together() -> None:
@@ -356,7 +374,7 @@ def test_what_the_readme_shows_runs() -> None:
     exec(example, names)
     nearest = names["found"].nearest_layers()
     assert set(nearest.query("net_a == 'resnet'")["layer_a"]) == {f"layer{n}" for n in range(1, 5)}
-    assert nearest["linear_cka"].between(0, 1).all()
+    assert nearest["unbiased_cka"].between(-0.1, 1).all()
 
 
 @pytest.mark.parametrize("module", ["raycv.comparing.entry", "raycv.comparing.moments", "raycv.comparing.comparison"])

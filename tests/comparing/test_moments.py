@@ -7,11 +7,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import raycv
 from raycv.analysis.arrays import Floats
+from raycv.errors import UserError
 
 
 def activations(seed: int, samples: int = 400) -> dict[str, Floats]:
@@ -28,7 +29,6 @@ def numpy_correlation(x: Floats, y: Floats) -> Floats:
     return found
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 400), max_size=5), st.integers(1, 3))
 def test_any_cut_order_and_merge_gives_numpys_correlations(seed: int, cuts: list[int], processes: int) -> None:
     nets = activations(seed)
@@ -57,6 +57,59 @@ def test_single_precision_is_within_five_millionths() -> None:
         moments.update(None, a=torch.from_numpy(nets["a"][part]), b=nets["b"][part].astype(np.float16))
     expected = numpy_correlation(nets["a"].astype(float), nets["b"].astype(np.float16).astype(float))
     np.testing.assert_allclose(moments.correlation("a", "b"), expected, atol=5e-6)
+
+
+def two_pass(x: Floats, y: Floats) -> Floats:
+    """Correlations in extended precision, each unit scaled to its own size first."""
+    scores = []
+    for values in (x, y):
+        exact = values.astype(np.longdouble)
+        exact = exact / np.maximum(np.abs(exact).max(0), np.finfo(np.longdouble).tiny)
+        exact = exact - exact.mean(0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scores.append(exact / np.sqrt((exact**2).mean(0)))
+    return np.asarray(scores[0].T @ scores[1] / len(x), dtype=float)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    kind=st.sampled_from(["<f4", ">f4", "<f2", "<f8", ">f8", "<i2", "<i4", ">i4", "<i8"]),
+    scale=st.integers(-40, 37),
+    offset=st.floats(-7, 7),
+    step=st.sampled_from([0.0, 0.0, 100.0, 1e4]),
+    batch=st.sampled_from([50, 1500]),
+)
+def test_any_finite_activations_are_within_five_millionths(
+    seed: int, kind: str, scale: int, offset: float, step: float, batch: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((1500, 3))
+    values = common @ rng.standard_normal((3, 4)) + rng.standard_normal((1500, 4))
+    values[:, 1] = np.maximum(values[:, 1] - 1, 0)  # seldom fires
+    values[40:] += step * (np.arange(4) == 2)  # was silent in the first samples
+    values += np.sign(offset) * 10 ** abs(offset) * (np.arange(4) == 3)
+    dtype = np.dtype(kind)
+    if dtype.kind == "f" and dtype.itemsize > 2:
+        values *= 10.0 ** (scale if dtype.itemsize == 4 else 3 * scale)
+    values = np.clip(values, *((np.finfo(dtype).min, np.finfo(dtype).max) if dtype.kind == "f" else (-3e4, 3e4)))
+    if dtype.kind == "i":
+        values = (values * 30).round() if dtype.itemsize > 2 else values.round()
+    x = values.astype(dtype)
+    moments = raycv.Moments()
+    for start in range(0, 1500, batch):
+        moments.update(None, a=x[start : start + batch], b=x[start : start + batch, ::-1])
+    expected = two_pass(x, x[:, ::-1])
+    found = moments.correlation("a", "b")
+    varies = np.ptp(x.astype(np.longdouble), axis=0) > 0
+    np.testing.assert_array_equal(np.isnan(found), ~np.outer(varies, varies[::-1]))
+    np.testing.assert_allclose(found[np.ix_(varies, varies[::-1])], expected[np.ix_(varies, varies[::-1])], atol=5e-6)
+
+
+def test_numbers_too_large_for_squares_are_refused() -> None:
+    with pytest.raises(ValueError, match="'a' go up to 1e.200, and numbers above 1e.150 have no squares; divide them"):
+        raycv.Moments().update(None, a=np.full((5, 2), 1e200))
+    with pytest.raises(UserError, match="'a' holds integers beyond 2.53, .*; subtract a constant from each unit first"):
+        raycv.Moments().update(None, a=np.array([[2**60, 1], [2**60 + 1, 2]]))
 
 
 def test_positions_are_samples() -> None:

@@ -70,3 +70,37 @@ def test_what_pillow_refuses_is_refused(kept: int, lost: int) -> None:
             pixels(Item(content, 0, "here"), resize, exact=True)
     else:
         np.testing.assert_array_equal(pixels(Item(content, 0, "here"), resize, exact=True), expected)
+
+
+def stored(pixels: np.ndarray, kind: str) -> Item:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return Item(buffer.getvalue(), 0, "x")
+
+
+RAMP = np.linspace(0, 1, 64).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("pixels_of", "what"),
+    [
+        (RAMP.astype(np.float32), "floating-point numbers"),
+        ((255 * RAMP).astype(np.float32), "floating-point numbers"),
+        ((2**30 * RAMP).astype(np.int32), "integers"),
+        ((255 * RAMP).astype(np.int32), "integers"),
+    ],
+)
+def test_pixels_whose_white_is_unknown_are_refused(pixels_of: np.ndarray, what: str) -> None:
+    """They became black or white images: read as 0 to 255, where 0 to 1 or 0 to 2^31 fits as well."""
+    with pytest.raises(
+        UserError, match=rf"The image in x has .* {what} as pixels.*; save it with 8 or 16 bits"
+    ) as found:
+        pixels(stored(pixels_of, "TIFF"), Resize(8), exact=True)
+    assert "corrupt" not in str(found.value)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bits_become_eight(kind: str) -> None:
+    values = (65535 * RAMP).astype(np.uint16)
+    got = pixels(stored(values, kind), Resize(8), exact=True)
+    np.testing.assert_array_equal(got, np.repeat(values[:, :, None] // 256, 3, axis=2))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
@@ -85,7 +85,6 @@ def test_an_image_of_the_right_size_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("fit", ["squash", "short-side"])
-@settings(deadline=None)
 @given(width=st.integers(20, 300), height=st.integers(20, 300), size=st.integers(8, 96), seed=st.integers(0, 99))
 def test_a_quick_resize_is_within_one_of_pillows(fit: Any, width: int, height: int, size: int, seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import subprocess
 import sys
 import uuid
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import save_file
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
+from raycv.data import stored_rows
 from raycv.data.recorded import recorded
 from raycv.errors import UserError
 from raycv.run.filesystem import filesystem
@@ -198,6 +204,94 @@ def test_a_file_that_was_cut_short_is_refused_when_it_is_opened(tmp_path: Path, 
     )(path)
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(UserError, match=f"x.{kind}(, given for net,)? cannot be read as .{kind}: "):
+        recorded("net", path)
+
+
+def headed(header: str, data: bytes) -> bytes:
+    """A safetensors file."""
+    return struct.pack("<Q", len(header)) + header.encode() + data
+
+
+def described(shape: str, begin: int, end: int, more: str = "") -> str:
+    return f'{{"dtype": "F32", "shape": {shape}, "data_offsets": [{begin}, {end}]{more}}}'
+
+
+WHOLE = '{"x": ' + described("[4, 2]", 0, 32) + "}"
+HEADERS = {
+    "overlapping tensors": '{"x": ' + described("[4, 2]", 0, 32) + ', "y": ' + described("[4, 1]", 16, 32) + "}",
+    "the same bytes": '{"x": ' + described("[4, 2]", 0, 32) + ', "y": ' + described("[4, 2]", 0, 32) + "}",
+    "a hole": '{"x": ' + described("[4, 1]", 0, 16) + ', "y": ' + described("[3, 1]", 20, 32) + "}",
+    "a hole at the beginning": '{"x": ' + described("[7, 1]", 4, 32) + "}",
+    "data after the last": '{"x": ' + described("[4, 1]", 0, 16) + "}",
+    "data that ends before": '{"x": ' + described("[5, 2]", 0, 40) + "}",
+    "another number of bytes": '{"x": ' + described("[4, 3]", 0, 32) + "}",
+    "a negative shape": '{"x": ' + described("[-4, -2]", 0, 32) + "}",
+    "a shape of texts": '{"x": ' + described('["4", "2"]', 0, 32) + "}",
+    "offsets that go back": '{"x": ' + described("[4, 2]", 32, 0) + "}",
+    "no shape": '{"x": {"dtype": "F32", "data_offsets": [0, 32]}}',
+    "an unknown type": WHOLE.replace("F32", "F31"),
+    "a list": f"[{WHOLE}]",
+    "no end": WHOLE[:-1],
+    "no header": "",
+}
+
+
+@pytest.mark.parametrize("what", HEADERS)
+def test_a_damaged_safetensors_header_is_refused_as_by_the_library(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(headed(WHOLE, bytes(32)))
+    assert recorded("net", path).rows("x", slice(0, 4)).shape == load_file(path)["x"].shape
+    path.write_bytes(headed(HEADERS[what], bytes(32)))
+    with pytest.raises(SafetensorError):
+        load_file(path)
+    with pytest.raises(UserError, match="x.safetensors, given for net, cannot be read as .safetensors: "):
+        recorded("net", path)
+
+
+@given(st.binary(max_size=3), st.integers(0, 200))
+def test_no_bytes_in_a_header_are_accepted_that_the_library_refuses(
+    tmp_path_factory: pytest.TempPathFactory, change: bytes, at: int
+) -> None:
+    path = tmp_path_factory.mktemp("x") / "x.safetensors"
+    content = headed('{"x": ' + described("[2, 2]", 0, 16) + ', "y": ' + described("[2, 2]", 16, 32) + "}", bytes(32))
+    path.write_bytes(content[:at] + change + content[at + len(change) :])
+    try:
+        layers = recorded("net", path).layers
+    except UserError:
+        return
+    assert {name: values.shape for name, values in layers.items()} == {
+        name: tuple(values.shape) for name, values in load_file(path).items()
+    }
+
+
+@pytest.mark.parametrize("shape", ["(-4, 2)", "(-4, -2)", "(4, -2)", "(9, 2)", "(4, 2000)", "4", "(4.0, 2)"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "packed npz"])
+def test_a_damaged_numpy_header_is_refused(tmp_path: Path, shape: str, kind: str) -> None:
+    """Also in an archive, where other arrays come after it."""
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}"
+    header += " " * (118 - 1 - len(header)) + "\n"
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(64)
+    path = tmp_path / f"x.{kind[-3:]}"
+    if kind == "npy":
+        path.write_bytes(content)
+    else:
+        how = zipfile.ZIP_DEFLATED if "packed" in kind else zipfile.ZIP_STORED
+        with zipfile.ZipFile(path, "w", how) as archive:
+            archive.writestr("x.npy", content)
+            archive.writestr("y.npy", content * 100)
+    with pytest.raises(UserError, match=f"x.{kind[-3:]}, given for net, cannot be read as"):
+        recorded("net", path)
+
+
+@pytest.mark.parametrize("write", [np.savez_compressed, lambda path, x: np.savez(path, x=np.asfortranarray(x))])
+def test_what_does_not_fit_in_memory_is_refused_before_it_is_read(
+    tmp_path: Path, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.npz"
+    write(path, x=np.zeros((1000, 50)))
+    assert recorded("net", path).samples == 1000
+    monkeypatch.setattr(stored_rows, "available", lambda: 300_000)
+    with pytest.raises(UserError, match=r"is read whole, would take 0\.0 GB of memory, and 0\.0 GB are free; save it"):
         recorded("net", path)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -403,7 +403,6 @@ def test_crops_are_those_drawn(p: Preprocessing) -> None:
 # -- shards --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
 @given(images=st.integers(8, 5000), folds=st.integers(1, 8), size=st.integers(1, 700))
 def test_every_image_is_in_one_shard_of_one_fold(images: int, folds: int, size: int) -> None:
     cut = shards(images, folds=folds, shard_size=size)
@@ -415,7 +414,6 @@ def test_every_image_is_in_one_shard_of_one_fold(images: int, folds: int, size: 
     assert max(in_fold.values()) - min(in_fold.values()) <= 1
 
 
-@settings(max_examples=30, deadline=None)
 @given(images=st.integers(8, 3000), sizes=st.tuples(st.integers(1, 400), st.integers(1, 400)))
 def test_folds_do_not_depend_on_the_shard_size(images: int, sizes: tuple[int, int]) -> None:
     def members(size: int) -> dict[int, set[int]]:

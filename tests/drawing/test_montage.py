@@ -65,7 +65,7 @@ def test_a_patch_that_the_border_cuts_off_is_filled_up_there(
     box: tuple[int, int, int, int], where: tuple[slice, slice]
 ) -> None:
     patches, pictures = patch_tables([("net1", 0)])
-    patches.loc[patches["rank"] == 2, ["top", "left", "bottom", "right"]] = box
+    patches.loc[patches["rank"] == 2, ["y0", "x0", "y1", "x1"]] = box
     picture = np.random.default_rng(0).integers(0, 256, (box[2] - box[0], box[3] - box[1], 3), dtype=np.uint8)
     for column in ("patch", "drive"):
         pictures.loc[pictures["rank"] == 2, column] = png(picture)
@@ -94,7 +94,7 @@ def test_small_patches_are_enlarged_by_whole_pixels() -> None:
 
 def test_all_blocks_of_a_layer_have_tiles_of_its_largest_box() -> None:
     patches, pictures = patch_tables([("net1", 0), ("net1", 1)])
-    patches.loc[patches["unit"] == 1, ["bottom", "right"]] += 10  # a unit that is not shown
+    patches.loc[patches["unit"] == 1, ["y1", "x1"]] += 10  # a unit that is not shown
     block = blocks(patches, pictures, "conv1", frame([("net1", 0)]), side=1)["net1", 0]
     assert block.shape[1] == SIZE + 10
 
@@ -112,7 +112,7 @@ def test_tables_that_do_not_belong_together_are_refused() -> None:
     patches, pictures = patch_tables([("net1", 0)])
     with pytest.raises(Undrawable, match=r"Unit 4 of net2 at layer conv1 has no pictures\."):
         blocks(patches, pictures, "conv1", frame([("net2", 4)]))
-    patches["bottom"] -= 1
+    patches["y1"] -= 1
     with pytest.raises(Undrawable, match="unit 0 of net1 at layer conv1 do not have the size"):
         blocks(patches, pictures, "conv1", frame([("net1", 0)]))
 

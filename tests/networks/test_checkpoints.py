@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -36,16 +39,34 @@ def weights() -> dict[str, Tensor]:
         lambda state: {"checkpoint": {"model_state_dict": {f"_orig_mod.{k}": v for k, v in state.items()}}},
         lambda state: {f"_orig_mod.module.{key}": value for key, value in state.items()},
         lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+        lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}, "loops": {"n": 1}},
+        lambda state: {"n_averaged": torch.tensor(3), **{f"module.{key}": value for key, value in state.items()}},
+        lambda state: {key.replace(".", "._orig_mod.", 1): value for key, value in state.items()},
+        lambda state: {"model": state, "args": argparse.Namespace(lr=0.1, data=Path("x")), "top": np.float64(0.7)},
         lambda state: {key: value.double() for key, value in state.items()},
         lambda state: {key: value.to_dense() for key, value in state.items()},
     ],
-    ids=["bare", "wrapped", "DataParallel", "compiled", "both", "both, turned round", "double", "dense"],
+    ids=[
+        *("bare", "wrapped", "DataParallel", "compiled", "both", "both, turned round"),
+        *("Lightning", "averaged", "a part compiled", "settings beside it", "double", "dense"),
+    ],
 )
 def test_wrappers_and_prefixes_are_taken_off(tmp_path: Path, weights: dict[str, Tensor], wrapped: Any) -> None:
     torch.save(wrapped(weights), tmp_path / "net.pt")
     net = load_weights(NET, import_weights(str(tmp_path / "net.pt"), NET))
     for key, value in net.state_dict().items():
         assert torch.equal(value, weights[key])
+
+
+def test_a_prefix_that_is_left_out_is_said_and_what_is_not_loaded_is_named(
+    tmp_path: Path, weights: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({f"model.net.{key}": value for key, value in weights.items()}, tmp_path / "net.pt")
+    assert import_weights(str(tmp_path / "net.pt"), NET).keys() == weights.keys()
+    assert "the names of all weights begin with model.net., which is left out" in capsys.readouterr().out
+    torch.save({"model": weights, "when": datetime.timedelta(1)}, tmp_path / "net.pt")
+    with pytest.raises(UserError, match=r"holds an object of datetime.timedelta beside the weights, which is not"):
+        import_weights(str(tmp_path / "net.pt"), NET)
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ from tests.support.nets import described
 
 def test_the_mean_over_positions_is_one_sample_an_image() -> None:
     values = torch.randn(3, 5, 4, 6)
-    torch.testing.assert_close(at(values, Place(module="x", grid=())), values.mean((2, 3)))
+    torch.testing.assert_close(at(values, Place(module="x", grid=())), values.double().mean((2, 3)))
     rows = torch.randn(3, 5)
     assert at(rows, Place(module="x", grid=())) is rows
 
 
 def test_a_finer_grid_is_averaged_over_the_areas_of_a_coarser_one() -> None:
     values = torch.randn(3, 5, 8, 12)
-    torch.testing.assert_close(at(values, Place(module="x", grid=(4, 6))), avg_pool2d(values, 2))
+    torch.testing.assert_close(at(values, Place(module="x", grid=(4, 6))), avg_pool2d(values.double(), 2))
 
 
 def test_tokens_without_the_class_token_make_a_square() -> None:
@@ -46,7 +46,7 @@ def test_one_pass_gives_all_places() -> None:
     found = taps(images)
     assert len(calls) == 1
     whole = torch.cat([found["a"][:, :, None], found["b"]], 2)
-    torch.testing.assert_close(found["c"], whole.mean(2))
+    torch.testing.assert_close(found["c"], whole.double().mean(2))
     for layer in spec.layers:
         with torch.inference_mode():
             torch.testing.assert_close(activation_at(net, spec.place(layer), spec.output, images), found[layer])

@@ -48,8 +48,8 @@ def test_strides_and_kernels_multiply(model: str, stacks: dict[str, list[tuple[i
 
 def edges(box: dict[str, int], extent: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """(axis, line) of the outermost lines of pixels inside a box, and of those just outside it."""
-    inside = [(0, box["top"]), (0, box["bottom"] - 1), (1, box["left"]), (1, box["right"] - 1)]
-    outside = [(0, box["top"] - 1), (0, box["bottom"]), (1, box["left"] - 1), (1, box["right"])]
+    inside = [(0, box["y0"]), (0, box["y1"] - 1), (1, box["x0"]), (1, box["x1"] - 1)]
+    outside = [(0, box["y0"] - 1), (0, box["y1"]), (1, box["x0"] - 1), (1, box["x1"])]
     return inside, [(axis, line) for axis, line in outside if 0 <= line < extent]
 
 
@@ -94,11 +94,11 @@ def test_pixels_of_the_box_are_those_with_a_gradient() -> None:
         for position in range(0, len(fields.rows) * len(fields.columns), 5):
             image = torch.zeros(1, 3, 29, 29, requires_grad=True)
             box = {name: int(values[0]) for name, values in fields.boxes(np.array([position])).items()}
-            net[:depth](image)[0, :, box["row"], box["column"]].sum().backward()
+            net[:depth](image)[0, :, box["row"], box["col"]].sum().backward()
             assert image.grad is not None
             rows, columns = (image.grad[0].abs().sum((0, other)).nonzero().ravel() for other in (2, 1))
-            assert [int(rows.min()), int(rows.max()) + 1] == [box["top"], box["bottom"]]
-            assert [int(columns.min()), int(columns.max()) + 1] == [box["left"], box["right"]]
+            assert [int(rows.min()), int(rows.max()) + 1] == [box["y0"], box["y1"]]
+            assert [int(columns.min()), int(columns.max()) + 1] == [box["x0"], box["x1"]]
 
 
 def test_boxes_do_not_depend_on_the_convolution_used() -> None:

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -168,3 +170,51 @@ def test_a_server_without_conditional_puts_is_told(
         assert store.list("") == []
     monkeypatch.undo()
     filesystem(f"s3://{BUCKET}")[0].clear_instance_cache()
+
+
+def written(store: RunStore, *, elsewhere: bool, seconds: float) -> lease.Holder:
+    """A lease on collect that this process holds, or another machine's, dated so many seconds from now."""
+    holder = lease._this_process()
+    if elsewhere:
+        holder = holder.model_copy(update={"machine": "another machine", "pid": 1})
+    store.write(path_of("collect"), lease._content(holder))
+    dated = time.time() + seconds
+    os.utime(store.locate(path_of("collect")), (dated, dated))
+    return holder
+
+
+@pytest.mark.parametrize("seconds", [-1e8, -61, 0, 61, 1e8])
+def test_a_living_driver_of_this_machine_is_alive_whatever_the_clock_says(tmp_path: Path, seconds: float) -> None:
+    store = RunStore(str(tmp_path))
+    holder = written(store, elsewhere=False, seconds=seconds)
+    assert Lease(store, "collect").take() == holder
+
+
+def test_the_clock_of_this_machine_is_not_compared_with_that_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it is an hour ahead of the clock that dates files."""
+    store = RunStore(str(tmp_path))
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 3600)
+    holder = written(store, elsewhere=True, seconds=-3600)
+    assert Lease(store, "collect").take() == holder
+
+
+@pytest.mark.parametrize("seconds", [-1e6, 1e6])
+def test_a_lease_of_another_machine_with_a_wrong_date_is_watched(
+    tmp_path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is renewed meanwhile is kept, any other is taken, also where it is dated in the future."""
+    for name, value in (("EXPIRY", 0.3), ("WATCH", 0.3), ("LOOK", 0.05)):
+        monkeypatch.setattr(lease, name, value)
+    store = RunStore(str(tmp_path))
+    holder = written(store, elsewhere=True, seconds=seconds)
+    renewal = threading.Timer(0.1, lambda: store.write(path_of("collect"), lease._content(holder, "renewed")))
+    renewal.start()
+    assert Lease(store, "collect").take() == holder
+    renewal.join()
+    written(store, elsewhere=True, seconds=seconds)
+    mine = Lease(store, "collect")
+    assert mine.take() is None
+    mine.give_back()

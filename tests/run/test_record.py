@@ -37,3 +37,12 @@ def test_an_error_stays_until_the_stage_finishes(store: RunStore) -> None:
     assert record.read(store)["errors"]["collect"]["error"] == "no memory"
     record.finish(store, "collect", "0", {}, {})
     assert record.read(store)["errors"] == {}
+
+
+def test_a_command_of_several_stages_has_all_its_settings_remembered(store: RunStore) -> None:
+    record.finish(store, "train", "0", {"run": "elsewhere", "epochs": 3}, {})
+    record.keep(store, {"run": "elsewhere", "config": "mine.yaml", "epochs": 3, "decays": [0.1]})
+    assert record.read(store)["config"] == {"epochs": 3, "decays": [0.1]}
+    before = store.read(record.PATH)
+    record.keep(store, {"epochs": 3})
+    assert store.read(record.PATH) == before

@@ -20,7 +20,9 @@ from botocore.exceptions import ClientError
 
 from raycv.data.sources import open_source
 from raycv.errors import UserError
-from raycv.run.filesystem import Patience, filesystem, patiently
+from raycv.run.faults import Patience
+from raycv.run.filesystem import filesystem, patiently
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
 from tests.support.s3_server import BUCKET, SECRET, S3Server
 
@@ -33,9 +35,10 @@ def test_files(store: RunStore) -> None:
     store.write("a/b.bin", b"three")
     assert store.read("a/b.bin") == b"three"
     assert store.list("a") == ["a/b.bin", "a/c/d.bin"]
-    store.remove("a/c")
-    store.remove("a/c")  # nothing to remove is no mistake
-    assert store.list("a") == ["a/b.bin"]
+    store.write("figures/training.png", b"four")
+    assert store.remove("figures") == ["figures/training.png"]
+    assert store.remove("figures") == []  # nothing to remove is no mistake
+    assert store.list("") == ["a/b.bin", "a/c/d.bin"]
     with pytest.raises(UserError, match=r"Could not read .*/run/none|Could not read s3://.*/none"):
         store.read("none")
 
@@ -70,10 +73,12 @@ def test_no_path_leaves_the_run(store: RunStore) -> None:
     store.write("tables/..x", b"1")
 
 
-def test_a_new_folder_is_empty(store: RunStore) -> None:
-    assert store.is_empty()
-    store.write("a/b", b"1")
-    assert not store.is_empty()
+def test_what_is_in_a_folder_is_named(store: RunStore) -> None:
+    assert store.others() == []
+    for name in ("c", "a/b", "run.json"):
+        store.write(name, b"1")
+    assert sorted(store.others()) == ["a/b", "c", "run.json"]
+    assert sorted(store.others(is_ours)) == ["a/b", "c"]
 
 
 def test_many_writers(store: RunStore) -> None:

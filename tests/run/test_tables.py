@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raycv.errors import UserError
@@ -35,8 +38,50 @@ def test_a_table_is_replaced_never_doubled(store: RunStore) -> None:
     uri = write_layers(store, NAME, [("b", rows(4, 1)), ("c", rows(5, 1))])
     found = pd.read_parquet(uri)
     assert sorted(zip(found["layer"].astype(str), found["r2"], strict=True)) == [("b", 4), ("c", 5)]
-    assert sorted(path.split("/")[2] for path in store.list(f"tables/{NAME}")) == ["layer=b", "layer=c"]
+    assert sorted(path.split("/")[2] for path in store.list(f"tables/{NAME}")) == ["layer-b", "layer-c"]
     assert all(path.startswith(f"tables/{NAME}/") for path in store.list(""))
+
+
+ANY_NAMES = ("0", "10", "2", "block/attention", "_orig_mod.1", ".x", "50%2F", "0x1", "2020-01-01", "a=b")
+
+
+@pytest.mark.parametrize("name", ["correlations", "mapping_units"])
+def test_every_reader_sees_layers_as_text_and_null_for_what_is_missing(tmp_path: Path, name: str) -> None:
+    import duckdb
+    import polars
+
+    store = RunStore(str(tmp_path))
+    frame = rows(0.25) if name == NAME else pd.DataFrame({"net_a": "n", "net_b": "m", "unit_a": range(3), "unit_b": 1})
+    value = "r2" if name == NAME else "value"
+    frame = frame.assign(**{value: np.array([0.25, np.nan, 0.75], np.float32)})
+    arrow = BY_NAME[name].schema
+    table = pa.Table.from_pandas(frame, schema=arrow, preserve_index=False)  # NaN becomes null there; so by hand
+    table = table.set_column(arrow.get_field_index(value), value, pa.array(frame[value].to_numpy()))
+    with tables.Writer(store, name, ANY_NAMES) as writer:
+        for layer in ANY_NAMES:
+            writer.add(layer, table)
+    folder = f"{tmp_path}/tables/{name}"
+    every = f"{folder}/**/*.parquet"
+    expected = dict.fromkeys(ANY_NAMES, (1.0, 2, 0.75))  # sum, how many there are, the largest
+
+    sql = f"select layer, sum({value}), count({value}), max({value}) from read_parquet('{every}') group by layer"
+    assert {layer: tuple(rest) for layer, *rest in duckdb.execute(sql).fetchall()} == expected
+    column = polars.col(value)
+    lazy = polars.scan_parquet(every).group_by("layer")
+    counted = lazy.agg(a=column.sum(), b=column.count(), c=column.max()).collect()
+    assert {layer: tuple(rest) for layer, *rest in counted.rows()} == expected
+    for found in (pd.read_parquet(folder), tables.read(store, name)):
+        of_layer = found.groupby(found["layer"].astype(str))[value]
+        assert {layer: (of.sum(), of.count(), of.max()) for layer, of in of_layer} == expected
+    for layer in ANY_NAMES:
+        assert len(pd.read_parquet(folder, filters=[("layer", "==", layer)])) == 3
+        assert tables.read(store, name, filters=[("layer", "==", layer)])["layer"].unique().tolist() == [layer]
+    merged = pd.read_parquet(folder).merge(pd.DataFrame({"layer": ANY_NAMES}), on="layer")
+    assert len(merged) == 3 * len(ANY_NAMES)
+    one = next(path for path in store.list(f"tables/{name}"))
+    assert pq.ParquetFile(f"{tmp_path}/{one}").read().column("layer").null_count == 0
+    assert tables.are_whole(store, [name])
+    assert len(tables.read(store, name, filters=[("layer", "!=", "0")])) == 3 * len(ANY_NAMES) - 3
 
 
 def test_reading_is_what_pandas_reads(store: RunStore) -> None:
@@ -66,7 +111,7 @@ def test_what_cannot_be_read_is_said(store: RunStore) -> None:
     with pytest.raises(UserError, match="has no table 'units' yet"):
         tables.read(store, "units")
     write_layers(store, NAME, [("a", rows(1))])
-    with pytest.raises(UserError, match="has no column 'loss'; it has source_net"):
+    with pytest.raises(UserError, match="has no column 'loss'; it has layer, source_net"):
         tables.read(store, NAME, columns=["loss"])
     (path,) = store.list(f"tables/{NAME}")
     whole = store.read(path)
@@ -79,7 +124,7 @@ def test_what_cannot_be_read_is_said(store: RunStore) -> None:
 def test_a_lost_layer_is_noticed_by_whoever_asks_for_it(store: RunStore) -> None:
     write_layers(store, NAME, [(layer, rows(1)) for layer in LAYERS])
     assert tables.are_whole(store, [NAME])
-    store.remove(f"tables/{NAME}/layer=conv2")
+    store.remove(f"tables/{NAME}/layer-conv2")
     assert not tables.are_whole(store, [NAME])
     for filters in (None, [("layer", "==", "conv2")], [("layer", "in", ["conv1", "conv2"])], [("r2", ">", 0)]):
         with pytest.raises(
@@ -154,7 +199,7 @@ def test_plain_pandas_sees_a_layer_of_one_writing(tmp_path: Path) -> None:
     seen: set[float] = set()
     with replacing(store):
         while len(seen) < 20:
-            found = pd.read_parquet(store.locate(f"tables/{NAME}"), filters=[("layer", "==", "conv1")])
+            found = pd.read_parquet(store.locate(f"tables/{NAME}/layer-conv1"))
             assert len(found) == 500
             assert found["r2"].nunique() == 1
             seen.add(found["r2"].iloc[0])
@@ -193,7 +238,7 @@ def test_a_table_left_half_replaced_is_refused(tmp_path: Path, monkeypatch: pyte
     one, two = (RunStore(str(tmp_path / name)) for name in ("one", "two"))
     for value, store in enumerate((one, two)):
         write_layers(store, NAME, [(layer, rows(value)) for layer in LAYERS])
-    moved = f"tables/{NAME}/layer=conv2/{NAME}.parquet"
+    moved = f"tables/{NAME}/layer-conv2/{NAME}.parquet"
     shutil.copy(two.locate(moved), one.locate(moved))
     with pytest.raises(UserError, match="holds rows of two writings.*run `raycv sweep mapping` again"):
         tables.read(one, NAME)

@@ -13,6 +13,7 @@ from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
 
+NEW, OLD = "0123456789abcdef", "fedcba9876543210"  # of settings
 TRIALS = ("conv1/net1-net2", "conv1/net2-net1", "fc8/net1-net2")
 
 
@@ -62,12 +63,12 @@ def test_a_result_without_its_rows_is_computed_again(results: TrialResults, tmp_
 
 
 def test_a_sweep_that_ends_removes_its_own_trials_alone(store: RunStore) -> None:
-    for sweep in ("mapping-old", "mapping-new", "clusters-new"):
+    for sweep in (f"mapping-{OLD}", f"mapping-{NEW}", f"clusters-{NEW}"):
         TrialResults(store, f"sweeps/{sweep}").leave_out("conv1/net1-net2", "no edge")
-    ended, going_on = TrialResults(store, "sweeps/mapping-new"), TrialResults(store, "sweeps/clusters-new")
+    ended, going_on = TrialResults(store, f"sweeps/mapping-{NEW}"), TrialResults(store, f"sweeps/clusters-{NEW}")
     ended.remove()
     assert ended.finished() == set()
     assert going_on.finished() == {"conv1/net1-net2"}
-    assert store.list("sweeps") == ["sweeps/clusters-new/conv1/net1-net2/done.json"]
+    assert store.list("sweeps") == [f"sweeps/clusters-{NEW}/conv1/net1-net2/done.json"]
     going_on.remove()
     assert store.list("") == []

@@ -18,13 +18,16 @@ import pandas as pd
 import pytest
 import torch
 
-from raycv.cli import AFTER, main
+from raycv.cli import main
 from raycv.run import record, tables
 from raycv.run.schema import ALL
 from raycv.run.store import RunStore
+from raycv.stages.registry import AFTER_RUN
 from tests.support.commands import failing
 from tests.support.here import work_here
 from tests.support.s3_server import BUCKET
+
+AFTER = [stage.name for stage in AFTER_RUN]
 
 ROOT = Path(__file__).parents[2]
 FLAGS = {
@@ -131,7 +134,7 @@ def test_a_killed_driver_leaves_what_it_has_done(
     noted = store.read_json("run.json")["stages"]["prune"]
     assert noted["computed"] <= noted["pieces"] - len(done)
     rows = tables.read(store, "pruning")
-    assert not rows.duplicated(["layer", "net", "order", "draw", "fraction", "compensated"]).any()
+    assert not rows.duplicated(["layer", "net", "removal_order", "draw", "fraction", "compensated"]).any()
     assert len(rows) == 2 * 3 * 4 * 2 * (6 + 5)  # layers, networks, fractions, compensation; orders and random ones
     undisturbed = RunStore(str(tmp_path / "undisturbed"))
     shutil.copytree(aligned_run.uri, undisturbed.uri)

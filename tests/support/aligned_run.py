@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from raycv.analysis.folds import LayerStatistics, correlation_of
 from raycv.analysis.matching import semi_matching
-from raycv.analysis.moments import mean, offsets, variance
 from raycv.networks import checkpoints
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import build
@@ -19,6 +17,8 @@ from raycv.networks.stored import stored
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
+from raycv.statistics.folds import LayerStatistics, correlation_of
+from raycv.statistics.moments import mean, offsets, variance
 from tests.support.by_hand import fold_of, outputs
 from tests.support.permuted import permuted
 from tests.support.runs import moments_of, spec, write_statistics
@@ -44,7 +44,7 @@ def write_aligned_run(store: RunStore, images: Path, width: int) -> RunStore:
     assert not any(found.left_out().any() for found in folds.values())
     write_statistics(store, specs, {layer: found.folds for layer, found in folds.items()}, images=160)
     for name, frame in _tables(folds).items():
-        tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names).fillna({"group": -1}))
+        tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names).fillna({"recurring_group": -1}))
     return store
 
 

@@ -25,7 +25,7 @@ def effect_tables(layers: Sequence[str], nets: Sequence[str]) -> dict[str, pd.Da
         return frame
 
     removed = [
-        {"layer": layer, "order": order, "fraction": fraction, "compensated": made_up}
+        {"layer": layer, "removal_order": order, "fraction": fraction, "compensated": made_up}
         for layer, order, fraction, made_up in product(layers, ORDERS, (0.25, 0.5), (False, True))
     ]
     quantities = [f"{g}{e}" for g in ("matched", "unmatched", "recurring", "lonely") for e in ("", "_excess", "_even")]

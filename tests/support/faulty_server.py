@@ -19,7 +19,10 @@ SLOW = 1.0  # seconds
 
 @dataclass
 class FaultyServer:
-    """What the proxy does and has seen. ``mode``: "well", "failing" in part of the requests, or "refusing" all."""
+    """What the proxy does and has seen.
+
+    ``mode``: "well", "failing" in part of the requests, "refusing" all, or "silent": never answering.
+    """
 
     upstream: str
     endpoint: str = ""
@@ -55,7 +58,7 @@ class FaultyServer:
             wrong = self._chance.choice(["500", "503", "slow", "half"]) if self._chance.random() < FAILING else ""
         if do:
             threading.Thread(target=do, daemon=True).start()
-        return {"failing": wrong, "refusing": "403"}.get(self.mode, "")
+        return {"failing": wrong, "refusing": "403", "silent": "silent"}.get(self.mode, "")
 
 
 class _Listener(ThreadingHTTPServer):
@@ -76,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         if wrong.isdigit():
             self._answer(int(wrong), [("Content-Type", "application/xml")], REFUSAL if wrong == "403" else b"")
             return
+        if wrong == "silent":
+            time.sleep(600)
         if wrong == "slow":
             time.sleep(SLOW)
         try:

@@ -16,13 +16,13 @@ KEPT = {
     "report.html": 70,
 }
 LEFT = {
-    "networks/training/run-1/checkpoint_1/net1.safetensors": 8000,
-    "statistics/made/partials/0.npz": 200,
-    "statistics/old/nets/conv1/fold0.npz": 300,
-    "sweeps/mapping-1/conv1/net1-net2/done.json": 20,
-    "patches-1/conv1/0.parquet": 60,
-    "parts/prune-1/conv1/net1/done.json": 50,
-    "tables/.matchings/layer=conv1/matchings.parquet": 40,
+    "networks/training/0123456789abcdef/saved/net1/00001.safetensors": 8000,
+    "statistics/0123456789abcdef/partials/shard-00000.npz": 200,
+    "statistics/fedcba9876543210/nets/conv1/fold0-0.npz": 300,
+    "sweeps/mapping-0123456789abcdef/conv1/net1-net2/done.json": 20,
+    "patches-0123456789abcdef/conv1/0-00000.parquet": 60,
+    "parts/prune-0123456789abcdef/conv1/net1/done.json": 50,
+    "tables/.matchings/layer-conv1/matchings.parquet": 40,
 }
 
 

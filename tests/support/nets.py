@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from raycv.data.preprocessing import Preprocessing
+from raycv.networks import trust
 from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import NetworkSpec
 
@@ -14,7 +15,8 @@ OTHER_WAY = Preprocessing(resize=40, crop=36, fit="short-side", mean=(0.0, 0.0, 
 
 
 def described(model: str, preprocessing: Preprocessing | None = None, **more: object) -> NetworkSpec:
-    """A network of any kind, of which the logits are compared."""
+    """A network of any kind, of which the logits are compared; a function that builds it is allowed from now on."""
+    trust.allow([model])
     found = preprocessing or preprocessing_of(model)
     spec = NetworkSpec(name="net1", model=model, classes=10, seed=1, layers=("logits",), preprocessing=found)
     return spec.model_copy(update=more)

@@ -36,7 +36,7 @@ def patch_tables(
                 png(np.full((size, size, 3), colour(net, unit, rank, drive=d), dtype=np.uint8)) for d in (False, True)
             )
             pictures.append((net, unit, rank, unit % 10, "deconvnet", patch, drive, layer))
-    columns = ["net", "layer", "unit", "rank", "image", "row", "column", "value", "top", "left", "bottom", "right"]
+    columns = ["net", "layer", "unit", "rank", "image", "row", "col", "value", "y0", "x0", "y1", "x1"]
     names = ["net", "unit", "rank", "label", "method", "patch", "drive", "layer"]
     return pd.DataFrame(boxes, columns=columns), pd.DataFrame(pictures, columns=names)
 

@@ -105,7 +105,9 @@ def write_recurrence(store: RunStore) -> None:
         for net, width in zip(NETS, widths, strict=True)
     ]
     every = pd.concat(frames).reindex(columns=BY_NAME["recurrence"].schema.names)
-    tables.write(store, "recurrence", every.assign(excess=every["unit"] / 100).fillna({"mutual": 0, "group": -1}))
+    tables.write(
+        store, "recurrence", every.assign(excess=every["unit"] / 100).fillna({"mutual": 0, "recurring_group": -1})
+    )
 
 
 def write_mappings(store: RunStore) -> None:

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.moments import Moments
 from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
-from raycv.run.parts import cut, parts, to_arrays
 from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
-from raycv.stages.collect.chance import by_chance
+from raycv.stages.collect.chance import by_chance, draws_by_chance
 from raycv.stages.collect.reducer import Gathered
-from raycv.stages.collect.statistics import FORMAT
-from raycv.stages.collect.task import Chance
+from raycv.stages.collect.task import Chance, Testing
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.index import FORMAT
+from raycv.statistics.moments import Moments
+from raycv.statistics.parts import cut, parts, to_arrays
 
 LAYERS = ("conv1", "conv2")
 WIDTHS = (14, 16, 14)
@@ -80,7 +80,7 @@ def write_statistics(
         for fold, moments in enumerate(of_layer):
             arrays = to_arrays(moments)
             for number, part in enumerate(parts(moments.widths.tolist())):
-                path = moments_path("statistics/made", Key(NETS, layer), fold, number)
+                path = moments_path("statistics/0123456789abcdef", Key(NETS, layer), fold, number)
                 store.write_arrays(path, cut(arrays, "", part))
     store.write_json(
         STATISTICS,
@@ -89,7 +89,7 @@ def write_statistics(
             "groups": {NETS: [spec.model_dump(mode="json") for spec in nets]},
             "folds": {str(Key(NETS, layer)): len(of_layer) for layer, of_layer in folds.items()},
             "widths": {str(Key(NETS, layer)): of_layer[0].widths.tolist() for layer, of_layer in folds.items()},
-            "folder": "statistics/made",
+            "folder": "statistics/0123456789abcdef",
             "images": images,
         },
     )
@@ -102,7 +102,17 @@ def write_chance(store: RunStore, layer: str, before_relu: Sequence[np.ndarray])
     for network in range(networks):
         chance = Chance(key, network, 0, tuple(other for other in range(networks) if other != network))
         arrays = by_chance(chance, drawn.__getitem__, None, torch.device("cpu"))
-        store.write_arrays(chance.path("statistics/made"), arrays)
+        store.write_arrays(chance.path("statistics/0123456789abcdef"), arrays)
+        write_draws(store, chance, drawn)
+
+
+def write_draws(store: RunStore, chance: Chance, tested: Sequence[Gathered]) -> None:
+    """Write the draws by which the units of the other networks of ``chance`` are tested; each sample is an image."""
+    widths, samples = tuple(of_net.kept.shape[1] for of_net in tested), len(tested[0].kept)
+    testing = Testing(chance.key, chance.network, chance.number, chance.others, 1, widths, samples)
+    live = [np.zeros(width, bool) for width in widths]
+    arrays = draws_by_chance(testing, tested.__getitem__, live, torch.device("cpu"))
+    store.write_arrays(testing.path("statistics/0123456789abcdef"), arrays)
 
 
 def write_networks(store: RunStore, nets: Sequence[NetworkSpec]) -> None:

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
-from raycv.analysis.moments import Moments
 from raycv.networks import checkpoints
 from raycv.networks.models import build
 from raycv.paper import TOP_PATCHES
 from raycv.run import record
-from raycv.run.parts import information_blocks, others_by_part
 from raycv.run.paths import NETS, Key, information_path, patches_path, samples_path
 from raycv.run.store import RunStore
 from raycv.stages.collect.chance import by_chance
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.task import Chance
-from tests.support.runs import moments_of, specs, write_statistics
+from raycv.statistics.moments import Moments
+from raycv.statistics.parts import information_blocks, others_by_part
+from tests.support.runs import moments_of, specs, write_draws, write_statistics
 
 LAYERS = ("conv1", "conv2")
 NARROW = 4  # units of conv1 in the networks themselves, which nothing here runs
@@ -47,7 +47,7 @@ def write_wide_run(store: RunStore, width: int, networks: int = 2) -> RunStore:
     before = activations(width, networks)
     drawn = [Gathered(net, True, np.zeros(len(net), np.int64)) for net in before]
     coded = [encode(found.values, bin_edges(found.values)) for found in drawn]
-    folder, nets = "statistics/made", specs([NARROW] * networks, LAYERS)
+    folder, nets = "statistics/0123456789abcdef", specs([NARROW] * networks, LAYERS)
     for layer in LAYERS:
         for block in information_blocks([width] * networks):
             found = pairwise_information(coded[block.a][block.first : block.last], coded[block.b], BINS)
@@ -58,6 +58,7 @@ def write_wide_run(store: RunStore, width: int, networks: int = 2) -> RunStore:
                 chance = Chance(Key(NETS, layer), n, number, others)
                 of_chance = by_chance(chance, drawn.__getitem__, coded.__getitem__, torch.device("cpu"))
                 store.write_arrays(chance.path(folder), of_chance)
+                write_draws(store, chance, drawn)
             if n < 2:
                 store.write_arrays(samples_path(folder, layer, n), {"samples": drawn[n].values})
         none = np.zeros((width, TOP_PATCHES), np.int64)

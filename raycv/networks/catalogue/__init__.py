@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
 from raycv.data.preprocessing import Preprocessing
+from raycv.networks import trust
 from raycv.networks.catalogue import alexnets, factories, huggingface, timm_models, torchvision_models
-from raycv.networks.spec import WIDTHS, NetworkSpec
+from raycv.networks.spec import WIDTHS, Argument, NetworkSpec
 
 
 @dataclass(frozen=True)
 class Kind:
     """What can be asked of the models of one library.
 
-    ``check(model)`` raises UserError where there is no such model. ``construct(spec, published)`` builds the network,
-    its weights as the library publishes them or, without ``published``, as PyTorch draws them.
+    ``check(model, arguments)`` raises UserError where there is no such model, or it takes no such arguments. It comes
+    before all else: the name of a model may be anybody's word. ``construct(spec, published)`` builds the network, its
+    weights as the library publishes them or, without ``published``, as PyTorch draws them.
     ``preprocessing(spec's model, arguments)`` says how it wants its images. Models that are ``hollow`` can be built
     on the device meta, without content.
     """
 
-    check: Callable[[str], None]
+    check: Callable[[str, Mapping[str, Argument]], None]
     construct: Callable[[NetworkSpec, bool], nn.Module]
     preprocessing: Callable[[str, dict[str, object]], Preprocessing]
     hollow: bool = True
@@ -36,6 +38,6 @@ def kind_of(model: str) -> Kind:
         return Kind(timm_models.check, timm_models.construct, timm_models.preprocessing)
     if model.startswith(huggingface.PREFIX):
         return Kind(huggingface.check, huggingface.construct, huggingface.preprocessing, hollow=False)
-    if ":" in model:
+    if trust.is_function(model):
         return Kind(factories.check, factories.construct, factories.preprocessing, hollow=False)
     return Kind(torchvision_models.check, torchvision_models.construct, torchvision_models.preprocessing)

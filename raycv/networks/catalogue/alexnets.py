@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import nn
 
 from raycv.data.preprocessing import Preprocessing
+from raycv.errors import UserError
 from raycv.networks.alexnet import AlexNet, initialise_like_caffe, initialise_like_he
-from raycv.networks.spec import WIDTHS, NetworkSpec
+from raycv.networks.spec import WIDTHS, Argument, NetworkSpec
 
 
-def check(model: str) -> None:
-    """There is nothing to check."""
+def check(model: str, arguments: Mapping[str, Argument]) -> None:
+    """Raise UserError for arguments: it takes none."""
+    if arguments:
+        raise UserError(f"{model} takes no arguments, and was given {', '.join(arguments)}; leave them out.")
 
 
 def construct(spec: NetworkSpec, _published: bool) -> nn.Module:

@@ -3,72 +3,217 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
+from raycv.analysis.arrays import Floats
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.spec import Argument, NetworkSpec
 
 PREFIX = "hf/"
-BILINEAR = 2  # as Pillow numbers it
+CONFIG, ADAPTER = "config.json", "adapter_config.json"
+# What in a configuration names code, or weights and models elsewhere.
+CLOSED = (
+    "auto_map",
+    "backbone",
+    "base_model_name_or_path",
+    "custom_pipelines",
+    "kernel_config",
+    "quantization_config",
+    "trust_remote_code",
+    "use_kernels",
+    "use_pretrained_backbone",
+    "use_timm_backbone",
+)
+ATTENTIONS = ("eager", "sdpa")  # of its implementations those that are in transformers itself and in PyTorch
+PROCESSOR = "preprocessor_config.json"
+LEVEL = 1.01  # of 256: what two ways of resizing may differ by in rounding
 
 
-def check(model: str) -> None:
-    """Raise UserError unless transformers is installed and the folder holds a model."""
+def check(model: str, arguments: Mapping[str, Argument]) -> None:
+    """Raise UserError unless transformers is installed and the folder holds one of its models of images.
+
+    The class is one of transformers' own, built from config.json as data; a folder that asks for more is refused.
+    """
+    if arguments:
+        raise UserError(f"{model} takes no arguments, and was given {', '.join(arguments)}; leave them out.")
     folder = _folder(model)
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG).is_file():
         raise UserError(
-            f"{folder} holds no Hugging Face model: it has no config.json; name a folder that save_pretrained wrote."
+            f"{folder} holds no Hugging Face model: it has no {CONFIG}; name a folder that save_pretrained wrote."
         )
-    _transformers(model)
+    _class_of(model, _transformers(model))
 
 
 def construct(spec: NetworkSpec, published: bool) -> nn.Module:
     """The model, which then takes images and gives logits or, without a classifier, its pooled features."""
     transformers, folder = _transformers(spec.model), _folder(spec.model)
+    built = _class_of(spec.model, transformers)
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        named = getattr(config, "architectures", None) or ()
-        auto = (
-            transformers.AutoModelForImageClassification
-            if any(name.endswith("ForImageClassification") for name in named)
-            else transformers.AutoModel
-        )
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         net: nn.Module = (
-            auto.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            built.from_pretrained(folder, config=config, local_files_only=True, use_safetensors=True)
             if published
-            else auto.from_config(config)
+            else built(config)
         )
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+    except Exception as error:  # whatever a library raises of a folder that it cannot do with
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(f"{spec.name} cannot be read from {folder}: {reason}.") from None
     return _of_images(net)
 
 
-def preprocessing(model: str, _arguments: dict[str, object]) -> Preprocessing:
-    """As preprocessor_config.json in the folder says."""
-    path = _folder(model) / "preprocessor_config.json"
+def _class_of(model: str, transformers: Any) -> Any:
+    """The class of the model in a folder. Raises UserError unless it is one of transformers' own for images."""
+    from transformers.models.auto import modeling_auto as known
+
+    path = _folder(model) / CONFIG
     try:
-        found = json.loads(path.read_text())
-        size, cut = found["size"], found.get("crop_size")
-        short = size if isinstance(size, int) else size.get("shortest_edge")
-        resize = short or size["height"]
-        crop = (cut if isinstance(cut, int) else cut["height"]) if cut and found.get("do_center_crop", True) else resize
-        return Preprocessing(
-            resize=resize,
-            crop=crop,
-            fit="short-side" if short else "squash",
-            interpolation="bilinear" if found.get("resample", BILINEAR) == BILINEAR else "bicubic",
-            mean=tuple(255 * m for m in found.get("image_mean", (0.5, 0.5, 0.5))),
-            std=tuple(255 * s for s in found.get("image_std", (0.5, 0.5, 0.5))),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        config = json.loads(path.read_bytes())
+        kind, asked = config.get("model_type"), config.get("architectures") or ()
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); name a folder that save_pretrained wrote.") from None
+    closed = _closed(config)
+    if not closed and (_folder(model) / ADAPTER).exists():
+        closed = ADAPTER
+    if closed:
         raise UserError(
-            f"{path} does not say how {model} wants its images ({error}); give preprocessing in the list of networks."
-        ) from None
+            f"{model} asks for more than a model of transformers' own: {closed}; raycv runs no code of a folder's, and "
+            "fetches nothing that it names. Build the network in a function of your own, and name that."
+        )
+    for names in (known.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, known.MODEL_FOR_IMAGE_MAPPING_NAMES):
+        of_kind = names.get(kind, ()) if isinstance(kind, str) and not kind.startswith("timm_") else ()
+        classes = (of_kind,) if isinstance(of_kind, str) else tuple(of_kind)
+        chosen = [name for name in classes if name in asked]
+        if chosen:
+            return getattr(transformers, chosen[0])
+    raise UserError(
+        f"{model} is {', '.join(map(str, asked)) or 'a model'} of the type {kind}, which is no model of images of "
+        "transformers' own; build it in a function of your own, and name that."
+    )
+
+
+def _closed(config: Any, above: str = "") -> str:
+    """What in a configuration makes transformers fetch or import more than the model's own class; empty for nothing."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            plain = value is None or value is False or value in ATTENTIONS
+            if (name in CLOSED or name.endswith("_implementation")) and not plain:
+                return f"{above}{name}"
+            below = _closed(value, f"{above}{name}.")
+            if below:
+                return below
+    if isinstance(config, list):
+        return next((found for value in config if (found := _closed(value, above))), "")
+    return ""
+
+
+def preprocessing(model: str, _arguments: dict[str, object]) -> Preprocessing:
+    """As the image processor in the folder does it, found by comparing with it.
+
+    Processors differ in more than what their files say: some resize to size / crop_pct, some to size · 256/224, some
+    normalise twice or turn colours around. So the processor itself is asked what it makes of a picture, and of the ways
+    in which raycv can prepare images the one is taken that does the same within a level of 256. Raises UserError where
+    none does.
+    """
+    folder = _folder(model)
+    processor = _processor(model, folder)
+    pictures = _pictures()
+    try:
+        colours = _prepared(processor, np.stack([np.full((64, 64, 3), level, np.uint8) for level in (0, 255)]))
+        wanted = [_prepared(processor, picture[None])[0] for picture in pictures]
+    except Exception as error:  # each processor has errors of its own
+        raise _unknown(model, f"its image processor fails: {_first(error)}") from None
+    crop = wanted[0].shape[-1]
+    for values in wanted:
+        if values.shape != (3, crop, crop):
+            raise _unknown(model, f"its image processor gives {' x '.join(map(str, values.shape))} values of an image")
+    middle = slice(crop // 2, crop // 2 + 1)  # whatever is put around an image
+    low, high = colours[:, :, middle, middle].mean((2, 3), dtype=np.float64)
+    if not (high > low).all():
+        raise _unknown(model, "its image processor gives the same for black and white")
+    std = 255 / (high - low)
+    scale = {"mean": tuple((0 - low * std).round(4).tolist()), "std": tuple(std.round(4).tolist())}
+    levels = [(values - low[:, None, None]) * std[:, None, None] for values in wanted]
+    for way in _ways(processor, crop, scale):
+        if all(_distance(way, *pair) <= LEVEL for pair in zip(pictures, levels, strict=True)):
+            return way
+    raise _unknown(model, f"its image processor, {type(processor).__name__}, does what raycv cannot")
+
+
+def _ways(processor: Any, crop: int, scale: dict[str, Any]) -> Iterator[Preprocessing]:
+    """The ways of preparing images that this processor may mean."""
+    size = [int(value) for value in dict(getattr(processor, "size", None) or {}).values() if value]
+    part = getattr(processor, "crop_pct", None)
+    sides = {crop, *size, *(int(256 / 224 * side) for side in size)}
+    sides |= {rounded(side / part) for side in (crop, *size) for rounded in (int, round)} if part else set()
+    for resize in sorted(side for side in sides if side >= crop):
+        for fit in ("squash", "short-side"):
+            for interpolation in ("bilinear", "bicubic"):
+                for middle in ("even", "down"):
+                    yield Preprocessing(
+                        resize=resize, crop=crop, fit=fit, interpolation=interpolation, middle=middle, **scale
+                    )
+
+
+def _distance(way: Preprocessing, picture: NDArray[np.uint8], levels: Floats) -> float:
+    """By how many of 256 levels all but one in a thousand pixels of a picture differ at most."""
+    image = way.resizing(Image.fromarray(picture))
+    found = way.evaluation(torch.from_numpy(np.array(image))[None])[0].double().numpy()
+    std, mean = (np.array(of)[:, None, None] for of in (way.std, way.mean))
+    return float(np.quantile(np.abs(found * std + mean - levels), 0.999))
+
+
+def _pictures() -> list[NDArray[np.uint8]]:
+    """Some, upright and lying, of widths whose centres are rounded in different ways."""
+    lying = [_picture(width) for width in range(431, 436)]
+    return [*lying, lying[0].transpose(1, 0, 2)]
+
+
+def _picture(width: int) -> NDArray[np.uint8]:
+    """A picture (299, width, 3) with edges, gradients and texture, in which no part and no colour is like another."""
+    y, x = np.mgrid[:299, :width].astype(np.float64)
+    waves = 60 * np.sin(x / 9 + y / 23) + 40 * np.sin(x * y / 4000)
+    edges = 50 * ((x // 37 + y // 29) % 2)
+    distance = np.hypot(x - 150, y - 190)
+    channels = [0.25 * x + waves + 60, 0.5 * y + edges + 20, 0.4 * distance - waves / 2 + edges]
+    return np.stack(channels, -1).clip(0, 255).astype(np.uint8)
+
+
+def _prepared(processor: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What a processor makes of pictures (n, H, W, 3): (n, 3, crop, crop)."""
+    given = [Image.fromarray(picture) for picture in pictures]
+    return np.asarray(processor(images=given, return_tensors="np")["pixel_values"], dtype=np.float64)
+
+
+def _processor(model: str, folder: Path) -> Any:
+    transformers, path = _transformers(model), folder / PROCESSOR
+    try:
+        closed = _closed(json.loads(path.read_bytes()))
+        if closed:
+            raise _unknown(model, f"{path} asks for more than a processor of transformers' own: {closed}")
+        return transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a library raises of a folder that it cannot do with
+        raise _unknown(model, f"{path} describes no image processor ({_first(error)})") from None
+
+
+def _unknown(model: str, why: str) -> UserError:
+    return UserError(
+        f"{model} does not say how it wants its images: {why}; give preprocessing in the list of networks."
+    )
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _of_images(net: nn.Module) -> nn.Module:

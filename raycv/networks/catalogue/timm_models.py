@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.spec import TIMM, Argument, NetworkSpec
 
 PREFIX = "timm/"
+# Arguments of timm's that are about files and weights, or about how a model is run, and not about its shape.
+CLOSED = re.compile(
+    "pretrained.*|.*_cfg|.*_overlay|checkpoint_path|cache_dir|state_dict|kwargs_filter|features_only|out_indices|"
+    "scriptable|exportable|no_jit|device|dtype|hf_.*|source|url|file|architecture|model_name|variant"
+)
+WORD = re.compile("[A-Za-z0-9_.-]*")  # no path, no address
 
 
-def check(model: str) -> None:
-    """Raise UserError unless timm is installed and has the model."""
+def check(model: str, arguments: Mapping[str, Argument]) -> None:
+    """Raise UserError unless timm is installed and has the model, and the arguments are of its shape alone.
+
+    Only names of timm's own models are taken: others make it read folders, or fetch from hubs what a model is.
+    """
     name = model.removeprefix(PREFIX)
     timm = _timm(model)
-    if not timm.is_model(name.partition(".")[0]):
-        near = timm.list_models(f"*{name.partition('.')[0]}*")[:8] or timm.list_models()[:8]
+    if not TIMM.fullmatch(model) or not timm.is_model(name.partition(".")[0]):
+        plain = re.sub("[^a-z0-9_]", "", name.partition(".")[0])
+        near = timm.list_models(f"*{plain}*")[:8] or timm.list_models()[:8]
         raise UserError(f"There is no timm model {name!r}; there are, among others, {', '.join(near)}.")
+    for argument, value in arguments.items():
+        if CLOSED.fullmatch(argument) or (isinstance(value, str) and not WORD.fullmatch(value)):
+            raise UserError(
+                f"{model} was given the argument {argument}={value!r}; allowed are those that shape a model, such as "
+                "embed_dim or global_pool, as numbers, yes or no, and words without a slash or colon."
+            )
 
 
 def construct(spec: NetworkSpec, published: bool) -> nn.Module:
@@ -31,7 +49,7 @@ def construct(spec: NetworkSpec, published: bool) -> nn.Module:
         net: nn.Module = _timm(spec.model).create_model(
             spec.model.removeprefix(PREFIX), pretrained=published, **arguments
         )
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever a library raises of arguments that it cannot do with
         what = "could not be fetched" if published else "cannot be built"
         raise UserError(f"{spec.name} ({spec.model}) {what}: {_first_line(error)}.") from None
     return net

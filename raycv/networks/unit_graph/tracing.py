@@ -106,7 +106,7 @@ def _trace(net: nn.Module, images: Tensor) -> _Pass:
     except Exception as error:  # what a user's forward does with numbers that are not there
         raise UserError(
             f"{type(net).__name__} cannot be merged: its forward cannot be followed without an image, as where it "
-            f"decides by what it has computed ({type(error).__name__})."
+            f"decides by what it has computed ({type(error.__cause__ or error).__name__})."
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

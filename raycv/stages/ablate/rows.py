@@ -58,7 +58,7 @@ class Ablater:
         frames: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN}
         for key, scores in found.items():
             if isinstance(key, tuple):
-                about = dict(zip(("group", "choice", "draw"), key, strict=True))
+                about = dict(zip(("unit_group", "choice", "draw"), key, strict=True))
                 row = about | {"units": len(chosen[key])} | scores.columns() | scores.change_from(whole)
                 frames["ablations"].append(pd.DataFrame([row]))
                 frames["ablation_classes"].append(pd.DataFrame(about | _class_changes(scores, whole)))
@@ -115,7 +115,7 @@ def choices(groups: dict[str, Ints], live: Ints, *, seed: int) -> dict[Key, Ints
 def by_layer(ablations: pd.DataFrame, single: pd.DataFrame, units: Callable[[str, str], pd.DataFrame]) -> pd.DataFrame:
     """Rows of ablation_by_layer from those of the tables; ``units`` gives the units of a layer and network."""
     rows: list[dict[str, Any]] = []
-    for (layer, net, group), of_group in ablations.groupby(["layer", "net", "group"], sort=False):
+    for (layer, net, group), of_group in ablations.groupby(["layer", "net", "unit_group"], sort=False):
         change, number = (of_group.groupby("choice")[column].mean() for column in ("loss_change", "units"))
         about = {"layer": layer, "net": net}
         rows.append(about | {"quantity": group, "value": change["whole"], "units": number["whole"]})

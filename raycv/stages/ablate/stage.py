@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from raycv import statistics
 from raycv.config import AblateConfig
 from raycv.distributed.piecework import Piecework
 from raycv.networks.bench import Bench
@@ -12,7 +13,6 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.ablate.memory import actor_need
 from raycv.stages.ablate.rows import WRITTEN, Ablater, by_layer, units_of
-from raycv.stages.collect import statistics
 
 STAGE = "ablate"
 FORMAT = 1  # of the tables; part of their identity

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raycv.analysis.folds import correlation_of
-from raycv.analysis.mapping import mean
+from raycv.analysis.averages import mean
 from raycv.analysis.matching import semi_matching
 from raycv.analysis.measures.alignment import linear_cka
 from raycv.analysis.nulls import best_correlation, rotated
-from raycv.run.parts import parts
 from raycv.run.paths import ACROSS
 from raycv.stages.align.groups import Group
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.folds import correlation_of
+from raycv.statistics.parts import parts
+from raycv.statistics.reader import Statistics
 
 ROTATIONS = 2  # of a layer's units; there are many pairs of layers
 
@@ -66,7 +66,7 @@ class Across:
             group = self._group(a, b)
             cross, own = _correlation(group, a, b), _correlation(group, b, b)
             self.best.setdefault((a, self.nets[b]), _Best.none(len(cross))).update(b, cross)
-            null = rotated(cross, own, rotations=ROTATIONS, seed=np.random.default_rng([a, b]))
+            null = rotated(cross, own, rotations=ROTATIONS, seed=np.random.default_rng([a, b]), device="cpu")
             matched = semi_matching(cross)
             yield {
                 "net_a": self.nets[a],

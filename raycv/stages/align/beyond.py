@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raycv.analysis.mapping import mean
+from raycv.analysis.averages import mean
 from raycv.analysis.matching import Matching, bipartite_matching, semi_matching
 from raycv.analysis.nulls import best_correlation, one_unit_share, rotated, rotated_matching
 from raycv.analysis.recurrence import Recurrence
+from raycv.analysis.significance import estimated_share
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.chance import KINDS, Layer, Similarities
 from raycv.stages.align.groups import alike
@@ -30,7 +31,9 @@ def average(matching: Matching) -> float:
 def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str], Columns]:
     """For every ordered pair and method the columns rotated_..., excess, prerelu_..., shuffled_... of correlations.
 
-    ``recurs``: the partners of the units of ``layer``, with the rotated null of every ordered pair.
+    Of semi-matchings also beyond_chance and estimated_share, and prerelu_... from the draws by which single units are
+    tested; of one-to-one matchings from one draw. ``recurs``: the partners of the units of ``layer``, with the rotated
+    null of every ordered pair.
     """
     found: dict[tuple[int, int, str], Columns] = {}
     for a, b in layer.ordered:
@@ -42,14 +45,30 @@ def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str]
                 draws = rotated_matching(cross, layer.cross(b, b), seed=_seed(a, b))
                 null, error = float(draws.mean()), float(draws.std(ddof=1) / np.sqrt(len(draws)))
             absolute = average(matched(np.abs(cross)))
-            mixed = np.nan if prerelu is None else average(matched(np.abs(prerelu)))
+            mixed, mixed_error, apart = np.nan, np.nan, np.nan
+            if prerelu is not None:
+                mixed = average(matched(np.abs(prerelu)))
+                apart = absolute - mixed
+            drawn = layer.mixed_draws(a, b)
+            if method == "semi" and drawn is not None:
+                by_draw = np.nanmean(drawn.null, axis=1)
+                mixed, mixed_error = float(by_draw.mean()), float(by_draw.std(ddof=1) / np.sqrt(len(by_draw)))
+                apart = mean(drawn.values) - mixed
             found[a, b, method] = {
                 "rotated_mean": null,
                 "rotated_error": error,
                 "excess": absolute - null,
                 "prerelu_mean": mixed,
-                "prerelu_excess": absolute - mixed,
+                "prerelu_error": mixed_error,
+                "prerelu_excess": apart,
             }
+            if method == "semi":
+                partners = recurs.pairs[a, b]
+                named = partners.found()[partners.columns >= 0]
+                found[a, b, method] |= {
+                    "beyond_chance": float(named.mean()) if len(named) else np.nan,
+                    "estimated_share": estimated_share(partners.p_values),
+                }
     _add_shuffled(found, layer, information=False)
     return found
 
@@ -76,7 +95,8 @@ def information_beyond_chance(layer: Layer, pairs: Pairs) -> dict[tuple[int, int
     return found
 
 
-UNTRAINED = ("untrained_mean", "untrained_spread", "untrained_excess", "untrained_prerelu_excess")
+OF_UNTRAINED = ("excess", "prerelu_excess", "beyond_chance", "estimated_share")
+UNTRAINED = ("untrained_mean", "untrained_spread", *(f"untrained_{name}" for name in OF_UNTRAINED))
 
 
 def untrained_nowhere(_a: NetworkSpec, _b: NetworkSpec, _method: str) -> Columns:
@@ -102,8 +122,9 @@ class Untrained:
         return {
             "untrained_mean": float(np.mean(means)),
             "untrained_spread": float(np.std(means, ddof=1)) if len(means) > 1 else np.nan,
-            "untrained_excess": float(np.mean([self._beyond[key]["excess"] for key in pairs])),
-            "untrained_prerelu_excess": float(np.mean([self._beyond[key]["prerelu_excess"] for key in pairs])),
+        } | {
+            f"untrained_{name}": float(np.mean([self._beyond[key].get(name, np.nan) for key in pairs]))
+            for name in OF_UNTRAINED
         }
 
 
@@ -127,7 +148,7 @@ def without_each_fold(layer: Layer) -> list[WithoutFold]:
 
 def _excess(values: Similarities, a: int, b: int) -> float:
     cross = values[a, b] if a < b else values[b, a].T
-    null = rotated(cross, values[b, b], rotations=FOLLOWED, seed=_seed(a, b))
+    null = rotated(cross, values[b, b], rotations=FOLLOWED, seed=_seed(a, b), device="cpu")
     return mean(best_correlation(cross)) - null.mean
 
 

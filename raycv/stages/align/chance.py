@@ -7,9 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from raycv.analysis.moments import offsets
+from raycv.analysis.activity import mixtures_left_out
+from raycv.analysis.significance import Draws
 from raycv.stages.align.groups import Group
-from raycv.stages.collect.statistics import Statistics, mixtures_left_out
+from raycv.statistics.moments import offsets
+from raycv.statistics.reader import Statistics, tested_against
 
 Similarities = dict[tuple[int, int], np.ndarray]  # two networks a, b -> (S_a, S_b)
 KINDS = ("prerelu", "shuffled", "shuffled_within")
@@ -29,6 +31,7 @@ class Layer:
         of_net = (self.group.left_out[first:last] for first, last in pairwise(bounds))
         self.left_out = dict(zip(networks, of_net, strict=True))
         self.correlations: Similarities = self.group.correlations(self.group.moments)
+        self._draws = {n: found.draws(layer, n, group, others=networks) for n in networks}
         self._chance = {n: found.chance(layer, n, group, others=networks) for n in networks}
 
     @property
@@ -55,6 +58,18 @@ class Layer:
         columns = self._mixed_left_out(b) if mixed else self.left_out[b]
         undefined = self.left_out[a][:, None] | columns
         return np.where(undefined, np.nan, values if mixed or a < b else values.T)
+
+    def draws(self, a: int, b: int) -> list[Draws]:
+        """What a's units are tested against: images of b shuffled and, after a ReLU, b's units mixed before it.
+
+        None where the pass has no such draws.
+        """
+        return tested_against(self._draws, a, b)
+
+    def mixed_draws(self, a: int, b: int) -> Draws | None:
+        """Those of ``draws`` with b's units mixed before the ReLU; None where there are none."""
+        drawn = self.draws(a, b)
+        return drawn[1] if len(drawn) > 1 else None
 
     def _mixed_left_out(self, network: int) -> np.ndarray:
         """(S,): the least active mixtures of a network's units, as many as it has units that are left out."""

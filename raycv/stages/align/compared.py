@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 from raycv.analysis.nulls import WIDE, effective_dimension
 from raycv.analysis.recurrence import Recurrence
 from raycv.distributed.tasks import in_order
-from raycv.run.parts import parts
 from raycv.run.paths import NETS, NULL
 from raycv.stages.align.beyond import (
     Columns,
@@ -33,7 +32,8 @@ from raycv.stages.align.matched import Pairs, information_of, match
 from raycv.stages.align.measured import Measured, Values, all_measured, measure, measure_untrained, together
 from raycv.stages.align.memory import comparison_need
 from raycv.stages.align.recurring import recurrence_of
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.parts import parts
+from raycv.statistics.reader import Statistics
 
 Name = TypeVar("Name", bound=Hashable)
 Value = TypeVar("Value")
@@ -116,7 +116,7 @@ def compare(found: Statistics, piece: Piece) -> Compared:
     pairs = match(layer.correlations)
     # Several threads slow small matrices down.
     with threadpool_limits(1 if layer.group.width <= WIDE else None):
-        recurs = recurrence_of(layer.group)
+        recurs = recurrence_of(layer.group, {pair: layer.draws(*pair) for pair in layer.ordered})
         beyond = beyond_chance(layer, recurs)
         replicates = tuple(without_each_fold(layer)) if trained else ()
         share = share_of_one_unit(layer, recurs) if trained else None

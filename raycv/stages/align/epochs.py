@@ -12,7 +12,7 @@ from raycv.analysis.matching import Matching, agreement
 from raycv.run import tables
 from raycv.stages.align.beyond import average
 from raycv.stages.align.compared import Compared
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.reader import Statistics
 
 AVERAGES = ("rotated_mean", "excess", "prerelu_mean", "prerelu_excess")
 

@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.analysis.measures.covariances import Covariances
-from raycv.analysis.moments import Moments, covariance, offsets
 from raycv.networks.spec import NetworkSpec
+from raycv.statistics.folds import LayerStatistics, correlations
+from raycv.statistics.moments import Moments, covariance, offsets
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from raycv.progress import answer
+from raycv.run import record, tables
+from raycv.run.store import RunStore
+
 NAMED = 6  # pairs; with many networks all would fill a page
 
 
@@ -50,12 +54,13 @@ def summary(alignment: pd.DataFrame, output: str | None, broken: list[tuple[str,
             f"  {layer:<12}{_both(row['mean'], row['untrained_mean'], '.3f'):>16}"
             f"{_both(row['excess'], row['untrained_excess'], '+z.3f'):>19}"
             f"{_both(row['prerelu_excess'], row['untrained_prerelu_excess'], '+z.3f'):>19}"
-            f"{row['beyond_chance']:>15.0%}{row['agreement']:>12.0%}{informed['agreement_with_correlation']:>7.0%}"
+            f"{_both(row['beyond_chance'], row['untrained_beyond_chance'], '.0%'):>15}"
+            f"{row['agreement']:>12.0%}{informed['agreement_with_correlation']:>7.0%}"
         )
     classes = f"; units of {output} are classes by construction" if output else ""
     lines += [
-        "beyond chance: units with a partner at a false discovery rate of 5%; one to one, by MI: units with the same",
-        f"partner when matched one to one, and by mutual information{classes}",
+        "beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; one to one, by MI:",
+        f"units with the same partner when matched one to one, and by mutual information{classes}",
     ]
     if output and not broken:  # `verdict` says what else it means
         lines.append(f"health check: the logits ({output}) of all pairs match class by class")
@@ -66,3 +71,16 @@ def _both(value: float, untrained: float, form: str) -> str:
     """A value and, in brackets, the same of untrained networks where there are some; a dash where it is not defined."""
     beside = f" ({untrained:{form}})" if pd.notna(untrained) else ""
     return f"{value:{form}}{beside}" if pd.notna(value) else "-"
+
+
+def answered(store: RunStore) -> str:
+    """Print the numbers in which a run ends, and where to look further; what its health check says, if anything."""
+    health = record.read(store)["stages"]["align"]["health"]
+    pairs = [(a, b) for a, b in health["broken_pairs"]]
+    answer(summary(tables.read(store, "alignment"), health["layer"], pairs))
+    if store.exists("report.html"):
+        answer(f"report: {store.locate('report.html')}")
+    answer(f"tables: pandas.read_parquet({store.locate('tables/alignment')!r}), and others beside it")
+    if store.exists("figures"):
+        answer(f"figures: {store.locate('figures')}")
+    return verdict(health["layer"], pairs) if pairs else ""

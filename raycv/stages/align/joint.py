@@ -7,7 +7,7 @@ import pandas as pd
 
 from raycv.analysis.matching import Matching
 from raycv.paper import PAIRS_SHOWN, SHOWN_LAYERS
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.reader import Statistics
 
 
 def joint_activations(found: Statistics, place: int, matching: Matching) -> pd.DataFrame:

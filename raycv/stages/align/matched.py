@@ -8,7 +8,7 @@ import numpy as np
 
 from raycv.analysis.matching import Matching, bipartite_matching, inverse, semi_matching
 from raycv.stages.align.chance import Layer
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.reader import Statistics
 
 Pairs = dict[tuple[int, int, str], Matching]  # (net a, net b, method)
 

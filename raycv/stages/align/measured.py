@@ -40,11 +40,11 @@ from raycv.analysis.measures.units import (
     soft_correlation_match,
     soft_matching_distance,
 )
-from raycv.analysis.moments import Moments, merge
 from raycv.analysis.nulls import WIDE, effective_dimension, orthonormal
 from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.groups import Group, alike
+from raycv.statistics.moments import Moments, merge
 
 Measure = Callable[[Covariances], float]
 Values = dict[tuple[int, int, str], float]  # by network a, network b and measure
@@ -133,7 +133,7 @@ def measure_rows(
         interval = jackknife(value, [replicate.get(key, np.nan) for replicate in found.replicates])
         about = {"layer_a": layer, "layer_b": layer, "net_a": specs[a].name, "net_b": specs[b].name}
         of_measure = {"measure": name, "value": value, "low": interval.low, "high": interval.high}
-        rows.append(about | of_measure | {"null": chance.get(key, np.nan)})
+        rows.append(about | of_measure | {"chance": chance.get(key, np.nan)})
     return pd.DataFrame(rows)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from raycv.analysis.moments import gram_bytes
 from raycv.analysis.nulls import WIDE
 from raycv.memory import Need
-from raycv.run.parts import parts
+from raycv.stages.intended import Intended
+from raycv.statistics.moments import gram_bytes
+from raycv.statistics.parts import parts
 
 REMEDY = "compare fewer networks, or leave the widest layers out with `raycv train --layers`"
 MATRICES = 48  # float64, as large as a pair's correlations, at the peak of a comparison
@@ -44,3 +45,8 @@ def needs(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> list
 def comparison_need(widths: Mapping[str, Sequence[int]]) -> Need:
     """What a task needs that compares two networks in the widest layer: 48·8·S² bytes, for S units."""
     return Need.of(MATRICES * 8 * max(map(max, widths.values())) ** 2, REMEDY, "a comparison")
+
+
+def planned(run: Intended) -> list[Need]:
+    """What aligning an intended run will need."""
+    return needs(run.widths, run.folds)

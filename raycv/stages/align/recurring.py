@@ -7,28 +7,36 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
 
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.recurrence import (
     Recurrence,
+    estimated_partner_share,
     grouped_share,
     over_networks,
     partner_share,
     recurrence,
     recurring_share,
 )
+from raycv.analysis.significance import Draws
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.groups import Group
 
 PREDICTORS = ("mean", "active_fraction", "kurtosis", "class_purity")  # columns of the table units
 Quantities = Mapping[str, Callable[[Recurrence], float]]
+SHARES: Quantities = {
+    "partner_share": partner_share,
+    "estimated_share": estimated_partner_share,
+    "recurring_share": recurring_share,
+    "group_share": grouped_share,
+}
+OF_PAIRS = ("partner_share", "estimated_share")  # the others fall with the number of networks
 
 
-def recurrence_of(group: Group) -> Recurrence:
-    """The partners of every unit beyond chance in all other networks; on a GPU where the layer is wide and has one."""
+def recurrence_of(group: Group, chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None) -> Recurrence:
+    """The partners of every unit in all other networks, tested against ``chance``, too; wide layers on a GPU if any."""
     device = "cuda" if group.width > WIDE and torch.cuda.is_available() else "cpu"
-    return recurrence(group.correlations(group.moments), device=device)
+    return recurrence(group.correlations(group.moments), chance=chance, device=device)
 
 
 def recurrence_rows(layer: str, specs: Sequence[NetworkSpec], found: Recurrence) -> pd.DataFrame:
@@ -44,7 +52,7 @@ def recurrence_rows(layer: str, specs: Sequence[NetworkSpec], found: Recurrence)
                 "excess": found.excess(n),
                 "p_value": found.p_values(n),
                 "q_value": found.q_values(n),
-                "group": found.group(n),
+                "recurring_group": found.group(n),
             }
         )
         for n, spec in enumerate(specs)
@@ -55,28 +63,25 @@ def layer_rows(layer: str, units: pd.DataFrame, found: Recurrence, untrained: Re
     """One row per quantity, with its interval over networks; ``units``: the layer's rows of the table units."""
     rows = []
     for name, quantity in _quantities(units).items():
-        interval = over_networks(found, quantity)
-        chance = partner_share(untrained) if name == "partner_share" and untrained else np.nan
+        interval = over_networks(found, quantity, is_share=name in SHARES)
+        same = untrained and (name in OF_PAIRS or len(untrained.networks) == len(found.networks))
+        chance = SHARES[name](untrained) if untrained and same and name in SHARES else np.nan
         about = {"layer": layer, "quantity": name, "value": quantity(found)}
         rows.append(about | {"low": interval.low, "high": interval.high, "untrained": chance})
     return pd.DataFrame(rows)
 
 
 def _quantities(units: pd.DataFrame) -> Quantities:
-    shares: Quantities = {
-        "partner_share": partner_share,
-        "recurring_share": recurring_share,
-        "group_share": grouped_share,
-    }
     by_net = [rows for _, rows in units.groupby("net", sort=False)]
     predicted = {
         f"partners_by_{name}": _rank_correlation([rows[name].to_numpy() for rows in by_net]) for name in PREDICTORS
     }
-    return {**shares, **predicted}
+    return {**SHARES, **predicted}
 
 
 def _rank_correlation(by_net: list[np.ndarray]) -> Callable[[Recurrence], float]:
     """Spearman's, over all live units, of the number of partners and ``by_net``; NaN where one is constant."""
+    from scipy.stats import spearmanr  # which takes a second
 
     def quantity(found: Recurrence) -> float:
         live = np.concatenate([found.live(n) for n in found.networks])

@@ -101,8 +101,6 @@ def correlation_rows(
         if method == "semi":
             interval = jackknife(row["excess"], [replicate.excess[a, b] for replicate in found.replicates])
             row |= {"excess_low": interval.low, "excess_high": interval.high}
-            beyond = found.recurs.pairs[a, b].found()[matching.columns >= 0]
-            row |= {"beyond_chance": float(beyond.mean()) if len(beyond) else np.nan}
             row |= {"one_unit_share": found.share[a, b] if found.share else np.nan}
         rows.append(row | _agreements(found.pairs, key, found.pairs))
     return pd.DataFrame(rows)

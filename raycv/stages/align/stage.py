@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from raycv import memory
+from raycv import memory, statistics
 from raycv.config import AlignConfig
 from raycv.distributed import ray_cluster
 from raycv.progress import Progress, detail, say
@@ -21,16 +21,16 @@ from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.align import measured, recurring, rows, units
 from raycv.stages.align.across import Across, identified
+from raycv.stages.align.averages import average_rows
 from raycv.stages.align.beyond import Untrained, untrained_nowhere
 from raycv.stages.align.compared import Compared, all_compared, compare_all, pieces_of
 from raycv.stages.align.epochs import ThroughTraining
 from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.memory import command_need, comparison_need
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.reader import Statistics
 
-FORMAT = 5  # of the tables; part of their identity
+FORMAT = 6  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -38,6 +38,7 @@ WRITTEN = (
     "activity",
     "matchings",
     "alignment",
+    "alignment_by_layer",
     "joint_activations",
     "recurrence",
     "recurrence_by_layer",
@@ -117,6 +118,7 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     for name in {*WRITTEN_OF_EPOCHS, *WRITTEN_OF_ACROSS}.difference(names):  # of an earlier training or comparison
         store.remove(f"tables/{name}")
     whole = {name: _joined(name, frames + informed.get(name, [])) for name, frames in small.items()}
+    whole["alignment_by_layer"] = average_rows(whole["alignment"], whole["measures"])
     for name, frame in whole.items():
         tables.write(store, name, frame)
     return whole

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.activity import activity_ranking, activity_spread
-from raycv.analysis.folds import LayerStatistics
-from raycv.analysis.moments import Moments, mean, offsets, variance
 from raycv.analysis.top_patches import class_purity
 from raycv.networks.spec import NetworkSpec
+from raycv.statistics.folds import LayerStatistics
+from raycv.statistics.moments import Moments, mean, offsets, variance
 
 
 def unit_rows(

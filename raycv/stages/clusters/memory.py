@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from raycv.memory import Need
+from raycv.stages.intended import Intended
 
 REMEDY = "compare fewer networks, or leave the widest layers out with `raycv train --layers`"
 
@@ -22,3 +23,8 @@ def trial_bytes(units: int, folds: int) -> int:
     them the products by fold and over all images; and the pair's correlations and those with mixed units.
     """
     return (max(12 * 8 * 4, (folds + 4) * 24) + 7 * 8) * units**2
+
+
+def planned(run: Intended) -> list[Need]:
+    """What a trial of an intended run will need."""
+    return [trial_need(run.widths, run.folds)]

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.clusters import cluster_metrics
-from raycv.analysis.folds import correlations
 from raycv.analysis.graphs import combined_correlation
 from raycv.analysis.hierarchy import ClusterTree, split_clusters
 from raycv.analysis.infeasible import Infeasible
@@ -25,7 +24,8 @@ from raycv.analysis.spectral import (
     sweep_clusters,
 )
 from raycv.run.trial_results import Frames
-from raycv.stages.collect.statistics import Mixed, Statistics
+from raycv.statistics.folds import correlations
+from raycv.statistics.reader import Mixed, Statistics
 
 ALPHA = 0.025  # paper, S.3.4
 SMALLEST_LIMIT = 4.8  # units: the paper's 2 ALPHA S for its narrowest layer, conv1 with S = 96

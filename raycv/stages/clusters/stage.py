@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from raycv import statistics
 from raycv.config import ClusterSweepConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
@@ -18,8 +19,7 @@ from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
 from raycv.stages.clusters.memory import trial_need
 from raycv.stages.clusters.rows import Clustering, clusterings_from
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.reader import Statistics
 
 STAGE = "sweep clusters"
 FORMAT = 3  # of the trials' results; part of their identity
@@ -78,7 +78,7 @@ def _trials(config: ClusterSweepConfig, found: Statistics) -> list[Trial[Cluster
     names = found.names
     return [
         Trial(
-            f"{layer}/{names[a]}-{names[b]}/{threshold}",
+            f"{layer}/{names[a]}-{names[b]}-above-{threshold}",  # one folder below the layer, as results are named
             layer,
             Clustering(
                 layer=layer,

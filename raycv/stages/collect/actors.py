@@ -11,7 +11,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import ray
@@ -29,10 +28,11 @@ from raycv.networks.models import load_weights
 from raycv.networks.recordings import opened
 from raycv.paper import SHOWN_SAMPLES
 from raycv.run.paths import NETS, NULL, Key
-from raycv.stages.collect.chance import by_chance
-from raycv.stages.collect.collector import PILOT_IMAGES, Collector, Images, Recording, build_untrained
+from raycv.stages.collect.chance import by_chance, draws_by_chance
+from raycv.stages.collect.collector import PILOT_IMAGES, Collector, Images, Recording, build_untrained, kinds_of
 from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_part, to_arrays
-from raycv.stages.collect.task import NAME, Chance, Drawing, Information, Pass, Patches, Reduction
+from raycv.stages.collect.task import NAME, Chance, Drawing, Information, Pass, Patches, Reduction, Testing
+from raycv.statistics.reader import Statistics
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -122,6 +122,9 @@ class ShardActor:
             codes = encode(values, bin_edges(values))
             self.task.keep(self.task.codes_path(key.layer, network), {"codes": codes})
         self.task.keep(self.task.drawn_path(key, network), samples.arrays())
+        if "tested" in kinds_of(key):
+            tested = gather_samples(self._partials(drawing.shards), key, network, "tested")
+            self.task.keep(self.task.tested_path(key, network), tested.arrays())
 
     def inform(self, wanted: Information) -> None:
         """Store the mutual information of some of one network's units and all of another's."""
@@ -147,9 +150,20 @@ class ShardActor:
         def coded(network: int) -> Codes:
             return self._placed(self._codes(key.layer, network))
 
-        drawn = partial(self._drawn, key)
+        def drawn(network: int) -> Gathered:
+            return self._gathered(self.task.drawn_path(key, network))
+
         arrays = by_chance(chance, drawn, coded if key.group == NETS else None, self.device)
         self.task.store.write_arrays(chance.path(self.task.folder), arrays)
+
+    def test(self, testing: Testing) -> None:
+        """Store the draws by which some other networks' single units are tested against chance."""
+
+        def tested(network: int) -> Gathered:
+            return self._gathered(self.task.tested_path(testing.key, network))
+
+        arrays = draws_by_chance(testing, tested, self._left_out(testing), self.device)
+        self.task.store.write_arrays(testing.path(self.task.folder), arrays)
 
     def _decode(self, numbers: np.ndarray) -> tuple[Images, np.ndarray]:
         """Images in each way the networks want them decoded, and their labels."""
@@ -165,8 +179,15 @@ class ShardActor:
             self.pilots = {Key(*name.split("/", 1)): means for name, means in stored.items() if name != NAME}
         return self.pilots
 
-    def _drawn(self, key: Key, network: int) -> Gathered:
-        return Gathered.from_arrays(self.task.store.read_arrays(self.task.drawn_path(key, network)))
+    def _gathered(self, path: str) -> Gathered:
+        return Gathered.from_arrays(self.task.store.read_arrays(path))
+
+    def _left_out(self, testing: Testing) -> list[np.ndarray]:
+        """By network, the units that take no part in the averages of a layer, from its moments."""
+        task, key = self.task, testing.key
+        folds, widths = {key: testing.folds}, {key: testing.widths}
+        found = Statistics(task.store, task.groups, folds, widths, task.folder, testing.images)
+        return found.left_out(key.layer, key.group)
 
     def _codes(self, layer: str, network: int) -> np.ndarray:
         return self.task.store.read_arrays(self.task.codes_path(layer, network))["codes"]

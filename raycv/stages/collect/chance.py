@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled
 from raycv.analysis.histograms import Codes
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
 from raycv.analysis.prerelu import rotated_before_relu, sample_correlation, standardise
-from raycv.data.sampling import elsewhere
+from raycv.data.sampling import TESTED, elsewhere
 from raycv.stages.collect.reducer import Gathered
-from raycv.stages.collect.task import Chance
+from raycv.stages.collect.task import Chance, Testing
+
+UNITS_AT_ONCE = 4096  # whose samples are held to be tested
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,53 @@ def by_chance(
             arrays |= {"prerelu/active": active, "prerelu/own": ((within + within.T) / 2).float().cpu().numpy()}
         compare({"prerelu": _Placed(scores, codes)})
     return arrays
+
+
+def draws_by_chance(
+    testing: Testing, tested: Callable[[int], Gathered], left_out: Sequence[np.ndarray], device: torch.device
+) -> dict[str, np.ndarray]:
+    """What single units of some other networks have in common with those of one network, and with draws of chance.
+
+    Named float32 arrays, see `raycv.analysis.draws`. value/OTHER (S_other,): the largest correlation of OTHER's units
+    in the samples in which units are tested; shuffled/OTHER (K, S_other): with whole images shuffled; for OTHER
+    before the network both also as own/... (S,), of the network's units with OTHER's. prerelu/OTHER (K, S_other):
+    with the network's units mixed before the ReLU, where the layer ends in one. ``tested`` gives these
+    samples of a network, ``left_out`` by network its units that take no part.
+    """
+    network = testing.network
+    arrays: dict[str, np.ndarray] = {}
+    own = tested(network)
+    strata, count = _strata(own.position, testing.images), draws_for(max(testing.widths))
+    z = scores(torch.from_numpy(own.values).to(device), left_out[network])
+    before = torch.from_numpy(own.kept).to(device) if own.before_relu else None
+    for together in _at_once(testing.others, testing.widths):
+        others = {n: scores(torch.from_numpy(tested(n).values).to(device), left_out[n]) for n in together}
+        for other, of_other in others.items():
+            if other < network:
+                there, here = shuffled(of_other, z, strata, count=count, seed=(other, network))
+                arrays |= {f"value/{other}": there.values, f"shuffled/{other}": there.null}
+                arrays |= {f"own/value/{other}": here.values, f"own/shuffled/{other}": here.null}
+        if before is not None:
+            number = int(left_out[network].sum())
+            null = mixed_before_relu(list(others.values()), before, number, count=count, seed=network)
+            arrays |= {f"prerelu/{other}": drawn for other, drawn in zip(others, null, strict=True)}
+    return {name: values.astype(np.float32) for name, values in arrays.items()}
+
+
+def _strata(position: np.ndarray, images: int) -> np.ndarray:
+    """(images,): those of the same number are tested at the same positions; ``position`` (n,) of each sample."""
+    rows = position.reshape(min(images, TESTED), -1)
+    return np.asarray(np.unique(rows, axis=0, return_inverse=True)[1]).ravel()
+
+
+def _at_once(others: Sequence[int], widths: Sequence[int]) -> list[list[int]]:
+    """The other networks, as many at once as have 4,096 units together, or one: their samples are held."""
+    found: list[list[int]] = []
+    for other in others:
+        if not found or sum(widths[n] for n in (*found[-1], other)) > UNITS_AT_ONCE:
+            found.append([])
+        found[-1].append(other)
+    return found
 
 
 def _scores(samples: Gathered, device: torch.device) -> Tensor:

@@ -13,22 +13,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.moments import Moments
 from raycv.analysis.top_patches import Peaks, TopPatches, peaks
 from raycv.data.preprocessing import Resize
-from raycv.data.recorded import Recorded
-from raycv.data.sampling import Chosen, choose
+from raycv.data.recorded import Recorded, in_full
+from raycv.data.sampling import Chosen, choose, choose_images
 from raycv.errors import UserError
 from raycv.networks.models import untrained as draw
 from raycv.networks.places import PlacedTaps, at
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, as_samples
-from raycv.run.paths import ACROSS, NETS, Key
+from raycv.run.paths import ACROSS, NETS, NULL, Key
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.moments import Moments
 
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
+LARGEST = 1e150  # of activations in float64
 UNTRAINED = 4  # networks at most of an architecture before training
+
+KINDS = {"samples": choose, "tested": choose_images}  # for mutual information; to test units against chance
 
 Precision = Literal["float32", "bfloat16", "float16"]  # of the forward passes; sums are always float32 in float64
 
@@ -40,10 +43,10 @@ class Recording:
         self.recorded, self.order = recorded, order
 
     def rows(self, layers: Iterable[str], numbers: np.ndarray, device: torch.device) -> dict[str, Tensor]:
-        """The activations (n, S, ...) float32 of some samples, by layer."""
+        """The activations (n, S, ...) of some samples, by layer, as precise as they were recorded."""
         wanted = numbers if self.order is None else self.order[numbers]
-        found = {layer: np.asarray(self.recorded.rows(layer, wanted), dtype=np.float32) for layer in layers}
-        return {layer: torch.from_numpy(values).to(device) for layer, values in found.items()}
+        found = {layer: in_full(f"{self.recorded.name}/{layer}", self.recorded.rows(layer, wanted)) for layer in layers}
+        return {layer: torch.from_numpy(np.ascontiguousarray(v)).to(device) for layer, v in found.items()}
 
 
 Groups = dict[str, tuple[NetworkSpec, ...]]  # group -> networks compared with one another
@@ -55,26 +58,26 @@ _Named = tuple[str, str]  # network, layer
 class Partial:
     """What one shard adds, by group and layer.
 
-    moments: for layers with positions (convolutional). rows: for layers without (fully connected), one float32 array
-    (images, S_n) per network. Rows are smaller than their Gram matrix until there are more images than units; they are
-    multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer. patches (one per
-    network): for the layers of the trained networks. before_relu: the layers whose rows and samples are of the
-    activations before the ReLU, from which those after it follow.
+    moments: for layers with positions (convolutional). rows: for layers without (fully connected), one array (images,
+    S_n) per network, float32 or as it was recorded. Rows are smaller than their Gram matrix until there are more images
+    than units; they are multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer, by
+    kind. patches (one per network): for the layers of the trained networks. before_relu: the layers whose rows and
+    samples are of the activations before the ReLU, from which those after it follow.
     """
 
     moments: dict[Key, Moments]
     rows: dict[Key, list[np.ndarray]]
-    samples: dict[Key, Samples]
+    samples: dict[tuple[str, Key], Samples]
     patches: dict[Key, list[TopPatches]]
     before_relu: frozenset[Key]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """One shard's part of the samples that are kept of a layer: for mutual information and for its nulls.
+    """One shard's part of the samples that are kept of a layer, of one of ``KINDS``.
 
     rank (m,): place of each sample among all chosen ones; image (m,): place of its image in the shard; position (m,):
-    its position in the layer; values: one float32 array (m, S_n) per network, empty for a fully connected layer,
+    its position in the layer; values: one array (m, S_n) per network, as rows, empty for a fully connected layer,
     because all its rows are kept.
     """
 
@@ -133,10 +136,14 @@ class Collector:
         return {preprocessing.resizing for preprocessing in self.preprocessing.values()}
 
     def pilot(self, images: Images, numbers: np.ndarray) -> dict[Key, np.ndarray]:
-        """A rough mean (U,) float32 of every group's and layer's stacked units from a few images."""
+        """A rough mean (U,) float64 of every group's and layer's stacked units from a few images.
+
+        It is one of float32 for activations in float32, so that nothing is rounded when it is subtracted from these.
+        """
         means: dict[Key, np.ndarray] = {}
         for key, activations in self._forward(images, numbers).items():
-            means[key] = torch.cat([values.double().mean(0) for values in activations.values]).float().cpu().numpy()
+            parts = [values.double().mean(0).to(values.dtype).double() for values in activations.values]
+            means[key] = torch.cat(parts).cpu().numpy()
         return means
 
     def partial(self, images: Images, numbers: np.ndarray, pilot: dict[Key, np.ndarray], total_images: int) -> Partial:
@@ -147,21 +154,21 @@ class Collector:
             batch = {resizing: pixels[part] for resizing, pixels in images.items()}
             for key, activations in self._forward(batch, numbers[part]).items():
                 if not sums.add(key, activations, start, len(numbers[part])):
-                    raise self._not_finite(key, activations.values, numbers[part])
+                    raise self._not_finite(key, activations, numbers[part])
         return sums.partial()
 
-    def _not_finite(self, key: Key, activations: Sequence[Tensor], numbers: np.ndarray) -> UserError:
+    def _not_finite(self, key: Key, activations: Activations, numbers: np.ndarray) -> UserError:
         """An error that names the first network and image of a batch whose activations cannot be added up."""
-        for spec, values in zip(self.groups[key.group], activations, strict=True):
-            sums = values.abs().sum(1, dtype=torch.float64).reshape(len(numbers), -1).sum(1)
-            finite = sums < torch.finfo(torch.float32).max
+        for spec, *both in zip(self.groups[key.group], activations.values, activations.kept, strict=True):
+            rows = torch.stack([torch.isfinite(values).all(1) for values in both]).all(0)
+            finite = rows.reshape(len(numbers), -1).all(1)
             if not finite.all():
                 bad = int((~finite).nonzero()[0, 0])
                 return UserError(
                     f"Layer {key.layer} of {spec.name} gives activations that are not finite for image {numbers[bad]}; "
                     "the network has diverged or its weights do not suit these images."
                 )
-        return UserError(f"The activations of layer {key.layer} are too large to be added up in single precision.")
+        return UserError(f"The activations of layer {key.layer} are too large for their squares to be added up.")
 
     def _forward(self, images: Images, numbers: np.ndarray) -> dict[Key, Activations]:
         """The samples of every network in the images of ``numbers``, by group and layer; each network runs once."""
@@ -194,8 +201,8 @@ class _Sums:
     ) -> None:
         self.numbers, self.pilot, self.total_images, self.device = numbers, pilot, total_images, device
         self.accumulators: dict[Key, Accumulator] = {}
-        self.chosen: dict[Key, Chosen] = {}
-        self.taken: dict[Key, list[list[Tensor]]] = {}
+        self.chosen: dict[tuple[str, Key], Chosen] = {}
+        self.taken: dict[tuple[str, Key], list[list[Tensor]]] = {}
         self.rows: dict[Key, list[list[Tensor]]] = {}
         self.highest: dict[Key, list[list[Peaks]]] = {}
         self.before_relu: set[Key] = set()
@@ -203,21 +210,24 @@ class _Sums:
     def add(self, key: Key, activations: Activations, start: int, images: int) -> bool:
         """Add a batch of ``images`` images that starts at ``start`` in the shard; False where it is not finite."""
         positions = len(activations.values[0]) // images
-        if key not in self.chosen and key.group != ACROSS:  # which needs moments alone
-            self.chosen[key] = choose(self.numbers, positions, self.total_images)
+        kinds = kinds_of(key)
+        for kind in kinds:
+            if (kind, key) not in self.chosen:
+                self.chosen[kind, key] = KINDS[kind](self.numbers, positions, self.total_images)
         if activations.before:
             self.before_relu.add(key)
         if key.group == NETS:
             self.highest.setdefault(key, []).append([peaks(values, images) for values in activations.values])
         if positions == 1:
             self.rows.setdefault(key, []).append(activations.kept)
-            return all(bool(torch.isfinite(values.sum())) for values in activations.kept)
+            return all(_can_be_squared(values) for values in activations.kept)
         if key not in self.accumulators:
             widths = [values.shape[1] for values in activations.values]
             self.accumulators[key] = Accumulator(widths, self.pilot[key], self.device)
         self.accumulators[key].add(activations.values)
-        inside = _within(self.chosen[key], start, images, positions).to(self.device)
-        self.taken.setdefault(key, []).append([values[inside] for values in activations.kept])
+        for kind in kinds:
+            inside = _within(self.chosen[kind, key], start, images, positions).to(self.device)
+            self.taken.setdefault((kind, key), []).append([values[inside] for values in activations.kept])
         return self.accumulators[key].is_finite()
 
     def partial(self) -> Partial:
@@ -236,6 +246,20 @@ class _Sums:
             },
             before_relu=frozenset(self.before_relu),
         )
+
+
+def _can_be_squared(values: Tensor) -> bool:
+    """Whether activations are finite and, in double precision, have squares."""
+    lowest, highest = torch.aminmax(values)
+    largest = torch.maximum(highest, -lowest)  # NaN where anything is
+    return bool(largest <= min(torch.finfo(values.dtype).max, LARGEST))
+
+
+def kinds_of(key: Key) -> tuple[str, ...]:
+    """Which samples are kept of a layer; of layers compared with all others none, as these need moments alone."""
+    if key.group == ACROSS:
+        return ()
+    return tuple(KINDS) if key.group in (NETS, NULL) else ("samples",)
 
 
 def _joined(batches: list[list[Tensor]]) -> list[np.ndarray]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from raycv.analysis.moments import gram_bytes
-from raycv.data.sampling import WANTED
+from raycv.data.sampling import WANTED, Strata
 from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
-from raycv.run.parts import networks_of, parts
-from raycv.run.paths import ACROSS, NETS
+from raycv.run.paths import ACROSS, NETS, NULL
+from raycv.stages.collect.chance import UNITS_AT_ONCE
 from raycv.stages.collect.collector import BATCH, Groups
 from raycv.stages.collect.reducer import ROWS_AT_ONCE
+from raycv.statistics.moments import gram_bytes
+from raycv.statistics.parts import networks_of, parts
 
 
 def actor_need(groups: Groups, shard_size: int, images: int) -> Need:
@@ -33,15 +34,20 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
       + 3·partial                                   the partial, and its file while it is written
 
     A partial has 8·(U² + Σ S²)/2 bytes of products per convolutional layer and 4·U per image of the shard per fully
-    connected layer; a layer of the trained networks adds 4·U per sample chosen for mutual information and 16·9·U of
-    top patches. To reduce, the actor gives up the networks. One part of a layer (`raycv.run.parts`), which
-    has P products (at most 2²⁴, but a unit's in one network with all of another's) of U' units, needs
+    connected layer; a layer adds 4·U per sample chosen for mutual information or for tests, and of the trained
+    networks 16·9·U of top patches. To reduce, the actor gives up the networks. One part of a layer
+    (`raycv.statistics.parts`), which has P products (at most 2²⁴, but a unit's in one network with all of another's)
+    of U' units, needs
 
         3·8·P + 28·U'·max(shard, 1024)
 
     and what chance gives, or the mutual information, of two networks of S units in n samples
 
         20·S·n + 32·S²
+
+    and their draws, in m samples,
+
+        24·S·m + 4·max(4096, S)·m + 12·S²
 
     None of this grows with the number of shards, nor any of it but weights, tapped activations and partials with the
     number of networks.
@@ -56,7 +62,8 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
             widths = [sizes[spec.name].layers[layer][0] for spec in specs]
             positions = sizes[specs[0].name].layers[layer][1]
             drawn = 0 if group == ACROSS else 20 * max(widths) * min(WANTED, images * positions) + 32 * max(widths) ** 2
-            reducing = max(reducing, _reducing_bytes(widths, shard_size), drawn)
+            tested = _tested_bytes(max(widths), images, positions) if group in (NETS, NULL) else 0
+            reducing = max(reducing, _reducing_bytes(widths, shard_size), drawn, tested)
             highest += 8 * sum(widths) * shard_size if group == NETS else 0
     values = [units * positions for of_net in sizes.values() for units, positions in of_net.layers.values()]
     forward = 8 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)
@@ -80,9 +87,16 @@ def _partial_bytes(trained: bool, widths: list[int], positions: int, shard_size:
     """The bytes that one layer of one group adds to a shard's partial."""
     stacked = sum(widths)
     chosen = min(1.0, WANTED / (images * positions)) * shard_size * positions
+    chosen += Strata.of(positions, images).samples * shard_size / images
     samples = 4 * stacked * chosen if positions > 1 else 0
     top = 16 * TOP_PATCHES * stacked if trained else 0
     return (4 * stacked * shard_size if positions == 1 else gram_bytes(widths)) + int(samples) + top
+
+
+def _tested_bytes(width: int, images: int, positions: int) -> int:
+    """The bytes that the draws by which units of one network are tested need."""
+    samples = Strata.of(positions, images).samples
+    return 24 * width * samples + 4 * max(UNITS_AT_ONCE, width) * samples + 12 * width**2
 
 
 def _reducing_bytes(widths: list[int], shard_size: int) -> int:

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 
 from raycv.analysis.top_patches import TopPatches
-from raycv.run import parts
-from raycv.run.parts import Arrays, Part, added, cut, networks_of
 from raycv.run.paths import Key
 from raycv.stages.collect.collector import Partial
+from raycv.statistics import parts
+from raycv.statistics.parts import Arrays, Part, added, cut, networks_of
 
 ROWS_AT_ONCE = 1024  # rows of a fully connected layer gathered before they are multiplied
 
 
 def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/... and patches/KEY/NETWORK/...
+    """A partial as named arrays: moments/KEY/..., rows/KEY/NETWORK, samples/KEY/..., tested/KEY/... and
+    patches/KEY/NETWORK/...
 
-    Those of moments are the ones of `raycv.run.parts`.
+    Those of moments are the ones of `raycv.statistics.parts`.
     KEY is the group and layer. before_relu/KEY is there where rows and samples are of activations before the ReLU.
     images (n,) and labels (n,) are the numbers and classes of the shard's images.
     """
@@ -33,9 +34,9 @@ def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[
         arrays |= {f"moments/{key}/{name}": values for name, values in parts.to_arrays(moments).items()}
     for key, rows in partial.rows.items():
         arrays |= {f"rows/{key}/{n}": values for n, values in enumerate(rows)}
-    for key, samples in partial.samples.items():
-        arrays |= {f"samples/{key}/{name}": getattr(samples, name) for name in ("rank", "image", "position")}
-        arrays |= {f"samples/{key}/{n}": values for n, values in enumerate(samples.values)}
+    for (kind, key), samples in partial.samples.items():
+        arrays |= {f"{kind}/{key}/{name}": getattr(samples, name) for name in ("rank", "image", "position")}
+        arrays |= {f"{kind}/{key}/{n}": values for n, values in enumerate(samples.values)}
     for key, tops in partial.patches.items():
         for n, top in enumerate(tops):
             arrays |= top.arrays(f"patches/{key}/{n}")
@@ -70,7 +71,7 @@ def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: Key) -> dic
 class Gathered:
     """The chosen samples of one network's layer, in the order of their ranks.
 
-    kept (samples, S) float32: its activations, where ``before_relu`` those before its ReLU; position (samples,).
+    kept (samples, S): its activations, where ``before_relu`` those before its ReLU; position (samples,).
     """
 
     kept: np.ndarray
@@ -79,7 +80,7 @@ class Gathered:
 
     @property
     def values(self) -> np.ndarray:
-        """The activations (samples, S) float32, in memory of their own."""
+        """The activations (samples, S), in memory of their own."""
         return np.maximum(self.kept, 0) if self.before_relu else self.kept.copy()
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -92,8 +93,10 @@ class Gathered:
         return cls(arrays["kept"], bool(arrays["before_relu"]), arrays["position"])
 
 
-def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, network: int) -> Gathered:
-    """The chosen samples of one network's layer.
+def gather_samples(
+    partials: Iterable[Mapping[str, np.ndarray]], key: Key, network: int, kind: str = "samples"
+) -> Gathered:
+    """The chosen samples of one network's layer, of one of `raycv.stages.collect.collector.KINDS`.
 
     Raises ValueError where a sample is missing or occurs twice.
     """
@@ -101,16 +104,16 @@ def gather_samples(partials: Iterable[Mapping[str, np.ndarray]], key: Key, netwo
     before_relu = False
     for arrays in partials:
         before_relu = f"before_relu/{key}" in arrays
-        ranks.append(arrays[f"samples/{key}/rank"])
-        positions.append(arrays[f"samples/{key}/position"])
-        if f"samples/{key}/{network}" in arrays:
-            values.append(arrays[f"samples/{key}/{network}"])
+        ranks.append(arrays[f"{kind}/{key}/rank"])
+        positions.append(arrays[f"{kind}/{key}/position"])
+        if f"{kind}/{key}/{network}" in arrays:
+            values.append(arrays[f"{kind}/{key}/{network}"])
         else:
-            values.append(arrays[f"rows/{key}/{network}"][arrays[f"samples/{key}/image"]])
+            values.append(arrays[f"rows/{key}/{network}"][arrays[f"{kind}/{key}/image"]])
     rank = np.concatenate(ranks)
     if not np.array_equal(np.sort(rank), np.arange(len(rank))):
         raise ValueError(f"not every sample of {key} occurs exactly once")
-    gathered = np.empty((len(rank), values[0].shape[1]), dtype=np.float32)
+    gathered = np.empty((len(rank), values[0].shape[1]), dtype=values[0].dtype)
     gathered[rank] = np.concatenate(values)
     position = np.empty(len(rank), dtype=np.int64)
     position[rank] = np.concatenate(positions)
@@ -195,8 +198,8 @@ class _Rows:
                 about = {
                     "pilot": self.pilot[block.a][units],
                     "total": of_rows.sum(0),
-                    "minimum": of_rows.amin(0).float(),
-                    "maximum": of_rows.amax(0).float(),
+                    "minimum": of_rows.amin(0),
+                    "maximum": of_rows.amax(0),
                     "active": active[block.a][units],
                 }
                 sums |= {block.of_units[name]: values.cpu().numpy() for name, values in about.items()}

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from raycv import telemetry
+from raycv import statistics, telemetry
 from raycv.config import CollectConfig
 from raycv.data.shards import Shard, shards
 from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
-from raycv.memory import Need
+from raycv.networks.models import check_buildable
 from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import NetworkSpec, check_alike
@@ -23,19 +23,18 @@ from raycv.networks.stored import StoredNetwork, kept_epochs, stored, weights_co
 from raycv.progress import Progress, doing, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
-from raycv.run.parts import information_blocks, others_by_part, parts
-from raycv.run.paths import ACROSS, EPOCH, NETS, NULL, STATISTICS, Key
+from raycv.run.folds import FOLDS, folds_of
+from raycv.run.names import is_ours
+from raycv.run.paths import ACROSS, EPOCH, NETS, STATISTICS, Key
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.collect.actors import ShardActor
-from raycv.stages.collect.collector import Groups, untrained
-from raycv.stages.collect.memory import actor_need, partial_bytes
-from raycv.stages.collect.statistics import FORMAT
-from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction
+from raycv.stages.collect.collector import kinds_of
+from raycv.stages.collect.memory import actor_need
+from raycv.stages.collect.planned import groups_of
+from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction, Testing
+from raycv.statistics.index import FORMAT
+from raycv.statistics.parts import information_blocks, others_by_part, parts
 
-FOLDS = 8
-FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
-WIDE = 1024
 Epochs = Mapping[int, Sequence[StoredNetwork]]  # networks as they were after an earlier epoch, by epoch
 
 
@@ -64,7 +63,9 @@ def collect(config: CollectConfig, store: RunStore) -> None:
             weights_content(store, network)
     ray_cluster.connect(store.uri, config.device)
     use_gpu = ray_cluster.on_gpus(config.device)
-    groups = _groups(specs) | {f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()}
+    groups = groups_of(specs) | {
+        f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()
+    }
     # A GPU is fed by its share of the cores; an actor on a core decodes for itself.
     readers = max(1, int(ray_cluster.amount("CPU") / max(1, ray_cluster.amount("GPU")))) if use_gpu else 1
     task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, readers, config.precision)
@@ -87,13 +88,6 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     }
     record.finish(store, "collect", identity, config.model_dump(mode="json"), facts)
     say(f"collect: {len(specs[0].layers)} layers of {len(source):,} images in {store.locate(task.folder)}")
-
-
-def _groups(specs: Sequence[NetworkSpec]) -> Groups:
-    """The networks that are compared with one another, but for those of earlier epochs."""
-    members = tuple(chain(*(spec.members() for spec in specs)))
-    groups = {NETS: tuple(specs), NULL: untrained(specs), ACROSS: members}
-    return {group: of_group for group, of_group in groups.items() if of_group}
 
 
 def is_done(config: CollectConfig, store: RunStore) -> bool:
@@ -139,6 +133,7 @@ def _is_done(store: RunStore, identity: str) -> bool:
 def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
     """Raise UserError unless the networks have the same layers, prepare images alike and suit the classes."""
     check_alike(specs)
+    check_buildable(specs)
     check_sizes(specs)
     check_samples(specs, len(source))
     wrong = next((spec for spec in specs if not spec.has_own_outputs and spec.classes != source.classes), None)
@@ -160,23 +155,12 @@ def _actors(config: CollectConfig, task: Pass) -> int:
 
 def _drop_damaged(task: Pass) -> None:
     """Remove what an interrupted pass has left and is no longer as it was, so that it is computed again."""
-    left = [path for path in task.store.list(task.folder) if path.endswith(".npz")]
+    left = [path for path in task.store.list(task.folder) if is_ours(path)]
     damaged = [path for path in left if not task.is_whole(path)]
     for path in damaged:
         task.store.remove(path)
     if damaged:
         say(f"collect: computing again what an interrupted pass left damaged: {', '.join(damaged)}")
-
-
-def needs(config: CollectConfig, specs: Sequence[NetworkSpec], epochs: int, images: int) -> tuple[Need, int]:
-    """The memory that an actor will need, and the bytes of all partials.
-
-    ``epochs``: after how many earlier epochs training keeps the networks.
-    """
-    groups = _groups(specs)
-    groups |= {f"{EPOCH}{place}": tuple(specs) for place in range(epochs)}
-    sizes = [len(shard.images) for shard in shards(images, folds=FOLDS, shard_size=config.shard_size)]
-    return actor_need(groups, config.shard_size, images), len(sizes) * partial_bytes(groups, max(sizes), images)
 
 
 def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
@@ -238,6 +222,12 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
         for network in members[key]
         for number, others in enumerate(others_by_part(widths[key], network))
     ]
+    images = len(task.source)
+    tests = [
+        Testing(one.key, one.network, one.number, one.others, folds_of(max(widths[one.key])), widths[one.key], images)
+        for one in chances
+        if "tested" in kinds_of(one.key)
+    ]
     pairs = [Information(layer, block) for layer in layers for block in information_blocks(widths[Key(NETS, layer)])]
     there = set(task.store.list(task.folder))
 
@@ -251,17 +241,13 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
         _Step("samples", undrawn, lambda actor, item: actor.draw.remote(item)),
         _Step("mutual information", missing(pairs), lambda actor, item: actor.inform.remote(item)),
         _Step("chance", missing(chances), lambda actor, item: actor.chance.remote(item)),
+        _Step("tests", missing(tests), lambda actor, item: actor.test.remote(item)),
     )
     with Progress("reduce", sum(len(step.items) for step in steps), "parts") as progress:
         for step in steps:
             progress.note_next(step.name)
             pool.run(step.items, step.call, lambda _item, _result: progress.advance())
     return {reduction.key: reduction.fold + 1 for reduction in reductions}
-
-
-def folds_of(width: int) -> int:
-    """Into how many folds the moments of a layer with ``width`` units in its widest network are kept."""
-    return FOLDS if width <= WIDE else FOLDS_OF_WIDE
 
 
 def reductions_of(key: Key, work: list[Shard], widths: tuple[int, ...]) -> list[Reduction]:

@@ -11,10 +11,20 @@ from raycv.data.sources import Source
 from raycv.errors import UserError
 from raycv.networks.stored import StoredNetwork
 from raycv.paper import SHOWN_LAYERS
-from raycv.run.parts import Block, Part
-from raycv.run.paths import NETS, Key, chance_path, information_path, moments_path, patches_path, samples_path
+from raycv.run.paths import (
+    NETS,
+    NULL,
+    Key,
+    chance_path,
+    draws_path,
+    information_path,
+    moments_path,
+    patches_path,
+    samples_path,
+)
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import Groups, Precision
+from raycv.statistics.parts import Block, Part
 
 NAME = "path"  # of the array in which a file says which it is
 
@@ -49,6 +59,10 @@ class Pass:
     def drawn_path(self, key: Key, network: int) -> str:
         """Where the samples of one layer of one network are stored, in the order of their ranks."""
         return f"{self.partials}/drawn/{key}/{network}.npz"
+
+    def tested_path(self, key: Key, network: int) -> str:
+        """Where those are stored in which units are tested against chance."""
+        return f"{self.partials}/tested/{key}/{network}.npz"
 
     def codes_path(self, layer: str, network: int) -> str:
         """Where the binned samples of one layer of one network are stored."""
@@ -104,7 +118,8 @@ class Drawing:
     def paths(self, task: Pass) -> set[str]:
         """Where all of it is stored."""
         bins = {task.codes_path(self.key.layer, self.network)} if self.key.group == NETS else set()
-        return {task.drawn_path(self.key, self.network), *bins, *filter(None, [self.shown_path(task)])}
+        tested = {task.tested_path(self.key, self.network)} if self.key.group in (NETS, NULL) else set()
+        return {task.drawn_path(self.key, self.network), *tested, *bins, *filter(None, [self.shown_path(task)])}
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,26 @@ class Chance:
     def path(self, folder: str) -> str:
         """Where the result is stored."""
         return chance_path(folder, self.key, self.network, self.number)
+
+
+@dataclass(frozen=True)
+class Testing:
+    """Draws by which single units of ``others`` of a group are tested against chance in the place of one network's.
+
+    ``folds`` of the layer's moments, ``widths`` of all networks of the group, ``images`` of the pass.
+    """
+
+    key: Key
+    network: int
+    number: int
+    others: tuple[int, ...]
+    folds: int
+    widths: tuple[int, ...]
+    images: int
+
+    def path(self, folder: str) -> str:
+        """Where the result is stored."""
+        return draws_path(folder, self.key, self.network, self.number)
 
 
 @dataclass(frozen=True)

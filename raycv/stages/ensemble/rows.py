@@ -12,10 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from raycv import statistics
 from raycv.analysis.arrays import Ints
-from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.analysis.matching import bipartite_matching
-from raycv.analysis.moments import offsets
 from raycv.analysis.readout import chosen_penalty, read_out
 from raycv.analysis.removal import redundancy_order
 from raycv.data.sources import Source
@@ -25,8 +24,9 @@ from raycv.networks.taps import activation
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.run.trial_results import Frames
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.folds import LayerStatistics, correlations
+from raycv.statistics.moments import offsets
+from raycv.statistics.reader import Statistics
 
 VOTES = "votes"
 DRAWS = 3  # random choices of units

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raycv import statistics
 from raycv.config import EnsembleConfig
 from raycv.data.readers import EMBEDDED, NoSuchSplit
 from raycv.data.sources import Source, open_source
@@ -12,7 +13,6 @@ from raycv.progress import say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.ensemble.memory import actor_need
 from raycv.stages.ensemble.rows import Ensembler, agreement_rows
 

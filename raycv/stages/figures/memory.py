@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from raycv.memory import Need
 from raycv.run.tables import ROW_BYTES
+from raycv.stages.intended import Intended
 
 REMEDY = "compare fewer networks, or leave the widest layers out with `raycv train --layers`"
 
@@ -22,3 +23,8 @@ def command_bytes(widths: Sequence[int]) -> int:
     """
     pairs = (sum(widths) ** 2 + sum(width**2 for width in widths)) // 2
     return ROW_BYTES * pairs
+
+
+def planned(run: Intended) -> list[Need]:
+    """What the figures of an intended run will need."""
+    return [command_need(run.widths)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
@@ -19,15 +19,17 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.figures.memory import command_need
+from raycv.stages.registry import STAGES, loaded
 
 FORMAT = 3  # of the figures; part of their identity
 NOT_DRAWN = ("figures", "report")  # stages that make nothing to draw
 
 
-def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Subject], Plan]]) -> None:
+def figures(config: FiguresConfig, store: RunStore) -> None:
     """Write ``figures/`` of a run as PNG, with title and caption as its texts. Figures are numbered as in the paper.
 
-    ``plans`` say which figures a run gets. Does nothing where no other stage has finished since they were drawn.
+    Every stage says which figures a run gets from it. Does nothing where no other stage has finished since they were
+    drawn.
     """
     began = time.time()
     identity = _identity(store)
@@ -36,7 +38,8 @@ def figures(config: FiguresConfig, store: RunStore, plans: Sequence[Callable[[Su
         return
     subject = subject_of(store)
     memory.check_command("figures", command_need(_widths(subject)))
-    drawn = {name: draw for plan in plans for name, draw in plan(subject).items()}
+    plans: list[Plan] = [loaded(stage.figures)(subject) for stage in STAGES if stage.figures]
+    drawn = {name: draw for plan in plans for name, draw in plan.items()}
     with Progress("figures", len(drawn), "figures") as progress:
         for name, draw in sorted(drawn.items()):
             detail(f"figures: {store.write(f'figures/{name}.png', _drawn(name, draw))}")

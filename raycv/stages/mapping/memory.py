@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from raycv.memory import Need
+from raycv.stages.intended import Intended
+from raycv.stages.registry import BY_NAME
 
 REMEDY = "use fewer --decays, compare fewer networks, or leave the widest layers out with `raycv train --layers`"
 ROW = 240  # bytes of one weight among a trial's rows, in pandas and in what is written of them
+IN_RUN = BY_NAME["sweep mapping"].in_run["solvers"]  # solvers where the settings do not say
 NULLS = 16  # decays at which the nulls are followed
 
 
@@ -27,3 +30,9 @@ def trial_bytes(units: int, folds: int, decays: int, solvers: int) -> int:
     """
     squares = 3 * folds + 8 + max(8 * folds, 4 * folds + 2 * decays + 2 * NULLS + 8)
     return (8 * squares + ROW * decays * solvers) * units**2
+
+
+def planned(run: Intended) -> list[Need]:
+    """What a trial of an intended run will need."""
+    config = run.config
+    return [trial_need(run.widths, run.folds, len(set(config.decays)), len(config.solvers or IN_RUN))]

@@ -14,17 +14,18 @@ import torch
 
 from raycv.analysis.agglomeration import agglomerate
 from raycv.analysis.arrays import Floats
-from raycv.analysis.folds import LayerStatistics, correlations
-from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate, pair_moments
+from raycv.analysis.averages import quartiles
 from raycv.analysis.infeasible import Infeasible
-from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path, quartiles
+from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path
 from raycv.analysis.sgd import sgd_path
 from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
 from raycv.distributed.processor import settle
 from raycv.run.schema import BY_NAME
 from raycv.run.trial_results import Frames
-from raycv.stages.collect.statistics import Mixed, Statistics
 from raycv.stages.mapping.streamed import Stream, streamed_paths
+from raycv.statistics.folds import LayerStatistics, correlations
+from raycv.statistics.heldout import HeldOut, PairMoments, cross_validate, pair_moments
+from raycv.statistics.reader import Mixed, Statistics
 
 SOLVERS: dict[str, Callable[..., list[MappingLayer]]] = {"exact": lasso_path, "sgd": sgd_path}
 NULLS = ("rotated_loss", "prerelu_loss")
@@ -265,8 +266,8 @@ def _trees(about: dict[str, Any], layers: list[MappingLayer], back: list[Mapping
                         "decay": decay,
                         "reverse": other is not None,
                         "merge": np.arange(len(merges)),
-                        "left": merges[:, 0].astype(np.int64),
-                        "right": merges[:, 1].astype(np.int64),
+                        "cluster_a": merges[:, 0].astype(np.int64),
+                        "cluster_b": merges[:, 1].astype(np.int64),
                         "weight": merges[:, 2],
                         "size": merges[:, 3].astype(np.int64),
                     }

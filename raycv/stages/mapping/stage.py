@@ -10,17 +10,17 @@ from typing import Any
 
 import pandas as pd
 
+from raycv import statistics
 from raycv.config import MappingSweepConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.trials import Trial, run_trials
+from raycv.networks.models import check_buildable
 from raycv.networks.stored import stored, weights_content
 from raycv.progress import detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
 from raycv.stages.mapping.memory import trial_need
 from raycv.stages.mapping.rows import (
     WRITTEN,
@@ -31,6 +31,7 @@ from raycv.stages.mapping.rows import (
     mappings_of_layer,
 )
 from raycv.stages.mapping.streamed import Stream
+from raycv.statistics.reader import Statistics
 
 STAGE = "sweep mapping"
 # Units of a layer above which a GPU solves for all targets at once. One core would need a day for a pair of 4,096 units
@@ -116,6 +117,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
 def _stream(store: RunStore, found: Statistics) -> Stream:
     """The networks and images to train on. Raises UserError where a network is a recording."""
     networks = tuple(stored(store))
+    check_buildable(network.spec for network in networks)
     for network in networks:
         weights_content(store, network)
     return Stream(store, networks, found.source())

@@ -15,9 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.analysis.mapping import MappingLayer, Pair, checked_decays
-from raycv.analysis.moments import mean, offsets, variance
 from raycv.analysis.sgd import PUBLISHED, Descent, Schedule
 from raycv.data.sources import Source
 from raycv.networks.checkpoints import weights_of
@@ -26,6 +24,8 @@ from raycv.networks.places import activation_at
 from raycv.networks.stored import StoredNetwork
 from raycv.networks.taps import as_samples
 from raycv.run.store import RunStore
+from raycv.statistics.folds import LayerStatistics, correlations
+from raycv.statistics.moments import mean, offsets, variance
 
 BATCH = 32  # images per iteration (`raycv.analysis.sgd` has the rest of the published schedule)
 

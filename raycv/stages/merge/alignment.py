@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raycv.analysis.folds import correlation_of
 from raycv.analysis.group_matching import match_groups, similarity_evidence, weight_evidence
 from raycv.analysis.merging import Zip, zipped_units
 from raycv.analysis.unit_groups import Order, Orders, UnitGroups, Weights
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.folds import correlation_of
+from raycv.statistics.reader import Statistics
 
 BY_WEIGHTS = 1e-6  # times the products of weights: they decide where similarities say nothing
 

@@ -20,9 +20,9 @@ from raycv.networks.bench import Bench
 from raycv.networks.checkpoints import save_in
 from raycv.networks.evaluation import Scores, score
 from raycv.networks.unit_graph.tracing import unit_groups_of
-from raycv.stages.collect.statistics import Statistics
 from raycv.stages.merge.alignment import Similarities, orders_of, zips_of
 from raycv.stages.merge.together import Together
+from raycv.statistics.reader import Statistics
 
 COMPARED = 64  # images on which a permuted network is compared with itself
 TABLE = "merges"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raycv import statistics
 from raycv.config import MergeConfig
 from raycv.distributed.piecework import Piecework
 from raycv.errors import UserError
@@ -12,7 +13,6 @@ from raycv.run import record
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
-from raycv.stages.collect import statistics
 from raycv.stages.merge.memory import actor_need
 from raycv.stages.merge.merger import TABLE, Merger
 from raycv.stages.merge.together import Together, all_together

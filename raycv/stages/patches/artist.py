@@ -23,7 +23,7 @@ from raycv.stages.patches.pictures import encoded, shades
 
 BATCH = 128  # patches led back together
 UNITS = 64  # drawn by an actor at once
-BOX = ("top", "left", "bottom", "right")
+BOX = ("y0", "x0", "y1", "x1")
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Artist:
         numbers, place = np.unique(rows["image"], return_inverse=True)
         pixels, labels = self.drawing.source.decode(numbers, preprocessing.resizing)
         inputs = preprocessing.evaluation(torch.from_numpy(pixels).to(self.device))
-        start = centre(preprocessing.resize, preprocessing.crop)
+        start = centre(preprocessing.resize, preprocessing.crop, preprocessing.middle)
         pixels = pixels[:, start : start + preprocessing.crop, start : start + preprocessing.crop]
-        units, at_row, at_column = (torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "column"))
+        units, at_row, at_column = (torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "col"))
         boxes = [(slice(t, b), slice(left, r)) for t, left, b, r in rows[list(BOX)].itertuples(index=False)]
         seen, signals = [pixels[n][box] for n, box in zip(place, boxes, strict=True)], []
         for first in range(0, len(rows), BATCH):

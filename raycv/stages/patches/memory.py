@@ -8,6 +8,7 @@ from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.paper import TOP_PATCHES
+from raycv.stages.intended import Intended
 from raycv.stages.patches.artist import BATCH, UNITS
 
 
@@ -30,3 +31,9 @@ def actor_bytes(specs: Sequence[NetworkSpec]) -> int:
     images = UNITS * TOP_PATCHES * 3 * pixels * (2 + 4 * 4)
     led_back = 3 * 4 * BATCH * max(of_net.values for of_net in sizes)
     return 2 * 4 * sum(of_net.weights for of_net in sizes) + images + led_back
+
+
+def planned(run: Intended) -> list[Need]:
+    """What an actor of an intended run will need; nothing where all networks are recorded activations."""
+    seeing = [spec for spec in run.specs if not spec.is_recorded]
+    return [actor_need(seeing)] if seeing else []

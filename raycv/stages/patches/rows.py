@@ -7,7 +7,7 @@ import pandas as pd
 
 from raycv.analysis.top_patches import TopPatches
 from raycv.networks.receptive import receptive_fields
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.reader import Statistics
 
 
 def top_patches(found: Statistics) -> pd.DataFrame:

@@ -6,19 +6,21 @@ import time
 
 import pandas as pd
 
+from raycv import statistics
 from raycv.config import PatchesConfig
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
+from raycv.networks.models import check_buildable
 from raycv.networks.stored import stored, weights_content
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
-from raycv.stages.collect.statistics import Statistics
 from raycv.stages.patches.artist import UNITS, Artist, Chunk, Drawing
 from raycv.stages.patches.memory import actor_need
 from raycv.stages.patches.rows import top_patches
+from raycv.statistics.reader import Statistics
 
 FORMAT = 3  # of the tables; part of their identity
 WRITTEN = ("top_patches", "patch_pictures")
@@ -44,6 +46,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
         record.finish(store, "patches", identity, config.model_dump(mode="json"), {"units": 0, "class_names": None})
         say("patches: recorded activations have no images, so there is nothing to draw")
         return
+    check_buildable(network.spec for network in seeing)
     for network in seeing:  # the actors read them too, but would say so only once they have started
         weights_content(store, network)
     rows = top_patches(found)
@@ -95,7 +98,7 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
 
 def _draw(drawing: Drawing, chunks: list[Chunk], actors: int) -> None:
     """Draw every chunk that is not stored yet, with so many ``actors`` at most."""
-    there = set(drawing.store.list(drawing.folder))
+    there = {path for path in drawing.store.list(drawing.folder) if is_ours(path)}
     damaged = [path for path in sorted(there) if not tables.is_part(drawing.store, path, "patch_pictures")]
     if damaged:
         say(f"patches: drawing again what an interrupted run left damaged: {', '.join(damaged)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +25,21 @@ from raycv.errors import UserError
 from raycv.progress import doing
 from raycv.run.damage import refusing_damage
 from raycv.run.fingerprint import fingerprint
+from raycv.run.names import is_of_prepared
 from raycv.run.store import RunStore
 
 PER_FILE = 1024  # images, at most
 LARGEST = 2**28  # bytes of the pixels of a file's images, which an actor holds
 PARTS = "parts"  # folder of what the index is made of, removed once it is there
-SCHEMA = pa.schema([("offset", pa.int64()), ("bytes", pa.int32()), ("label", pa.int32()), ("origin", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("offset", pa.int64()),
+        ("bytes", pa.int32()),
+        ("label", pa.int32()),
+        ("origin", pa.string()),
+        ("crc32", pa.int64()),  # of the image's bytes
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,8 @@ class Folder:
     def finished(self) -> set[str]:
         """The names of the portions that are there, both the file and its part of the index."""
         sizes = self.store.sizes()
-        parts = [path.removeprefix(f"{PARTS}/").removesuffix(".parquet") for path in sizes if path.startswith(PARTS)]
+        indices = [path for path in sizes if path.startswith(f"{PARTS}/") and path.endswith(".parquet")]
+        parts = [path.removeprefix(f"{PARTS}/").removesuffix(".parquet") for path in indices if is_of_prepared(path)]
         with doing("prepare: looking at what is there"):
             return {name for name in parts if sizes.get(f"{name}{IMAGES}", -1) == self._described(name).bytes}
 
@@ -150,7 +161,8 @@ class Maker:
             origins.append(item.origin.removeprefix(f"{source.reader.root}/"))
         sizes = np.array([len(content) for content in stored], dtype=np.int64)
         content = b"".join(stored)
-        index = pa.table([np.cumsum(sizes) - sizes, sizes, labels, origins], schema=SCHEMA)
+        sums = list(map(zlib.crc32, stored))
+        index = pa.table([np.cumsum(sizes) - sizes, sizes, labels, origins, sums], schema=SCHEMA)
         sha256 = hashlib.sha256(content).hexdigest()
         return Made(content, index.replace_schema_metadata({"sha256": sha256}))
 

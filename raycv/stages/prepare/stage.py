@@ -11,27 +11,37 @@ import pyarrow.parquet as pq
 from raycv.config import PrepareConfig
 from raycv.data.prepared import FORMAT, MANIFEST, Manifest, PreparedReader, read_manifest
 from raycv.data.preprocessing import Resize
+from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Source
 from raycv.distributed.crew import do_all
 from raycv.errors import UserError
 from raycv.progress import answer, doing, say
-from raycv.run.paths import LEASES
+from raycv.run import names
+from raycv.run.places import overlap
 from raycv.run.store import RunStore
 from raycv.stages.prepare.files import PARTS, Folder, Maker, Portion, check_all, described, portions, sources_of
 from raycv.stages.prepare.memory import actor_need
+from raycv.stages.prepare.verifying import verify
 
 
 def prepare(config: PrepareConfig, store: RunStore) -> None:
     """Write the images of ``config.data`` to ``store``, all splits that there are, and ``prepared.json`` last of all.
 
     Does nothing where they are there; goes on from the files of an interrupted call. Raises UserError for images that
-    cannot be decoded, are prepared already, or a folder that has other content.
+    cannot be decoded, are prepared already, or a folder that has other content or the images themselves. With
+    ``config.verify`` only checks what is there.
     """
+    if config.verify:
+        verify(store)
+        return
+    if config.data != EMBEDDED and overlap(config.data, store.uri):
+        raise UserError(
+            f"{store.uri} is in the folder of the images themselves, {config.data}, or they are in it; name another "
+            "with --to."
+        )
     sources = sources_of(config)
     first = next(iter(sources.values()))
     resize = Resize(config.size, config.fit)
-    if f"{store.uri}/".startswith(f"{first.reader.root}/"):
-        raise UserError(f"{store.uri} is in the folder of the images themselves; name another with --to.")
     if isinstance(first.reader, PreparedReader):
         raise UserError(f"{config.data} holds prepared images; name the images that they were made of.")
     work = [portion for split, source in sources.items() for portion in portions(split, source, config)]
@@ -50,20 +60,26 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
 
 def _is_done(store: RunStore, work: list[Portion]) -> bool:
     """Whether the folder has these images. Raises UserError where it has something else."""
-    there = {path for path in store.list("") if not path.startswith(f"{LEASES}/")}
-    if MANIFEST in there:
+    if store.exists(MANIFEST):
         manifest = read_manifest(store.uri)
-        names = [file.name.rpartition(".")[0] for files in manifest.splits.values() for file in files]
-        if names == [portion.name for portion in work]:
+        made = [file.name.rpartition(".")[0] for files in manifest.splits.values() for file in files]
+        if made == [portion.name for portion in work]:
             return True
         raise UserError(
             f"{store.uri} holds other prepared images ({manifest.size} pixels, {manifest.fit}, {manifest.encoding}); "
             "name a new folder with --to."
         )
-    foreign = sorted(path for path in there if path.split("/")[0] not in {PARTS, *(p.split for p in work)})
-    if foreign:
-        raise UserError(f"{store.uri} is not empty, it has {foreign[0]}; name a new folder with --to.")
+    others = store.others(names.is_of_prepared) or _indices_of_others(store)
+    if others:
+        raise UserError(f"{store.uri} is not empty, it has {names.in_words(others)}; name a new folder with --to.")
     return False
+
+
+def _indices_of_others(store: RunStore) -> list[str]:
+    """Files index.parquet beside which there is nothing else of ours: other data sets have files of that name, too."""
+    there = store.list("")
+    indices = [path for path in there if path.endswith("/index.parquet")]
+    return [path for path in indices if not any(f"{path.split('/')[0]}/" in p for p in there if p not in indices)]
 
 
 def _finish(folder: Folder, work: list[Portion], first: Source, resize: Resize, config: PrepareConfig) -> Manifest:
@@ -74,7 +90,7 @@ def _finish(folder: Folder, work: list[Portion], first: Source, resize: Resize, 
         rows.setdefault(portion.split, []).append(part.replace_schema_metadata())
     for split, parts in rows.items():
         buffer = io.BytesIO()
-        pq.write_table(pa.concat_tables(parts), buffer)
+        pq.write_table(pa.concat_tables(parts, promote_options="default"), buffer, write_page_checksum=True)
         store.write(f"{split}/index.parquet", buffer.getvalue())
     manifest = Manifest(
         format=FORMAT,
@@ -89,7 +105,7 @@ def _finish(folder: Folder, work: list[Portion], first: Source, resize: Resize, 
     kept = {file.name for of in files.values() for file in of} | {f"{split}/index.parquet" for split in files}
     for path in store.sizes():  # also what a killed writer has left
         if path.split("/")[0] in files and path not in kept:
-            store.remove(path)
+            store.remove(path)  # of an earlier call for other images
     store.write_json(MANIFEST, manifest.model_dump(mode="json"))
     store.remove(PARTS)
     return manifest

@@ -11,8 +11,6 @@ import pandas as pd
 from torch import nn
 
 from raycv.analysis.arrays import Floats, Ints
-from raycv.analysis.folds import LayerStatistics, correlation_of
-from raycv.analysis.moments import covariance, mean
 from raycv.analysis.removal import compensation, order_by, redundancy_order
 from raycv.networks.bench import Bench, Piece
 from raycv.networks.changes import Change, predicted, replaced, scores_of, unchanged
@@ -21,7 +19,9 @@ from raycv.networks.evaluation import Scores
 from raycv.run import tables
 from raycv.run.summary import over_networks
 from raycv.run.trial_results import Frames
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.folds import LayerStatistics, correlation_of
+from raycv.statistics.moments import covariance, mean
+from raycv.statistics.reader import Statistics
 
 RANDOM = "random"
 DRAWS = 5  # random orders
@@ -153,7 +153,7 @@ def incoming(net: nn.Module, layer: str, units: int) -> Floats | None:
 def _row(key: Key, scores: Scores, whole: Scores) -> dict[str, Any]:
     order, draw, removed, made_up = key
     return {
-        "order": order,
+        "removal_order": order,
         "draw": draw,
         "removed": removed,
         "compensated": made_up,
@@ -164,4 +164,4 @@ def _row(key: Key, scores: Scores, whole: Scores) -> dict[str, Any]:
 
 def by_layer(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of pruning_by_layer from those of pruning."""
-    return over_networks(rows, ("layer", "order", "fraction", "compensated"), ("loss_change", "top1_change"))
+    return over_networks(rows, ("layer", "removal_order", "fraction", "compensated"), ("loss_change", "top1_change"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from raycv import statistics
 from raycv.config import PruneConfig
 from raycv.distributed.piecework import Piecework
 from raycv.networks.bench import Bench
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.prune.memory import actor_need
 from raycv.stages.prune.rows import Pruner, by_layer
 

@@ -25,7 +25,7 @@ def sentences(store: RunStore) -> list[dict[str, str]]:
 def _pruned(read: Read) -> Iterator[str]:
     rows = read("pruning_by_layer")
     fraction = min(rows["fraction"].unique(), key=lambda value: abs(value - 0.5))
-    means = rows[rows["fraction"] == fraction].groupby(["compensated", "order"])["top1_change"].mean()
+    means = rows[rows["fraction"] == fraction].groupby(["compensated", "removal_order"])["top1_change"].mean()
     for compensated, made_up in ((False, ""), (True, " and the units that stay make up for them")):
         lost = means[compensated]
         yield (
@@ -82,7 +82,8 @@ def _stitched(read: Read) -> Iterator[str]:
 def _merged(read: Read) -> Iterator[str]:
     rows = read("merges")
     pairs = rows[rows["alpha"].notna() & (rows["matching"] == rows["matching"].iloc[0])]
-    alpha = min(pairs["alpha"].unique(), key=lambda value: abs(value - 0.5), default=float("nan"))
+    asked_for = pairs.loc[pairs["method"] == "naive", "alpha"]  # zipped networks are halves of each, whatever was asked
+    alpha = min(asked_for.unique(), key=lambda value: abs(value - 0.5), default=float("nan"))
     means = pairs[pairs["alpha"] == alpha].groupby("method")["top1"].mean()
     if len(means):
         yield (

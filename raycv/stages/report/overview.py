@@ -15,6 +15,9 @@ AVERAGES = {  # the page's names of the columns of `alignment`, averaged over pa
     "before": "prerelu_excess",
     "before_untrained": "untrained_prerelu_excess",
     "beyond_chance": "beyond_chance",
+    "beyond_chance_untrained": "untrained_beyond_chance",
+    "estimated_share": "estimated_share",
+    "estimated_share_untrained": "untrained_estimated_share",
     "one_to_one": "agreement",
 }
 EXCESSES = ("before", "after")  # the stricter one first: mixtures rectified as units are

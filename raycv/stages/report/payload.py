@@ -60,7 +60,13 @@ def unit_columns(units: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any
 def recurrence_columns(recurrence: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any]]:
     """For every network in how many others each unit has a partner beyond chance. ``recurrence``: rows of one layer."""
     of_net = {str(net): rows.sort_values("unit") for net, rows in recurrence.groupby("net")}
-    columns = {"partners": "partners", "mutual": "mutual", "excess": "excess", "q": "q_value", "group": "group"}
+    columns = {
+        "partners": "partners",
+        "mutual": "mutual",
+        "excess": "excess",
+        "q": "q_value",
+        "group": "recurring_group",
+    }
     return [{name: packed(of_net[net][column]) for name, column in columns.items()} for net in nets]
 
 

@@ -13,13 +13,16 @@ import numpy as np
 import pandas as pd
 
 from raycv import memory
+from raycv.analysis.significance import FALSE_DISCOVERIES
 from raycv.config import ReportConfig
 from raycv.memory import Need
+from raycv.paper import TOP_PATCHES
 from raycv.progress import Progress, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
+from raycv.stages.registry import STAGES
 from raycv.stages.report import appendix, effects, overview, page, payload
 from raycv.stages.report.memory import REMEDY, command_bytes
 from raycv.stages.report.sprites import Pictures, pictures_within
@@ -28,12 +31,7 @@ PATH = "report.html"
 LARGEST = 19_700_000  # bytes of the file, where the numbers leave enough for the pictures
 MOST = 29_500_000  # bytes of the file, with at least some pictures of every layer ...
 LEAST_PICTURES = 5_300_000  # ... which are these, if they fit
-OPTIONAL = {  # tables that a run may lack, by what the report then leaves out
-    "patch_pictures": "the patches that drive each unit",
-    "mapping_units": "what predicts each unit (mapping layers)",
-    "cluster_members": "clusters of units",
-    "recurrence": "in how many networks each unit recurs",
-}
+OPTIONAL = {table: what for stage in STAGES for table, what in stage.reported.items()}  # tables that a run may lack
 
 
 def report(config: ReportConfig, store: RunStore) -> None:
@@ -224,6 +222,8 @@ def _facts(
         "images": stages.get("collect", {}).get("images"),
         "classes": stages.get("patches", {}).get("class_names"),
         "units": len(units),
+        "ranks": TOP_PATCHES,
+        "false_discoveries": FALSE_DISCOVERIES,
         "pictured": has["patch_pictures"],
         "missing": missing,
         "recurring": _recurring(store) if has["recurrence"] else {},

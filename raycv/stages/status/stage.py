@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from raycv.config import StatusConfig
 from raycv.errors import UserError
 from raycv.progress import answer
-from raycv.run import lease, record
+from raycv.run import lease, record, tables
+from raycv.run.names import is_ours
 from raycv.run.paths import PARTS
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
+from raycv.stages.registry import AFTER_RUN, NAMES, STAGES
 
 READERS = 16  # files whose rows are counted at once: on S3 each answer takes a while
-OF_FOLDER = {"networks": "train", "statistics": "collect", "figures": "figures", "report.html": "report"}
 
 
 @dataclass
-class _Stage:
+class _Line:
     """One line of the answer, and sentences below it."""
 
     state: str = "not done"
@@ -34,24 +33,23 @@ class _Stage:
     more: list[str] = field(default_factory=list)
 
 
-def status(_config: StatusConfig, store: RunStore, stages: Sequence[str], after: Sequence[str]) -> None:
-    """Print the state of ``stages`` and of those ``after`` that have begun. Raises UserError where there is no run."""
+def status(_config: StatusConfig, store: RunStore) -> None:
+    """Print the state of a run's stages, and of those after it that have begun. Raises UserError without a run."""
     sizes = store.sizes()
     if not lease.held_in(sizes):  # a run that has just begun has a lease and no record yet
         record.check_there(store)
     found = record.read(store)
-    lines = {name: _noted(name, found) for name in (*stages, *after)}
+    lines = {name: _noted(name, found) for name in NAMES}
     for name, line in lines.items():
         if lease.path_of(name) in sizes:
-            _led(line, lease.state(store, name))
+            with _noting_damage(line):
+                _led(line, lease.state(store, name))
     for path, size in sizes.items():
         owner = _owner(path)
         if owner in lines:
             lines[owner].size += size
-    for name, rows in _rows(store, list(sizes)).items():
-        if name in lines:
-            lines[name].rows += rows
-    for name in [name for name in after if lines[name] == _Stage()]:
+    _count_rows(store, list(sizes), lines)
+    for name in [stage.name for stage in AFTER_RUN if lines[stage.name] == _Line()]:
         del lines[name]
     answer(f"{store.uri}: {in_words(sum(sizes.values()))} in {len(sizes):,} files")
     answer(_table(lines))
@@ -66,10 +64,10 @@ def in_words(size: float) -> str:
     return f"{size:,.1f} TB"
 
 
-def _noted(name: str, found: Mapping[str, Any]) -> _Stage:
+def _noted(name: str, found: Mapping[str, Any]) -> _Line:
     """What run.json says of a stage."""
     done, error = found["stages"].get(name), found.get("errors", {}).get(name)
-    line = _Stage()
+    line = _Line()
     if done:
         line.state, line.finished = "finished", done.get("finished", "")[:16].replace("T", " ")
         line.seconds = f"{sum(done.get('seconds', {}).values()):,.1f}"
@@ -79,7 +77,7 @@ def _noted(name: str, found: Mapping[str, Any]) -> _Stage:
     return line
 
 
-def _led(line: _Stage, state: lease.State | None) -> None:
+def _led(line: _Line, state: lease.State | None) -> None:
     """Add who is at work on a stage."""
     if state is None:
         return  # given back this moment
@@ -87,6 +85,11 @@ def _led(line: _Stage, state: lease.State | None) -> None:
     if state.holder.progress:
         line.more.append(state.holder.progress)
     line.more.append(f"{'held' if state.alive else 'left'} by {state.holder}")
+    if state.ahead:
+        line.more.append(
+            f"this is dated {state.ahead:,.0f} s in the future, as the clock of the store was set: the same command "
+            "sees within a minute whether that driver is alive"
+        )
 
 
 def _owner(path: str) -> str:
@@ -95,33 +98,47 @@ def _owner(path: str) -> str:
     if first == "tables":
         name = below[0].lstrip(".").split(".")[0]
         return BY_NAME[name].stage if name in BY_NAME else ""
-    if first == "sweeps":
-        return f"sweep {below[0].partition('-')[0]}"
     if first == PARTS:
         return below[0].partition("-")[0]
-    return "patches" if first.startswith("patches-") else OF_FOLDER.get(first, "")
+    return next((stage.name for stage in STAGES if stage.leaves(path)), "")
 
 
-def _rows(store: RunStore, paths: Sequence[str]) -> dict[str, int]:
-    """Rows of all tables in place, by stage, from the last bytes of each file."""
-    files = [path for path in paths if path.startswith("tables/") and "/." not in path and path.endswith(".parquet")]
+@contextlib.contextmanager
+def _noting_damage(line: _Line) -> Iterator[None]:
+    """Note the sentence on a damaged file below the line of its stage: what else there is shall be seen, too."""
+    try:
+        yield
+    except UserError as error:
+        if error.__cause__ is not None:  # the store has failed
+            raise
+        line.more.append(str(error))
 
-    def count(path: str) -> int:
+
+def _count_rows(store: RunStore, paths: Sequence[str], lines: Mapping[str, _Line]) -> None:
+    """Add the rows of all tables in place, from the last bytes of each file, and name those that cannot be read."""
+    files = [path for path in paths if path.startswith("tables/") and not path.startswith("tables/.") and is_ours(path)]
+
+    def count(path: str) -> int | UserError:
         try:
-            return int(store.open(path, lambda file: pq.read_metadata(file).num_rows))
+            return tables.footer(store, path)[1]
         except UserError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return 0  # replaced since
-            raise
+            if error.__cause__ is not None:
+                raise
+            return error
 
-    rows: dict[str, int] = defaultdict(int)
     with ThreadPoolExecutor(READERS) as pool:
-        for path, number in zip(files, pool.map(count, files), strict=True):
-            rows[_owner(path)] += number
-    return rows
+        for path, found in zip(files, pool.map(count, files), strict=True):
+            if (line := lines.get(_owner(path))) is None:
+                continue
+            if isinstance(found, UserError):
+                line.more.append(str(found))
+            else:
+                line.rows += found
 
 
-def _table(lines: Mapping[str, _Stage]) -> str:
+def _table(lines: Mapping[str, _Line]) -> str:
     head = f"  {'stage':<15}{'state':<10}{'finished (UTC)':<18}{'seconds':>9}{'rows':>12}{'size':>12}"
     text = [head]
     for name, line in lines.items():

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.folds import LayerStatistics
-from raycv.analysis.heldout import HeldOut, PairMoments, pair_moments
 from raycv.analysis.mapping import SIGNIFICANT, lasso_path
 from raycv.analysis.matching import bipartite_matching
 from raycv.analysis.removal import Affine, of_z_scores
@@ -25,7 +23,9 @@ from raycv.networks.taps import activation
 from raycv.run.paths import NETS, Key
 from raycv.run.summary import over_networks
 from raycv.run.trial_results import Frames
-from raycv.stages.collect.statistics import Statistics
+from raycv.statistics.folds import LayerStatistics
+from raycv.statistics.heldout import HeldOut, PairMoments, pair_moments
+from raycv.statistics.reader import Statistics
 
 MATCHING, MAPPING, RESCALED, MEAN = "matching", "mapping", "rescaled", "mean"  # ways of joining two networks
 WIDE = 1024  # units above which mapping layers are solved on a GPU where there is one

@@ -22,10 +22,14 @@ SEMI = [("similarity", "==", "correlation"), ("method", "==", "semi")]
 
 @dataclass(frozen=True)
 class Measured:
-    """A quantity: its ``value`` among all K networks, and (K,) ``without_each`` of them, empty for K < 3."""
+    """A quantity: its ``value`` among all K networks, and (K,) ``without_each`` of them, empty for K < 3.
+
+    ``units``: of a network, if it is a share of them.
+    """
 
     value: float
     without_each: Floats
+    units: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,14 @@ def _measured(pairs: pd.DataFrame, units: pd.DataFrame) -> dict[str, Measured]:
     def over(values: pd.Series, kept: Sequence[str]) -> float:
         return _mean(values[pairs["net_a"].isin(kept) & pairs["net_b"].isin(kept)])
 
+    of_network = len(units.loc[units["unit_b"] >= 0, ["net_a", "unit_a"]].drop_duplicates()) // len(nets) or None
+    live = dict.fromkeys(averaged) | {"partner_share": of_network}
     found = {
-        name: Measured(over(values, nets), np.array([over(values, kept) for kept in rest]))
+        name: Measured(over(values, nets), np.array([over(values, kept) for kept in rest]), live[name])
         for name, values in averaged.items()
     }
     recurring = np.array([_recurring_share(units, kept) for kept in rest])
-    return found | {"recurring_share": Measured(_recurring_share(units, nets), recurring)}
+    return found | {"recurring_share": Measured(_recurring_share(units, nets), recurring, of_network)}
 
 
 def _recurring_share(units: pd.DataFrame, nets: Sequence[str]) -> float:
@@ -94,7 +100,7 @@ def _mean(values: pd.Series) -> float:
 def _columns(found: Mapping[str, Measured]) -> dict[str, float]:
     columns = dict[str, float]()
     for name in GROWING:
-        interval = jackknife(found[name].value, found[name].without_each)
+        interval = jackknife(found[name].value, found[name].without_each, units=found[name].units)
         columns |= {name: found[name].value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     return columns
 

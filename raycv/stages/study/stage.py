@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from raycv.config import CommandConfig, StudyConfig
+from raycv.config import StudyConfig
 from raycv.data.sources import open_source
 from raycv.drawing.style import png
 from raycv.errors import UserError
 from raycv.progress import say
-from raycv.run import record, tables
+from raycv.run import lease, record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
+from raycv.stages.registry import BY_NAME, do
 from raycv.stages.study.figures.growth import growth
 from raycv.stages.study.rows import Combination, combination, slope_rows
 from raycv.stages.study.summary import summary
 
 FORMAT = 1  # of the tables; part of their identity
-Stages = Sequence[tuple[type[CommandConfig], Callable[[Any, RunStore], None]]]
+EACH = ("train", "collect", "align")  # stages that are done for every combination
 
 
-def study(config: StudyConfig, store: RunStore, stages: Stages) -> None:
-    """Run ``stages`` for every combination, each an ordinary run below ``runs/``; write tables and figures.
+def study(config: StudyConfig, store: RunStore) -> None:
+    """Train, collect and align for every combination, each an ordinary run below ``runs/``; write tables and figures.
 
     What a run has finished with the same settings is not repeated; tables and figures are, as they take seconds.
     Raises UserError, before anything starts, for bad settings and for more images than there are.
@@ -36,7 +36,7 @@ def study(config: StudyConfig, store: RunStore, stages: Stages) -> None:
     numbers = [len(training.first(images)) for images in config.images or (len(training),)]
     record.begin(store, study=True)
     try:
-        found = _run_all(config, store, stages, [(width, images) for images in numbers for width in config.widths])
+        found = _run_all(config, store, [(width, images) for images in numbers for width in config.widths])
     except UserError:
         if not store.list(record.RUNS):
             record.forget(store)
@@ -55,17 +55,15 @@ def study(config: StudyConfig, store: RunStore, stages: Stages) -> None:
         say(f"study: {uri}")
 
 
-def _run_all(
-    config: StudyConfig, store: RunStore, stages: Stages, combinations: Sequence[tuple[int, int]]
-) -> list[Combination]:
+def _run_all(config: StudyConfig, store: RunStore, combinations: Sequence[tuple[int, int]]) -> list[Combination]:
     """The runs of all combinations, one after the other on the same Ray cluster."""
     found = []
     for number, (width, images) in enumerate(combinations, 1):
         say(f"study: combination {number} of {len(combinations)}: width {width}, {images:,} training images")
         run = RunStore(store.locate(f"{record.RUNS}/width-{width}-images-{images}"))
-        own = {"run": run.uri, "width": (width,), "train_images": images}
-        for settings, do in stages:
-            shared = {name: value for name, value in config if name in settings.model_fields}
-            do(settings(**shared | {name: value for name, value in own.items() if name in shared}), run)
+        for stage in map(BY_NAME.__getitem__, EACH):
+            settings = config.part(stage.settings, run=run.uri, width=(width,), train_images=images)
+            with lease.held(run, [stage.name]):
+                do(stage, settings, run)
         found.append(combination(run, width, images))
     return found

@@ -39,6 +39,8 @@ def rows_of(specs: Sequence[NetworkSpec], there: Sequence[There], compare: Seque
         )
     depths = range(min(len(layers) for layers in hidden))
     rows = [[list(of)[_at_depth(depth, len(depths), len(of))] for of in hidden] for depth in depths]
+    paired = ", ".join(BETWEEN.join(row) for row in rows)
+    say(f"no layer has the same name in all networks; comparing those at the same depth: {paired}")
     return {_name(row): row for row in rows}
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
+from raycv.stages.intended import Intended
 from raycv.stages.train.feed import WINDOW
-from raycv.stages.train.learning import Recipe
+from raycv.stages.train.learning import Recipe, recipe_of
 
 
 def worker_need(specs: Sequence[NetworkSpec], recipes: Sequence[Recipe], workers: int, images: int) -> Need:
@@ -38,3 +39,16 @@ def worker_bytes(spec: NetworkSpec, batch: int) -> int:
     sizes, size = sizes_of(spec), spec.preprocessing.resizing.size
     images = (4 * WINDOW + 3 * 4) * batch * 3 * size**2
     return 4 * 8 * sizes.weights + 3 * 4 * batch * sizes.values + images
+
+
+def planned(run: Intended) -> list[Need]:
+    """What a worker of an intended run will need; nothing where the networks are imported."""
+    recipes = [recipe_of(spec.model, run.config) for spec in run.specs] if run.training else []
+    return [worker_need(run.specs, recipes, run.config.workers, run.training)] if recipes else []
+
+
+def traffic(run: Intended) -> str:
+    """What training reads and writes."""
+    written = run.weight_bytes * (2 * run.epochs + 1)  # weights and momentum after every epoch; in the end weights
+    read = f"reads {run.image_bytes / 1e6:,.1f} MB of images"
+    return f"{read} and writes {written / 1e6:,.1f} MB of weights" if run.trained else ""

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
 
 History = list[dict[str, Any]]  # one row of the table `training` for each epoch
@@ -31,7 +32,8 @@ class Saved:
 
     def epochs(self) -> list[int]:
         """After how many epochs there is a file, in order."""
-        return sorted(int(path.rpartition("/")[2].partition(".")[0]) for path in self.store.list(self.folder))
+        paths = [path for path in self.store.list(self.folder) if is_ours(path)]
+        return sorted(int(path.rpartition("/")[2].partition(".")[0]) for path in paths)
 
     def write(self, net: nn.Module, optimizer: torch.optim.SGD, history: History) -> None:
         """Save the network as it is, after as many epochs as ``history`` has; files of long ago go."""

@@ -126,8 +126,8 @@ def _layers(
 def _with_logits(specs: list[NetworkSpec]) -> list[NetworkSpec]:
     """The same, with the logits where all have as many: their matching is the health check."""
     output = LOGITS if any(spec.output == LOGITS for spec in specs) else specs[0].output
-    recorded = any(spec.is_recorded for spec in specs)
-    if recorded or output in specs[0].layers or len({spec.classes for spec in specs}) > 1:
+    without = any(spec.is_recorded or (spec.has_own_outputs and outputs_of(spec) is None) for spec in specs)
+    if without or output in specs[0].layers or len({spec.classes for spec in specs}) > 1:
         return specs
     made = []
     for spec in specs:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from raycv.config import TrainConfig
+from raycv.config import RunConfig, TrainConfig
 from raycv.data.readers import listing
 from raycv.data.samples import Samples
 from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
-from raycv.memory import Need
 from raycv.networks import checkpoints
 from raycv.networks.models import check_model
 from raycv.networks.recordings import check_samples, validation_of
@@ -21,10 +20,10 @@ from raycv.progress import say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
+from raycv.stages.intended import Intended
 from raycv.stages.train.fit import fit
 from raycv.stages.train.importing import import_networks, weights_of
 from raycv.stages.train.learning import Recipe, recipe_of
-from raycv.stages.train.memory import worker_need
 from raycv.stages.train.resized import say_how_resized
 from raycv.stages.train.specs import specs_of
 
@@ -38,31 +37,6 @@ class Asked:
     training: Source | None
     validation: Source
     result_of: str
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the training images."""
-        return self.recipes[0].epochs
-
-    @property
-    def images(self) -> int:
-        """Images that all networks are trained on, over all epochs; none where they are imported."""
-        return len(self.training or ()) * self.epochs * len(self.specs)
-
-    @property
-    def weight_bytes(self) -> int:
-        """The bytes of all networks' weights."""
-        return 4 * sum(sizes_of(spec).weights for spec in self.specs)
-
-    def need(self, config: TrainConfig) -> Need | None:
-        """The memory that a worker needs; None where the networks are imported."""
-        if self.training is None:
-            return None
-        return worker_need(self.specs, self.recipes, config.workers, len(self.training))
-
-    def image_bytes(self) -> int:
-        """The bytes of all files of images."""
-        return 0 if isinstance(self.validation.reader, Samples) else sum(listing(self.validation.reader.root).values())
 
 
 def train(config: TrainConfig, store: RunStore) -> None:
@@ -103,9 +77,27 @@ def _has_weights(config: TrainConfig, store: RunStore, asked: Asked) -> bool:
     return record.finished(store, "train", asked.result_of) and _is_there(config, asked.specs, store)
 
 
+def intended(config: RunConfig) -> Intended:
+    """The run that the settings ask for. Raises UserError for settings or images with which it cannot be done."""
+    asked = asked_for(config)
+    read = asked.validation.reader
+    return Intended(
+        config,
+        asked.specs,
+        training=len(asked.training or ()),
+        validation=len(asked.validation),
+        epochs=asked.recipes[0].epochs,
+        image_bytes=0 if isinstance(read, Samples) else sum(listing(read.root).values()),
+        weight_bytes=4 * sum(sizes_of(spec).weights for spec in asked.specs),
+    )
+
+
 def asked_for(config: TrainConfig) -> Asked:
     """What the settings ask for. Raises UserError for settings or images with which that cannot be done."""
-    for model in [network.model for network in config.networks if not network.is_recorded] or config.model:
+    for network in config.networks:
+        if not network.is_recorded:
+            check_model(network.model, network.arguments)
+    for model in config.model if not config.networks else ():
         check_model(model)
     columns = {"image_column": config.image_column, "label_column": config.label_column}
     if config.networks and all(network.is_recorded for network in config.networks):

@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import torch
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import orthogonal_procrustes
 from scipy.optimize import linear_sum_assignment, linprog
@@ -18,9 +19,10 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.measures.alignment import cross_fold_cka, debiased_cka, linear_cka
+from raycv.analysis.measures.alignment import NormProducts, cross_fold_cka, debiased_cka, linear_cka
 from raycv.analysis.measures.canonical import canonical_correlations, mean_cca, pwcca, svcca
 from raycv.analysis.measures.covariances import Covariances
+from raycv.analysis.measures.norms import NormSums
 from raycv.analysis.measures.prediction import regression_r2
 from raycv.analysis.measures.shapes import (
     angular_distance,
@@ -202,7 +204,6 @@ ROTATED_ALIKE = ["linear CKA", "mean CCA", "SVCCA", "Procrustes", "angular", "re
 SCALED_ALIKE = [name for name in DEFINITIONS if name not in ("Procrustes", "permutation Procrustes")]
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**16))
 def test_what_a_measure_does_not_depend_on(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -263,11 +264,11 @@ def test_debiased_cka_of_few_samples_is_that_of_many_and_biased_cka_is_not() -> 
 
         truth = linear_cka(covariances(*draw(200_000)))
         pairs = [draw(40) for _ in range(150)]
-        gaussian = np.mean([debiased_cka(covariances(*pair), 40) for pair in pairs])
+        debiased = np.mean([by_sums(*pair) for pair in pairs])
         parts = [[covariances(x[f::4], y[f::4]) for f in range(4)] for x, y in pairs]
         folded = np.nanmean([cross_fold_cka(folds) for folds in parts])
         biased = np.mean([linear_cka(covariances(*pair)) for pair in pairs])
-        assert gaussian == pytest.approx(truth, abs=0.04)
+        assert debiased == pytest.approx(truth, abs=0.04)
         assert folded == pytest.approx(truth, abs=0.06)
         assert biased > truth + 0.08
 
@@ -283,32 +284,35 @@ def song(x: Floats, y: Floats) -> float:
     return hsic(gram_x, gram_y) / float(np.sqrt(hsic(gram_x, gram_x) * hsic(gram_y, gram_y)))
 
 
-def test_debiased_cka_is_near_the_estimator_that_needs_the_samples() -> None:
+def by_sums(x: Floats, y: Floats, batch: int = 17) -> float:
+    """``debiased_cka`` from sums over batches."""
+    sums = NormSums()
+    for start in range(0, len(x), batch):
+        sums.add([torch.from_numpy(side[start : start + batch]) for side in (x, y)])
+    c = covariances(x, y)
+    return debiased_cka(c, len(x), sums.of_pair(0, 1, [x.mean(0), y.mean(0)], [c.a, c.cross, c.b]))
+
+
+def test_debiased_cka_is_songs_estimator_whatever_the_distribution() -> None:
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        signals = rng.standard_normal((400, 40)) / np.arange(1, 41) ** 0.5
-        x, y = (np.maximum(signals @ rng.standard_normal((40, 96)), 0) for _ in range(2))
+        signals = rng.standard_normal((60, 40)) / np.arange(1, 41) ** 0.5
+        x, y = (np.maximum(signals @ rng.standard_normal((40, 96)), 0) ** 2 + 3 for _ in range(2))
         exact = song(x, y)
-        assert debiased_cka(covariances(x, y), 400) == pytest.approx(exact, abs=0.005)
-        folds = [covariances(x[f::4], y[f::4]) for f in range(4)]
-        assert cross_fold_cka(folds) == pytest.approx(exact, abs=0.01)
-        assert linear_cka(covariances(x, y)) > exact + 0.005
+        assert by_sums(x, y) == pytest.approx(exact, abs=1e-9)
+        assert cross_fold_cka([covariances(x[f::4], y[f::4]) for f in range(4)]) == pytest.approx(exact, abs=0.1)
+        assert linear_cka(covariances(x, y)) > exact + 0.02
 
 
-def test_the_estimates_of_squared_covariances_have_no_bias() -> None:
-    """The Gaussian one's common factor, and the folds' on skewed activations, against the truth."""
+def test_folds_estimate_squared_covariances_without_bias() -> None:
+    """On skewed activations, against the truth."""
     rng = np.random.default_rng(12)
     mixed = rng.standard_normal((4, 4))
-    truth, n = ((mixed.T @ mixed) ** 2).sum(), 12
-    gaussian, folded = [], []
+    truth, folded = ((mixed.T @ mixed) ** 2).sum(), []
     for _ in range(4000):
-        s = np.cov(rng.standard_normal((n, 4)) @ mixed, rowvar=False)
-        nu = n - 1
-        gaussian.append(nu**2 / (nu - 1) / (nu + 2) * ((s**2).sum() - np.trace(s) ** 2 / nu))
-        one, other = (np.cov((rng.exponential(size=(n, 4)) - 1) @ mixed, rowvar=False) for _ in range(2))
+        one, other = (np.cov((rng.exponential(size=(12, 4)) - 1) @ mixed, rowvar=False) for _ in range(2))
         folded.append((one * other).sum())
-    for estimates in (gaussian, folded):
-        assert abs(np.mean(estimates) - truth) < 4 * np.std(estimates) / np.sqrt(4000)
+    assert abs(np.mean(folded) - truth) < 4 * np.std(folded) / np.sqrt(4000)
 
 
 @pytest.mark.parametrize(("s_a", "s_b"), WIDTHS)
@@ -352,7 +356,7 @@ def test_dead_units_are_left_out() -> None:
 def test_everything_dead() -> None:
     nothing = Covariances.of(np.full((2, 2), np.nan), np.full((2, 3), np.nan), np.full((3, 3), np.nan))
     assert np.isnan([value(nothing) for value, _ in DEFINITIONS.values()]).all()
-    assert np.isnan([debiased_cka(nothing, 9), cross_fold_cka([nothing, nothing])]).all()
+    assert np.isnan([debiased_cka(nothing, 9, NormProducts(0, 0, 0)), cross_fold_cka([nothing, nothing])]).all()
 
 
 def test_bad_input() -> None:
@@ -361,8 +365,8 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="must be finite"):
         Covariances.of(np.eye(1), np.array([[np.nan]]), np.eye(1))
     good = covariances(*activations(0))
-    with pytest.raises(ValueError, match="at least 2 samples"):
-        debiased_cka(good, 1)
+    with pytest.raises(ValueError, match="at least 4 samples"):
+        debiased_cka(good, 3, NormProducts(1, 1, 1))
     for folds in ([good], [good, good.reversed()]):
         with pytest.raises(ValueError, match="two or more folds of the same units"):
             cross_fold_cka(folds)

@@ -17,6 +17,8 @@ from PIL import Image
 from raycv.data.preprocessing import Preprocessing
 from raycv.data.recorded import OPENERS
 from raycv.errors import UserError
+from raycv.networks import trust
+from raycv.networks.catalogue import huggingface
 from raycv.networks.layers import layers_of, outputs_of
 from raycv.networks.models import build, check_model, preprocessing_of, untrained
 from raycv.networks.spec import RECORDINGS
@@ -72,6 +74,66 @@ def test_huggings_faces_networks_from_a_folder(tmp_path: Path) -> None:
     assert any(layer.units == 16 and layer.grid == (17,) for layer in layers_of(spec).values())
 
 
+PROCESSORS: list[tuple[str, dict[str, Any]]] = [
+    ("ViTImageProcessor", {"do_normalize": False}),
+    ("ConvNextImageProcessor", {"size": {"shortest_edge": 224}}),
+    ("ConvNextImageProcessor", {}),
+    ("LevitImageProcessor", {}),
+    ("PoolFormerImageProcessor", {}),
+    ("EfficientNetImageProcessor", {}),
+    ("BitImageProcessor", {"size": {"shortest_edge": 225}}),  # a centre between two pixels
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), PROCESSORS)
+def test_hugging_faces_networks_see_what_their_processors_show_them(
+    kind: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    processor = getattr(transformers, kind)(**settings)
+    processor.save_pretrained(tmp_path)
+    way = huggingface.preprocessing(f"hf/{tmp_path}", {})
+    for size in ((375, 500), (503, 331)):
+        image = photograph(*size)
+        theirs = torch.tensor(np.asarray(processor(images=image, return_tensors="np")["pixel_values"]))[0]
+        ours = way.evaluation(torch.from_numpy(np.asarray(way.resizing(image))[None].copy()))[0]
+        levels = (ours - theirs).abs() * torch.tensor(way.std)[:, None, None]
+        assert levels.max() < 2.5  # at a few pixels, two ways of rounding
+        assert (levels > 1.01).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("MobileViTImageProcessor", {}),  # blue, green, red
+        ("ViTImageProcessor", {"resample": 1}),  # Lanczos
+        ("BitImageProcessor", {"size": {"shortest_edge": 200}}),  # a crop of 224
+    ],
+)
+def test_what_a_processor_does_that_raycv_cannot_is_refused(
+    kind: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    getattr(pytest.importorskip("transformers"), kind)(**settings).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=f"its image processor, {kind}, does what raycv cannot; give preprocessing"):
+        huggingface.preprocessing(f"hf/{tmp_path}", {})
+
+
+def test_a_crop_is_cut_out_of_the_image() -> None:
+    with pytest.raises(ValueError, match="crop is 256, which cannot be cut out of images resized to 224"):
+        Preprocessing(resize=224, crop=256, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def test_an_inception_sees_its_images_prepared_once() -> None:
+    spec = described("torchvision/googlenet", as_built=True, arguments=(("transform_input", True),))
+    net: Any = build(spec).eval()
+    theirs = torchvision.models.googlenet(transform_input=True, init_weights=False).eval()
+    weights = torchvision.models.get_model_weights("googlenet").DEFAULT.transforms()
+    pixels = torch.rand(1, 3, 64, 64)
+    mean, std = (torch.tensor(of)[:, None, None] for of in (weights.mean, weights.std))
+    wanted = theirs._transform_input((pixels - mean) / std)
+    torch.testing.assert_close(net._transform_input((pixels - 0.5) / 0.5), wanted, rtol=0, atol=1e-5)
+
+
 def test_published_weights_are_torchvisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are fetched once into the cache of PyTorch's hub, where these lie already."""
     weights = torchvision.models.get_model_weights("squeezenet1_1").DEFAULT
@@ -115,6 +177,7 @@ def test_what_has_no_rule_of_its_own_is_drawn_like_it_was() -> None:
     ],
 )
 def test_models_that_there_are_not(model: str, sentence: str) -> None:
+    trust.allow([model])
     with pytest.raises(UserError, match=sentence):
         check_model(model)
 
@@ -128,8 +191,10 @@ def test_models_that_there_are_not(model: str, sentence: str) -> None:
     ],
 )
 def test_functions_that_fail(function: str, sentence: str) -> None:
+    model = f"tests.support.nets:{function}"
+    trust.allow([model])
     with pytest.raises(UserError, match=sentence):
-        preprocessing_of(f"tests.support.nets:{function}")
+        preprocessing_of(model)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

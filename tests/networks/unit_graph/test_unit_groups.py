@@ -45,7 +45,7 @@ def logits_of(name: str) -> Tensor:
 
 
 @pytest.mark.parametrize("name", MOST)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_network_with_reordered_units_gives_the_same_logits(name: str, seed: int) -> None:
     net, groups = architecture(name), traced(name)
@@ -262,7 +262,7 @@ def test_a_constant_is_in_fixed_order_and_all_else_moves(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_language_models_of_transformers_are_followed(kind: str) -> None:
     torch.manual_seed(0)
-    config = {
+    config: transformers.PretrainedConfig = {  # type: ignore[no-untyped-call]
         "gpt2": lambda: transformers.GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=11, n_positions=16),
         "llama": lambda: transformers.LlamaConfig(
             hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2, vocab_size=11
@@ -282,7 +282,7 @@ def test_language_models_of_transformers_are_followed(kind: str) -> None:
 class _Language(nn.Module):
     def __init__(self, config: transformers.PretrainedConfig) -> None:
         super().__init__()
-        self.inside = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+        self.inside = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()  # type: ignore[no-untyped-call]
 
     def forward(self, texts: Tensor) -> Tensor:
         out: Tensor = self.inside(texts, use_cache=False).logits[:, -1]

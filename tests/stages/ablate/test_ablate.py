@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from torch import Tensor
 
+from raycv import statistics
 from raycv.networks.bench import Bench
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.stages.ablate.rows import DRAWS, WRITTEN, Ablater, by_layer, choices, groups_of, of_single_units, units_of
-from raycv.stages.collect import statistics
 from tests.support.by_hand import images_of, loss_and_top1, outputs
 
-KEY = ["layer", "net", "group", "choice", "draw"]
+KEY = ["layer", "net", "unit_group", "choice", "draw"]
 
 
 Frames = dict[str, pd.DataFrame]
@@ -58,12 +58,12 @@ def test_groups_are_at_their_mean(aligned_run: RunStore, found: Frames, layer: s
         "unmatched": live[recurrence.loc[live, "mutual"] == 0],
     }
     rows = found["ablations"].query(f"layer == '{layer}' and net == 'net2' and choice == 'whole'")
-    assert set(rows["group"]) == {name for name, group in members.items() if len(group)}
+    assert set(rows["unit_group"]) == {name for name, group in members.items() if len(group)}
     whole = loss_and_top1(outputs(aligned_run, 1), images_of(aligned_run)[1])
     for row in rows.to_dict("records"):
-        expected = without(aligned_run, 1, layer, members[row["group"]].to_numpy())
+        expected = without(aligned_run, 1, layer, members[row["unit_group"]].to_numpy())
         assert (row["loss"], row["top1"]) == pytest.approx(expected, rel=1e-4)
-        assert row["units"] == len(members[row["group"]])
+        assert row["units"] == len(members[row["unit_group"]])
         assert (row["loss_change"], row["top1_change"]) == pytest.approx(
             (expected[0] - whole[0], expected[1] - whole[1]), rel=1e-3, abs=1e-5
         )
@@ -93,8 +93,10 @@ def test_single_units_of_narrow_layers(aligned_run: RunStore, found: Frames) -> 
 def test_copies_do_the_same(found: Frames) -> None:
     """net2 is net1 in another order: without all matched units both lose the same."""
     rows = found["ablations"].query("choice == 'whole'")
-    losses = rows.pivot_table(index=["layer", "group"], columns="net", values="loss_change")[["net1", "net2"]].dropna()
-    sizes = rows.pivot_table(index=["layer", "group"], columns="net", values="units").loc[losses.index]
+    losses = rows.pivot_table(index=["layer", "unit_group"], columns="net", values="loss_change")[
+        ["net1", "net2"]
+    ].dropna()
+    sizes = rows.pivot_table(index=["layer", "unit_group"], columns="net", values="units").loc[losses.index]
     same = losses[sizes["net1"] == sizes["net2"]]
     assert len(same)
     np.testing.assert_allclose(same["net1"], same["net2"], atol=1e-4)
@@ -102,7 +104,7 @@ def test_copies_do_the_same(found: Frames) -> None:
 
 def test_averages_by_layer(aligned_run: RunStore, found: Frames) -> None:
     averages = found["ablation_by_layer"].set_index(["layer", "quantity"])
-    rows = found["ablations"].query("layer == 'fc7' and group == 'matched'")
+    rows = found["ablations"].query("layer == 'fc7' and unit_group == 'matched'")
     means = rows.groupby(["choice", "net"])["loss_change"].mean()
     assert averages.loc[("fc7", "matched"), "value"] == pytest.approx(means["whole"].mean())
     excess = (means["whole"] - means["random"]).mean()

@@ -8,11 +8,11 @@ import pytest
 from scipy.stats import kurtosis, spearmanr
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.folds import LayerStatistics
 from raycv.stages.align.groups import Group
 from raycv.stages.align.measured import measure, measure_rows, measure_untrained
 from raycv.stages.align.recurring import layer_rows, recurrence_of, recurrence_rows
 from raycv.stages.align.units import unit_rows
+from raycv.statistics.folds import LayerStatistics
 from tests.support.copies import orthonormal
 from tests.support.runs import moments_of, specs
 
@@ -64,10 +64,11 @@ def test_copies_recur_and_rotated_units_do_not(share: float, low: float, high: f
     quantities = by_layer.set_index("quantity")["value"]
     assert quantities["recurring_share"] == pytest.approx((rows["partners"] == 2).mean())
     assert quantities["partner_share"] == pytest.approx(rows["partners"].mean() / 2)
-    assert quantities["group_share"] == pytest.approx((rows["group"] >= 0).mean())
+    assert quantities["group_share"] == pytest.approx((rows["recurring_group"] >= 0).mean())
     untrained = by_layer.set_index("quantity")["untrained"]
     assert untrained["partner_share"] == pytest.approx(quantities["partner_share"])
-    assert untrained.notna().sum() == 1
+    shares = ["partner_share", "estimated_share", "recurring_share", "group_share"]
+    assert sorted(untrained.dropna().index) == sorted(shares)
     pd.testing.assert_frame_equal(rows, recurrence_rows("conv1", group.specs, recurrence_of(group)))
 
 
@@ -78,7 +79,7 @@ def test_rows_equal_numpy_and_dead_units_have_none() -> None:
     found = recurrence_of(group)
     rows = recurrence_rows("conv1", group.specs, found)
     dead = rows[(rows["net"] == "net1") & (rows["unit"] == 3)].iloc[0]
-    assert (dead["partners"], dead["mutual"], dead["group"]) == (0, 0, -1)
+    assert (dead["partners"], dead["mutual"], dead["recurring_group"]) == (0, 0, -1)
     assert np.isnan(dead["excess"])
     live = rows[rows["excess"].notna()]
     quantities = layer_rows("conv1", units_of(activations), found, found).set_index("quantity")
@@ -109,21 +110,21 @@ def test_measures_equal_numpy() -> None:
     assert row["value"] == pytest.approx(cka(x, y), abs=1e-5)
     assert row["low"] < row["value"] < row["high"]
     pairs = ((0, 1), (0, 2), (1, 2))
-    assert row["null"] == pytest.approx(np.mean([cka(others[a], others[b]) for a, b in pairs]), abs=1e-5)
+    assert row["chance"] == pytest.approx(np.mean([cka(others[a], others[b]) for a, b in pairs]), abs=1e-5)
     eigenvalues = np.linalg.eigvalsh(np.corrcoef(z, rowvar=False))
     expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
     assert rows["net3", "net3", "effective_dimension"]["value"] == pytest.approx(expected, rel=1e-4)
     best = np.abs(np.corrcoef(x, y, rowvar=False)[:UNITS, UNITS:])
     soft = rows["net1", "net2", "soft_correlation_match"]
     assert soft["value"] <= (best.max(0).mean() + best.max(1).mean()) / 2 + 1e-6
-    assert soft["null"] < soft["value"] - 0.1
+    assert soft["chance"] < soft["value"] - 0.1
     left = [rows[*pair, "regression_r2"]["value"] for pair in (("net1", "net2"), ("net2", "net1"))]
     for value, (a, b) in zip(left, ((x, y), (y, x)), strict=True):
         a, b = a - a.mean(0), b - b.mean(0)
         residual = b - a @ np.linalg.lstsq(a, b, rcond=None)[0]
         assert value == pytest.approx(1 - (residual**2).sum() / (b**2).sum(), abs=1e-5)
     assert len(rows) == len(table)
-    assert table.query("measure != 'partial_matching_mass'")["null"].notna().all()
+    assert table.query("measure != 'partial_matching_mass'")["chance"].notna().all()
 
 
 def test_a_unit_that_fires_in_one_half_of_the_images_is_not_worth_matching() -> None:

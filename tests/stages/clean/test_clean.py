@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from raycv.cli import main
@@ -14,7 +16,7 @@ from tests.support.half_done import LEFT, half_done
 def test_what_is_finished_stays(store: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
     before = half_done(store)
     if "://" not in store.uri:
-        with open(f"{store.uri}/figures/.1234.part", "wb") as file:
+        with open(f"{store.uri}/figures/.{uuid.uuid4().hex}.part", "wb") as file:
             file.write(b"12345")
     assert main(["clean", "--run", store.uri]) == 0
     said = capsys.readouterr().out

@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raycv.analysis.folds import correlations
+from raycv import statistics
 from raycv.analysis.graphs import combined_correlation
 from raycv.analysis.spectral import K_RANGE, allowed_k, default_k, spectral_clusters, sweep_clusters
 from raycv.cli import main
 from raycv.config import ClusterSweepConfig
 from raycv.run import record
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
+from raycv.statistics.folds import correlations
 from tests.support.commands import typed
 from tests.support.processes import processes
 from tests.support.runs import LAYERS, WIDTHS, make_run
@@ -161,7 +161,7 @@ def test_the_papers_k_is_the_default_where_it_is_asked_for_and_allowed(
     others = default[default["layer"] == "conv2"]  # whose graphs have fewer than 100 units
     scaled = [default_k(*limits) for limits in others[["lowest_k", "highest_k"]].to_numpy().tolist()]
     assert others["k"].tolist() == scaled
-    assert "conv2/net1-net2/0.2: k = 100; its graph allows" in capsys.readouterr().out
+    assert "conv2/net1-net2-above-0.2: k = 100; its graph allows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flags", [("--k", "0"), ("--k", "papers"), ("--thresholds", "-0.1"), ("--thresholds", "1")])

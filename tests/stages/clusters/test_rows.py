@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raycv.analysis.folds import correlations
+from raycv import statistics
 from raycv.analysis.graphs import combined_correlation
 from raycv.analysis.spectral import spectral_clusters
 from raycv.run.store import RunStore
 from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
-from raycv.stages.collect import statistics
+from raycv.statistics.folds import correlations
 from tests.support.runs import WIDTHS, make_run
 
 

@@ -29,7 +29,7 @@ from scipy.stats import kurtosis
 from sklearn.metrics import mutual_info_score
 
 import raycv
-from raycv.analysis.folds import correlations
+from raycv import statistics
 from raycv.analysis.information import bin_edges, encode
 from raycv.cli import main
 from raycv.data.preprocessing import Resize
@@ -46,8 +46,8 @@ from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
 from raycv.stages.align.compared import Piece, all_compared, compare, compare_all
 from raycv.stages.align.stage import WRITTEN
-from raycv.stages.collect import statistics
 from raycv.stages.patches.rows import top_patches
+from raycv.statistics.folds import correlations
 from tests.support.commands import failing
 from tests.support.processes import processes
 from tests.support.runs import spec
@@ -589,10 +589,10 @@ def test_activations_that_are_not_finite_are_named(
 ) -> None:
     net = build(spec(2, 6))
     with torch.no_grad():
-        net.get_parameter("conv3.0.bias")[1] = 3e38  # its sums, or those of the layer after it, leave single precision
+        net.get_parameter("conv3.0.bias")[1] = 3e38  # sums of one of the layers after it leave single precision
     checkpoints.save(RunStore(str(run)), spec(2, 6), net.state_dict())
     said = failing(capsys, "collect", "--run", str(run))
-    assert re.search("Layer conv[34] of net2 gives activations that are not finite for image", said)
+    assert re.search("Layer (conv[345]|fc6) of net2 gives activations that are not finite for image", said)
     assert not (run / "statistics/statistics.json").exists()
     assert "collect" not in record.read(RunStore(str(run)))["stages"]
 
@@ -614,7 +614,7 @@ def test_top_patches_are_the_best_of_distinct_images(
         assert rows["rank"].tolist() == [*range(1, 10)] * samples.shape[2]
         assert not rows.duplicated(["unit", "image"]).any()
         fields = receptive_fields(spec(n + 1, width))[layer]
-        position = (rows["row"] * len(fields.columns) + rows["column"]).to_numpy()
+        position = (rows["row"] * len(fields.columns) + rows["col"]).to_numpy()
         # The value stands where the row says, and is the unit's best of that rank, but for rounding in other batches.
         there = samples[rows["image"], position, rows["unit"]]
         best = -np.sort(-samples.max(1), axis=0)[:9].T.ravel()
@@ -631,7 +631,11 @@ def test_class_purity_is_that_of_the_images(undisturbed: Path) -> None:
     expected = classes.agg(lambda of_unit: of_unit.value_counts().max() / len(of_unit))
     found = table(undisturbed, "units").query("layer == 'conv3' and not is_dead").set_index(["net", "unit"])
     pd.testing.assert_series_equal(
-        found["class_purity"], expected.reindex(found.index), check_names=False, check_dtype=False
+        found["class_purity"],
+        expected.reindex(found.index),
+        check_names=False,
+        check_dtype=False,
+        check_index_type=False,
     )
 
 
@@ -639,7 +643,7 @@ def test_the_top_patches_of_a_silent_unit_are_the_first_images(undisturbed: Path
     found = top_patches(statistics.read(RunStore(str(undisturbed))))
     rows = found.query("layer == 'conv1' and net == 'net1' and unit == 0")
     assert rows.sort_values("rank")["image"].tolist() == [*range(9)]
-    assert not rows[["value", "row", "column"]].to_numpy().any()
+    assert not rows[["value", "row", "col"]].to_numpy().any()
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])

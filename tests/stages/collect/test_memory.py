@@ -17,11 +17,11 @@ def peak():  # of this program alone: what getrusage says begins with the peak o
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
-from raycv.analysis.accumulator import Accumulator
+from raycv.statistics.accumulator import Accumulator
 from raycv.stages.collect.collector import Collector, untrained
 from raycv.stages.collect.memory import actor_bytes
 from raycv.analysis.top_patches import TopPatches, peaks
-from raycv.run.parts import parts
+from raycv.statistics.parts import parts
 from raycv.stages.collect.reducer import reduce_part, to_arrays
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from raycv.analysis.folds import LayerStatistics
-from raycv.analysis.moments import covariance, mean, variance
-from raycv.run.parts import added, cut, parts, to_arrays
 from raycv.run.paths import NETS, Key
 from raycv.stages.collect.reducer import reduce_part
-from raycv.stages.collect.statistics import moments_from
+from raycv.statistics.folds import LayerStatistics
+from raycv.statistics.moments import covariance, mean, variance
+from raycv.statistics.parts import added, cut, from_arrays, parts, to_arrays
 
 KEY = Key(NETS, "fc6")
 WIDTHS = (90, 70)
@@ -37,7 +36,7 @@ def reduced(x: np.ndarray, pilot: np.ndarray) -> LayerStatistics:
     of_nets = np.split(pilot, [WIDTHS[0]])
     (part,) = parts(WIDTHS)
     reduced = [reduce_part(fold, KEY, part, of_nets, torch.device("cpu")) for fold in folds]
-    return LayerStatistics(tuple(moments_from(arrays, WIDTHS, (0, 1)) for arrays in reduced))
+    return LayerStatistics(tuple(from_arrays(arrays, WIDTHS, (0, 1)) for arrays in reduced))
 
 
 def test_moments_without_any_fold_keep_the_digits_of_rare_units() -> None:
@@ -70,7 +69,7 @@ def test_parts_hold_what_the_whole_holds() -> None:
         pieces = [of_part[name] for of_part in found if name in of_part]
         joined = pieces[0] if name == "count" else np.concatenate(pieces)
         np.testing.assert_allclose(joined, values, rtol=1e-12)
-    moments = moments_from(dict(expected), WIDTHS, (0, 1))  # layers with positions come as whole moments
+    moments = from_arrays(dict(expected), WIDTHS, (0, 1))  # layers with positions come as whole moments
     for part, of_part in zip(cut_up, found, strict=True):
         again = cut(to_arrays(moments), "", part)
         assert again.keys() == of_part.keys()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from raycv import statistics
 from raycv.data.sources import open_source
 from raycv.networks.bench import Bench
 from raycv.networks.checkpoints import weights_of
@@ -18,7 +19,6 @@ from raycv.networks.stored import stored
 from raycv.networks.taps import activation
 from raycv.run import tables
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.ensemble.rows import DRAWS, SETS, Ensembler, agreement_rows, goings, pooled, sets_of
 from tests.support.by_hand import images_of, loss_and_top1, outputs
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from raycv import statistics
 from raycv.analysis.agglomeration import Agglomeration, agglomerate
-from raycv.analysis.folds import correlations
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import sgd_path
 from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
@@ -18,9 +18,9 @@ from raycv.config import MappingSweepConfig
 from raycv.run import record
 from raycv.run.paths import NETS, Key, chance_path
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.mapping.rows import WRITTEN
 from raycv.stages.mapping.stage import sweep as sweep_mapping
+from raycv.statistics.folds import correlations
 from tests.support.runs import LAYERS, WIDTHS, make_run
 
 DECAYS = (0.0, 1e-3, 1e-2)
@@ -172,7 +172,7 @@ def test_trees_are_those_of_the_mapping_layers(swept: Path) -> None:
     back = lasso_path(*pair(swept, "conv2", 1, 0), DECAYS)[1].weights
     for reverse, expected in ((False, agglomerate(there)), (True, agglomerate(there, back))):
         found = of(merges, "conv2", 0, 1, decay=1e-3, reverse=reverse).sort_values("merge")
-        rows = found[["left", "right", "weight", "size"]].to_numpy(float)
+        rows = found[["cluster_a", "cluster_b", "weight", "size"]].to_numpy(float)
         np.testing.assert_allclose(rows[:, 2:], expected.merges[:, 2:], atol=1e-6)
         # Members at any cut can be read back from the table.
         np.testing.assert_array_equal(Agglomeration(rows).cut(9), expected.cut(9))

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from raycv.analysis.accumulator import Accumulator
-from raycv.analysis.folds import LayerStatistics, correlations
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import Schedule, sgd_path
 from raycv.data.preprocessing import Resize
@@ -19,6 +17,8 @@ from raycv.networks.models import build
 from raycv.networks.taps import Taps
 from raycv.run.store import RunStore
 from raycv.stages.mapping.streamed import Stream, streamed_paths
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.folds import LayerStatistics, correlations
 from tests.support.runs import spec
 
 CPU = torch.device("cpu")

@@ -19,6 +19,7 @@ from raycv.data.sources import open_source
 from raycv.networks.models import build
 from raycv.networks.spec import NetworkSpec
 from raycv.run import tables
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
 from tests.support.commands import failing
 from tests.support.here import work_here
@@ -115,6 +116,8 @@ def test_three_networks_are_the_mean_of_them_permuted_to_the_first(aligned_run: 
     said = json.loads(aligned_run.read(f"{where}/network.json"))
     assert said["merged"]["nets"] == "net1-net2-net3"
     assert merges.query("nets == 'net1-net2-net3'")["alpha"].isna().all()
+    assert all(map(is_ours, aligned_run.sizes()))
+    assert not aligned_run.list("parts")
 
 
 def test_a_merged_network_is_a_network_of_another_run(

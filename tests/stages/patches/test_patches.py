@@ -70,7 +70,7 @@ def test_the_nine_are_those_that_sorting_finds(run: Path, images: Path, layer: s
             expected = np.sort(highest[:, unit])[::-1][:9]
             np.testing.assert_allclose(rows["value"], expected, rtol=1e-4, atol=1e-5)
             extent = int(values.shape[2] ** 0.5)
-            place = (rows["row"] * extent + rows["column"]).to_numpy()
+            place = (rows["row"] * extent + rows["col"]).to_numpy()
             there = values[rows["image"].to_numpy(), unit, place]
             np.testing.assert_allclose(there, rows["value"], rtol=1e-4, atol=1e-5)
 
@@ -91,9 +91,9 @@ def test_pictures_are_cut_and_drawn_where_the_tables_say(run: Path, images: Path
         pixels, labels = source.decode(rows["image"].to_numpy(), Resize(32))
         np.testing.assert_array_equal(rows["label"], labels)
         inputs = network.spec.preprocessing.evaluation(torch.from_numpy(pixels))
-        at = [torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "column")]
+        at = [torch.tensor(rows[name].to_numpy()) for name in ("unit", "row", "col")]
         signals = deconvnet(layer, inputs, *at).permute(0, 2, 3, 1).numpy() * network.spec.preprocessing.std
-        corners = rows[["top", "left", "bottom", "right"]].to_numpy()
+        corners = rows[["y0", "x0", "y1", "x1"]].to_numpy()
         boxes = [(slice(top, bottom), slice(left, right)) for top, left, bottom, right in corners]
         expected = shades([signal[box] for signal, box in zip(signals, boxes, strict=True)])
         kept = list(rows["patch"]), list(rows["drive"])

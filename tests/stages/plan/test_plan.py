@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from raycv.cli import STAGES, main
+from raycv.cli import main
 from raycv.memory import IDLE_PROCESS
 from raycv.run import record
 from raycv.run.store import RunStore
+from raycv.stages.registry import OF_RUN
 from tests.support.commands import failing
 
+STAGES = [stage.name for stage in OF_RUN]
 TINY = ("--seeds", "1,2", "--width", "6", "--epochs", "2")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -18,6 +19,7 @@ from PIL import Image
 
 from raycv.cli import main
 from raycv.config import PrepareConfig
+from raycv.data.kept import NearbyFiles
 from raycv.data.preprocessing import Resize
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import open_source
@@ -223,3 +225,44 @@ def test_the_command_prepares_on_ray(tree: Path, store: RunStore, ray_cluster: N
     ):
         np.testing.assert_array_equal(got, expected)
     assert sorted({path.split("/")[0] for path in store.list("")}) == ["prepared.json", "train", "validation"]
+
+
+@pytest.mark.parametrize("form", ["raw", "jpeg95"])
+def test_a_byte_that_has_changed_is_named(
+    tree: Path, tmp_path: Path, form: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By `--verify`, and by whoever reads that image: of an image in pixels, any byte could be right."""
+    store = prepared(RunStore(str(tmp_path / "out")), data=str(tree), to="x", size=24, format=form)
+    assert main(["prepare", "--to", store.uri, "--verify"]) == 0
+    assert "all 4 files in" in capsys.readouterr().out
+    name = next(path for path in store.list("train") if path.endswith(".images"))
+    content = bytearray(store.read(name))
+    content[-5] ^= 1
+    store.write(name, bytes(content))
+    assert f"1 of 4 files of {store.uri} are not those that were prepared: {name}" in failing(
+        capsys, "prepare", "--to", store.uri, "--verify"
+    )
+    source = open_source(store.uri, "train")
+    source.decode(np.arange(7), Resize(24))
+    for _ in range(2):
+        with pytest.raises(UserError, match=f"{name}, image 7 is damaged: it is not what raycv prepare has written"):
+            source.decode([7], Resize(24))
+    store.remove(name)
+    assert f"prepared: {name}; prepare the images again" in failing(capsys, "prepare", "--to", store.uri, "--verify")
+
+
+def test_images_that_an_earlier_version_prepared_are_read_without_sums(tree: Path, tmp_path: Path) -> None:
+    store = prepared(RunStore(str(tmp_path / "out")), data=str(tree), to="x", size=24)
+    index = pq.read_table(io.BytesIO(store.read("train/index.parquet"))).drop_columns(["crc32"])
+    pq.write_table(index, store.locate("train/index.parquet"))
+    assert len(open_source(store.uri, "train").decode(np.arange(21), Resize(24))[0]) == 21
+
+
+def test_no_copies_are_put_where_a_link_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (tmp_path / f"raycv-images-{os.getuid()}").symlink_to(mine)
+    nearby = NearbyFiles("s3://bucket/images", (("train/00000-0123456789abcdef.images", 3, "0" * 64),))
+    nearby.keep()
+    assert not list(mine.iterdir())

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+from raycv import statistics
 from raycv.networks.bench import Bench
 from raycv.run import tables
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.prune.rows import DRAWS, Pruner, by_layer
 from tests.support.by_hand import fold_of, giving, images_of, loss_and_top1, outputs
 
@@ -61,7 +61,7 @@ def test_rows_are_what_a_hook_gives(aligned_run: RunStore, pruning: pd.DataFrame
         design = np.column_stack([samples[:, kept], np.ones(len(samples))])
         fit = np.linalg.lstsq(design[other], samples[np.ix_(other, gone)], rcond=1e-9)[0]
         made_up[np.ix_(mine, gone)] = design[mine] @ fit
-    rows = pruning.query(f"layer == '{layer}' and net == 'net1' and order == '{order}' and fraction == 0.3")
+    rows = pruning.query(f"layer == '{layer}' and net == 'net1' and removal_order == '{order}' and fraction == 0.3")
     for compensated, changed in ((False, plain), (True, made_up)):
         if compensated and _left_out(aligned_run, layer):
             continue  # dead and rare units take no part in the fit, as test_removal shows
@@ -87,8 +87,8 @@ def test_without_all_units_nothing_is_told_apart(pruning: pd.DataFrame) -> None:
 
 def test_averages_are_those_of_the_networks(pruning: pd.DataFrame) -> None:
     found = by_layer(pruning)
-    row = found.query("layer == 'fc7' and order == 'random' and fraction == 0.3 and not compensated").iloc[0]
-    mine = pruning.query("layer == 'fc7' and order == 'random' and fraction == 0.3 and not compensated")
+    row = found.query("layer == 'fc7' and removal_order == 'random' and fraction == 0.3 and not compensated").iloc[0]
+    mine = pruning.query("layer == 'fc7' and removal_order == 'random' and fraction == 0.3 and not compensated")
     assert len(mine) == 3 * DRAWS
     of_nets = mine.groupby("net")["loss_change"].mean()
     assert row["loss_change"] == pytest.approx(of_nets.mean())

@@ -22,6 +22,9 @@ def alignment(before: dict[str, tuple[float, float]], untrained: float = 0.01) -
             "untrained_prerelu_excess": untrained,
             "agreement": 0.5,
             "beyond_chance": 0.9,
+            "untrained_beyond_chance": 0.02,
+            "estimated_share": 0.95,
+            "untrained_estimated_share": 0.05,
             "untrained_mean": np.nan,
             "agreement_with_correlation": 0.75,
         }

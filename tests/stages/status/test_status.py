@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +85,30 @@ def test_the_progress_of_another_process_is_seen(store: RunStore, capsys: pytest
 
 def test_there_must_be_a_run(store: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert "There is no run in" in failing(capsys, "status", "--run", store.uri)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"PAR1",
+        lambda content: content[:100],
+        lambda content: content[:-1],
+        lambda content: content[len(content) // 2 :],
+        lambda content: content[:-200] + bytes(192) + content[-8:],
+        lambda content: content[:-8] + b"\xff\xff\xff\x7fPAR1",
+        lambda content: b"text",
+    ],
+)
+def test_damaged_tables_and_leases_are_named_and_hide_nothing(
+    damage: Callable[[bytes], bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = RunStore(str(tmp_path / "run"))
+    half_done(store)
+    store.write(path_of("collect"), b"{")
+    path = "tables/training/training.parquet"
+    store.write(path, damage(store.read(path)))
+    found = said(store, capsys)
+    assert f"{store.locate(path)} is not a readable table; remove it and run its stage again." in found["train"]
+    assert any(f"{store.locate(path_of('collect'))} is damaged" in line for line in found["collect"])
+    assert found["collect"][0].startswith("failed ")

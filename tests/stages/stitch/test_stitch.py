@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from raycv.analysis.folds import LayerStatistics
+from raycv import statistics
 from raycv.analysis.mapping import lasso_path
 from raycv.networks.bench import Bench, Piece
 from raycv.run import tables
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
 from raycv.stages.stitch.rows import Stitcher, by_layer, joints, rescaled, scores_of_joints
+from raycv.statistics.folds import LayerStatistics
 from tests.support.by_hand import fold_of, giving, images_of, loss_and_top1, outputs
 
 DECAYS = (0.0, 1e-3)

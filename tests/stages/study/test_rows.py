@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.folds import LayerStatistics
 from raycv.analysis.similarity import jackknife
 from raycv.run import tables
 from raycv.run.schema import BY_NAME, GROWING
@@ -21,6 +20,7 @@ from raycv.stages.align.rows import matching_rows
 from raycv.stages.align.units import unit_rows
 from raycv.stages.study.rows import Combination, Measured, combination, slope_rows
 from raycv.stages.study.summary import summary
+from raycv.statistics.folds import LayerStatistics
 from tests.support.copies import orthonormal
 from tests.support.runs import moments_of, specs
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 import raycv
-from raycv.cli import STAGES, main
+from raycv.cli import main
 from raycv.run.schema import GROWING
+from raycv.stages.registry import OF_RUN
 from tests.support.commands import failing
 
 SETTINGS = ("--seeds", "1,2,3", "--epochs", "1", "--layers", "conv1,conv2", "--learning-rate", "0.02")
@@ -80,7 +81,7 @@ def test_a_run_is_no_study_and_a_study_no_run(images: Path, tmp_path: Path, caps
         (folder / "run.json").write_text(json.dumps(kind | {"config": {}, "stages": {}}))
     data = ("--data", str(images))
     assert "is an ordinary run, not a study" in failing(capsys, "study", "--run", str(run), *data)
-    for command in ("run", *STAGES):
+    for command in ("run", *(stage.name for stage in OF_RUN)):
         said = failing(capsys, *command.split(), "--run", str(study))
         assert f"is the folder of a study, not a run; name one of its runs, {study}/runs/width-WIDTH-images-" in said
     other = tmp_path / "other"

@@ -11,11 +11,17 @@ import pytest
 
 from raycv.config import TrainConfig
 from raycv.errors import UserError
+from raycv.networks import trust
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec, Place
 from raycv.settings import Given, load
 from raycv.stages.train.stage import asked_for
 
 TOKENS, CONVOLUTIONS = "tests.support.nets:tokens", "tests.support.nets:convolutions"
+
+
+@pytest.fixture(autouse=True)
+def the_users_own_functions() -> None:
+    trust.allow([TOKENS, CONVOLUTIONS])
 
 
 def specs(*networks: Any, **settings: Any) -> list[NetworkSpec]:

@@ -32,11 +32,11 @@ def measures_by_layer(measures: pd.DataFrame) -> Figure:
     panels = figure.subplots(rows, _COLUMNS, squeeze=False, sharex=True).ravel()
     place = np.arange(len(layers))
     for axes, name in zip(panels, names, strict=False):
-        columns = ["value", "low", "high", "null"]
+        columns = ["value", "low", "high", "chance"]
         means = found[found["measure"] == name].groupby("layer_a")[columns].mean().reindex(layers)
         axes.vlines(place, means["low"], means["high"], color=COLOURS["bipartite"], linewidth=1.4)
         axes.plot(place, means["value"], "o", color=COLOURS["bipartite"], markersize=3.5, label="trained")
-        axes.plot(place, means["null"], "_", color=SIGNAL, markersize=8, markeredgewidth=1.6, label="by chance")
+        axes.plot(place, means["chance"], "_", color=SIGNAL, markersize=8, markeredgewidth=1.6, label="by chance")
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
         axes.set_xticks(place, layers)
         label(axes, name.replace("_", " "), "", "")

@@ -99,7 +99,7 @@ def small_clusters(tree: Agglomeration, targets: int) -> list[Ints]:
 
 
 def _tree(merges: pd.DataFrame) -> Agglomeration:
-    columns = ["left", "right", "weight", "size"]
+    columns = ["cluster_a", "cluster_b", "weight", "size"]
     return Agglomeration(merges.sort_values("merge")[columns].to_numpy(dtype=np.float64))
 
 

@@ -51,7 +51,7 @@ def without_units(rows: pd.DataFrame) -> Figure:
 def _curves(axes: Axes, rows: pd.DataFrame) -> None:
     axes.axhline(0, color="#dddddd", linewidth=0.6)
     for order, (name, colour, dashes) in _ORDERS.items():
-        curve = rows[rows["order"] == order].sort_values("fraction")
+        curve = rows[rows["removal_order"] == order].sort_values("fraction")
         if order in _WITH_INTERVALS:
             low, high = curve["top1_change_low"], curve["top1_change_high"]
             axes.fill_between(curve["fraction"], low, high, color=colour, alpha=0.15, linewidth=0)
@@ -72,7 +72,7 @@ def _caption(rows: pd.DataFrame) -> str:
     fractions = sorted(rows["fraction"].unique())
     middle = min(fractions, key=lambda fraction: abs(fraction - 0.5))
     at = rows[(rows["fraction"] == middle)]
-    means = at.groupby(["order", "compensated"])["top1_change"].mean()
+    means = at.groupby(["removal_order", "compensated"])["top1_change"].mean()
 
     def points(order: str, made_up: bool) -> str:
         return f"{100 * means[order, made_up]:+.1f}"

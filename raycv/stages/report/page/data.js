@@ -1,7 +1,6 @@
 // The run's data, as the page holds it. Networks and layers are meant by their number.
 "use strict";
 
-const RANKS = 9; // top patches of a unit
 const at = (id) => document.getElementById(id);
 const json = (id) => JSON.parse(at(id).textContent);
 const run = json("run");
@@ -51,7 +50,7 @@ const stateName = ["", "dead", "rare"];
 /** The classes of a unit's top patches with how many are of each, the commonest first. */
 function classesOf(data, net, unit) {
   const counts = new Map();
-  for (const label of data.labels?.[net].subarray(unit * RANKS, (unit + 1) * RANKS) ?? []) {
+  for (const label of data.labels?.[net].subarray(unit * run.ranks, (unit + 1) * run.ranks) ?? []) {
     if (label >= 0) counts.set(label, (counts.get(label) ?? 0) + 1);
   }
   return [...counts].sort((x, y) => y[1] - x[1] || x[0] - y[0]);

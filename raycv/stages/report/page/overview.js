@@ -46,7 +46,7 @@ function key() {
 /** What stands below the chart of one layer. */
 function said(row) {
   const facts = [
-    ["beyond chance", percent(row.beyond_chance), "of units have a partner"],
+    ["beyond chance", percent(row.beyond_chance), row.beyond_chance_untrained == null ? "of units have a partner" : `untrained ${percent(row.beyond_chance_untrained)}`],
     ["correlation", fixed(row.correlation), row.correlation_untrained == null ? "with the best partner" : `untrained ${fixed(row.correlation_untrained)}`],
     ["one to one", percent(row.one_to_one), "keep that partner"],
     ["by mutual information", percent(row.by_mi), "keep that partner"],
@@ -104,14 +104,16 @@ function table() {
     ["correlation", "correlation", fixed], ["untrained", "correlation_untrained", fixed],
     ["excess, mixed before", "before", signed], ["untrained", "before_untrained", signed],
     ["excess, mixed after", "after", signed], ["untrained", "after_untrained", signed],
-    ["beyond chance", "beyond_chance", percent], ["one to one", "one_to_one", percent], ["by mutual information", "by_mi", percent],
+    ["beyond chance", "beyond_chance", percent], ["untrained", "beyond_chance_untrained", percent],
+    ["estimated share", "estimated_share", percent], ["untrained", "estimated_share_untrained", percent],
+    ["one to one", "one_to_one", percent], ["by mutual information", "by_mi", percent],
   ];
   const head = element("tr", {}, element("th", { scope: "col" }, "layer"), ...columns.map(([name]) => element("th", { scope: "col" }, name)));
   const rows = averages.map((row) => element("tr", {}, element("th", { scope: "row" }, row.layer),
     ...columns.map(([, name, text]) => element("td", {}, row[name] == null ? "–" : text(row[name])))));
   const frame = { class: "scroll", role: "region", tabindex: 0, "aria-label": "Averages by layer" };
   return element("details", { class: "card" }, element("summary", {}, "All averages in numbers"),
-    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units with a partner at a false discovery rate of 5%. One to one, by mutual information: units with the same partner in that matching."),
+    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching."),
     element("div", frame, element("table", { class: "numbers" }, element("thead", {}, head), element("tbody", {}, ...rows))));
 }
 

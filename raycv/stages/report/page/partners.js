@@ -31,7 +31,7 @@ function partnerIn(data, b, kind) {
     found.q && ["q", found.q[unit] < 0.001 ? "< 0.001" : fixed(found.q[unit])],
     ["mutual", back ? "yes" : "no"],
   ].filter(Boolean);
-  const beyond = found.q && found.q[unit] <= 0.05;
+  const beyond = found.q && found.q[unit] <= run.false_discoveries;
   return element("article", { class: `partner${beyond ? " beyond" : ""}`, "data-net": nets[b], "data-unit": other },
     element("div", { class: "row" },
       element("h4", {}, element("a", { href: to(b, other) }, `${nets[b]} · ${unitName(layer, other)}`)),

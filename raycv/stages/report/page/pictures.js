@@ -79,6 +79,6 @@ function aboutPictures(layer) {
   const found = dataOf(layer).pictures;
   if (!found && run.pictured) return "To keep this file small, the patches of this wide layer are left out.";
   if (!found) return "This run has no pictures of patches yet; the overview says what makes them.";
-  const fewer = found.ranks < 9 ? ` To keep this file small, ${found.ranks} of the nine are shown in this layer.` : "";
+  const fewer = found.ranks < run.ranks ? ` To keep this file small, ${found.ranks} of the ${run.ranks} are shown in this layer.` : "";
   return `Above, the patches that drive the unit most, the strongest first; below, what in them drives it (${found.method}).${fewer}`;
 }

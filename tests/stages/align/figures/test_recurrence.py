@@ -45,13 +45,13 @@ def test_every_measure_has_a_panel_with_means_over_pairs() -> None:
     keys = list(itertools.product(LAYERS, ["net2", "net3"], ["svcca", "linear_cka"]))
     rows = pd.DataFrame(keys, columns=["layer_a", "net_b", "measure"]).assign(net_a="net1")
     rows["layer_b"] = rows["layer_a"]
-    for column in ("value", "low", "high", "null"):
+    for column in ("value", "low", "high", "chance"):
         rows[column] = rng.uniform(0, 1, len(rows))
     panels = {axes.get_title(loc="left"): axes for axes in measures_by_layer(rows).axes if axes.lines}
     assert list(panels) == ["linear cka", "svcca"]
     for name, axes in panels.items():
         of_measure = rows[rows["measure"] == name.replace(" ", "_")]
-        for label, column in (("trained", "value"), ("by chance", "null")):
+        for label, column in (("trained", "value"), ("by chance", "chance")):
             expected = [of_measure.loc[of_measure["layer_a"] == layer, column].mean() for layer in LAYERS]
             np.testing.assert_allclose(values(axes, label), expected)
     with pytest.raises(Undrawable, match="no values"):

@@ -27,7 +27,7 @@ WEIGHTS[2, 2] = 0.5
 def rows(weights: np.ndarray, reverse: np.ndarray | None = None) -> pd.DataFrame:
     """Rows of the table agglomerations, not in order."""
     merges = agglomerate(weights, reverse).merges
-    columns = dict(zip(("left", "right", "weight", "size"), merges.T, strict=True))
+    columns = dict(zip(("cluster_a", "cluster_b", "weight", "size"), merges.T, strict=True))
     return pd.DataFrame({"merge": range(len(merges))} | columns).iloc[::-1]
 
 

@@ -76,7 +76,7 @@ def trees() -> pd.DataFrame:
     frames = []
     for reverse in (False, True):
         merges = agglomerate(FORWARD, FORWARD.T if reverse else None).merges
-        columns = {name: merges[:, i] for i, name in enumerate(("left", "right", "weight", "size"))}
+        columns = {name: merges[:, i] for i, name in enumerate(("cluster_a", "cluster_b", "weight", "size"))}
         frames.append(
             pd.DataFrame(PAIR | {"decay": SPARSE_DECAY, "reverse": reverse, "merge": range(len(merges))} | columns)
         )
@@ -188,7 +188,7 @@ def test_examples_show_patches_or_filters(tmp_path: Path) -> None:
         for rank in (1, 2)
     ]
     keys = pd.DataFrame(rows, columns=["net", "unit", "rank"]).assign(layer="conv1")
-    patches = keys.assign(top=0, left=0, bottom=5, right=5)
+    patches = keys.assign(y0=0, x0=0, y1=5, x1=5)
     drives = [png((0, 0, 40 * unit), 5, 5) for unit in keys["unit"]]
     pictures = keys.assign(label=0, method="deconvnet", patch=png((255, 0, 0), 5, 5), drive=drives)
     filters = {"net1": np.random.default_rng(0).random((SOURCES, 3, 2, 2))}

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from raycv.analysis.moments import Moments, offsets
+from raycv.statistics.moments import Diagonal, Moments, Pair, Products, Whole, joined, offsets
 
 ENTRIES = 2**24  # at most, of a file's products; 128 MiB, a pair of networks of 4,096 units
 INFORMATION = 2**22  # pairs of units at most, of a piece of mutual information: about a minute of one core
@@ -60,7 +60,12 @@ def parts(widths: Sequence[int], entries: int | None = None) -> list[Part]:
 def information_blocks(widths: Sequence[int]) -> list[Block]:
     """Those of the mutual information of all pairs of networks a <= b, which takes longer than products."""
     pairs = [(a, b) for a in range(len(widths)) for b in range(a, len(widths))]
-    return [block for a, b in pairs for block in blocks(widths, a, b, INFORMATION)]
+    return [block for a, b in pairs for block in information_of(widths, a, b)]
+
+
+def information_of(widths: Sequence[int], a: int, b: int) -> list[Block]:
+    """Those of one pair."""
+    return blocks(widths, a, b, INFORMATION)
 
 
 def others_by_part(widths: Sequence[int], network: int, entries: int | None = None) -> list[tuple[int, ...]]:
@@ -88,8 +93,26 @@ def to_arrays(moments: Moments) -> Arrays:
     for n in networks:
         units = slice(bounds[n], bounds[n + 1])
         arrays |= {f"{n}/{name}": getattr(moments, name)[units] for name in OF_UNITS[:-1]}
-        arrays[f"{n}/squares"] = moments.products(n, n).diagonal()
+        arrays[f"{n}/squares"] = moments.blocks[n, n].diagonal()
     return arrays | {f"{a}-{b}": moments.products(a, b) for a in networks for b in networks if a <= b}
+
+
+def from_arrays(arrays: Arrays, widths: Sequence[int], networks: Sequence[int]) -> Moments:
+    """The moments of ``networks`` in this order, from whole arrays, of which those of products are used up.
+
+    ``widths``: of these networks. Where there are no products, the squares alone are known.
+    """
+    places = [(a, b) for a in range(len(networks)) for b in range(a, len(networks))]
+    blocks: dict[Pair, Products] = {}
+    if f"{networks[0]}-{networks[0]}" in arrays:
+        for a, b in places:
+            n, m = networks[a], networks[b]
+            values = arrays.pop(f"{min(n, m)}-{max(n, m)}")
+            blocks[a, b] = Whole(values if n <= m else np.ascontiguousarray(values.T))
+    else:
+        blocks |= {(a, a): Diagonal(arrays[f"{n}/squares"]) for a, n in enumerate(networks)}
+    of_units = {name: np.concatenate([arrays[f"{n}/{name}"] for n in networks]) for name in OF_UNITS[:-1]}
+    return Moments(np.array(widths), count=arrays["count"], blocks=blocks, **of_units)
 
 
 def cut(arrays: Mapping[str, np.ndarray], prefix: str, part: Part) -> Arrays:
@@ -106,13 +129,7 @@ def added(found: Arrays | None, more: Arrays) -> Arrays:
     if found is None:
         return {name: np.array(values) for name, values in more.items()}
     for name, values in more.items():
-        if name.endswith("pilot"):
-            if not np.array_equal(found[name], values):
-                raise ValueError("only moments around the same pilot can be added")
-        elif name.endswith(("minimum", "maximum")):
-            (np.minimum if name.endswith("minimum") else np.maximum)(found[name], values, out=found[name])
-        else:
-            found[name] += values
+        joined(name.rpartition("/")[2], found[name], values, out=found[name])
     return found
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from raycv.analysis.accumulator import ROWS_OF_STRIP, Accumulator
-from raycv.analysis.moments import Moments, correlation, mean, merge, offsets, variance
+from raycv.statistics.accumulator import ROWS_OF_STRIP, Accumulator
+from raycv.statistics.moments import Moments, correlation, mean, merge, offsets, variance
+from raycv.statistics.parts import from_arrays, to_arrays
 
 CPU = torch.device("cpu")
 
@@ -96,7 +97,6 @@ def test_constant_units_are_nan_and_keep_their_number() -> None:
     np.testing.assert_array_equal(np.delete(np.diagonal(within), 2), 1.0)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     rows=st.integers(2, 60),
@@ -108,17 +108,16 @@ def test_merging_parts_is_taking_all(seed: int, rows: int, widths: list[int], cu
     pilot = np.concatenate(samples, axis=1).mean(0)
     middle = min(max(1, round(cut * rows)), rows - 1)
     left, right = (accumulate([s[part] for s in samples], pilot) for part in (slice(middle), slice(middle, None)))
-    before = [array.copy() for array in left.arrays("m").values()]
+    before = [array.copy() for array in to_arrays(left).values()]
     both, whole = merge(left, right), accumulate(samples, pilot)
-    for name, value in whole.arrays("m").items():
-        np.testing.assert_allclose(both.arrays("m")[name], value, rtol=1e-5, atol=1e-4, err_msg=name)
-    for old, new in zip(before, left.arrays("m").values(), strict=True):
+    for name, value in to_arrays(whole).items():
+        np.testing.assert_allclose(to_arrays(both)[name], value, rtol=1e-5, atol=1e-4, err_msg=name)
+    for old, new in zip(before, to_arrays(left).values(), strict=True):
         np.testing.assert_array_equal(old, new)  # merging leaves its arguments alone
-    for name, value in merge(right, left).arrays("m").items():
-        np.testing.assert_array_equal(both.arrays("m")[name], value)
+    for name, value in to_arrays(merge(right, left)).items():
+        np.testing.assert_array_equal(to_arrays(both)[name], value)
 
 
-@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_permuting_units_permutes_correlations(seed: int) -> None:
     samples = activations(seed, 400, (5, 6))
@@ -129,9 +128,23 @@ def test_permuting_units_permutes_correlations(seed: int) -> None:
 
 def test_arrays_round_trip() -> None:
     m = accumulate(activations(5, 100, (3, 2)))
-    again = Moments.from_arrays(m.arrays("x"), "x")
-    for name, value in m.arrays("x").items():
-        np.testing.assert_array_equal(again.arrays("x")[name], value)
+    again = from_arrays(to_arrays(m), (3, 2), (0, 1))
+    for name, value in to_arrays(m).items():
+        np.testing.assert_array_equal(to_arrays(again)[name], value)
+    turned = from_arrays(to_arrays(m), (2, 3), (1, 0))
+    np.testing.assert_array_equal(turned.products(0, 1), m.products(1, 0))
+    first, last = turned.strips()
+    np.testing.assert_array_equal(first, np.hstack([m.products(1, 1), m.products(1, 0)]))
+    np.testing.assert_array_equal(last, m.products(0, 0))
+
+
+def test_of_squares_alone_no_products_are_given() -> None:
+    m = accumulate(activations(5, 100, (3, 2)))
+    arrays = {name: values for name, values in to_arrays(m).items() if "-" not in name}
+    squares = from_arrays(arrays, (3, 2), (0, 1))
+    np.testing.assert_array_equal(variance(merge(squares, squares)), variance(merge(m, m)))
+    with pytest.raises(ValueError, match="only the squares of single units are known"):
+        squares.products(0, 0)
 
 
 def test_only_like_moments_merge() -> None:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.mapping import MappingLayer, checked_decays, lasso_path, mean
-from raycv.analysis.moments import Moments, covariance, variance
-from raycv.analysis.moments import mean as moments_mean
+from raycv.analysis.averages import mean
+from raycv.analysis.mapping import MappingLayer, checked_decays, lasso_path
 from raycv.analysis.similarity import Interval
+from raycv.statistics.moments import Moments, covariance, variance
+from raycv.statistics.moments import mean as moments_mean
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class HeldOut:
         losses = np.array([mean(fold) for fold in self.fold_loss])
         if len(losses) < 2:
             return Interval(math.nan, math.nan)
-        half = float(student.ppf(0.975, len(losses) - 1) * losses.std(ddof=1) / math.sqrt(len(losses)))
+        half = float(stdtrit(len(losses) - 1, 0.975) * losses.std(ddof=1) / math.sqrt(len(losses)))
         return Interval(self.loss - half, self.loss + half)
 
     def unpredicted(self, r2: float = 0.1) -> NDArray[np.bool_]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from raycv.analysis.accumulator import Accumulator
 from raycv.analysis.arrays import Floats
-from raycv.analysis.folds import LayerStatistics
-from raycv.analysis.moments import correlation, variance
+from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.folds import LayerStatistics
+from raycv.statistics.moments import correlation, variance
 
 
 def statistics(folds: list[Floats]) -> LayerStatistics:

@@ -11,9 +11,9 @@ from sklearn.metrics import mean_squared_error
 from sklearn.preprocessing import StandardScaler
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.heldout import HeldOut, PairMoments, cross_validate
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.sgd import sgd_path
+from raycv.statistics.heldout import HeldOut, PairMoments, cross_validate
 from tests.support.activations import nets
 
 DECAYS = [0.0, 1e-3, 1e-2]

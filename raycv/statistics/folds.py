@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
-from raycv.analysis.moments import Moments, Squares, correlation, merge, offsets, variance
+from raycv.statistics.moments import AddedWhenAsked, Diagonal, Moments, correlation, merge, offsets, variance
 
 RARE = 0.5  # of its variance: a unit that keeps less without some one fold is rare
-
-
-class _Added:
-    """The strips of several folds in place of their sum."""
-
-    def __init__(self, strips: Sequence[np.ndarray]) -> None:
-        self._strips = strips
-
-    def __getitem__(self, where: Any) -> np.ndarray:
-        return reduce(np.add, [strip[where] for strip in self._strips])
-
-    def diagonal(self) -> np.ndarray:
-        return reduce(np.add, [strip.diagonal() for strip in self._strips])
 
 
 @dataclass(frozen=True)
@@ -41,15 +27,12 @@ class LayerStatistics:
     @property
     def together(self) -> Moments:
         """The same as ``all``, whose products are added when they are asked for: kept, they take as much as a fold."""
-        bare = reduce(merge, [replace(fold, gram=()) for fold in self.folds])
-        gram: Any = tuple(_Added(strips) for strips in zip(*(fold.gram for fold in self.folds), strict=True))
-        return replace(bare, gram=gram)
+        return reduce(merge, map(_added_when_asked, self.folds))
 
     @property
     def sums(self) -> LayerStatistics:
         """The same without products of two units: enough for means and variances."""
-        grams: list[Any] = [tuple(Squares(strip.diagonal()) for strip in fold.gram) for fold in self.folds]
-        return LayerStatistics(tuple(replace(fold, gram=gram) for fold, gram in zip(self.folds, grams, strict=True)))
+        return LayerStatistics(tuple(_diagonal(fold) for fold in self.folds))
 
     def without_each(self) -> Iterator[Moments]:
         """For each fold, the moments over the images of all other folds; none if there is only one fold."""
@@ -86,6 +69,17 @@ class LayerStatistics:
         Hand them to ``correlations`` in the place of dead units: theirs become NaN.
         """
         return ~(self.kept_variance() >= RARE)  # a dead unit keeps nothing, or NaN
+
+
+def _diagonal(moments: Moments) -> Moments:
+    """The same without products of two units."""
+    networks = range(len(moments.widths))
+    return replace(moments, blocks={(n, n): Diagonal(moments.blocks[n, n].diagonal()) for n in networks})
+
+
+def _added_when_asked(moments: Moments) -> Moments:
+    """The same, to be merged without adding products."""
+    return replace(moments, blocks={pair: AddedWhenAsked((block,)) for pair, block in moments.blocks.items()})
 
 
 def correlations(moments: Moments, dead: np.ndarray) -> dict[tuple[int, int], np.ndarray]:

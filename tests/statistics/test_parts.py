@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raycv import statistics
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
-from raycv.analysis.moments import correlation, mean, variance
-from raycv.run import parts
 from raycv.run.paths import information_path
 from raycv.run.store import RunStore
-from raycv.stages.collect import statistics
+from raycv.statistics import parts
+from raycv.statistics.moments import correlation, mean, variance
 from tests.support.runs import moments_of, specs, write_statistics
 
 WIDTHS = (14, 16, 9)
@@ -40,11 +40,11 @@ def test_moments_in_many_files_are_read_as_from_one(
     store = RunStore(str(tmp_path))
     write_statistics(store, specs(WIDTHS, ("conv1",)), {"conv1": folds})
     found = statistics.read(store)
-    assert len(store.list("statistics/made")) == 2 * len(parts.parts(WIDTHS))
+    assert len(store.list("statistics/0123456789abcdef")) == 2 * len(parts.parts(WIDTHS))
     whole, swapped, sums = found.layer("conv1"), found.among("conv1", (2, 0)), found.sums("conv1")
     for fold, expected in zip(whole.folds, folds, strict=True):
-        for name, values in expected.arrays("").items():
-            np.testing.assert_array_equal(fold.arrays("")[name], values)
+        for name, values in parts.to_arrays(expected).items():
+            np.testing.assert_array_equal(parts.to_arrays(fold)[name], values)
     np.testing.assert_array_equal(correlation(swapped.all, 0, 1), correlation(whole.all, 2, 0))
     np.testing.assert_array_equal(mean(sums.all), mean(whole.all))
     np.testing.assert_array_equal(variance(sums.all), variance(whole.all))
@@ -53,7 +53,6 @@ def test_moments_in_many_files_are_read_as_from_one(
 
 def test_mutual_information_in_tiles_is_that_of_all_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "INFORMATION", 70)
-    monkeypatch.setattr(statistics, "INFORMATION", 70)
     rng = np.random.default_rng(0)
     samples = [np.maximum(rng.standard_normal((300, width)), 0) for width in WIDTHS]
     codes = [encode(of_net, bin_edges(of_net)) for of_net in samples]
@@ -63,7 +62,7 @@ def test_mutual_information_in_tiles_is_that_of_all_units(tmp_path: Path, monkey
         value, corrected = pairwise_information(codes[block.a][block.first : block.last], codes[block.b], BINS)
         if block.a == block.b:
             value[:, : block.first] = corrected[:, : block.first] = -9  # stored in an earlier tile
-        path = information_path("statistics/made", "conv1", block.a, block.b, block.first)
+        path = information_path("statistics/0123456789abcdef", "conv1", block.a, block.b, block.first)
         store.write_arrays(path, {"value": value, "corrected": corrected})
     for a, b in ((0, 0), (0, 1), (2, 2)):
         expected = pairwise_information(codes[a], codes[b], BINS)

@@ -1,0 +1,75 @@
+"""What raycv uses of Ray that Ray does not promise to keep: all of it, and why nothing public serves.
+
+Because of these few functions raycv is pinned to one minor version of Ray.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+import ray
+import ray._private.state
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.autoscaler.v2.utils import is_autoscaler_v2
+from ray.experimental.internal_kv import _internal_kv_get
+
+FRESH = 60.0  # seconds for which an autoscaler's report holds; it comes every five
+BY_HAND = re.compile("node_[0-9a-f]{56}")  # the type that Ray gives a node which no autoscaler has started
+
+
+def draining() -> set[str]:
+    """The numbers of the nodes that will soon be gone, as when a spot node has had its notice.
+
+    `ray.nodes` does not say it, and `ray.util.state` knows nodes only as alive or dead.
+    """
+    return set(ray._private.state.state.get_draining_nodes())
+
+
+def node_of(actor: Any) -> str:
+    """The number of the node on which an actor is; empty where it is on none.
+
+    `ray.util.state.get_actor` asks the dashboard, which a cluster need not have; an actor that is busy cannot answer.
+    """
+    found = ray._private.state.actors(actor._actor_id.hex())
+    return str(found.get("Address", {}).get("NodeID", ""))
+
+
+def demands() -> list[tuple[dict[str, float], int]]:
+    """The resources that the cluster has been asked for and cannot give yet, each with how many times.
+
+    Only the autoscaler's own kit knows them; `ray status` prints them for people.
+    """
+    asked = get_cluster_status(ray.get_runtime_context().gcs_address).resource_demands
+    of_all = [*asked.placement_group_demand, *asked.ray_task_actor_demand]
+    return [(dict(of.bundle), of.count) for demand in of_all for of in demand.bundles_by_count]
+
+
+def starts_nodes() -> bool | None:
+    """Whether the cluster's monitor starts nodes as they are needed; None where it has not reported yet.
+
+    No public function says so. Every head has a monitor. Where it starts no nodes, it takes each for a type of its own
+    that is named by its number.
+    """
+    if is_autoscaler_v2(fetch_from_server=True):
+        found = get_cluster_status(ray.get_runtime_context().gcs_address)
+        return any(not BY_HAND.fullmatch(node.ray_node_type_name) for node in [*found.active_nodes, *found.idle_nodes])
+    report = json.loads(_internal_kv_get("__autoscaling_status") or b"{}")
+    if "autoscaler_report" not in report:
+        return None
+    types = report["autoscaler_report"]["active_nodes"]
+    return time.time() - report["time"] < FRESH and not any(map(BY_HAND.fullmatch, types))
+
+
+def keep_credentials_out_of_trials() -> None:
+    """Tune would write the driver's credentials into the trials' runtime environment, and Ray that into its logs.
+
+    What Tune hands on is no setting of it.
+    """
+    from ray.tune.execution import class_cache
+
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+        [name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]
+    )

@@ -1,0 +1,182 @@
+"""What the failure of a file system means: one sentence for a person, and whether it may pass."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from http.client import HTTPException
+
+import botocore.exceptions as boto
+from botocore.parsers import ResponseParserError
+
+
+class Patience(Enum):
+    """How long to retry."""
+
+    NONE = "it will fail again"
+    BRIEF = "a server that starts up, or a mistake that a user should hear of soon"
+    MEDIUM = "credentials that worked: a server that starts up refuses too"
+    LONG = "a store that worked and will work again"
+
+    @property
+    def waits(self) -> tuple[float, ...]:
+        """The seconds to wait between tries."""
+        return WAITS[self]
+
+
+WAITS = {
+    Patience.NONE: (),
+    Patience.BRIEF: (0.1, 0.2, 0.4, 0.8, 1.5),
+    Patience.MEDIUM: (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 8.0),
+    Patience.LONG: (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 9.0, 9.0, 9.0),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What an exception means: one sentence for a person, and whether it may pass."""
+
+    sentence: str
+    patience: Patience
+
+
+class NotS3(OSError):
+    """What answers is no S3 server: a page to sign in on, a proxy, another program."""
+
+
+def errors() -> tuple[type[BaseException], ...]:
+    """All exceptions that the file systems behind fsspec raise when a file cannot be reached."""
+    return (OSError, boto.BotoCoreError, boto.ClientError, ResponseParserError, *_DISCONNECTED, *_of_aiohttp())
+
+
+def _of_aiohttp() -> tuple[type[BaseException], ...]:
+    """The errors of the S3 client's HTTP library, which is loaded only once S3 is used."""
+    loaded = sys.modules.get("aiohttp")
+    return (loaded.ClientError,) if loaded else ()
+
+
+_BAD_NAMES = {"InvalidBucketName", "InvalidBucketNameException"}
+_REFUSALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403", "401"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "RequestExpired", "TokenRefreshRequired"}
+_BUSY = {"SlowDown", "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "InternalError", "Throttling"}
+_DISCONNECTED = (
+    boto.HTTPClientError,
+    boto.ConnectionError,
+    HTTPException,
+    ConnectionError,
+    TimeoutError,
+)
+_SIGNED_OUT = (boto.SSOError, boto.TokenRetrievalError, boto.CredentialRetrievalError)
+_PASSING_ON_DISK = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EBUSY}
+
+
+def fault_of(error: BaseException) -> Fault:
+    """What ``error`` means. Its sentence never quotes a message, which could hold a signed request."""
+    chain = _chain(error)
+    wrong = _of_another_server(chain)
+    if wrong is not None:
+        return wrong
+    for link in chain:
+        if isinstance(link, boto.ClientError):
+            return _answer(link)
+    for link in chain:
+        if isinstance(link, boto.BotoCoreError):
+            return _before_the_answer(link)
+    if any(isinstance(link, (*_DISCONNECTED, *_of_aiohttp())) for link in chain):
+        return Fault("the server does not answer; check AWS_ENDPOINT_URL and the network.", Patience.LONG)
+    if isinstance(error, FileNotFoundError):
+        return Fault("there is no such file or folder.", Patience.NONE)
+    if isinstance(error, PermissionError):
+        return Fault("permission was denied.", Patience.NONE)
+    if isinstance(error, OSError) and error.strerror:
+        passing = error.errno in _PASSING_ON_DISK
+        return Fault(f"{error.strerror}.", Patience.LONG if passing else Patience.NONE)
+    return Fault(f"{type(error).__name__}.", Patience.LONG)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in found:
+        found.append(link)
+        link = link.__cause__ or link.__context__
+    return found
+
+
+def _of_another_server(chain: list[BaseException]) -> Fault | None:
+    """The meaning of an answer that no S3 server gives."""
+    kinds = {type(link).__name__ for link in chain}  # also of a library that is loaded with S3 only
+    if any(isinstance(link, NotS3 | ResponseParserError) for link in chain):
+        sentence = "what answers there is no S3 server but, perhaps, a page to sign in on; check AWS_ENDPOINT_URL."
+        return Fault(sentence, Patience.NONE)
+    if "TooManyRedirects" in kinds:
+        return Fault("the server redirects without an end; check AWS_ENDPOINT_URL.", Patience.NONE)
+    if not kinds.isdisjoint({"BadStatusLine", "BadHttpMessage"}):
+        return Fault("what answers there does not speak HTTP; check AWS_ENDPOINT_URL.", Patience.LONG)
+    if any(isinstance(link, ssl.SSLError) for link in chain):
+        sentence = "no encrypted connection comes about; check the certificate, and https in AWS_ENDPOINT_URL."
+        return Fault(sentence, Patience.BRIEF)
+    return None
+
+
+def says_nothing(error: BaseException) -> bool:
+    """Whether this is a refusal of an S3 server that has a number but no reason, as there is none without a body."""
+    answers = [link for link in _chain(error) if isinstance(link, boto.ClientError)]
+    return bool(answers) and _code_of(answers[0])[0] in ("301", "400", "403")
+
+
+def _code_of(error: boto.ClientError) -> tuple[str, int]:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    return code, int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _answer(error: boto.ClientError) -> Fault:
+    """The meaning of an error that the S3 server answered with."""
+    code, status = _code_of(error)
+    if code == "NoSuchBucket":
+        return Fault("the bucket does not exist; create it or name another.", Patience.NONE)
+    if code in _BAD_NAMES:
+        return _bad_name()
+    if code in _EXPIRED:
+        sentence = "the credentials have expired; sign in again, or set new ones with their AWS_SESSION_TOKEN."
+        return Fault(sentence, Patience.BRIEF)
+    if code == "RequestTimeTooSkewed":
+        return Fault("the clocks of this machine and of the S3 server differ too much; set this one.", Patience.NONE)
+    if 300 <= status < 400:
+        region = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+        remedy = f"it is in {region}, so set AWS_DEFAULT_REGION={region}" if region else "check AWS_ENDPOINT_URL"
+        return Fault(f"the S3 server does not have this bucket but names another ({status}); {remedy}.", Patience.NONE)
+    if code in _REFUSALS or status in (401, 403):
+        sentence = "the S3 server refused the credentials; check the key, its permissions and the bucket's name."
+        return Fault(sentence, Patience.MEDIUM)
+    if code in _BUSY or status >= 500 or status == 429:
+        return Fault(f"the S3 server is failing ({code or status}).", Patience.LONG)
+    if code == "PreconditionFailed" or status == 412:
+        return Fault("the file was replaced while it was read.", Patience.LONG)
+    if code in ("404", "NoSuchKey") or status == 404:
+        return Fault("there is no such file or folder.", Patience.NONE)
+    return Fault(f"the S3 server answers {code or status}.", Patience.NONE)
+
+
+def _before_the_answer(error: boto.BotoCoreError) -> Fault:
+    """The meaning of an error that the S3 client raised itself."""
+    if isinstance(error, boto.ParamValidationError):
+        return _bad_name()
+    if isinstance(error, boto.ProfileNotFound):
+        sentence = "AWS_PROFILE names credentials that are not there; set it to a profile that every node has."
+        return Fault(sentence, Patience.NONE)
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
+        sentence = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE on every node."
+        return Fault(f"no S3 credentials were found; {sentence}", Patience.NONE)
+    if isinstance(error, _SIGNED_OUT):
+        return Fault("the credentials have expired or cannot be had; sign in again.", Patience.BRIEF)
+    if isinstance(error, _DISCONNECTED):
+        return Fault("the server does not answer; check AWS_ENDPOINT_URL and the network.", Patience.LONG)
+    return Fault(f"{type(error).__name__}.", Patience.LONG)
+
+
+def _bad_name() -> Fault:
+    return Fault("S3 allows no bucket of this name; use small letters, digits, dots and hyphens.", Patience.NONE)
