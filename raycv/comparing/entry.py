@@ -36,18 +36,20 @@ def compare(
 ) -> Comparison:
     """Pass the same samples through all ``networks`` once and compare their units.
 
-    ``networks``: two or more, by name. Each is a PyTorch module, which is called with the batches of ``data``, or
-    recorded activations: an array (n, S) or (n, S, ...), a table (pandas, polars, Arrow, xarray), a mapping of layer
-    names to such, or the path or ``s3://`` URI of a .npy, .npz, .safetensors, .parquet, .zarr, .h5 or .pt file, see
-    `raycv.data.recorded`; kinds may be mixed, as long as recorded samples stand in the order of ``data``.
+    ``networks``: two or more, by name. Each is a PyTorch module, which is called with the batches of ``data`` and comes
+    back as it was (`raycv.networks.borrowed`), or recorded activations: an array (n, S) or (n, S, ...), a table
+    (pandas, polars, Arrow, xarray), a mapping of layer names to such, or a file on disk or ``s3://``, see
+    `raycv.data.recorded`. Kinds may be mixed, as long as recorded samples stand in the order of ``data``.
 
-    ``data``: batches, each a tensor, or a tuple or mapping that holds one; a `ray.data.Dataset` by its
-    ``iter_torch_batches``. Only modules need it.
+    ``data``: batches, each a tensor, or a tuple or mapping, of which a network gets what its forward requires; a
+    `ray.data.Dataset` by its ``iter_torch_batches``. Each passes once, the first twice where a forward draws random
+    numbers. ``forward``: how networks are called, a function of the network and a batch, for all or by network.
 
-    ``layers``: module paths, with ``*`` for any part of one, for all networks or by network; None means all that give
-    one tensor of units. Of tokens PATH:class is the class token alone, PATH:patches the rest. ``compare``: "same",
-    layers of the same name; "all", every layer of one network with every layer of the others; or a list of layers that
-    belong together, one for each network in the order of ``networks``.
+    ``layers``: module paths, with ``*`` for any part of one, for all networks or by network; None means all that have
+    units, see `Comparison.left_out`. PATH#2 is the second call of a module, PATH:class the class token alone and
+    PATH:patches the rest. ``unit_axis``: the axis of units as layers return them, for all or by layer, where
+    `raycv.networks.layouts` cannot tell it. ``compare``: "same", layers of the same name; "all", every layer of one
+    network with every layer of the others; or a list of layers that belong together, one for each of ``networks``.
 
     ``positions``: "same" takes every position of an image as a sample, and compared layers must have as many;
     "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
@@ -55,24 +57,21 @@ def compare(
 
     ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
     stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
-    files of recordings, or mappings with more of each, as in the setting ``networks``; ``data`` is a set of images by
-    name or path; see README.
+    files of recordings, or mappings as in the setting ``networks``; ``data`` is a set of images by name or path.
 
-    Returns a `Comparison`. Raises UserError for networks, layers, files or positions that do not fit, and for
-    activations that are not finite.
+    Returns a `Comparison`. Raises UserError for what does not fit, and for activations that are not finite.
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
-    >>> found = compare({"a": x, "b": x[:, ::-1]})
-    >>> found.matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
+    >>> compare({"a": x, "b": x[:, ::-1]}).matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
     [19, 18, 17]
     """
     _check(networks, data, layers, compare, positions)
-    if run is not None:
-        if forward is not None or unit_axis is not None:
-            raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
-        return _on_ray(networks, run, data, layers, compare, positions)
-    return _here(networks, data, layers, compare, positions, forward, unit_axis)
+    if run is None:
+        return _here(networks, data, layers, compare, positions, forward, unit_axis)
+    if forward is not None or unit_axis is not None:
+        raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
+    return _on_ray(networks, run, data, layers, compare, positions)
 
 
 def _on_ray(
