@@ -28,11 +28,16 @@ def average(matching: Matching) -> float:
     return float(found.mean()) if len(found) else float("nan")
 
 
+# What units mixed before the ReLU give semi-matchings by one draw in all samples, which every group of networks has:
+# draws by which single units are tested are made of the final and the untrained networks alone.
+ONE_DRAW = "semi, one draw"
+
+
 def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str], Columns]:
     """For every ordered pair and method the columns rotated_..., excess, prerelu_..., shuffled_... of correlations.
 
     Of semi-matchings also beyond_chance and estimated_share, and prerelu_... from the draws by which single units are
-    tested; of one-to-one matchings from one draw. ``recurs``: the partners of the units of ``layer``, with the rotated
+    tested; of one-to-one matchings from one draw, as in ``ONE_DRAW`` beside the methods. ``recurs``: the partners of the units of ``layer``, with the rotated
     null of every ordered pair.
     """
     found: dict[tuple[int, int, str], Columns] = {}
@@ -49,6 +54,8 @@ def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str]
             if prerelu is not None:
                 mixed = average(matched(np.abs(prerelu)))
                 apart = absolute - mixed
+            if method == "semi":
+                found[a, b, ONE_DRAW] = {"prerelu_mean": mixed, "prerelu_excess": apart}
             drawn = layer.mixed_draws(a, b)
             if method == "semi" and drawn is not None:
                 by_draw = np.nanmean(drawn.null, axis=1)

@@ -10,11 +10,12 @@ import pandas as pd
 
 from raycv.analysis.matching import Matching, agreement
 from raycv.run import tables
-from raycv.stages.align.beyond import average
+from raycv.stages.align.beyond import ONE_DRAW, average
 from raycv.stages.align.compared import Compared
 from raycv.statistics.reader import Statistics
 
-AVERAGES = ("rotated_mean", "excess", "prerelu_mean", "prerelu_excess")
+AVERAGES = ("rotated_mean", "excess")
+MIXED_BEFORE_RELU = ("prerelu_mean", "prerelu_excess")  # by one draw after every epoch, so that epochs can be compared
 
 
 class ThroughTraining:
@@ -42,6 +43,7 @@ class ThroughTraining:
                     self._about(a, b)
                     | {"epoch": epoch, "mean": average(self.pairs[epoch][key])}
                     | {name: of_epoch.beyond[key][name] for name in AVERAGES}
+                    | {name: of_epoch.beyond[a, b, ONE_DRAW][name] for name in MIXED_BEFORE_RELU}
                     | {
                         "effective_dimension": of_epoch.dimensions[a],
                         "same_partner": agreement(last, self.pairs[epoch][key]),

@@ -30,7 +30,10 @@ from raycv.networks.stored import kept_epochs, stored
 from raycv.reading import open_run
 from raycv.run import record
 from raycv.run.names import is_ours
+from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
+from raycv.stages.align.chance import Layer
+from raycv.statistics.reader import read as read_statistics
 from tests.support.processes import processes
 from tests.support.runs import spec
 
@@ -144,13 +147,26 @@ def test_epochs_agree_with_what_is_known_of_the_ends(finished: Path) -> None:
     epochs = pd.read_parquet(finished / "tables/epochs").set_index(["layer", "net_a", "net_b"])
     alignment = pd.read_parquet(finished / "tables/alignment").query("similarity == 'correlation' and method == 'semi'")
     alignment = alignment.set_index(["layer", "net_a", "net_b"])
-    # What is mixed before the ReLU is one draw in `epochs` and the mean of 25 in `alignment`.
     for column in ("mean", "rotated_mean", "excess"):
         pd.testing.assert_series_equal(epochs.query("epoch == 3")[column], alignment[column], check_index=True)
     before = epochs.query("epoch == 0").groupby("layer")[["mean", "excess"]].mean()
     untrained = alignment.groupby("layer")[["untrained_mean", "untrained_excess"]].mean()
     np.testing.assert_allclose(before, untrained, rtol=1e-9)
     assert (epochs.query("epoch == 3")[["same_partner", "settled"]] == 1).all(axis=None)
+
+
+def test_the_null_before_the_relu_is_the_same_after_every_epoch(finished: Path) -> None:
+    """One draw, also of the final networks, of which alignment averages more."""
+    epochs = pd.read_parquet(finished / "tables/epochs").set_index(["epoch", "layer", "net_a"])
+    found = read_statistics(RunStore(str(finished)))
+    for group, epoch in ((NULL, 0), (found.epochs[0], 0), (found.epochs[1], 1), (NETS, 3)):
+        for layer in ("conv1", "conv5", "fc6"):
+            of_layer = Layer(found, layer, group, (0, 1))
+            for a, b in ((0, 1), (1, 0)):
+                mixed = of_layer.by_chance("prerelu", a, b)
+                assert mixed is not None
+                best = np.nanmax(np.abs(mixed)[~np.isnan(mixed).all(axis=1)], axis=1).mean()
+                assert epochs.loc[(epoch, layer, f"net{a + 1}"), "prerelu_mean"] == pytest.approx(best, rel=1e-6)
 
 
 @pytest.mark.slow
