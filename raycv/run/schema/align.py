@@ -312,8 +312,9 @@ TABLES = (
             Column(
                 "prerelu_mean",
                 FLOAT,
-                "average absolute correlation of units of net_a matched with units of net_b mixed before the ReLU, in one "
-                "draw after every epoch, where alignment averages 25; null in a layer that does not end in a ReLU module",
+                "average absolute correlation of units of net_a matched with units of net_b mixed before the ReLU, in "
+                "one draw after every epoch (alignment averages several); null in a layer that does not end in a ReLU "
+                "module",
             ),
             Column("prerelu_excess", FLOAT, "average absolute correlation of matched units - prerelu_mean"),
             Column(

@@ -37,8 +37,8 @@ def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str]
     """For every ordered pair and method the columns rotated_..., excess, prerelu_..., shuffled_... of correlations.
 
     Of semi-matchings also beyond_chance and estimated_share, and prerelu_... from the draws by which single units are
-    tested; of one-to-one matchings from one draw, as in ``ONE_DRAW`` beside the methods. ``recurs``: the partners of the units of ``layer``, with the rotated
-    null of every ordered pair.
+    tested; of one-to-one matchings from one draw, as in ``ONE_DRAW`` beside the methods. ``recurs``: the partners of
+    the units of ``layer``, with the rotated null of every ordered pair.
     """
     found: dict[tuple[int, int, str], Columns] = {}
     for a, b in layer.ordered:
