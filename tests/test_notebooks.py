@@ -188,7 +188,7 @@ def test_the_cluster_notebook_names_members_at_a_cut(outputs: dict[str, list[Any
 def test_the_notebook_of_matched_units_shows_what_the_tables_say(small_run: str, outputs: dict[str, list[Any]]) -> None:
     said = " ".join(texts(outputs["matched_units"]).split())
     pruned = pd.read_parquet(f"{small_run}/tables/pruning_by_layer")
-    half = pruned.query("fraction == 0.5 and order == 'random' and layer == 'conv1' and not compensated")
+    half = pruned.query("fraction == 0.5 and removal_order == 'random' and layer == 'conv1' and not compensated")
     one = half["top1_change"].item()
     assert f"{100 * one:.1f}" in said
     ensembles = pd.read_parquet(f"{small_run}/tables/ensembles").query("size == 2")
