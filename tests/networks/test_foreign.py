@@ -179,11 +179,12 @@ def test_what_modules_collect_together_stays_one_object() -> None:
             self.log["more"] = [3]
             return images
 
-    net = nn.Sequential(Logs(), Logs())
+    parts = Logs(), Logs()
+    net = nn.Sequential(*parts)
     with as_it_was(net, "it"):
         net(torch.zeros(1))
         assert log == {"first": [1, 2, 2], "more": [3]}
-    assert net[0].log is net[1].log is log
+    assert all(part.log is log for part in parts)
     assert log == {"first": [1]}
 
 
