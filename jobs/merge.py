@@ -1,4 +1,4 @@
-"""Networks made one: `ray job submit --working-dir . -- python jobs/merge.py --run s3://bucket/prefix`."""
+"""Merging networks: `ray job submit --working-dir . -- python jobs/merge.py --run s3://bucket/prefix`."""
 
 import sys
 

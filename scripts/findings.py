@@ -1,8 +1,9 @@
-"""Fill docs/findings.md with the numbers of two runs: `python scripts/findings.py RUN RUN_THROUGH_TRAINING`.
+"""Fill README.md and docs/findings.md with the numbers of runs: `python scripts/findings.py first=runs/first ...`.
 
-Copies the tables that the page rests on to docs/findings/, two figures beside them, and replaces every block of the
-page between ``<!-- NAME -->`` and ``<!-- end -->`` by the table that the function of that name makes of them. Without
-arguments it only does the latter, from the copies.
+Three runs are known: ``first`` (README's main job), ``cifar10`` and ``epochs`` (docs/findings.md says how they were
+made). Of each that is named, the tables and figures that the pages rest on are copied to docs/findings/. Then every
+block of the pages between ``<!-- NAME -->`` and ``<!-- end -->`` is replaced by what the function of that name makes of
+the copies; without arguments only this is done.
 """
 
 from __future__ import annotations
@@ -15,11 +16,23 @@ from pathlib import Path
 
 import pandas as pd
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE, COPIES = DOCS / "findings.md", DOCS / "findings"
-OF_RUN = ("training", "alignment", "recurrence_by_layer", "measures", "mappings", "clusterings", "activity", "units")
-OF_EPOCHS = ("epochs", "training")
+from raycv.stages.align.health import summary
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
+COPIES = ROOT / "docs" / "findings"
+ALIGNED = ("training", "alignment", "alignment_by_layer", "measures", "mappings", "units")
+# By run: the tables and figures that the pages rest on.
+RUNS = {
+    "first": (ALIGNED, ("figure-04-layers",)),
+    "cifar10": (
+        ("training", "alignment", "measures", "mappings", "clusterings", "activity", "units"),
+        ("figure-04-layers",),
+    ),
+    "epochs": (("epochs", "training"), ("epochs",)),
+}
 PAPERS_DECAY = 10**-2.6
+SEMI = "similarity == 'correlation' and method == 'semi'"
 
 
 class Tables:
@@ -61,7 +74,7 @@ def accuracy(tables: Tables) -> str:
 
 def alignment(tables: Tables) -> str:
     """What matched units have beyond chance."""
-    rows = tables("alignment").query("similarity == 'correlation' and method == 'semi'")
+    rows = tables("alignment").query(SEMI)
     found = in_layers(
         rows,
         {
@@ -69,7 +82,6 @@ def alignment(tables: Tables) -> str:
             "untrained_prerelu_excess": ("the same, untrained networks", "+z.3f"),
             "excess": ("excess over units mixed after it", "+z.3f"),
             "untrained_excess": ("the same, untrained networks", "+z.3f"),
-            "beyond_chance": ("units with a partner beyond chance", ".0%"),
             "one_unit_share": ("one unit's share of what all predict", ".2f"),
             "mean": ("correlation with the best partner", ".3f"),
             "untrained_mean": ("the same, untrained networks", ".3f"),
@@ -79,20 +91,6 @@ def alignment(tables: Tables) -> str:
     dimensions = tables("measures").query("measure == 'effective_dimension'")
     columns = {"value": ("effective dimensions", ".1f"), "null": ("the same before training", ".1f")}
     return markdown(pd.concat([found, in_layers(dimensions, columns, "layer_a")]), "")
-
-
-def recurrence(tables: Tables) -> str:
-    """How many units come back."""
-    rows = tables("recurrence_by_layer").set_index(["quantity", "layer"])
-    shares = {
-        "partner_share": "units with a partner in another network",
-        "recurring_share": "with partners in all three others",
-        "group_share": "in a group of four, all mutual best",
-    }
-    layers = list(dict.fromkeys(rows.index.get_level_values("layer")))
-    text = {title: by_layer(rows.loc[quantity].loc[layers, "value"], ".0%") for quantity, title in shares.items()}
-    chance = by_layer(rows.loc["partner_share"].loc[layers, "untrained"], ".0%")
-    return markdown(pd.DataFrame(text | {"partner, untrained networks": chance}, index=layers).T, "")
 
 
 def mapping(tables: Tables) -> str:
@@ -154,13 +152,66 @@ def epochs(tables: Tables) -> str:
     return markdown(pd.concat(parts), "")
 
 
+def first_sharing(tables: Tables) -> str:
+    """README's first table: what trained networks share, with intervals over networks, and untrained ones beside it."""
+    rows = tables("alignment_by_layer", "first").query(SEMI).set_index(["quantity", "layer"])
+    layers = [layer for layer in rows.loc["mean"].index if layer != "fc8"]
+    columns: dict[str, list[str]] = {}
+    for quantity, title, form in (
+        ("prerelu_excess", "excess over mixed units (95% interval)", ".3f"),
+        ("estimated_share", "units with a partner, estimated (95% interval)", ".0%"),
+        ("beyond_chance", "units whose partner can be named", ".0%"),
+    ):
+        of_layers = rows.loc[quantity].loc[layers]
+        value, low, high = (by_layer(of_layers[name], form) for name in ("value", "networks_low", "networks_high"))
+        whole = [f"{one} ({least} to {most})" for one, least, most in zip(value, low, high, strict=True)]
+        columns[title] = value if quantity == "beyond_chance" else whole
+        columns[f"untrained{' ' * len(columns)}"] = by_layer(of_layers["untrained"], form)
+    return markdown(pd.DataFrame(columns, index=layers), "")
+
+
+def first_correlation(tables: Tables) -> str:
+    """README's second table: correlations alone, and why they say little."""
+    rows = tables("alignment", "first").query(SEMI)
+    columns = {
+        "mean": ("correlation with the best partner, trained", ".3f"),
+        "untrained_mean": ("untrained", ".3f"),
+    }
+    dimensions = tables("measures", "first").query("measure == 'effective_dimension'")
+    of_layers = {"value": ("effective dimensions, trained", ".1f"), "null": ("untrained ", ".1f")}
+    both = pd.concat([in_layers(rows, columns), in_layers(dimensions, of_layers, "layer_a")])
+    return markdown(both.drop(columns="fc8").T, "")
+
+
+def first_output(tables: Tables) -> str:
+    """The lines in which the main job ends."""
+    return f"```\n{summary(tables('alignment', 'first'), 'fc8', [])}\n```"
+
+
+def first_mapping(tables: Tables) -> str:
+    """Loss of mapping layers in the main job's networks, of the optimum and of the paper's training."""
+    rows = tables("mappings", "first")
+    rows = rows[rows["layer"].str.startswith("conv") & (rows["sought"] == "")]
+    columns: dict[str, list[str]] = {}
+    for decay, name in ((0.0, "decay 0"), (PAPERS_DECAY, "decay 10^-2.6")):
+        means = rows[(rows["decay"] - decay).abs() < 1e-9].groupby(["solver", "layer"]).mean(numeric_only=True)
+        ends = (by_layer(means.loc["exact", column], ".3f") for column in ("loss", "heldout_loss"))
+        columns[f"exact, {name}: fitted, held out"] = [f"{fitted}, {left}" for fitted, left in zip(*ends, strict=True)]
+        columns[f"sgd, {name}"] = by_layer(means.loc["sgd", "loss"], ".3f")
+    return markdown(pd.DataFrame(columns, index=sorted(rows["layer"].unique())), "")
+
+
 BLOCKS: dict[str, Callable[[Tables], str]] = {
-    function.__name__: function for function in (accuracy, alignment, recurrence, mapping, clusters, means, epochs)
+    function.__name__: function
+    for function in (
+        *(first_sharing, first_correlation, first_output, first_mapping),
+        *(accuracy, alignment, mapping, clusters, means, epochs),
+    )
 }
 
 
 def filled(page: str, tables: Tables) -> str:
-    """The page with every block made anew."""
+    """A page with every block made anew."""
 
     def block(found: re.Match[str]) -> str:
         return f"<!-- {found[1]} -->\n{BLOCKS[found[1]](tables)}\n<!-- end -->"
@@ -179,13 +230,14 @@ def copy(run: Path, name: str, tables: Sequence[str], figures: Sequence[str]) ->
 
 
 def main() -> None:
-    """Copy, where runs are named, and fill the page."""
-    if len(sys.argv) == 3:
-        copy(Path(sys.argv[1]), "cifar10", OF_RUN, ("figure-04-layers", "recurrence"))
-        copy(Path(sys.argv[2]), "epochs", OF_EPOCHS, ("epochs",))
-    elif len(sys.argv) != 1:
-        raise SystemExit(__doc__)
-    PAGE.write_text(filled(PAGE.read_text(), Tables(COPIES)))
+    """Copy what is named, and fill the pages."""
+    for given in sys.argv[1:]:
+        name, _, run = given.partition("=")
+        if name not in RUNS or not run:
+            raise SystemExit(__doc__)
+        copy(Path(run), name, *RUNS[name])
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), Tables(COPIES)))
 
 
 if __name__ == "__main__":

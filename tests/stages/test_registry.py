@@ -85,7 +85,7 @@ def rows(heading: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("heading", "stages"),
-    [("`raycv run` runs these stages in order.", OF_RUN), ("stages come after a run, each on its own", AFTER_RUN)],
+    [("`raycv run` runs these stages in order.", OF_RUN), ("Five optional stages;", AFTER_RUN)],
 )
 def test_readmes_tables_of_stages_are_those_registered(heading: str, stages: tuple[Stage, ...]) -> None:
     found = rows(heading)
