@@ -44,7 +44,7 @@ class Fault:
 
 
 class NotS3(OSError):
-    """What answers is no S3 server: a page to sign in on, a proxy, another program."""
+    """The answer is not from an S3 server: a sign-in page, a proxy, another program."""
 
 
 def errors() -> tuple[type[BaseException], ...]:
@@ -110,14 +110,14 @@ def _of_another_server(chain: list[BaseException]) -> Fault | None:
     """The meaning of an answer that no S3 server gives."""
     kinds = {type(link).__name__ for link in chain}  # also of a library that is loaded with S3 only
     if any(isinstance(link, NotS3 | ResponseParserError) for link in chain):
-        sentence = "what answers there is no S3 server but, perhaps, a page to sign in on; check AWS_ENDPOINT_URL."
+        sentence = "the answer is not from an S3 server but perhaps from a sign-in page; check AWS_ENDPOINT_URL."
         return Fault(sentence, RetryPolicy.NONE)
     if "TooManyRedirects" in kinds:
-        return Fault("the server redirects without an end; check AWS_ENDPOINT_URL.", RetryPolicy.NONE)
+        return Fault("the server redirects in an endless loop; check AWS_ENDPOINT_URL.", RetryPolicy.NONE)
     if not kinds.isdisjoint({"BadStatusLine", "BadHttpMessage"}):
-        return Fault("what answers there does not speak HTTP; check AWS_ENDPOINT_URL.", RetryPolicy.LONG)
+        return Fault("the server there does not speak HTTP; check AWS_ENDPOINT_URL.", RetryPolicy.LONG)
     if any(isinstance(link, ssl.SSLError) for link in chain):
-        sentence = "no encrypted connection comes about; check the certificate, and https in AWS_ENDPOINT_URL."
+        sentence = "the encrypted connection failed; check the certificate, and https in AWS_ENDPOINT_URL."
         return Fault(sentence, RetryPolicy.BRIEF)
     return None
 
@@ -174,7 +174,7 @@ def _before_the_answer(error: boto.BotoCoreError) -> Fault:
         sentence = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE on every node."
         return Fault(f"no S3 credentials were found; {sentence}", RetryPolicy.NONE)
     if isinstance(error, _SIGNED_OUT):
-        return Fault("the credentials have expired or cannot be had; sign in again.", RetryPolicy.BRIEF)
+        return Fault("the credentials have expired or are not available; sign in again.", RetryPolicy.BRIEF)
     if isinstance(error, _DISCONNECTED):
         return Fault("the server does not answer; check AWS_ENDPOINT_URL and the network.", RetryPolicy.LONG)
     return Fault(f"{type(error).__name__}.", RetryPolicy.LONG)

@@ -23,11 +23,11 @@ from tests.support.s3_server import BUCKET, KEY, SECRET, S3Server
 
 RUN = "s3://results/run"
 KNOWN = {
-    "redirects for ever": "redirects without an end; check AWS_ENDPOINT_URL",
+    "redirects for ever": "redirects in an endless loop; check AWS_ENDPOINT_URL",
     "names another region": "set AWS_DEFAULT_REGION=eu-north-1",
-    "signs users in": "what answers there is no S3 server",
-    "signs users in, in XHTML": "what answers there is no S3 server",
-    "says hello": "what answers there is no S3 server",
+    "signs users in": "the answer is not from an S3 server",
+    "signs users in, in XHTML": "the answer is not from an S3 server",
+    "says hello": "the answer is not from an S3 server",
     "finds the credentials expired": "the credentials have expired; sign in again",
     "has another clock": "the clocks of this machine and of the S3 server differ too much",
     "is down": "the S3 server is failing (503)",

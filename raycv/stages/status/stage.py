@@ -87,8 +87,8 @@ def _led(line: _Line, state: lease.State | None) -> None:
     line.more.append(f"{'held' if state.alive else 'left'} by {state.holder}")
     if state.ahead:
         line.more.append(
-            f"this is dated {state.ahead:,.0f} s in the future, as the clock of the store was set: the same command "
-            "sees within a minute whether that driver is alive"
+            f"this is dated {state.ahead:,.0f} s in the future because a clock was changed; the stage's command finds "
+            "out within a minute whether that process is alive"
         )
 
 
