@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from raycv.comparing.comparison import Comparison
     from raycv.comparing.entry import compare
     from raycv.comparing.moments import Moments
+    from raycv.data.in_memory import images
     from raycv.data.preprocessing import Preprocessing
     from raycv.reading import Run, open_run
 
 __version__ = "0.1.0"
-__all__ = ["Comparison", "Moments", "Preprocessing", "Run", "__version__", "compare", "open_run"]
+__all__ = ["Comparison", "Moments", "Preprocessing", "Run", "__version__", "compare", "images", "open_run"]
 
 _HOMES = {
     "Comparison": "raycv.comparing.comparison",
@@ -45,6 +46,7 @@ _HOMES = {
     "Preprocessing": "raycv.data.preprocessing",
     "Run": "raycv.reading",
     "compare": "raycv.comparing.entry",
+    "images": "raycv.data.in_memory",
     "open_run": "raycv.reading",
 }
 
@@ -57,4 +59,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return list(__all__)

@@ -1,4 +1,4 @@
-"""Fill README.md and docs/findings.md with the numbers of runs: `python scripts/findings.py first=runs/first ...`.
+"""Fill README.md and the manual with the numbers of runs: `python scripts/findings.py first=runs/first ...`.
 
 Three runs are known: ``first`` (README's main job), ``cifar10`` and ``epochs`` (docs/findings.md says how they were
 made). Of each that is named, the tables and figures that the pages rest on are copied to docs/findings/. Then every
@@ -19,7 +19,7 @@ import pandas as pd
 from raycv.stages.align.health import summary
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("output", "mapping", "findings")))
 COPIES = ROOT / "docs" / "findings"
 ALIGNED = ("training", "alignment", "alignment_by_layer", "measures", "mappings", "units")
 # By run: the tables and figures that the pages rest on.

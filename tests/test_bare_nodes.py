@@ -1,4 +1,4 @@
-"""A job on nodes that have Ray alone: README's command installs raycv there, from the working directory."""
+"""A job on nodes that have Ray alone: the manual's command installs raycv there, from the working directory."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LOGS = Path(f"/tmp/ray-{uuid.uuid4().hex[:8]}")
 
 
 def given() -> str:
-    """The runtime environment in README's command."""
-    found = re.search(r"--runtime-env-json '(\{.*?\})' --", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The runtime environment in the manual's command."""
+    found = re.search(r"--runtime-env-json '(\{.*?\})' --", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
     assert found is not None
     return found[1]
 

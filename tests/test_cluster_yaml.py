@@ -1,4 +1,4 @@
-"""cluster.yaml against the schema that Ray ships, and against what the comments and the README promise."""
+"""cluster.yaml against the schema that Ray ships, and against what the comments and the manual promise."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_spot_node_is_drained_once_it_has_had_its_notice(tmp_path: Path) -> No
     assert set(flags[::2]) <= ray_options("drain-node")
 
 
-@pytest.mark.parametrize("file", ["cluster.yaml", "README.md"])
+@pytest.mark.parametrize("file", ["cluster.yaml", "docs/cluster.md"])
 def test_the_ray_commands_use_flags_that_exist(file: str) -> None:
     text = re.sub(r"^#", " ", (ROOT / file).read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     used = re.findall(r"\bray (up|dashboard|job submit|down|start|stop)\b([^\n`;]*)", text)
@@ -143,7 +143,7 @@ def test_the_ray_commands_use_flags_that_exist(file: str) -> None:
         assert set(flags) <= ray_options(*command.split()), (command, flags)
 
 
-@pytest.mark.parametrize("file", ["cluster.yaml", "README.md"])
+@pytest.mark.parametrize("file", ["cluster.yaml", "docs/cluster.md"])
 def test_the_job_commands_use_flags_that_exist(file: str) -> None:
     text = (ROOT / file).read_text().replace("#", " ")
     jobs = re.findall(r"python (jobs/\w+\.py)((?:[^\n]*\\\n)*[^\n]*)", text)

@@ -45,9 +45,9 @@ def loaded(heavy: tuple[str, ...], code: str) -> str:
     return python(f"import sys\n{code}\nprint([name for name in {heavy!r} if name in sys.modules])").splitlines()[-1]
 
 
-def test_readmes_reading_of_a_run_needs_neither_pytorch_nor_ray(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text()
-    snippet = next(code for code in re.findall(r"```python\n(.*?)```", readme, re.S) if "raycv.open_run" in code)
+def test_reading_a_run_as_the_manual_has_it_needs_neither_pytorch_nor_ray(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "output.md").read_text()
+    snippet = next(code for code in re.findall(r"```python\n(.*?)```", page, re.S) if "raycv.open_run" in code)
     store, layers = RunStore(str(tmp_path / "runs" / "first")), ("conv1", "conv3")
     nets = specs((5, 7), layers)
     write_networks(store, nets)

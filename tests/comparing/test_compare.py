@@ -23,7 +23,7 @@ from raycv.errors import UserError
 from tests.support.copies import orthonormal, z_scores
 
 UNITS, IMAGES = 40, 64
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
 class Small(nn.Module):
@@ -366,13 +366,25 @@ def test_a_damaged_file_is_refused(tmp_path: Path, kind: str) -> None:
         raycv.compare({"a": X, "b": path})
 
 
-def test_what_the_readme_shows_runs() -> None:
-    (example,) = [
-        part for part in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "raycv.compare" in part
-    ]
+def example(page: str) -> dict[str, Any]:
+    """What the example of `raycv.compare` on a page leaves."""
+    parts = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+    (code,) = [part for part in parts if "raycv.compare" in part]
     names: dict[str, Any] = {}
-    exec(example, names)
-    nearest = names["found"].nearest_layers()
+    exec(code, names)
+    return names
+
+
+def test_what_the_readme_shows_is_so(capsys: pytest.CaptureFixture[str]) -> None:
+    found = example("README.md")["found"].alignment(["excess"])
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head in (ROOT / "README.md").read_text()
+    assert len(rows) == 4
+    assert (found["excess"] > 1.3 * found["control_excess"]).all()
+
+
+def test_what_the_manual_shows_runs() -> None:
+    nearest = example("docs/own_networks.md")["found"].nearest_layers()
     assert set(nearest.query("net_a == 'resnet'")["layer_a"]) == {f"layer{n}" for n in range(1, 5)}
     assert nearest["unbiased_cka"].between(-0.1, 1).all()
 

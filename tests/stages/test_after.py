@@ -73,13 +73,13 @@ def test_on_s3_it_writes_the_same(stage: str, aligned_run: RunStore, s3_server: 
 
 
 def commands() -> list[list[str]]:
-    """What README and docs tell a reader to do after a run, word by word."""
-    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/matched_units.md")]
+    """What the manual tells a reader to do after a run, word by word."""
+    texts = [path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))]
     found = re.findall(rf"^raycv ((?:{'|'.join(AFTER)}) .*)$", "\n".join(texts), re.MULTILINE)
     return [shlex.split(command) for command in dict.fromkeys(found)]
 
 
-def test_every_stage_stands_in_the_readme() -> None:
+def test_every_stage_stands_in_the_manual() -> None:
     assert {command[0] for command in commands()} == {*AFTER}
 
 
@@ -106,7 +106,7 @@ def run_here(aligned_run: RunStore, here: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_what_the_readme_tells_is_so(
+def test_what_the_manual_tells_is_so(
     command: list[str], run_here: RunStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([run_here.uri if word == "RUN" else word for word in command]) == 0

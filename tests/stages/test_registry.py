@@ -1,4 +1,4 @@
-"""The stages as they declare themselves, against the folders, jobs and tables that there are and README's tables."""
+"""The stages as they declare themselves, against the folders, jobs and tables that there are and the manual's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raycv.stages.registry import AFTER_RUN, INTENDED, OF_RUN, STAGES, Stage, lo
 from tests.support.half_done import KEPT, LEFT
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+MANUAL = (ROOT / "docs" / "running.md").read_text()
 EACH = pytest.mark.parametrize("stage", STAGES, ids=registry.NAMES)
 
 
@@ -77,8 +77,8 @@ def test_what_a_stage_leaves_is_its_own() -> None:
 
 
 def rows(heading: str) -> dict[str, str]:
-    """By command, what README's table after these words says that it writes."""
-    table = README.split(heading)[1].split("\n\n")[1]
+    """By command, what the manual's table after these words says that it writes."""
+    table = MANUAL.split(heading)[1].split("\n\n")[1]
     cells = [line.strip("|").split("|") for line in table.splitlines()[2:]]
     return {command.strip(" `").removeprefix("raycv "): writes for command, _, writes in cells}
 
@@ -87,7 +87,7 @@ def rows(heading: str) -> dict[str, str]:
     ("heading", "stages"),
     [("`raycv run` runs these stages in order.", OF_RUN), ("Five optional stages;", AFTER_RUN)],
 )
-def test_readmes_tables_of_stages_are_those_registered(heading: str, stages: tuple[Stage, ...]) -> None:
+def test_the_manuals_tables_of_stages_are_those_registered(heading: str, stages: tuple[Stage, ...]) -> None:
     found = rows(heading)
     assert list(found) == [stage.name for stage in stages]
     for stage in stages:

@@ -147,9 +147,9 @@ networks:
     assert again.networks == config.networks
 
 
-def test_the_networks_in_the_readme_are_understood(tmp_path: Path) -> None:
-    readme = Path(__file__).parents[3] / "README.md"
-    (block,) = [b for b in re.findall(r"```yaml\n(.*?)```", readme.read_text(), re.DOTALL) if b.startswith("networks:")]
+def test_the_networks_in_the_manual_are_understood(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "networks.md"
+    (block,) = [b for b in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL) if b.startswith("networks:")]
     (tmp_path / "nets.yaml").write_text(block)
     found = load(TrainConfig, {"config": Given("--config", str(tmp_path / "nets.yaml"))}).networks
     assert [network.name for network in found] == ["small", "other", "brain"]

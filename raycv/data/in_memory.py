@@ -1,0 +1,36 @@
+"""Images as arrays, for networks of one's own."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+
+from raycv.data.preprocessing import Resize
+from raycv.data.readers import EMBEDDED
+from raycv.data.sources import Split, open_source
+from raycv.errors import UserError
+
+Ints = np.ndarray
+
+
+def images(
+    data: str = EMBEDDED, split: Split = "validation", *, count: int | None = None, size: int = 32, seed: int = 0
+) -> tuple[Ints, Ints]:
+    """Images (n, size, size, 3) uint8, red green blue, and their labels (n,) int64, in an order drawn from ``seed``.
+
+    ``data``: the 8,000 training and 2,000 validation images of CIFAR-10 that raycv ships, or whatever ``--data`` takes.
+    ``count``: how many; all if it is not given. Images of other sizes are squashed to ``size`` x ``size``. Raises
+    UserError where there is no such set or split, or fewer images.
+
+    >>> pixels, labels = images(split="train", count=100)
+    >>> pixels.shape, pixels.dtype, sorted(set(labels.tolist())) == list(range(10))
+    ((100, 32, 32, 3), dtype('uint8'), True)
+    """
+    if split not in get_args(Split):
+        raise UserError(f"split is {split!r}; name one of {', '.join(get_args(Split))}.")
+    source = open_source(data, split)
+    count = len(source) if count is None else count
+    if not 1 <= count <= len(source):
+        raise UserError(f"count is {count:,}, and {data} has {len(source):,} {split} images; name 1 to as many.")
+    return source.decode(np.random.default_rng(seed).permutation(len(source))[:count], Resize(size))

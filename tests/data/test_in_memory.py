@@ -1,0 +1,42 @@
+"""Images as arrays."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import raycv
+from raycv.data import in_memory
+from raycv.errors import UserError
+
+
+def test_the_example_in_the_docstring() -> None:
+    result = doctest.testmod(in_memory)
+    assert result.attempted
+    assert not result.failed
+
+
+def test_images_of_a_tree_are_those_of_the_tree(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        for label in ("dark", "light"):
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for n in range(3):
+                Image.new("RGB", (40, 40), (n + 200 * (label == "light"),) * 3).save(folder / f"{n}.png")
+    pixels, labels = raycv.images(str(tmp_path), "train", size=8)
+    assert pixels.shape == (6, 8, 8, 3)
+    levels = pixels[:, 0, 0, 0]
+    assert sorted(levels) == [0, 1, 2, 200, 201, 202]
+    np.testing.assert_array_equal(labels, levels >= 200)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"), [({"count": 0}, "count is 0"), ({"split": "tests"}, "split is 'tests'")]
+)
+def test_what_is_not_there_is_refused(asked: dict[str, str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        raycv.images(**asked)  # type: ignore[arg-type]
