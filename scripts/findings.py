@@ -14,8 +14,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from raycv.analysis.matching import semi_matching
+from raycv.analysis.nulls import rotated
+from raycv.analysis.significance import pooled_p_values, q_values
 from raycv.stages.align.health import summary
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +36,7 @@ RUNS = {
     "epochs": (("epochs", "training"), ("epochs",)),
 }
 PAPERS_DECAY = 10**-2.6
+PAPERS_CONV1 = ROOT / "tests" / "published" / "conv1_correlations_recovered.npz"
 SEMI = "similarity == 'correlation' and method == 'semi'"
 
 
@@ -152,6 +157,34 @@ def epochs(tables: Tables) -> str:
     return markdown(pd.concat(parts), "")
 
 
+def papers_conv1(_tables: Tables) -> str:
+    """The paper's own conv1, from correlations that its authors published as pictures, against mixtures of units."""
+    with np.load(PAPERS_CONV1) as given:
+        cross = given["between_net1_net2"].astype(np.float64)
+        within = [given[f"within_net{n}"].astype(np.float64) for n in (1, 2)]
+    columns = {}
+    for title, of_pair, of_other in (("net1 in net2", cross, within[1]), ("net2 in net1", cross.T, within[0])):
+        best = np.abs(of_pair).max(1)
+        null = rotated(of_pair, of_other, rotations=200)
+        beyond = q_values(pooled_p_values(best, null.values)) <= 0.05
+        weak = semi_matching(of_pair).values < 0.5
+        columns[title] = [
+            f"{semi_matching(of_pair).values.mean():.3f}",
+            f"{null.mean:.3f}",
+            f"{best.mean() - null.mean:+.3f}",
+            f"{beyond.sum()} of {len(best)}",
+            f"{(beyond & weak).sum()} of {weak.sum()}",
+        ]
+    rows = (
+        "correlation with the best partner",
+        "the same with mixtures of the other network's units",
+        "excess (absolute correlations)",
+        "units whose partner is beyond the mixtures",
+        "the same of units without a partner above .5",
+    )
+    return markdown(pd.DataFrame(columns, index=rows), "conv1 of the paper's networks")
+
+
 def first_sharing(tables: Tables) -> str:
     """README's first table: what trained networks share, with intervals over networks, and untrained ones beside it."""
     rows = tables("alignment_by_layer", "first").query(SEMI).set_index(["quantity", "layer"])
@@ -205,7 +238,7 @@ BLOCKS: dict[str, Callable[[Tables], str]] = {
     function.__name__: function
     for function in (
         *(first_sharing, first_correlation, first_output, first_mapping),
-        *(accuracy, alignment, mapping, clusters, means, epochs),
+        *(accuracy, papers_conv1, alignment, mapping, clusters, means, epochs),
     )
 }
 

@@ -1,8 +1,9 @@
-"""docs/findings.md says what its tables say."""
+"""README and the manual say what the tables say that are kept beside them."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -18,17 +19,18 @@ def script() -> ModuleType:
     return module
 
 
-def test_the_tables_of_the_page_follow_from_those_beside_it() -> None:
+def test_the_tables_of_the_pages_follow_from_those_kept() -> None:
     findings = script()
-    page = findings.PAGE.read_text()
-    assert set(findings.BLOCKS) == {name for name in findings.BLOCKS if f"<!-- {name} -->\n|" in page}
-    assert findings.filled(page, findings.Tables(findings.COPIES)) == page
+    pages = [page.read_text() for page in findings.PAGES]
+    assert set(findings.BLOCKS) == {name for page in pages for name in re.findall(r"<!-- (\w+) -->\n[|`]", page)}
+    for page in pages:
+        assert findings.filled(page, findings.Tables(findings.COPIES)) == page
 
 
 def test_the_sentences_of_the_page_follow_from_them_too() -> None:
     findings = script()
     tables = findings.Tables(findings.COPIES)
-    said = " ".join(findings.PAGE.read_text().split())
+    said = " ".join((ROOT / "docs" / "findings.md").read_text().split())
     rows = tables("alignment").query("similarity == 'correlation' and method == 'semi'")
     semi = rows.groupby("layer").mean(numeric_only=True)
     convolutional = [f"conv{n}" for n in range(1, 6)]
@@ -42,11 +44,6 @@ def test_the_sentences_of_the_page_follow_from_them_too() -> None:
     assert order.idxmax() == "conv1"
     assert order.idxmin() == "conv4"
     assert f"In fc7 little is left ({_short(semi.loc['fc7', 'prerelu_excess'], 3)})" in said
-    recurring = tables("recurrence_by_layer").pivot(index="layer", columns="quantity", values="value")
-    inner = recurring.loc["conv2":"fc6"]
-    low, high = inner["recurring_share"].min(), inner["recurring_share"].max()
-    assert f"{100 * low:.0f} to {high:.0%} have one in all three others" in said
-    assert f"at most {recurring['group_share'].drop('fc8').max():.0%} of the units" in said
     mappings = tables("mappings").query("decay == 0").groupby(["solver", "layer"])["loss"].mean()
     badly = mappings["exact"].loc["conv3":"conv5"] / 0.5
     assert f"{100 * badly.min():.0f} to {badly.max():.0%} of the variance in conv3 to conv5" in said
