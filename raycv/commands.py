@@ -53,7 +53,7 @@ COMMANDS = {
     ),
     "status": Command(
         config.StatusConfig,
-        "say what each stage of a run is doing, has done or has failed of",
+        "show the state of each stage of a run",
         "status.stage:status",
     ),
     "plan": Command(

@@ -152,7 +152,7 @@ def _check(networks: Any, data: Any, layers: Any, compare: Any, positions: Any) 
             "tables can."
         )
     if len(networks) < 2:
-        raise UserError(f"There is nothing to compare: {len(networks)} networks were given; give two or more.")
+        raise UserError(f"compare needs two or more networks; found {len(networks)}.")
     if positions not in get_args(Positions):
         raise UserError(f"positions is {positions!r}; allowed are {', '.join(get_args(Positions))}.")
     if isinstance(compare, str) and compare not in ("same", "all"):

@@ -308,7 +308,7 @@ IDS = [f"image {n}" for n in range(30)]
 @pytest.mark.parametrize(
     ("networks", "settings", "message"),
     [
-        ({"a": X}, {}, "1 networks were given"),
+        ({"a": X}, {}, "needs two or more networks; found 1"),
         (NETS, {}, "The network a needs data"),
         ({"a": X, "b": X}, {"data": [X]}, "no network to pass data through"),
         (NETS, {"data": []}, "data gave no batch"),

@@ -1,4 +1,4 @@
-"""`raycv status`: what each stage of a run is doing, has done or has failed of. Changes nothing and needs no Ray."""
+"""`raycv status`: the state of each stage of a run. Changes nothing and needs no Ray."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ function accuracies() {
     return element("tr", {}, element("th", { scope: "row" }, net),
       element("td", { class: "bar" }, length), element("td", {}, value == null ? "not known" : percent(value, 2)));
   };
-  return element("section", { class: "card" }, element("h3", { id: "accuracies" }, "Validation images classified right"),
+  return element("section", { class: "card" }, element("h3", { id: "accuracies" }, "Validation accuracy"),
     element("table", { class: "accuracies", "aria-labelledby": "accuracies" }, element("tbody", {}, ...everyone.map(bar))));
 }
 
@@ -96,7 +96,7 @@ function next() {
   ];
   const items = links.filter(Boolean).map(([to, text, why]) =>
     element("li", {}, element("a", { href: address({ options: {}, ...to }) }, text), element("small", {}, why)));
-  return element("section", { class: "card" }, element("h3", {}, "Look next"), element("ul", { class: "next" }, ...items));
+  return element("section", { class: "card" }, element("h3", {}, "Explore"), element("ul", { class: "next" }, ...items));
 }
 
 function table() {
