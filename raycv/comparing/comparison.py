@@ -18,6 +18,7 @@ from raycv.analysis.measures.alignment import cross_fold_cka, debiased_cka, line
 from raycv.analysis.measures.covariances import Covariances
 from raycv.analysis.measures.norms import NormSums
 from raycv.analysis.nulls import best_correlation
+from raycv.analysis.origin import SameIndex, same_index
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.significance import Draws
 from raycv.analysis.spectral import spectral_clusters
@@ -25,6 +26,7 @@ from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
+from raycv.run import origin
 from raycv.statistics.folds import correlation_of
 from raycv.statistics.moments import Moments as Sums
 from raycv.statistics.moments import covariance, mean, variance
@@ -82,6 +84,12 @@ class _Pair:
     def covariances(self) -> Covariances:
         """Of all units that vary."""
         return self._of.covariances(*self._at)
+
+    @cached_property
+    def same_index(self) -> SameIndex:
+        """How many units of a have the unit of b with their own index for a partner."""
+        cross = np.abs(self.cross)
+        return same_index(semi_matching(cross).columns, ~np.isnan(cross).all(0))
 
     @property
     def unbiased_cka(self) -> float:
@@ -208,7 +216,31 @@ class Comparison:
     def __repr__(self) -> str:
         counts = sorted({moments.samples for moments in self.moments.values()})
         samples = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
-        return f"Comparison of {', '.join(self.moments)} in {samples} samples"
+        about = f"Comparison of {', '.join(self.moments)} in {samples} samples"
+        shared = self.shared_origin
+        return f"{about}\n{shared}" if shared else about
+
+    @cached_property
+    def shared_origin(self) -> str:
+        """Which networks seem to share their first weights, in one sentence; empty where none do.
+
+        From the share of units whose best partner has their own index, see ``alignment``, in layers of the same name,
+        or in all layers that were compared where none share a name.
+
+        >>> import numpy as np, raycv
+        >>> first = np.random.default_rng(0).standard_normal((800, 20))
+        >>> noise = np.random.default_rng(1).standard_normal((800, 20))
+        >>> found = raycv.compare({"snapshot": first, "later": first + noise})
+        >>> found.shared_origin.split(":")[0]
+        'snapshot and later seem to share their first weights'
+        """
+        named = [pair for pair in self._pairs if pair.a.layer == pair.b.layer]
+        rows = [
+            {"net_a": pair.a.net, "net_b": pair.b.net, "layer": pair.a.layer}
+            | dict(zip(origin.COLUMNS, pair.same_index, strict=True))
+            for pair in named or self._pairs
+        ]
+        return origin.shared_origin(pd.DataFrame(rows)) if rows else ""
 
     @property
     def samples(self) -> int:
@@ -278,7 +310,9 @@ class Comparison:
         mean: the mean correlation of each unit with its best partner; mean_absolute: of absolute values; rotated_mean:
         the same after random rotations of b's units, excess: the difference; beyond_chance: the fraction of units with
         a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes, which is too large where
-        samples are not many more than units; unbiased_cka: without that, may be a little below 0.
+        samples are not many more than units; unbiased_cka: without that, may be a little below 0; same_index: the
+        fraction of units whose best partner has their own index, as in networks that share their first weights, with
+        same_index_chance and same_index_p_value for units of b in any order (`raycv.analysis.origin`).
 
         ``columns``: which of these; None means all. Those that need no rotations are much faster. Raises UserError for
         others.
@@ -406,7 +440,7 @@ def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[
     }
 
 
-# Columns of ``alignment``. The first two and the last two need no rotations.
+# Columns of ``alignment``. Those from rotated_mean to beyond_chance need rotations.
 AVERAGES: dict[str, Callable[[_Pair], float]] = {
     "mean": lambda pair: mean_of(semi_matching(pair.cross).values),
     "mean_absolute": lambda pair: mean_of(best_correlation(pair.cross)),
@@ -415,6 +449,9 @@ AVERAGES: dict[str, Callable[[_Pair], float]] = {
     "beyond_chance": lambda pair: mean_of(np.where(pair.partners.columns < 0, np.nan, pair.partners.found())),
     "linear_cka": lambda pair: linear_cka(pair.covariances),
     "unbiased_cka": lambda pair: pair.unbiased_cka,
+    "same_index": lambda pair: pair.same_index.share,
+    "same_index_chance": lambda pair: pair.same_index.chance,
+    "same_index_p_value": lambda pair: pair.same_index.p_value,
 }
 
 

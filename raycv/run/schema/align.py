@@ -203,6 +203,16 @@ TABLES = (
                 INT,
                 "how many of the eight best pairs by correlation are also pairs of this matching",
             ),
+            Column(
+                "same_index",
+                FLOAT,
+                "fraction of matched units of net_a whose partner has their own index; near 1 for networks that share "
+                "their first weights, and for units that are classes",
+            ),
+            Column("same_index_chance", FLOAT, "the same where units of net_b are numbered at random"),
+            Column(
+                "same_index_p_value", FLOAT, "probability, at most, that numbering them at random gives as many or more"
+            ),
         ),
     ),
     Table(

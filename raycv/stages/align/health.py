@@ -8,6 +8,7 @@ import pandas as pd
 
 from raycv.progress import answer
 from raycv.run import record, tables
+from raycv.run.origin import shared_origin
 from raycv.run.store import RunStore
 
 NAMED = 6  # pairs; with many networks all would fill a page
@@ -62,6 +63,10 @@ def summary(alignment: pd.DataFrame, output: str | None, broken: list[tuple[str,
         "beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; one to one, by MI:",
         f"units with the same partner when matched one to one, and by mutual information{classes}",
     ]
+    hidden = alignment[(alignment["similarity"] == "correlation") & (alignment["method"] == "semi")]
+    shared = shared_origin(hidden[hidden["layer"] != output])
+    if shared:
+        lines.append(shared)
     if output and not broken:  # `verdict` says what else it means
         lines.append(f"health check: the logits ({output}) of all pairs match class by class")
     return "\n".join(lines)

@@ -10,9 +10,11 @@ import pandas as pd
 import pyarrow as pa
 
 from raycv.analysis.matching import Matching, agreement
+from raycv.analysis.origin import same_index
 from raycv.analysis.partners import Partners
 from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
+from raycv.run import origin
 from raycv.run.schema import BY_NAME
 from raycv.stages.align.beyond import Columns, average
 from raycv.stages.align.compared import Compared, Informed, PairValues
@@ -102,7 +104,7 @@ def correlation_rows(
             interval = jackknife(row["excess"], [replicate.excess[a, b] for replicate in found.replicates])
             row |= {"excess_low": interval.low, "excess_high": interval.high}
             row |= {"one_unit_share": found.share[a, b] if found.share else np.nan}
-        rows.append(row | _agreements(found.pairs, key, found.pairs))
+        rows.append(row | _agreements(found.pairs, key, found.pairs) | _same_index(found.pairs, key))
     return pd.DataFrame(rows)
 
 
@@ -112,6 +114,7 @@ def information_rows(layer: str, specs: Sequence[NetworkSpec], found: Informed, 
         _row(layer, specs, "mutual_information", key, matching)
         | found.beyond[key]
         | _agreements(found.pairs, key, by_correlation)
+        | _same_index(found.pairs, key)
         for key, matching in sorted(found.pairs.items())
     )
 
@@ -133,6 +136,13 @@ def _agreements(pairs: Pairs, key: tuple[int, int, str], by_correlation: Pairs) 
         "agreement_with_correlation": agreement(pairs[key], by_correlation[key]),
         "best_eight_kept": best_kept(by_correlation[key], pairs[key]),
     }
+
+
+def _same_index(pairs: Pairs, key: tuple[int, int, str]) -> dict[str, float]:
+    """How many partners have the index of their unit; units of b that could be partners have one themselves."""
+    a, b, _ = key
+    found = same_index(pairs[key].columns, pairs[b, a, "semi"].columns >= 0)
+    return dict(zip(origin.COLUMNS, found, strict=True))
 
 
 def best_kept(reference: Matching, other: Matching, best: int = BEST) -> int:

@@ -9,6 +9,7 @@ function showOverview() {
   pointed(Math.max(0, averages.findIndex((row) => row.layer === layers[best])));
   at("overview").append(
     element("h2", { id: "answer" }, run.answer),
+    run.origin ? element("p", { class: "warning" }, run.origin) : "",
     element("p", { class: "lead" }, compared()),
     element("div", { class: "first" },
       element("figure", { class: "card" },
@@ -107,13 +108,14 @@ function table() {
     ["beyond chance", "beyond_chance", percent], ["untrained", "beyond_chance_untrained", percent],
     ["estimated share", "estimated_share", percent], ["untrained", "estimated_share_untrained", percent],
     ["one to one", "one_to_one", percent], ["by mutual information", "by_mi", percent],
+    ["same index", "same_index", percent], ["by chance", "same_index_chance", percent],
   ];
   const head = element("tr", {}, element("th", { scope: "col" }, "layer"), ...columns.map(([name]) => element("th", { scope: "col" }, name)));
   const rows = averages.map((row) => element("tr", {}, element("th", { scope: "row" }, row.layer),
     ...columns.map(([, name, text]) => element("td", {}, row[name] == null ? "–" : text(row[name])))));
   const frame = { class: "scroll", role: "region", tabindex: 0, "aria-label": "Averages by layer" };
   return element("details", { class: "card" }, element("summary", {}, "All averages in numbers"),
-    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching."),
+    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching. Same index: units whose partner has their own number, as in networks that share their first weights."),
     element("div", frame, element("table", { class: "numbers" }, element("thead", {}, head), element("tbody", {}, ...rows))));
 }
 
