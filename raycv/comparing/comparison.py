@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, permutations
@@ -22,12 +23,14 @@ from raycv.analysis.origin import SameIndex, same_index
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.significance import Draws
 from raycv.analysis.spectral import spectral_clusters
+from raycv.analysis.stability import Stability
 from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
 from raycv.run import origin
 from raycv.statistics.folds import correlation_of
+from raycv.statistics.halves import halves, stabilities
 from raycv.statistics.moments import Moments as Sums
 from raycv.statistics.moments import covariance, mean, variance
 
@@ -91,6 +94,16 @@ class _Pair:
         cross = np.abs(self.cross)
         return same_index(semi_matching(cross).columns, ~np.isnan(cross).all(0))
 
+    def stability(self, *, signed: bool) -> Stability | None:
+        """How stable the partners of a's units are; None where all samples are one fold."""
+        found = stabilities(self._of.halves, self._of.left_out, *self._at, signed=signed)
+        return found[0] if found else None
+
+    @cached_property
+    def stable(self) -> Stability | None:
+        """The same of partners without sign."""
+        return self.stability(signed=False)
+
     @property
     def unbiased_cka(self) -> float:
         """Linear CKA without bias: of independent samples by Song's estimator, of positions of images from folds."""
@@ -103,16 +116,17 @@ class _Group:
     def __init__(self, members: list[Member], moments: Moments, tested: Tested | None, unit_names: UnitNames) -> None:
         self.members, self.statistics, self._tested = members, moments.statistics, tested
         self._unit_names = unit_names
-        self._left_out = self.statistics.left_out()
+        self.left_out = self.statistics.left_out()
         self.sums = self.statistics.together
+        self.halves = halves(self.statistics)
 
     def correlation(self, a: int, b: int) -> Floats:
-        found: Floats = correlation_of(self.sums, self._left_out, a, b)
+        found: Floats = correlation_of(self.sums, self.left_out, a, b)
         return found
 
     def draws(self, a: int, b: int, seed: int) -> list[Draws] | None:
         """What a's units are tested against beside rotations of b's; None where nothing was kept for it."""
-        left_out = np.split(self._left_out, np.cumsum(self.sums.widths)[:-1])
+        left_out = np.split(self.left_out, np.cumsum(self.sums.widths)[:-1])
         names = [str(member) for member in self.members]
         if self._tested is None:
             return None
@@ -287,6 +301,10 @@ class Comparison:
         correlation, or with ``signed`` of largest correlation, as in the paper; for units after a ReLU these are
         mostly the same. value: the correlation with it; sign: -1 or 1, and 0 where there is none, where unit_b is -1.
 
+        "semi" also says how sure the partner is: partner_stability, the share of four splits of the samples (one in
+        wide layers) whose halves name the same one, and heldout_value, the correlation in the half that did not name
+        it; without ``signed`` negative where it changes its sign. Both are NaN where all samples are one fold.
+
         "semi" without ``signed`` also says how far the partner is above randomly rotated units of b, which have no
         sign: rotated_value and excess (of the absolute correlation); p_value, how often chance gives as much, the
         largest of what units of b mixed and whole images shuffled give (`raycv.analysis.partners`), and q_value, the
@@ -300,7 +318,8 @@ class Comparison:
         def rows(pair: _Pair) -> dict[str, Any]:
             units = methods[method](pair.cross if signed else np.abs(pair.cross)).columns
             tested = pair.partners if method == "semi" and not signed else None
-            return _matched(pair.cross, units, tested)
+            stable = (pair.stability(signed=True) if signed else pair.stable) if method == "semi" else None
+            return _matched(pair.cross, units, tested) | (_stable(stable) if method == "semi" else {})
 
         return self._rows(rows)
 
@@ -310,7 +329,8 @@ class Comparison:
         mean: the mean correlation of each unit with its best partner; mean_absolute: of absolute values; rotated_mean:
         the same after random rotations of b's units, excess: the difference; beyond_chance: the fraction of units with
         a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes, which is too large where
-        samples are not many more than units; unbiased_cka: without that, may be a little below 0; same_index: the
+        samples are not many more than units; unbiased_cka: without that, may be a little below 0; partner_stability and
+        heldout_mean: of best partners, means of these columns of ``matching``; same_index: the
         fraction of units whose best partner has their own index, as in networks that share their first weights, with
         same_index_chance and same_index_p_value for units of b in any order (`raycv.analysis.origin`).
 
@@ -440,6 +460,13 @@ def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[
     }
 
 
+def _stable(found: Stability | None) -> dict[str, Any]:
+    return {
+        "partner_stability": found.same if found else np.nan,
+        "heldout_value": found.heldout if found else np.nan,
+    }
+
+
 # Columns of ``alignment``. Those from rotated_mean to beyond_chance need rotations.
 AVERAGES: dict[str, Callable[[_Pair], float]] = {
     "mean": lambda pair: mean_of(semi_matching(pair.cross).values),
@@ -449,6 +476,8 @@ AVERAGES: dict[str, Callable[[_Pair], float]] = {
     "beyond_chance": lambda pair: mean_of(np.where(pair.partners.columns < 0, np.nan, pair.partners.found())),
     "linear_cka": lambda pair: linear_cka(pair.covariances),
     "unbiased_cka": lambda pair: pair.unbiased_cka,
+    "partner_stability": lambda pair: mean_of(pair.stable.same) if pair.stable else math.nan,
+    "heldout_mean": lambda pair: mean_of(pair.stable.heldout) if pair.stable else math.nan,
     "same_index": lambda pair: pair.same_index.share,
     "same_index_chance": lambda pair: pair.same_index.chance,
     "same_index_p_value": lambda pair: pair.same_index.p_value,

@@ -45,6 +45,12 @@ TABLES = (
                 BOOL,
                 "not dead, but keeps less than half of its variance without some one fold; it is treated as dead",
             ),
+            Column(
+                "partner_stability",
+                FLOAT,
+                "matchings.partner_stability, mean over the other networks; null for dead and rare units",
+            ),
+            Column("heldout_value", FLOAT, "matchings.heldout_value, mean over the other networks"),
         ),
     ),
     Table(
@@ -112,6 +118,18 @@ TABLES = (
                 "against its units mixed before the ReLU",
             ),
             Column("q_value", FLOAT, "false discovery rate at which it counts as a partner, among the units of net_a"),
+            Column(
+                "partner_stability",
+                FLOAT,
+                "fraction of splits of the images whose halves name the same best partner: four splits of eight folds, "
+                "one of two, none of one; for correlation and semi only, as the next",
+            ),
+            Column(
+                "heldout_value",
+                FLOAT,
+                "correlation in one half of the images with the partner that the other half names, mean over halves "
+                "and splits",
+            ),
         ),
     ),
     Table(
@@ -203,6 +221,13 @@ TABLES = (
                 INT,
                 "how many of the eight best pairs by correlation are also pairs of this matching",
             ),
+            Column(
+                "partner_stability",
+                FLOAT,
+                "mean of matchings.partner_stability: the agreement to be expected of two matchings of the same units "
+                "in different images; correlation and semi only, as the next",
+            ),
+            Column("heldout_mean", FLOAT, "mean of matchings.heldout_value, which is not too large by the choice"),
             Column(
                 "same_index",
                 FLOAT,
@@ -330,7 +355,12 @@ TABLES = (
             Column(
                 "effective_dimension", FLOAT, "of the z-scores of net_a's units: participation ratio of their variance"
             ),
-            Column("same_partner", FLOAT, "fraction of units of net_a that have the partner they have at the end"),
+            Column(
+                "same_partner",
+                FLOAT,
+                "fraction of units of net_a that have the partner they have at the end; how far a partner is the same "
+                "in other images, too, says alignment.partner_stability",
+            ),
             Column("settled", FLOAT, "fraction that have it after this and all later kept epochs"),
         ),
     ),

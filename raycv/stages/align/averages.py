@@ -22,6 +22,8 @@ AVERAGED = (
     "fraction_below_half",
     "agreement",
     "agreement_with_correlation",
+    "partner_stability",
+    "heldout_mean",
     "same_index",
     "same_index_chance",
 )

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from raycv.analysis.averages import mean
 from raycv.analysis.matching import Matching, agreement
 from raycv.analysis.origin import same_index
 from raycv.analysis.partners import Partners
 from raycv.analysis.similarity import jackknife
+from raycv.analysis.stability import Stability
 from raycv.networks.spec import NetworkSpec
 from raycv.run import origin
 from raycv.run.schema import BY_NAME
@@ -51,10 +53,11 @@ def matching_rows(
     similarity: str,
     pairs: Pairs,
     partners: Mapping[tuple[int, int], Partners] | None = None,
+    stability: Mapping[tuple[int, int], Stability] | None = None,
 ) -> pd.DataFrame:
     """The partner of every unit, for every ordered pair of networks and method.
 
-    ``partners``: what is more than chance in the semi-matchings of correlations.
+    Of the semi-matchings of correlations ``partners``: what is more than chance, and ``stability`` in other images.
     """
     return pd.concat(
         pd.DataFrame(
@@ -69,6 +72,7 @@ def matching_rows(
                 "value": matching.values,
             }
             | _significance(partners[a, b] if partners and method == "semi" else None)
+            | _stability(stability.get((a, b)) if stability and method == "semi" else None)
         )
         for (a, b, method), matching in sorted(pairs.items())
     )
@@ -82,6 +86,13 @@ def _significance(partners: Partners | None) -> dict[str, Any]:
         "excess": partners.excess,
         "p_value": partners.p_values,
         "q_value": partners.q_values,
+    }
+
+
+def _stability(found: Stability | None) -> dict[str, Any]:
+    return {
+        "partner_stability": found.same if found else np.nan,
+        "heldout_value": found.heldout if found else np.nan,
     }
 
 
@@ -104,6 +115,8 @@ def correlation_rows(
             interval = jackknife(row["excess"], [replicate.excess[a, b] for replicate in found.replicates])
             row |= {"excess_low": interval.low, "excess_high": interval.high}
             row |= {"one_unit_share": found.share[a, b] if found.share else np.nan}
+            if stable := found.stability.get((a, b)):
+                row |= {"partner_stability": mean(stable.same), "heldout_mean": mean(stable.heldout)}
         rows.append(row | _agreements(found.pairs, key, found.pairs) | _same_index(found.pairs, key))
     return pd.DataFrame(rows)
 

@@ -21,6 +21,7 @@ AVERAGES = {  # the page's names of the columns of `alignment`, averaged over pa
     "estimated_share": "estimated_share",
     "estimated_share_untrained": "untrained_estimated_share",
     "one_to_one": "agreement",
+    "halves": "partner_stability",
     "same_index": "same_index",
     "same_index_chance": "same_index_chance",
 }

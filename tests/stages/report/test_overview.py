@@ -27,6 +27,7 @@ def alignment(before: dict[str, tuple[float, float]], untrained: float = 0.01) -
             "untrained_estimated_share": 0.05,
             "untrained_mean": np.nan,
             "agreement_with_correlation": 0.75,
+            "partner_stability": 0.8,
             "net_a": "a",
             "net_b": "b",
             "same_index": 0.1,

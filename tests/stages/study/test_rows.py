@@ -71,7 +71,7 @@ def write_run(folder: Path, networks: int) -> tuple[RunStore, pd.DataFrame, pd.D
     ):
         tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names))
     stacked = UNITS * networks
-    units = unit_rows("conv1", group.specs, group.statistics, np.zeros(stacked), np.zeros((stacked, 9), int))
+    units = unit_rows("conv1", group.specs, group.statistics, np.zeros(stacked), np.zeros((stacked, 9), int), {})
     return store, alignment, layer_rows("conv1", units, found, found).set_index("quantity")
 
 

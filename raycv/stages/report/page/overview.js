@@ -50,7 +50,7 @@ function said(row) {
     ["beyond chance", percent(row.beyond_chance), row.beyond_chance_untrained == null ? "of units have a partner" : `untrained ${percent(row.beyond_chance_untrained)}`],
     ["correlation", fixed(row.correlation), row.correlation_untrained == null ? "with the best partner" : `untrained ${fixed(row.correlation_untrained)}`],
     ["one to one", percent(row.one_to_one), "keep that partner"],
-    ["by mutual information", percent(row.by_mi), "keep that partner"],
+    ["by mutual information", percent(row.by_mi), row.halves == null ? "keep that partner" : `keep that partner; ${percent(row.halves)} in two halves of the images`],
   ];
   return [
     element("strong", {}, row.layer),
@@ -107,7 +107,7 @@ function table() {
     ["excess, mixed after", "after", signed], ["untrained", "after_untrained", signed],
     ["beyond chance", "beyond_chance", percent], ["untrained", "beyond_chance_untrained", percent],
     ["estimated share", "estimated_share", percent], ["untrained", "estimated_share_untrained", percent],
-    ["one to one", "one_to_one", percent], ["by mutual information", "by_mi", percent],
+    ["one to one", "one_to_one", percent], ["by mutual information", "by_mi", percent], ["halves", "halves", percent],
     ["same index", "same_index", percent], ["by chance", "same_index_chance", percent],
   ];
   const head = element("tr", {}, element("th", { scope: "col" }, "layer"), ...columns.map(([name]) => element("th", { scope: "col" }, name)));
@@ -115,7 +115,7 @@ function table() {
     ...columns.map(([, name, text]) => element("td", {}, row[name] == null ? "–" : text(row[name])))));
   const frame = { class: "scroll", role: "region", tabindex: 0, "aria-label": "Averages by layer" };
   return element("details", { class: "card" }, element("summary", {}, "All averages in numbers"),
-    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching. Same index: units whose partner has their own number, as in networks that share their first weights."),
+    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching; halves: in two halves of the images, to compare these two with. Same index: units whose partner has their own number, as in networks that share their first weights."),
     element("div", frame, element("table", { class: "numbers" }, element("thead", {}, head), element("tbody", {}, ...rows))));
 }
 
