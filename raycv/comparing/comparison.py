@@ -198,7 +198,8 @@ class Comparison:
 
     In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there
     both ways. Dead units and rare ones keep their rows and numbers and have no partner. ``left_out``: by NET/LAYER
-    why a module that ran is not compared, as one without an axis that counts images.
+    why a module that ran is not compared, as one without an axis that counts images. ``control``: the comparison of
+    what was given as control, if anything.
 
     >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
@@ -226,11 +227,13 @@ class Comparison:
         self._groups = [_Group(*of_group, unit_names or {}) for of_group in compared]
         self.left_out = dict(left_out or {})
         self.moments = {str(member): moments for members, moments, _ in compared for member in members}
+        self.control: Comparison | None = None
 
     def __repr__(self) -> str:
         counts = sorted({moments.samples for moments in self.moments.values()})
         samples = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
         about = f"Comparison of {', '.join(self.moments)} in {samples} samples"
+        about += ", with a control" if self.control else ""
         shared = self.shared_origin
         return f"{about}\n{shared}" if shared else about
 
@@ -334,6 +337,8 @@ class Comparison:
         fraction of units whose best partner has their own index, as in networks that share their first weights, with
         same_index_chance and same_index_p_value for units of b in any order (`raycv.analysis.origin`).
 
+        With a control its values stand behind as control_mean and so on, NaN where it lacks a layer.
+
         ``columns``: which of these; None means all. Those that need no rotations are much faster. Raises UserError for
         others.
 
@@ -346,7 +351,8 @@ class Comparison:
         chosen = list(AVERAGES) if columns is None else list(columns)
         for column in chosen:
             _check_average(column)
-        return self._rows(lambda pair: {column: [AVERAGES[column](pair)] for column in chosen})
+        rows = self._rows(lambda pair: {column: [AVERAGES[column](pair)] for column in chosen})
+        return rows if self.control is None else beside(rows, self.control.alignment(chosen))
 
     def mapping(self, decays: Sequence[float] = DECAYS) -> pd.DataFrame:
         """How well a sparse mapping layer predicts the units of b from those of a (paper, section 4), by L1 decay.
@@ -354,7 +360,8 @@ class Comparison:
         loss: half the mean squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss; units_used: units of
         a per unit of b. Fitted on all samples by the exact LASSO, so small numbers of samples flatter small decays.
         """
-        return self._rows(lambda pair: _mapped(pair, decays))
+        rows = self._rows(lambda pair: _mapped(pair, decays))
+        return rows if self.control is None else beside(rows, self.control.mapping(decays))
 
     def clusters(self, k: int | None = None) -> pd.DataFrame:
         """Clusters of the units of every two layers together (paper, section 5): cluster -1 for units without an edge.
@@ -443,6 +450,16 @@ class Comparison:
 
     def _rows(self, rows: Callable[[_Pair], dict[str, Any]]) -> pd.DataFrame:
         return pd.concat([pd.DataFrame(pair.about | rows(pair)) for pair in self._pairs], ignore_index=True)
+
+
+PAIR = ["net_a", "layer_a", "net_b", "layer_b"]
+
+
+def beside(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
+    """``rows`` with the values of ``control`` of the same layers and decays behind, as control_NAME."""
+    keys = [*PAIR, *(["decay"] if "decay" in rows else [])]
+    named = control.rename(columns={name: f"control_{name}" for name in control.columns.difference(keys)})
+    return rows.merge(named[[*keys, *(f"control_{name}" for name in rows.columns if name not in keys)]], "left", keys)
 
 
 def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[str, Any]:
