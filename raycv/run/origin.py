@@ -24,7 +24,7 @@ def shared_origin(rows: pd.DataFrame) -> str:
     )
     one = " and ".join(shared[["net_a", "net_b"]].iloc[0])
     who = one if len(pairs) == 1 else "These networks" if pairs == all_pairs else f"{len(pairs)} pairs of networks"
-    most = shared.loc[shared["same_index"].idxmax()]
+    most = shared.iloc[int(shared["same_index"].to_numpy().argmax())]
     return (
         f"{who} seem to share their first weights: in {most['layer']}, {most['same_index']:.0%} of units have the unit "
         f"with their own index for a partner ({most['same_index_chance']:.1%} by chance); unless units are numbered "

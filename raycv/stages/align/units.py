@@ -41,8 +41,8 @@ def unit_rows(
             "class_purity": np.where(dead, np.nan, class_purity(labels)),
             "is_dead": dead,
             "is_rare": sums.rare(),
-            "partner_stability": _over_others(stability, total.widths, "same"),
-            "heldout_value": _over_others(stability, total.widths, "heldout"),
+            "partner_stability": _over_others(stability, total.widths.tolist(), "same"),
+            "heldout_value": _over_others(stability, total.widths.tolist(), "heldout"),
         },
         index=range(bounds[-1]),
     )
