@@ -20,10 +20,10 @@ from raycv.analysis.measures.covariances import Covariances
 from raycv.analysis.measures.norms import NormSums
 from raycv.analysis.nulls import best_correlation
 from raycv.analysis.origin import SameIndex, same_index
+from raycv.analysis.partner_stability import Stability
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.significance import Draws
 from raycv.analysis.spectral import spectral_clusters
-from raycv.analysis.stability import Stability
 from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError

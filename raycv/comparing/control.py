@@ -1,4 +1,16 @@
-"""Networks to compare with those of a comparison: the same ones untrained, or whatever stands for chance."""
+"""Networks to compare with those of a comparison: the same ones untrained, or whatever stands for chance.
+
+With "untrained" they are copies of the networks, whose weights are drawn anew by ``reset_parameters``. Otherwise they
+are networks or recordings given by the same names. They are compared like the others, in a second pass over the data,
+and their values stand beside in `Comparison.alignment` and `Comparison.mapping`; `Comparison.control` has the rest.
+
+>>> import raycv, torch
+>>> _ = torch.manual_seed(0)
+>>> nets = {name: torch.nn.Sequential(torch.nn.Linear(20, 20), torch.nn.ReLU()) for name in ("a", "b")}
+>>> found = raycv.compare(nets, [torch.randn(500, 20)], layers=["1"], control="untrained")
+>>> found.alignment(["beyond_chance"]).columns.tolist()[4:]
+['beyond_chance', 'control_beyond_chance']
+"""
 
 from __future__ import annotations
 
@@ -15,11 +27,19 @@ from raycv.networks.probe_copies import of_its_own
 Control = Literal["untrained"] | Mapping[str, Any]
 
 
-def controls(networks: Mapping[str, Any], control: Control) -> dict[str, Any]:
+def controls(networks: Mapping[str, Any], control: Control | None, data: Any) -> dict[str, Any] | None:
     """The networks and recordings that stand in the place of ``networks``, by their names and in their order.
 
-    Raises UserError for other names, for recordings that are to be untrained, and as `drawn_anew`.
+    Raises UserError for other names, for recordings that are to be untrained, for ``data`` that is gone once it was
+    read, and as `drawn_anew`.
     """
+    if control is None:
+        return None
+    if isinstance(data, Iterator):
+        raise UserError(
+            f"data is a {type(data).__name__}, which can be read once, and control needs it twice; give a list or a "
+            "DataLoader."
+        )
     if isinstance(control, Mapping):
         if set(control) != set(networks):
             raise UserError(
@@ -36,15 +56,6 @@ def controls(networks: Mapping[str, Any], control: Control) -> dict[str, Any]:
                 "control."
             )
     return {name: drawn_anew(name, net, seed) for seed, (name, net) in enumerate(networks.items())}
-
-
-def check_repeatable(data: Any) -> None:
-    """Raise UserError where ``data`` is gone once it was read: a control passes it a second time."""
-    if isinstance(data, Iterator):
-        raise UserError(
-            f"data is a {type(data).__name__}, which can be read once, and control needs it twice; give a list or a "
-            "DataLoader."
-        )
 
 
 @torch.no_grad()

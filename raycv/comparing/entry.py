@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 from raycv.comparing.batches import Batch, forwarded, read
 from raycv.comparing.calling import Call
 from raycv.comparing.comparison import Comparison
-from raycv.comparing.control import Control, check_repeatable, controls
+from raycv.comparing.control import Control, controls
 from raycv.comparing.forward import Forward, on_one_grid
 from raycv.comparing.members import Member, Pairing, groups
 from raycv.comparing.moments import Moments
@@ -57,10 +57,7 @@ def compare(
     "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
     `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" all layers must fit.
 
-    ``control``: what chance is told by. "untrained" compares copies of the same networks, with weights drawn anew by
-    ``reset_parameters``, in the same samples; networks or recordings by the same names are compared as they are. Their
-    values stand in `Comparison.alignment` and `Comparison.mapping` beside the others (control_mean beside mean), and
-    `Comparison.control` has the rest. It takes a second pass over ``data``.
+    ``control``: "untrained", or others by the same names, to tell chance by; see `raycv.comparing.control`.
 
     ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
     stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
@@ -68,32 +65,19 @@ def compare(
 
     Returns a `Comparison`. Raises UserError for what does not fit, and for activations that are not finite.
 
-    >>> import numpy as np, torch
+    >>> import numpy as np
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
     >>> compare({"a": x, "b": x[:, ::-1]}).matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
     [19, 18, 17]
-    >>> nets = {name: torch.nn.Sequential(torch.nn.Linear(20, 20), torch.nn.ReLU()) for name in ("a", "b")}
-    >>> found = compare(nets, [torch.from_numpy(x).float()], layers=["1"], control="untrained")
-    >>> found.alignment(["beyond_chance"]).columns.tolist()[4:]
-    ['beyond_chance', 'control_beyond_chance']
     """
     _check(networks, data, layers, compare, positions)
-    if run is None:
-        others = None if control is None else controls(networks, control)
-        if others is not None:
-            check_repeatable(data)
-        found = _here(networks, data, layers, compare, positions, forward, unit_axis)
-        if others is not None:
-            found.control = _here(others, data, layers, compare, positions, forward, unit_axis)
-        return found
-    if forward is not None or unit_axis is not None:
-        raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
-    if control is not None:
-        raise UserError(
-            "control is for networks in this process; a run draws untrained networks itself, see the columns "
-            "untrained_... of its table alignment."
-        )
-    return _on_ray(networks, run, data, layers, compare, positions)
+    if run is not None:
+        _check_run(forward, unit_axis, control)
+        return _on_ray(networks, run, data, layers, compare, positions)
+    others = controls(networks, control, data)
+    found = _here(networks, data, layers, compare, positions, forward, unit_axis)
+    found.control = _here(others, data, layers, compare, positions, forward, unit_axis) if others else None
+    return found
 
 
 def _on_ray(
@@ -182,6 +166,16 @@ def _check(networks: Any, data: Any, layers: Any, compare: Any, positions: Any) 
     unknown = [name for name in layers if name not in networks] if isinstance(layers, Mapping) else []
     if unknown:
         raise UserError(f"layers names {unknown[0]!r}, which is no network; the networks are {', '.join(networks)}.")
+
+
+def _check_run(forward: Any, unit_axis: Any, control: Any) -> None:
+    if forward is not None or unit_axis is not None:
+        raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
+    if control is not None:
+        raise UserError(
+            "control is for networks in this process; a run draws untrained networks itself, see the columns "
+            "untrained_... of its table alignment."
+        )
 
 
 def _check_data(networks: Mapping[str, Any], modules: Mapping[str, nn.Module], data: Any) -> None:

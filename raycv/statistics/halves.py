@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raycv.analysis.stability import Stability, stability
+from raycv.analysis.partner_stability import Stability, partner_stability
 from raycv.statistics.folds import LayerStatistics, correlation_of
 from raycv.statistics.moments import Moments
 
@@ -36,5 +36,5 @@ def stabilities(
     if not splits:
         return None
     found = [[correlation_of(half, left_out, a, b) for half in split] for split in splits]
-    there = stability(((first, second) for first, second in found), signed=signed)
-    return there, stability(((first.T, second.T) for first, second in found), signed=signed)
+    there = partner_stability(((first, second) for first, second in found), signed=signed)
+    return there, partner_stability(((first.T, second.T) for first, second in found), signed=signed)

@@ -16,8 +16,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from raycv.analysis.nulls import WIDE, effective_dimension
+from raycv.analysis.partner_stability import Stability
 from raycv.analysis.recurrence import Recurrence
-from raycv.analysis.stability import Stability
 from raycv.distributed.tasks import in_order
 from raycv.run.paths import NETS, NULL
 from raycv.stages.align.beyond import (
@@ -136,7 +136,7 @@ def compare(found: Statistics, piece: Piece) -> Compared:
 def _stability(layer: Layer) -> dict[tuple[int, int], Stability]:
     """Of the best partners by correlation, of every ordered pair of networks."""
     group = layer.group
-    splits, found = halves(group.statistics), {}
+    splits, found = halves(group.statistics), dict[tuple[int, int], Stability]()
     for a, b in combinations(group.networks, 2):
         first, second = group.networks.index(a), group.networks.index(b)
         both = stabilities(splits, group.left_out, first, second)

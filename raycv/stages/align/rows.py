@@ -12,9 +12,9 @@ import pyarrow as pa
 from raycv.analysis.averages import mean
 from raycv.analysis.matching import Matching, agreement
 from raycv.analysis.origin import same_index
+from raycv.analysis.partner_stability import Stability
 from raycv.analysis.partners import Partners
 from raycv.analysis.similarity import jackknife
-from raycv.analysis.stability import Stability
 from raycv.networks.spec import NetworkSpec
 from raycv.run import origin
 from raycv.run.schema import BY_NAME

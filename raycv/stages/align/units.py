@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.activity import activity_ranking, activity_spread
-from raycv.analysis.stability import Stability
+from raycv.analysis.partner_stability import Stability
 from raycv.analysis.top_patches import class_purity
 from raycv.networks.spec import NetworkSpec
 from raycv.statistics.folds import LayerStatistics

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,7 +145,7 @@ def study_rows(combinations: Sequence[Combination], nulls: Nulls) -> pd.DataFram
         rows = one.rows.copy()
         for name in WITH_NULL:
             at = [nulls[key][place] if (key := (layer, name)) in nulls else np.nan for layer in rows["layer"]]
-            rows.insert(rows.columns.get_loc(f"{name}_high") + 1, f"{name}_null", at)
+            rows.insert(list(rows).index(f"{name}_high") + 1, f"{name}_null", at)
         frames.append(rows)
     return pd.concat(frames)
 
@@ -167,7 +168,7 @@ def slope_rows(combinations: Sequence[Combination], nulls: Nulls) -> pd.DataFram
         for place, against in enumerate(settings):
             slope = partial(_slope, regressors, place)
             interval = stratified_jackknife(values, replicates, slope)
-            about = {"layer": layer, "quantity": quantity, "against": against}
+            about: dict[str, Any] = {"layer": layer, "quantity": quantity, "against": against}
             ends = {"slope": slope(np.array(values)), "low": interval.low, "high": interval.high}
             null = slope(nulls[layer, quantity]) if (layer, quantity) in nulls else np.nan
             beyond = {name: ends[end] - null for name, end in BEYOND.items()}

@@ -83,5 +83,5 @@ def test_networks_that_share_their_first_weights_are_named_but_not_for_their_log
     assert origin(rows, None) == ""
     assert origin(rows.assign(**seen).where(logits, rows), "fc8") == ""
     assert origin(rows.assign(**seen), "fc8").startswith(
-        "These networks seem to share their first weights: in conv1, 95% of units"
+        "a and b seem to share their first weights: in conv1, 95% of units"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import raycv
-from raycv.analysis.stability import stability
+from raycv.analysis.partner_stability import partner_stability
 from raycv.statistics.folds import LayerStatistics
 from raycv.statistics.halves import halves, stabilities
 from tests.support.runs import moments_of
@@ -15,13 +15,13 @@ from tests.support.runs import moments_of
 def test_a_unit_that_is_constant_in_one_half_has_no_partner_there() -> None:
     one = np.array([[0.9, 0.1], [np.nan, np.nan], [np.nan, np.nan]])
     other = np.array([[0.2, 0.8], [0.6, 0.1], [np.nan, np.nan]])
-    found = stability([(one, other)])
+    found = partner_stability([(one, other)])
     np.testing.assert_array_equal(found.same, [0, 0, np.nan])
     np.testing.assert_allclose(found.heldout, [(0.2 + 0.1) / 2, 0, np.nan])
 
 
 def test_without_sign_a_correlation_that_turns_around_is_held_out_as_negative() -> None:
-    found = stability([(np.array([[-0.9, 0.1]]), np.array([[0.8, 0.1]]))], signed=False)
+    found = partner_stability([(np.array([[-0.9, 0.1]]), np.array([[0.8, 0.1]]))], signed=False)
     assert found.same.tolist() == [1]
     assert found.heldout.tolist() == pytest.approx([-0.85])
 
@@ -40,7 +40,7 @@ def test_halves_equal_numpy_on_the_samples_of_their_folds(folds: int, splits: in
     for first in range(splits):
         inside = [(first + n) % folds for n in range(folds // 2)]
         both = [
-            np.corrcoef(*(np.concatenate([parts[f][net] for f in chosen]) for net in (0, 1)), rowvar=False)[:5, 5:]
+            np.corrcoef(np.concatenate([np.hstack(parts[f]) for f in chosen]), rowvar=False)[:5, 5:]
             for chosen in (inside, [f for f in range(folds) if f not in inside])
         ]
         expected.append(both)

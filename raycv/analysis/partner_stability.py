@@ -28,7 +28,7 @@ class Stability:
     heldout: Floats
 
 
-def stability(splits: Iterable[tuple[ArrayLike, ArrayLike]], *, signed: bool = True) -> Stability:
+def partner_stability(splits: Iterable[tuple[ArrayLike, ArrayLike]], *, signed: bool = True) -> Stability:
     """That of best partners; ``splits``: the correlations (S_a, S_b) in both halves, of one or more splits.
 
     Partners are units of largest correlation or, unless ``signed``, of largest absolute correlation; then ``heldout``
@@ -36,7 +36,7 @@ def stability(splits: Iterable[tuple[ArrayLike, ArrayLike]], *, signed: bool = T
     the same, and a correlation of 0.
 
     >>> one, other = [[0.9, 0.1], [0.5, 0.4]], [[0.8, 0.2], [0.1, 0.3]]
-    >>> stability([(one, other)])
+    >>> partner_stability([(one, other)])
     Stability(same=array([1., 0.]), heldout=array([0.85, 0.25]))
     """
     same, heldout, counts = [], [], 0
