@@ -24,6 +24,7 @@ from raycv.analysis.partner_stability import Stability
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.significance import Draws
 from raycv.analysis.spectral import spectral_clusters
+from raycv.comparing.measuring import measured
 from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError
@@ -363,6 +364,34 @@ class Comparison:
         rows = self._rows(lambda pair: _mapped(pair, decays))
         return rows if self.control is None else beside(rows, self.control.mapping(decays))
 
+    def measures(self) -> pd.DataFrame:
+        """Published measures of similarity of every two layers, as in a run's table ``measures``.
+
+        measure, value: linear_cka, debiased_cka (linear CKA without bias, from folds), mean_cca, svcca, pwcca and
+        regression_r2 (both ways), procrustes_distance, angular_distance, permutation_procrustes_distance,
+        hard_correlation_match, soft_correlation_match, soft_matching_distance, partial_matching_score and its mass, and
+        of each layer alone effective_dimension; low, high: 95% jackknife over folds of the samples, NaN where that
+        takes long; chance: after rotations, of those that match units, NaN for others, which a ``control`` can tell
+        (control_value). See `raycv.stages.align.measured`.
+
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> rows = raycv.compare({"a": x, "b": x[:, ::-1]}).measures().set_index("measure")["value"].round(3)
+        >>> rows[["debiased_cka", "svcca", "hard_correlation_match"]].tolist()
+        [1.0, 1.0, 1.0]
+        """
+        rows = []
+        for group in self._groups:
+            for a, b in combinations(range(len(group.members)), 2):
+                both = group.members[a], group.members[b]
+                for one in measured(group.statistics, a, b) if both[0].net != both[1].net else ():
+                    (net_a, layer_a), (net_b, layer_b) = both[one.a], both[one.b]
+                    about = {"net_a": net_a, "layer_a": layer_a, "net_b": net_b, "layer_b": layer_b}
+                    ends = {"low": one.interval.low, "high": one.interval.high, "chance": one.chance}
+                    rows.append(about | {"measure": one.measure, "value": one.value} | ends)
+        found = pd.DataFrame(rows).drop_duplicates([*PAIR, "measure"], ignore_index=True)  # dimensions of one layer
+        return found if self.control is None else beside(found, self.control.measures()[[*PAIR, "measure", "value"]])
+
     def clusters(self, k: int | None = None) -> pd.DataFrame:
         """Clusters of the units of every two layers together (paper, section 5): cluster -1 for units without an edge.
 
@@ -432,11 +461,12 @@ class Comparison:
         return pd.concat(tables, ignore_index=True)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table by its name in a run: units, matchings, alignment, mappings or cluster_members."""
+        """A table by its name in a run: units, matchings, alignment, measures, mappings or cluster_members."""
         makers: dict[str, Callable[[], pd.DataFrame]] = {
             "units": self.units,
             "matchings": self.matching,
             "alignment": self.alignment,
+            "measures": self.measures,
             "mappings": self.mapping,
             "cluster_members": self.clusters,
         }
@@ -456,10 +486,9 @@ PAIR = ["net_a", "layer_a", "net_b", "layer_b"]
 
 
 def beside(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
-    """``rows`` with the values of ``control`` of the same layers and decays behind, as control_NAME."""
-    keys = [*PAIR, *(["decay"] if "decay" in rows else [])]
-    named = control.rename(columns={name: f"control_{name}" for name in control.columns.difference(keys)})
-    return rows.merge(named[[*keys, *(f"control_{name}" for name in rows.columns if name not in keys)]], "left", keys)
+    """``rows`` with the values of ``control`` of the same layers, decays and measures behind, as control_NAME."""
+    keys = [*PAIR, *(name for name in ("decay", "measure") if name in rows)]
+    return rows.merge(control.rename(columns=lambda name: name if name in keys else f"control_{name}"), "left", keys)
 
 
 def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[str, Any]:

@@ -56,13 +56,11 @@ def compare(
     ``positions``: "same" takes every position of an image as a sample, and compared layers must have as many;
     "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
     `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" all layers must fit.
-
     ``control``: "untrained", or others by the same names, to tell chance by; see `raycv.comparing.control`.
 
     ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
     stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
     files of recordings, or mappings as in the setting ``networks``; ``data`` is a set of images by name or path.
-
     Returns a `Comparison`. Raises UserError for what does not fit, and for activations that are not finite.
 
     >>> import numpy as np
@@ -75,8 +73,12 @@ def compare(
         _check_run(forward, unit_axis, control)
         return _on_ray(networks, run, data, layers, compare, positions)
     others = controls(networks, control, data)
-    found = _here(networks, data, layers, compare, positions, forward, unit_axis)
-    found.control = _here(others, data, layers, compare, positions, forward, unit_axis) if others else None
+    return _beside_control(networks, others, data, layers, compare, positions, forward, unit_axis)
+
+
+def _beside_control(networks: Mapping[str, Any], others: Mapping[str, Any] | None, *how: Any) -> Comparison:
+    found = _here(networks, *how)
+    found.control = _here(others, *how) if others else None
     return found
 
 

@@ -411,7 +411,12 @@ TABLES = (
                 FLOAT,
                 "the same of absolute correlations, less the same after random rotations of the units of layer_b",
             ),
-            Column("linear_cka", FLOAT, "linear CKA of the two layers"),
+            Column(
+                "linear_cka",
+                FLOAT,
+                "linear CKA of the two layers, too large for wide layers where images are not many more than units",
+            ),
+            Column("debiased_cka", FLOAT, "the same without that, from folds of the images; null where there is one"),
         ),
     ),
     Table(

@@ -30,7 +30,7 @@ from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.memory import command_need, comparison_need
 from raycv.statistics.reader import Statistics
 
-FORMAT = 8  # of the tables; part of their identity
+FORMAT = 9  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -174,7 +174,7 @@ def _across(found: Statistics) -> dict[str, list[pd.DataFrame]]:
             rows.append(row)
             progress.advance(1, f"{row['net_a']} {row['layer_a']}")
     table = pd.DataFrame(rows)
-    for by in ("linear_cka", "excess"):
+    for by in ("debiased_cka", "excess"):
         right, of = identified(table, by)
         if of:
             say(f"align: by {by}, {right} of {of} layers are most like the layer of the same name in another network")
