@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from raycv.analysis.similarity import Interval, jackknife
-from raycv.stages.align.groups import Group
-from raycv.stages.align.measured import measure
+from raycv.stages.align.groups import NetworkGroup
+from raycv.stages.align.measures import measure
 from raycv.statistics.folds import LayerStatistics
 
 
@@ -26,7 +26,7 @@ class MeasuredValue(NamedTuple):
 
 def measured(statistics: LayerStatistics, a: int, b: int) -> Iterator[MeasuredValue]:
     """All measures of members ``a`` and ``b``, with intervals over folds as in a run; both ways where they differ."""
-    found = measure(Group((), LayerStatistics(tuple(fold.of(a, b) for fold in statistics.folds)), (0, 1)))
+    found = measure(NetworkGroup((), LayerStatistics(tuple(fold.of(a, b) for fold in statistics.folds)), (0, 1)))
     for key, value in (found.values | found.masses).items():
         interval = jackknife(value, [replicate.get(key, np.nan) for replicate in found.replicates])
         yield MeasuredValue(*key, value, interval, found.rotated.get(key, float("nan")))

@@ -8,9 +8,9 @@ import numpy as np
 
 from raycv.analysis.partner_stability import Stability, partner_stability
 from raycv.statistics.folds import LayerStatistics, correlation_of
-from raycv.statistics.moments import Moments
+from raycv.statistics.moments import JointMoments
 
-Halves = Sequence[tuple[Moments, Moments]]
+Halves = Sequence[tuple[JointMoments, JointMoments]]
 
 
 def halves(found: LayerStatistics) -> Halves:
@@ -20,7 +20,7 @@ def halves(found: LayerStatistics) -> Halves:
     """
     number, half = len(found.folds), len(found.folds) // 2
 
-    def over(first: int, count: int) -> Moments:
+    def over(first: int, count: int) -> JointMoments:
         return LayerStatistics(tuple(found.folds[(first + n) % number] for n in range(count))).together
 
     return [(over(first, half), over(first + half, number - half)) for first in range(half)]

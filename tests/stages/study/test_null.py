@@ -15,7 +15,7 @@ from raycv.analysis.nulls import best_correlation, effective_dimension, rotated
 from raycv.analysis.prerelu import rotated_before_relu
 from raycv.analysis.sharing import LEVELS, QUANTITIES, at_constant, latents_of, shared
 from raycv.run.schema import GROWING, WITH_NULL
-from raycv.stages.study.rows import Combination, Measured, at_constant_sharing, slope_rows
+from raycv.stages.study.rows import Combination, Quantity, at_constant_sharing, slope_rows
 
 LATENTS, WIDTHS, NETWORKS, SHARED = 24, (16, 32, 64), 4, 0.7
 
@@ -47,7 +47,7 @@ def study(seed: int) -> list[Combination]:
         without = [np.mean([value for pair, value in pairs.items() if n not in pair], axis=0) for n in range(NETWORKS)]
         mean = np.mean(list(pairs.values()), axis=0)
         measured = {
-            ("conv1", name): Measured(float(mean[at]), np.array([one[at] for one in without]))
+            ("conv1", name): Quantity(float(mean[at]), np.array([one[at] for one in without]))
             for at, name in enumerate(QUANTITIES)
         }
         dimension = np.mean([effective_dimension(np.corrcoef(np.maximum(net, 0), rowvar=False)) for net in nets])
@@ -92,7 +92,7 @@ def test_without_an_effective_dimension_there_is_no_null_and_without_relu_none_b
     combinations = study(0)
     unknown = [replace(one, rows=one.rows.assign(effective_dimension=np.nan)) for one in combinations]
     assert not at_constant_sharing(unknown)
-    nothing = {("conv1", "prerelu_excess"): Measured(np.nan, np.full(NETWORKS, np.nan))}
+    nothing = {("conv1", "prerelu_excess"): Quantity(np.nan, np.full(NETWORKS, np.nan))}
     logits = [replace(one, measured={**one.measured, **nothing}) for one in combinations]
     assert set(at_constant_sharing(logits)) == {("conv1", "correlation"), ("conv1", "excess")}
 
