@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, permutations
@@ -18,14 +19,19 @@ from raycv.analysis.measures.alignment import cross_fold_cka, debiased_cka, line
 from raycv.analysis.measures.covariances import Covariances
 from raycv.analysis.measures.norms import NormSums
 from raycv.analysis.nulls import best_correlation
+from raycv.analysis.origin import SameIndex, same_index
+from raycv.analysis.partner_stability import Stability
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.significance import Draws
 from raycv.analysis.spectral import spectral_clusters
+from raycv.comparing.measuring import measured
 from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
+from raycv.run import origin
 from raycv.statistics.folds import correlation_of
+from raycv.statistics.halves import halves, stabilities
 from raycv.statistics.moments import JointMoments as Sums
 from raycv.statistics.moments import covariance, mean, variance
 
@@ -83,6 +89,22 @@ class _MemberPair:
         """Of all units that vary."""
         return self._of.covariances(*self._at)
 
+    @cached_property
+    def same_index(self) -> SameIndex:
+        """How many units of a have the unit of b with their own index for a partner."""
+        cross = np.abs(self.cross)
+        return same_index(semi_matching(cross).columns, ~np.isnan(cross).all(0))
+
+    def stability(self, *, signed: bool) -> Stability | None:
+        """How stable the partners of a's units are; None where all samples are one fold."""
+        found = stabilities(self._of.halves, self._of.left_out, *self._at, signed=signed)
+        return found[0] if found else None
+
+    @cached_property
+    def stable(self) -> Stability | None:
+        """The same of partners without sign."""
+        return self.stability(signed=False)
+
     @property
     def unbiased_cka(self) -> float:
         """Linear CKA without bias: of independent samples by Song's estimator, of positions of images from folds."""
@@ -95,16 +117,17 @@ class _Group:
     def __init__(self, members: list[Member], moments: Moments, tested: Tested | None, unit_names: UnitNames) -> None:
         self.members, self.statistics, self._tested = members, moments.statistics, tested
         self._unit_names = unit_names
-        self._left_out = self.statistics.left_out()
+        self.left_out = self.statistics.left_out()
         self.sums = self.statistics.together
+        self.halves = halves(self.statistics)
 
     def correlation(self, a: int, b: int) -> Floats:
-        found: Floats = correlation_of(self.sums, self._left_out, a, b)
+        found: Floats = correlation_of(self.sums, self.left_out, a, b)
         return found
 
     def draws(self, a: int, b: int, seed: int) -> list[Draws] | None:
         """What a's units are tested against beside rotations of b's; None where nothing was kept for it."""
-        left_out = np.split(self._left_out, np.cumsum(self.sums.widths)[:-1])
+        left_out = np.split(self.left_out, np.cumsum(self.sums.widths)[:-1])
         names = [str(member) for member in self.members]
         if self._tested is None:
             return None
@@ -176,7 +199,8 @@ class Comparison:
 
     In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there
     both ways. Dead units and rare ones keep their rows and numbers and have no partner. ``left_out``: by NET/LAYER
-    why a module that ran is not compared, as one without an axis that counts images.
+    why a module that ran is not compared, as one without an axis that counts images. ``control``: the comparison of
+    what was given as control, if anything.
 
     >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
@@ -204,11 +228,37 @@ class Comparison:
         self._groups = [_Group(*of_group, unit_names or {}) for of_group in compared]
         self.left_out = dict(left_out or {})
         self.moments = {str(member): moments for members, moments, _ in compared for member in members}
+        self.control: Comparison | None = None
 
     def __repr__(self) -> str:
         counts = sorted({moments.samples for moments in self.moments.values()})
         samples = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
-        return f"Comparison of {', '.join(self.moments)} in {samples} samples"
+        about = f"Comparison of {', '.join(self.moments)} in {samples} samples"
+        about += ", with a control" if self.control else ""
+        shared = self.shared_origin
+        return f"{about}\n{shared}" if shared else about
+
+    @cached_property
+    def shared_origin(self) -> str:
+        """Which networks seem to share their first weights, in one sentence; empty where none do.
+
+        From the share of units whose best partner has their own index, see ``alignment``, in layers of the same name,
+        or in all layers that were compared where none share a name.
+
+        >>> import numpy as np, raycv
+        >>> first = np.random.default_rng(0).standard_normal((800, 20))
+        >>> noise = np.random.default_rng(1).standard_normal((800, 20))
+        >>> found = raycv.compare({"snapshot": first, "later": first + noise})
+        >>> found.shared_origin.split(":")[0]
+        'snapshot and later seem to share their first weights'
+        """
+        named = [pair for pair in self._pairs if pair.a.layer == pair.b.layer]
+        rows = [
+            {"net_a": pair.a.net, "net_b": pair.b.net, "layer": pair.a.layer}
+            | dict(zip(origin.COLUMNS, pair.same_index, strict=True))
+            for pair in named or self._pairs
+        ]
+        return origin.shared_origin(pd.DataFrame(rows)) if rows else ""
 
     @property
     def samples(self) -> int:
@@ -255,6 +305,10 @@ class Comparison:
         correlation, or with ``signed`` of largest correlation, as in the paper; for units after a ReLU these are
         mostly the same. value: the correlation with it; sign: -1 or 1, and 0 where there is none, where unit_b is -1.
 
+        "semi" also says how sure the partner is: partner_stability, the share of four splits of the samples (one in
+        wide layers) whose halves name the same one, and heldout_value, the correlation in the half that did not name
+        it; without ``signed`` negative where it changes its sign. Both are NaN where all samples are one fold.
+
         "semi" without ``signed`` also says how far the partner is above randomly rotated units of b, which have no
         sign: rotated_value and excess (of the absolute correlation); p_value, how often chance gives as much, the
         largest of what units of b mixed and whole images shuffled give (`raycv.analysis.partners`), and q_value, the
@@ -268,7 +322,8 @@ class Comparison:
         def rows(pair: _MemberPair) -> dict[str, Any]:
             units = methods[method](pair.cross if signed else np.abs(pair.cross)).columns
             tested = pair.partners if method == "semi" and not signed else None
-            return _matched(pair.cross, units, tested)
+            stable = (pair.stability(signed=True) if signed else pair.stable) if method == "semi" else None
+            return _matched(pair.cross, units, tested) | (_stable(stable) if method == "semi" else {})
 
         return self._rows(rows)
 
@@ -278,7 +333,12 @@ class Comparison:
         mean: the mean correlation of each unit with its best partner; mean_absolute: of absolute values; rotated_mean:
         the same after random rotations of b's units, excess: the difference; beyond_chance: the fraction of units with
         a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes, which is too large where
-        samples are not many more than units; unbiased_cka: without that, may be a little below 0.
+        samples are not many more than units; unbiased_cka: without that, may be a little below 0; partner_stability and
+        heldout_mean: of best partners, means of these columns of ``matching``; same_index: the
+        fraction of units whose best partner has their own index, as in networks that share their first weights, with
+        same_index_chance and same_index_p_value for units of b in any order (`raycv.analysis.origin`).
+
+        With a control its values stand behind as control_mean and so on, NaN where it lacks a layer.
 
         ``columns``: which of these; None means all. Those that need no rotations are much faster. Raises UserError for
         others.
@@ -292,7 +352,8 @@ class Comparison:
         chosen = list(AVERAGES) if columns is None else list(columns)
         for column in chosen:
             _check_average(column)
-        return self._rows(lambda pair: {column: [AVERAGES[column](pair)] for column in chosen})
+        rows = self._rows(lambda pair: {column: [AVERAGES[column](pair)] for column in chosen})
+        return rows if self.control is None else beside(rows, self.control.alignment(chosen))
 
     def mapping(self, decays: Sequence[float] = DECAYS) -> pd.DataFrame:
         """How well a sparse mapping layer predicts the units of b from those of a (paper, section 4), by L1 decay.
@@ -300,7 +361,36 @@ class Comparison:
         loss: half the mean squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss; units_used: units of
         a per unit of b. Fitted on all samples by the exact LASSO, so small numbers of samples flatter small decays.
         """
-        return self._rows(lambda pair: _mapped(pair, decays))
+        rows = self._rows(lambda pair: _mapped(pair, decays))
+        return rows if self.control is None else beside(rows, self.control.mapping(decays))
+
+    def measures(self) -> pd.DataFrame:
+        """Published measures of similarity of every two layers, as in a run's table ``measures``.
+
+        measure, value: linear_cka, debiased_cka (linear CKA without bias, from folds), mean_cca, svcca, pwcca and
+        regression_r2 (both ways), procrustes_distance, angular_distance, permutation_procrustes_distance,
+        hard_correlation_match, soft_correlation_match, soft_matching_distance, partial_matching_score and its mass, and
+        of each layer alone effective_dimension; low, high: 95% jackknife over folds of the samples, NaN where that
+        takes long; chance: after rotations, of those that match units, NaN for others, which a ``control`` can tell
+        (control_value). See `raycv.stages.align.measured`.
+
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> rows = raycv.compare({"a": x, "b": x[:, ::-1]}).measures().set_index("measure")["value"].round(3)
+        >>> rows[["debiased_cka", "svcca", "hard_correlation_match"]].tolist()
+        [1.0, 1.0, 1.0]
+        """
+        rows = []
+        for group in self._groups:
+            for a, b in combinations(range(len(group.members)), 2):
+                both = group.members[a], group.members[b]
+                for one in measured(group.statistics, a, b) if both[0].net != both[1].net else ():
+                    (net_a, layer_a), (net_b, layer_b) = both[one.a], both[one.b]
+                    about = {"net_a": net_a, "layer_a": layer_a, "net_b": net_b, "layer_b": layer_b}
+                    ends = {"low": one.interval.low, "high": one.interval.high, "chance": one.chance}
+                    rows.append(about | {"measure": one.measure, "value": one.value} | ends)
+        found = pd.DataFrame(rows).drop_duplicates([*PAIR, "measure"], ignore_index=True)  # dimensions of one layer
+        return found if self.control is None else beside(found, self.control.measures()[[*PAIR, "measure", "value"]])
 
     def clusters(self, k: int | None = None) -> pd.DataFrame:
         """Clusters of the units of every two layers together (paper, section 5): cluster -1 for units without an edge.
@@ -371,11 +461,12 @@ class Comparison:
         return pd.concat(tables, ignore_index=True)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table by its name in a run: units, matchings, alignment, mappings or cluster_members."""
+        """A table by its name in a run: units, matchings, alignment, measures, mappings or cluster_members."""
         makers: dict[str, Callable[[], pd.DataFrame]] = {
             "units": self.units,
             "matchings": self.matching,
             "alignment": self.alignment,
+            "measures": self.measures,
             "mappings": self.mapping,
             "cluster_members": self.clusters,
         }
@@ -389,6 +480,15 @@ class Comparison:
 
     def _rows(self, rows: Callable[[_MemberPair], dict[str, Any]]) -> pd.DataFrame:
         return pd.concat([pd.DataFrame(pair.about | rows(pair)) for pair in self._pairs], ignore_index=True)
+
+
+PAIR = ["net_a", "layer_a", "net_b", "layer_b"]
+
+
+def beside(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
+    """``rows`` with the values of ``control`` of the same layers, decays and measures behind, as control_NAME."""
+    keys = [*PAIR, *(name for name in ("decay", "measure") if name in rows)]
+    return rows.merge(control.rename(columns=lambda name: name if name in keys else f"control_{name}"), "left", keys)
 
 
 def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[str, Any]:
@@ -406,7 +506,14 @@ def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[
     }
 
 
-# Columns of ``alignment``. The first two and the last two need no rotations.
+def _stable(found: Stability | None) -> dict[str, Any]:
+    return {
+        "partner_stability": found.same if found else np.nan,
+        "heldout_value": found.heldout if found else np.nan,
+    }
+
+
+# Columns of ``alignment``. Those from rotated_mean to beyond_chance need rotations.
 AVERAGES: dict[str, Callable[[_MemberPair], float]] = {
     "mean": lambda pair: mean_of(semi_matching(pair.cross).values),
     "mean_absolute": lambda pair: mean_of(best_correlation(pair.cross)),
@@ -415,6 +522,11 @@ AVERAGES: dict[str, Callable[[_MemberPair], float]] = {
     "beyond_chance": lambda pair: mean_of(np.where(pair.partners.columns < 0, np.nan, pair.partners.found())),
     "linear_cka": lambda pair: linear_cka(pair.covariances),
     "unbiased_cka": lambda pair: pair.unbiased_cka,
+    "partner_stability": lambda pair: mean_of(pair.stable.same) if pair.stable else math.nan,
+    "heldout_mean": lambda pair: mean_of(pair.stable.heldout) if pair.stable else math.nan,
+    "same_index": lambda pair: pair.same_index.share,
+    "same_index_chance": lambda pair: pair.same_index.chance,
+    "same_index_p_value": lambda pair: pair.same_index.p_value,
 }
 
 

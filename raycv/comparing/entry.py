@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 from raycv.comparing.batches import Batch, forwarded, read
 from raycv.comparing.calling import Call
 from raycv.comparing.comparison import Comparison
+from raycv.comparing.control import Control, controls
 from raycv.comparing.forward import Forward, on_one_grid
 from raycv.comparing.members import Member, Pairing, groups
 from raycv.comparing.moments import Moments
@@ -32,6 +33,7 @@ def compare(
     positions: Positions = "same",
     forward: Call | Mapping[str, Call] | None = None,
     unit_axis: int | Mapping[str, int] | None = None,
+    control: Control | None = None,
     run: str | None = None,
 ) -> Comparison:
     """Pass the same samples through all ``networks`` once and compare their units.
@@ -54,11 +56,11 @@ def compare(
     ``positions``: "same" takes every position of an image as a sample, and compared layers must have as many;
     "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
     `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" all layers must fit.
+    ``control``: "untrained", or others by the same names, to tell chance by; see `raycv.comparing.control`.
 
     ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
     stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
     files of recordings, or mappings as in the setting ``networks``; ``data`` is a set of images by name or path.
-
     Returns a `Comparison`. Raises UserError for what does not fit, and for activations that are not finite.
 
     >>> import numpy as np
@@ -67,11 +69,17 @@ def compare(
     [19, 18, 17]
     """
     _check(networks, data, layers, compare, positions)
-    if run is None:
-        return _here(networks, data, layers, compare, positions, forward, unit_axis)
-    if forward is not None or unit_axis is not None:
-        raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
-    return _on_ray(networks, run, data, layers, compare, positions)
+    if run is not None:
+        _check_run(forward, unit_axis, control)
+        return _on_ray(networks, run, data, layers, compare, positions)
+    others = controls(networks, control, data)
+    return _beside_control(networks, others, data, layers, compare, positions, forward, unit_axis)
+
+
+def _beside_control(networks: Mapping[str, Any], others: Mapping[str, Any] | None, *how: Any) -> Comparison:
+    found = _here(networks, *how)
+    found.control = _here(others, *how) if others else None
+    return found
 
 
 def _on_ray(
@@ -160,6 +168,16 @@ def _check(networks: Any, data: Any, layers: Any, compare: Any, positions: Any) 
     unknown = [name for name in layers if name not in networks] if isinstance(layers, Mapping) else []
     if unknown:
         raise UserError(f"layers names {unknown[0]!r}, which is no network; the networks are {', '.join(networks)}.")
+
+
+def _check_run(forward: Any, unit_axis: Any, control: Any) -> None:
+    if forward is not None or unit_axis is not None:
+        raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
+    if control is not None:
+        raise UserError(
+            "control is for networks in this process; a run draws untrained networks itself, see the columns "
+            "untrained_... of its table alignment."
+        )
 
 
 def _check_data(networks: Mapping[str, Any], modules: Mapping[str, nn.Module], data: Any) -> None:

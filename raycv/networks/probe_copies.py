@@ -1,4 +1,4 @@
-"""Copies of a network that can be run without the network's noticing: without values, or with its own parameters."""
+"""Copies of a network that can be run without its noticing: without values, with its parameters, or with their own."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def without_values(net: nn.Module) -> nn.Module | None:
 def with_values(net: nn.Module) -> nn.Module | None:
     """A copy that shares the parameters and has buffers of its own; None where ``net`` cannot be copied."""
     return _copied(net, lambda tensor: tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.detach().clone())
+
+
+def of_its_own(net: nn.Module) -> nn.Module | None:
+    """A copy that shares nothing; None where ``net`` cannot be copied."""
+    return _copied(net, lambda tensor: tensor.detach().clone())
 
 
 def _copied(net: nn.Module, tensor: Any) -> nn.Module | None:

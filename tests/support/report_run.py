@@ -89,6 +89,8 @@ def write_units(store: RunStore) -> None:
                 "class_purity": 0.5,
                 "is_dead": np.arange(width) == 0,
                 "is_rare": np.arange(width) == 1,
+                "partner_stability": 0.75,
+                "heldout_value": 0.5,
             }
         )
         for layer, widths in WIDTHS.items()

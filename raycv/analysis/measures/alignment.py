@@ -41,8 +41,9 @@ def debiased_cka(c: Covariances, samples: int, norms: NormProducts) -> float:
         n² ‖C‖² - n / (n - 2) Σ |x|²|y|² + n² tr Σ_a tr Σ_b / ((n - 1)(n - 2)),
 
     so that beside covariances only the ``norms`` are needed, whose units are those that ``c`` has, or constant ones
-    more. May be below 0; NaN where an estimate of ‖Σ‖² is not positive. The positions of an image are not independent:
-    ``cross_fold_cka`` asks that of folds alone. Raises ValueError for fewer than four samples.
+    more. That is exact whatever the distribution of the samples. May be below 0; NaN where an estimate of ‖Σ‖² is not
+    positive. The positions of an image are not independent: ``cross_fold_cka`` asks that of folds alone. Raises
+    ValueError for fewer than four samples.
     """
     if samples < 4:
         raise ValueError(f"an unbiased estimate needs at least 4 samples, found {samples}")

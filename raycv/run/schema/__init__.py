@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from raycv.run.schema import ablate, align, clusters, ensemble, mapping, merge, patches, prune, stitch, study, train
 from raycv.run.schema.patches import LARGEST_PICTURE
-from raycv.run.schema.study import GROWING
+from raycv.run.schema.study import GROWING, WITH_NULL
 from raycv.run.schema.table import Column, Table
 
-__all__ = ["ALL", "BY_NAME", "GROWING", "LARGEST_PICTURE", "Column", "Table", "describe"]
+__all__ = ["ALL", "BY_NAME", "GROWING", "LARGEST_PICTURE", "WITH_NULL", "Column", "Table", "describe"]
 
 _STAGES = (train, align, mapping, clusters, patches, prune, ablate, ensemble, stitch, merge, study)
 ALL = tuple(table for stage in _STAGES for table in stage.TABLES)

@@ -45,6 +45,12 @@ TABLES = (
                 BOOL,
                 "not dead, but keeps less than half of its variance without some one fold; it is treated as dead",
             ),
+            Column(
+                "partner_stability",
+                FLOAT,
+                "matchings.partner_stability, mean over the other networks; null for dead and rare units",
+            ),
+            Column("heldout_value", FLOAT, "matchings.heldout_value, mean over the other networks"),
         ),
     ),
     Table(
@@ -112,6 +118,18 @@ TABLES = (
                 "against its units mixed before the ReLU",
             ),
             Column("q_value", FLOAT, "false discovery rate at which it counts as a partner, among the units of net_a"),
+            Column(
+                "partner_stability",
+                FLOAT,
+                "fraction of splits of the images whose halves name the same best partner: four splits of eight folds, "
+                "one of two, none of one; for correlation and semi only, as the next",
+            ),
+            Column(
+                "heldout_value",
+                FLOAT,
+                "correlation in one half of the images with the partner that the other half names, mean over halves "
+                "and splits",
+            ),
         ),
     ),
     Table(
@@ -202,6 +220,23 @@ TABLES = (
                 "best_eight_kept",
                 INT,
                 "how many of the eight best pairs by correlation are also pairs of this matching",
+            ),
+            Column(
+                "partner_stability",
+                FLOAT,
+                "mean of matchings.partner_stability: the agreement to be expected of two matchings of the same units "
+                "in different images; correlation and semi only, as the next",
+            ),
+            Column("heldout_mean", FLOAT, "mean of matchings.heldout_value, which is not too large by the choice"),
+            Column(
+                "same_index",
+                FLOAT,
+                "fraction of matched units of net_a whose partner has their own index; near 1 for networks that share "
+                "their first weights, and for units that are classes",
+            ),
+            Column("same_index_chance", FLOAT, "the same where units of net_b are numbered at random"),
+            Column(
+                "same_index_p_value", FLOAT, "probability, at most, that numbering them at random gives as many or more"
             ),
         ),
     ),
@@ -320,7 +355,12 @@ TABLES = (
             Column(
                 "effective_dimension", FLOAT, "of the z-scores of net_a's units: participation ratio of their variance"
             ),
-            Column("same_partner", FLOAT, "fraction of units of net_a that have the partner they have at the end"),
+            Column(
+                "same_partner",
+                FLOAT,
+                "fraction of units of net_a that have the partner they have at the end; how far a partner is the same "
+                "in other images, too, says alignment.partner_stability",
+            ),
             Column("settled", FLOAT, "fraction that have it after this and all later kept epochs"),
         ),
     ),
@@ -371,7 +411,12 @@ TABLES = (
                 FLOAT,
                 "the same of absolute correlations, less the same after random rotations of the units of layer_b",
             ),
-            Column("linear_cka", FLOAT, "linear CKA of the two layers"),
+            Column(
+                "linear_cka",
+                FLOAT,
+                "linear CKA of the two layers, too large for wide layers where images are not many more than units",
+            ),
+            Column("debiased_cka", FLOAT, "the same without that, from folds of the images; null where there is one"),
         ),
     ),
     Table(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from raycv.analysis.averages import mean
 from raycv.analysis.matching import semi_matching
-from raycv.analysis.measures.alignment import linear_cka
+from raycv.analysis.measures.alignment import cross_fold_cka, linear_cka
 from raycv.analysis.nulls import best_correlation, rotated
 from raycv.run.paths import ACROSS
 from raycv.stages.align.groups import NetworkGroup
@@ -76,6 +76,7 @@ class Across:
                 "mean": mean(np.where(matched.columns >= 0, matched.values, np.nan)),
                 "excess": mean(best_correlation(cross)) - null.mean,
                 "linear_cka": linear_cka(group.covariances(group.moments, a, b)),
+                "debiased_cka": _unbiased(group, a, b),
             }
 
     def _group(self, a: int, b: int) -> NetworkGroup:
@@ -108,6 +109,12 @@ class Across:
                 )
             )
         return pd.concat(frames, ignore_index=True)
+
+
+def _unbiased(group: NetworkGroup, a: int, b: int) -> float:
+    """NaN where all images are one fold."""
+    folds = group.statistics.folds
+    return cross_fold_cka(group.covariances(fold, a, b) for fold in folds) if len(folds) > 1 else float("nan")
 
 
 def _correlation(group: NetworkGroup, a: int, b: int) -> np.ndarray:

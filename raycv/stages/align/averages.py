@@ -22,8 +22,12 @@ AVERAGED = (
     "fraction_below_half",
     "agreement",
     "agreement_with_correlation",
+    "partner_stability",
+    "heldout_mean",
+    "same_index",
+    "same_index_chance",
 )
-SHARES = ("beyond_chance", "fraction_below_half", "agreement", "agreement_with_correlation")
+SHARES = ("beyond_chance", "fraction_below_half", "agreement", "agreement_with_correlation", "same_index")
 
 
 def average_rows(alignment: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ of units, which are handed on as they come.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from raycv.analysis.nulls import WIDE, effective_dimension
+from raycv.analysis.partner_stability import Stability
 from raycv.analysis.recurrence import Recurrence
 from raycv.distributed.tasks import in_order
 from raycv.run.paths import NETS, NULL
@@ -39,6 +40,7 @@ from raycv.stages.align.measures import (
 from raycv.stages.align.memory import comparison_need
 from raycv.stages.align.nulls import LayerNulls
 from raycv.stages.align.recurring import recurrence_of
+from raycv.statistics.halves import halves, stabilities
 from raycv.statistics.parts import parts
 from raycv.statistics.reader import Statistics
 
@@ -83,7 +85,7 @@ class Compared:
 
     pairs, recurs, beyond: matchings by correlation, partners, and what both have beyond chance. dimensions: effective
     ones. Of trained networks also replicates and share (of one unit), measured, informed; of untrained ones their
-    measures.
+    measures. stability: of the partners of trained networks, where the images are several folds.
     """
 
     pairs: Pairs
@@ -96,6 +98,7 @@ class Compared:
     untrained: Values | None = None
     informed: Informed | None = None
     values: tuple[PairValues, ...] = ()
+    stability: Mapping[tuple[int, int], Stability] = field(default_factory=dict)
 
 
 def pieces_of(found: Statistics, layer: str, group: str) -> list[AlignTask]:
@@ -130,8 +133,22 @@ def compare(found: Statistics, piece: AlignTask) -> Compared:
         dimensions = {n: effective_dimension(layer.correlations[n, n]) for n in piece.networks}
         measured = measure(layer.group) if trained else None
         untrained = measure_untrained_weights(layer.group) if piece.group == NULL else None
+        stable = _stability(layer) if trained else {}
     informed, values = _informed(found, layer, piece) if trained else (None, [])
-    return Compared(pairs, recurs, beyond, dimensions, replicates, share, measured, untrained, informed, tuple(values))
+    return Compared(
+        pairs, recurs, beyond, dimensions, replicates, share, measured, untrained, informed, tuple(values), stable
+    )
+
+
+def _stability(layer: LayerNulls) -> dict[tuple[int, int], Stability]:
+    """Of the best partners by correlation, of every ordered pair of networks."""
+    group = layer.group
+    splits, found = halves(group.statistics), dict[tuple[int, int], Stability]()
+    for a, b in combinations(group.networks, 2):
+        first, second = group.networks.index(a), group.networks.index(b)
+        both = stabilities(splits, group.left_out, first, second)
+        found |= {(a, b): both[0], (b, a): both[1]} if both else {}
+    return found
 
 
 def _informed(found: Statistics, layer: LayerNulls, piece: AlignTask) -> tuple[Informed, list[PairValues]]:
@@ -200,6 +217,7 @@ def all_compared(found: Sequence[Compared]) -> Compared:
         measured=all_measured([one.measured for one in found if one.measured]) if first.measured else None,
         untrained=together([one.untrained for one in found if one.untrained]) if first.untrained else None,
         informed=_all_informed([one.informed for one in found if one.informed]),
+        stability=_union([one.stability for one in found]),
     )
 
 

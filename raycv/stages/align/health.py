@@ -8,6 +8,7 @@ import pandas as pd
 
 from raycv.progress import answer
 from raycv.run import record, tables
+from raycv.run.origin import shared_origin
 from raycv.run.store import RunStore
 
 NAMED = 6  # pairs; with many networks all would fill a page
@@ -46,7 +47,7 @@ def summary(alignment: pd.DataFrame, output: str | None, broken: list[tuple[str,
         "correlation of units with their best partner in another network, and its excess over random mixtures of that",
         "network's units, mixed after the ReLU or before it (in brackets: the same between untrained networks)",
         f"  {'layer':<12}{'correlation':>16}{'excess, after':>19}{'excess, before':>19}{'beyond chance':>15}"
-        f"{'one to one':>12}{'by MI':>7}",
+        f"{'one to one':>12}{'by MI':>7}{'halves':>8}",
     ]
     for layer in dict.fromkeys(alignment["layer"]):
         row, informed = semi.loc[("correlation", layer)], semi.loc[("mutual_information", layer)]
@@ -56,15 +57,25 @@ def summary(alignment: pd.DataFrame, output: str | None, broken: list[tuple[str,
             f"{_both(row['prerelu_excess'], row['untrained_prerelu_excess'], '+z.3f'):>19}"
             f"{_both(row['beyond_chance'], row['untrained_beyond_chance'], '.0%'):>15}"
             f"{row['agreement']:>12.0%}{informed['agreement_with_correlation']:>7.0%}"
+            f"{_share(row['partner_stability']):>8}"
         )
     classes = f"; units of {output} are classes by construction" if output else ""
     lines += [
         "beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; one to one, by MI:",
-        f"units with the same partner when matched one to one, and by mutual information{classes}",
+        f"units with the same partner when matched one to one, and by mutual information{classes};",
+        "halves: units with the same partner in two halves of the images, to compare the other two with",
     ]
+    hidden = alignment[(alignment["similarity"] == "correlation") & (alignment["method"] == "semi")]
+    shared = shared_origin(hidden[hidden["layer"] != output])
+    if shared:
+        lines.append(shared)
     if output and not broken:  # `verdict` says what else it means
         lines.append(f"health check: the logits ({output}) of all pairs match class by class")
     return "\n".join(lines)
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if pd.notna(value) else "-"
 
 
 def _both(value: float, untrained: float, form: str) -> str:

@@ -9,10 +9,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from raycv.analysis.averages import mean
 from raycv.analysis.matching import Matching, agreement
+from raycv.analysis.origin import same_index
+from raycv.analysis.partner_stability import Stability
 from raycv.analysis.partners import Partners
 from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
+from raycv.run import origin
 from raycv.run.schema import BY_NAME
 from raycv.stages.align.comparison import Compared, Informed, PairValues
 from raycv.stages.align.excess import Columns, average
@@ -49,10 +53,11 @@ def matching_rows(
     similarity: str,
     pairs: Pairs,
     partners: Mapping[tuple[int, int], Partners] | None = None,
+    stability: Mapping[tuple[int, int], Stability] | None = None,
 ) -> pd.DataFrame:
     """The partner of every unit, for every ordered pair of networks and method.
 
-    ``partners``: what is more than chance in the semi-matchings of correlations.
+    Of the semi-matchings of correlations ``partners``: what is more than chance, and ``stability`` in other images.
     """
     return pd.concat(
         pd.DataFrame(
@@ -67,6 +72,7 @@ def matching_rows(
                 "value": matching.values,
             }
             | _significance(partners[a, b] if partners and method == "semi" else None)
+            | _stability(stability.get((a, b)) if stability and method == "semi" else None)
         )
         for (a, b, method), matching in sorted(pairs.items())
     )
@@ -80,6 +86,13 @@ def _significance(partners: Partners | None) -> dict[str, Any]:
         "excess": partners.excess,
         "p_value": partners.p_values,
         "q_value": partners.q_values,
+    }
+
+
+def _stability(found: Stability | None) -> dict[str, Any]:
+    return {
+        "partner_stability": found.same if found else np.nan,
+        "heldout_value": found.heldout if found else np.nan,
     }
 
 
@@ -102,7 +115,9 @@ def correlation_rows(
             interval = jackknife(row["excess"], [replicate.excess[a, b] for replicate in found.replicates])
             row |= {"excess_low": interval.low, "excess_high": interval.high}
             row |= {"one_unit_share": found.share[a, b] if found.share else np.nan}
-        rows.append(row | _agreements(found.pairs, key, found.pairs))
+            if stable := found.stability.get((a, b)):
+                row |= {"partner_stability": mean(stable.same), "heldout_mean": mean(stable.heldout)}
+        rows.append(row | _agreements(found.pairs, key, found.pairs) | _same_index(found.pairs, key))
     return pd.DataFrame(rows)
 
 
@@ -112,6 +127,7 @@ def information_rows(layer: str, specs: Sequence[NetworkSpec], found: Informed, 
         _row(layer, specs, "mutual_information", key, matching)
         | found.beyond[key]
         | _agreements(found.pairs, key, by_correlation)
+        | _same_index(found.pairs, key)
         for key, matching in sorted(found.pairs.items())
     )
 
@@ -133,6 +149,13 @@ def _agreements(pairs: Pairs, key: tuple[int, int, str], by_correlation: Pairs) 
         "agreement_with_correlation": agreement(pairs[key], by_correlation[key]),
         "best_eight_kept": best_kept(by_correlation[key], pairs[key]),
     }
+
+
+def _same_index(pairs: Pairs, key: tuple[int, int, str]) -> dict[str, float]:
+    """How many partners have the index of their unit; units of b that could be partners have one themselves."""
+    a, b, _ = key
+    found = same_index(pairs[key].columns, pairs[b, a, "semi"].columns >= 0)
+    return dict(zip(origin.COLUMNS, found, strict=True))
 
 
 def best_kept(reference: Matching, other: Matching, best: int = BEST) -> int:

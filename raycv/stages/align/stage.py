@@ -30,7 +30,7 @@ from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.memory import command_need, comparison_need
 from raycv.statistics.reader import Statistics
 
-FORMAT = 6  # of the tables; part of their identity
+FORMAT = 9  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -145,10 +145,14 @@ def _add_rows(
     assert nets.informed is not None
     sums = found.sums(layer)
     small["measures"].append(measures.measure_rows(layer, specs, nets.measured, by_chance))
-    small["units"].append(units.unit_rows(layer, specs, sums, found.kurtosis(layer), found.top_labels(layer)))
+    small["units"].append(
+        units.unit_rows(layer, specs, sums, found.kurtosis(layer), found.top_labels(layer), nets.stability)
+    )
     small["layers"].append(units.layer_rows(layer, specs, found.widths(layer)))
     small["activity"].append(units.activity_rows(layer, specs, sums.all))
-    small["matchings"].append(rows.matching_rows(layer, specs, "correlation", nets.pairs, nets.recurs.pairs))
+    small["matchings"].append(
+        rows.matching_rows(layer, specs, "correlation", nets.pairs, nets.recurs.pairs, nets.stability)
+    )
     small["alignment"].append(rows.correlation_rows(layer, specs, nets, untrained))
     small["recurrence"].append(recurring.recurrence_rows(layer, specs, nets.recurs))
     small["recurrence_by_layer"].append(
@@ -170,7 +174,7 @@ def _across(found: Statistics) -> dict[str, list[pd.DataFrame]]:
             rows.append(row)
             progress.advance(1, f"{row['net_a']} {row['layer_a']}")
     table = pd.DataFrame(rows)
-    for by in ("linear_cka", "excess"):
+    for by in ("debiased_cka", "excess"):
         right, of = identified(table, by)
         if of:
             say(f"align: by {by}, {right} of {of} layers are most like the layer of the same name in another network")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from raycv.analysis.activity import activity_ranking, activity_spread
+from raycv.analysis.partner_stability import Stability
 from raycv.analysis.top_patches import class_purity
 from raycv.networks.spec import NetworkSpec
 from raycv.statistics.folds import LayerStatistics
@@ -15,9 +16,17 @@ from raycv.statistics.moments import JointMoments, mean, offsets, variance
 
 
 def unit_rows(
-    layer: str, specs: Sequence[NetworkSpec], sums: LayerStatistics, kurtosis: np.ndarray, labels: np.ndarray
+    layer: str,
+    specs: Sequence[NetworkSpec],
+    sums: LayerStatistics,
+    kurtosis: np.ndarray,
+    labels: np.ndarray,
+    stability: Mapping[tuple[int, int], Stability],
 ) -> pd.DataFrame:
-    """One row per network and unit; stacked are ``kurtosis`` (U,) and ``labels`` (U, 9), the top patches' classes."""
+    """One row per network and unit; stacked are ``kurtosis`` (U,) and ``labels`` (U, 9), the top patches' classes.
+
+    ``stability``: of the partners in every other network; empty where the images are one fold.
+    """
     total, dead = sums.all, sums.dead()
     bounds = offsets(total.widths)
     return pd.DataFrame(
@@ -32,9 +41,20 @@ def unit_rows(
             "class_purity": np.where(dead, np.nan, class_purity(labels)),
             "is_dead": dead,
             "is_rare": sums.rare(),
+            "partner_stability": _over_others(stability, total.widths.tolist(), "same"),
+            "heldout_value": _over_others(stability, total.widths.tolist(), "heldout"),
         },
         index=range(bounds[-1]),
     )
+
+
+def _over_others(stability: Mapping[tuple[int, int], Stability], widths: Sequence[int], name: str) -> np.ndarray:
+    """(U,): means over the other networks, NaN where a unit can have no partner."""
+    means = []
+    for net, width in enumerate(widths):
+        values = [getattr(found, name) for (a, _), found in stability.items() if a == net] or [np.full(width, np.nan)]
+        means.append(pd.DataFrame(values).mean().to_numpy())
+    return np.concatenate(means)
 
 
 def layer_rows(layer: str, specs: Sequence[NetworkSpec], widths: Sequence[int]) -> pd.DataFrame:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from raycv.run.origin import shared_origin
+
 AVERAGES = {  # the page's names of the columns of `alignment`, averaged over pairs of networks
     "correlation": "mean",
     "correlation_untrained": "untrained_mean",
@@ -19,6 +21,9 @@ AVERAGES = {  # the page's names of the columns of `alignment`, averaged over pa
     "estimated_share": "estimated_share",
     "estimated_share_untrained": "untrained_estimated_share",
     "one_to_one": "agreement",
+    "halves": "partner_stability",
+    "same_index": "same_index",
+    "same_index_chance": "same_index_chance",
 }
 EXCESSES = ("before", "after")  # the stricter one first: mixtures rectified as units are
 
@@ -62,6 +67,13 @@ def answer(found: Sequence[Averages], output: str | None, broken: Sequence[Any])
         f"({least['layer']}) to {most[name]:.3f} ({most['layer']}) in correlation, untrained ones by at most "
         f"{chance:.3f}."
     )
+
+
+def origin(alignment: pd.DataFrame, output: str | None) -> str:
+    """Which networks seem to share their first weights, in one sentence; empty where none do."""
+    of_units = (alignment["similarity"] == "correlation") & (alignment["method"] == "semi")
+    found = shared_origin(alignment[of_units & (alignment["layer"] != output)])
+    return f"{found}." if found else ""
 
 
 def known(value: Any) -> float | None:

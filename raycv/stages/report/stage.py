@@ -211,11 +211,13 @@ def _facts(
     if not drawn:
         missing["the figures"] = _command("figures")
     health = stages.get("align", {}).get("health")
-    rows = overview.averages(tables.read(store, "alignment"))
+    alignment = tables.read(store, "alignment")
+    rows = overview.averages(alignment)
     output = health["layer"] if health else None
     broken = health["broken_pairs"] if health else []
     return {
         "answer": overview.answer(rows, output, broken),
+        "origin": overview.origin(alignment, output),
         "averages": rows,
         "health": health,
         "accuracies": stages.get("train", {}).get("validation_top1") or {},

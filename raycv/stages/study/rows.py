@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from raycv.analysis.arrays import Floats
+from raycv.analysis.sharing import at_constant, latents_of, shared
 from raycv.analysis.significance import FALSE_DISCOVERIES
 from raycv.analysis.similarity import jackknife
 from raycv.analysis.slopes import slopes, stratified_jackknife
 from raycv.run import tables
-from raycv.run.schema import GROWING
+from raycv.run.schema import GROWING, WITH_NULL
 from raycv.run.store import RunStore
 
+BEYOND = {"beyond": "slope", "beyond_low": "low", "beyond_high": "high"}
 SEMI = [("similarity", "==", "correlation"), ("method", "==", "semi")]
 
 
@@ -49,12 +53,15 @@ def combination(store: RunStore, width: int, images: int) -> Combination:
     matchings = tables.read(store, "matchings", columns=columns, filters=SEMI)
     top1 = float(np.mean([row["validation_top1"] for row in tables.last_epochs(store)]))
     rows, measured = [], dict[tuple[str, str], Quantity]()
+    dimensions = tables.read(store, "measures", filters=[("measure", "==", "effective_dimension")])
+    dimension = dimensions.groupby("layer_a")["value"].mean()
     for layer, pairs in alignment.groupby("layer", sort=False):
         units = matchings[matchings["layer"] == layer]
         about = {"width": width, "images": images, "layer": str(layer), "units": units["unit_a"].nunique()}
         found = _measured(pairs, units)
         measured |= {(str(layer), quantity): value for quantity, value in found.items()}
         untrained = {name: _mean(pairs[name]) for name in ("untrained_excess", "untrained_prerelu_excess")}
+        about |= {"effective_dimension": float(dimension.get(layer, np.nan))}
         rows.append(about | _columns(found) | untrained | {"validation_top1": top1})
     return Combination(width, images, pd.DataFrame(rows), measured)
 
@@ -105,8 +112,49 @@ def _columns(found: Mapping[str, Quantity]) -> dict[str, float]:
     return columns
 
 
-def slope_rows(combinations: Sequence[Combination]) -> pd.DataFrame:
-    """One row per layer, quantity and setting that varies; layers are those of every combination."""
+Nulls = Mapping[tuple[str, str], Floats]  # by layer and quantity (C,), of every combination
+
+
+def at_constant_sharing(combinations: Sequence[Combination]) -> Nulls:
+    """What every quantity of `raycv.analysis.sharing` would be if units shared as much in every combination."""
+    curves: dict[tuple[int, int, bool], dict[str, Floats]] = {}
+    nulls = dict[tuple[str, str], Floats]()
+    for layer in dict.fromkeys(layer for layer, _ in combinations[0].measured):
+        rows = [one.rows[one.rows["layer"] == layer].iloc[0] for one in combinations]
+        is_rectified = not any(math.isnan(one.measured[layer, "prerelu_excess"].value) for one in combinations)
+        found = []
+        for units, dimension in ((int(row["units"]), float(row["effective_dimension"])) for row in rows):
+            if math.isnan(dimension):
+                break
+            key = (units, latents_of(units, dimension, is_rectified=is_rectified), is_rectified)
+            if key not in curves:
+                curves[key] = shared(*key[:2], is_rectified=is_rectified)
+            found.append(curves[key])
+        if len(found) == len(rows):
+            for name in found[0]:
+                values = [one.measured[layer, name].value for one in combinations]
+                if not np.isnan(values).any():
+                    nulls[layer, name] = at_constant([of_one[name] for of_one in found], values)
+    return nulls
+
+
+def study_rows(combinations: Sequence[Combination], nulls: Nulls) -> pd.DataFrame:
+    """The rows of all combinations, with ``nulls`` beside what was measured."""
+    frames = []
+    for place, one in enumerate(combinations):
+        rows = one.rows.copy()
+        for name in WITH_NULL:
+            at = [nulls[key][place] if (key := (layer, name)) in nulls else np.nan for layer in rows["layer"]]
+            rows.insert(list(rows).index(f"{name}_high") + 1, f"{name}_null", at)
+        frames.append(rows)
+    return pd.concat(frames)
+
+
+def slope_rows(combinations: Sequence[Combination], nulls: Nulls) -> pd.DataFrame:
+    """One row per layer, quantity and setting that varies; layers are those of every combination.
+
+    The slope of ``nulls`` is taken for known: its intervals are those of what was measured.
+    """
     settings = {
         name: np.log2([getattr(one, name) for one in combinations])
         for name in ("width", "images")
@@ -120,8 +168,11 @@ def slope_rows(combinations: Sequence[Combination]) -> pd.DataFrame:
         for place, against in enumerate(settings):
             slope = partial(_slope, regressors, place)
             interval = stratified_jackknife(values, replicates, slope)
-            about = {"layer": layer, "quantity": quantity, "against": against}
-            rows.append(about | {"slope": slope(np.array(values)), "low": interval.low, "high": interval.high})
+            about: dict[str, Any] = {"layer": layer, "quantity": quantity, "against": against}
+            ends = {"slope": slope(np.array(values)), "low": interval.low, "high": interval.high}
+            null = slope(nulls[layer, quantity]) if (layer, quantity) in nulls else np.nan
+            beyond = {name: ends[end] - null for name, end in BEYOND.items()}
+            rows.append(about | ends | {"null_slope": null} | beyond)
     return pd.DataFrame(rows)
 
 

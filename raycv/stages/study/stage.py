@@ -5,22 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import pandas as pd
-
 from raycv.config import StudyConfig
 from raycv.data.sources import open_source
 from raycv.drawing.style import png
 from raycv.errors import UserError
-from raycv.progress import say
+from raycv.progress import doing, say
 from raycv.run import lease, record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.registry import BY_NAME, do
 from raycv.stages.study.figures.growth import growth
-from raycv.stages.study.rows import Combination, combination, slope_rows
+from raycv.stages.study.rows import Combination, at_constant_sharing, combination, slope_rows, study_rows
 from raycv.stages.study.summary import summary
 
-FORMAT = 1  # of the tables; part of their identity
+FORMAT = 2  # of the tables; part of their identity
 EACH = ("train", "collect", "align")  # stages that are done for every combination
 
 
@@ -41,7 +39,9 @@ def study(config: StudyConfig, store: RunStore) -> None:
         if not store.list(record.RUNS):
             record.forget(store)
         raise
-    rows, slopes = pd.concat([one.rows for one in found]), slope_rows(found)
+    with doing("simulating networks that share as much at every width"):
+        nulls = at_constant_sharing(found)
+    rows, slopes = study_rows(found, nulls), slope_rows(found, nulls)
     written = [tables.write(store, "study", rows), tables.write(store, "study_slopes", slopes)]
     written += [
         store.write(f"figures/study-{against}.png", png(growth(rows, against)))

@@ -13,6 +13,7 @@ SHOWN = {
     "partner_share": "partner share",
     "recurring_share": "recurring share",
 }
+SLOPE, BEYOND = ("slope", "low", "high"), ("beyond", "beyond_low", "beyond_high")
 SETTINGS = {"width": "width", "images": "number of training images"}
 
 
@@ -20,7 +21,10 @@ def summary(slopes: pd.DataFrame) -> str:
     """The slopes of the table study_slopes, one small table for each setting, for a person."""
     lines = []
     for against, rows in slopes.groupby("against", sort=False):
-        lines.append(f"what a doubling of the {SETTINGS[str(against)]} adds, with its 95% interval over networks")
+        lines.append(
+            f"what a doubling of the {SETTINGS[str(against)]} adds, with its 95% interval over networks; to an"
+        )
+        lines.append("excess beyond what it adds where units share as much before as after, to a share in all")
         lines.append(f"  {'layer':<12}" + "".join(f"{name:>26}" for name in SHOWN.values()))
         for layer, of_layer in rows.groupby("layer", sort=False):
             cells = dict(zip(of_layer["quantity"], of_layer.to_dict("records"), strict=True))
@@ -33,7 +37,7 @@ def summary(slopes: pd.DataFrame) -> str:
 
 
 def _cell(row: Mapping[Any, Any]) -> str:
-    if pd.isna(row["slope"]):
+    slope, low, high = (row[name] for name in (SLOPE if str(row["quantity"]).endswith("share") else BEYOND))
+    if pd.isna(slope):
         return "-"
-    interval = f" ({row['low']:+z.3f}, {row['high']:+z.3f})" if pd.notna(row["low"]) else ""
-    return f"{row['slope']:+z.3f}{interval}"
+    return f"{slope:+z.3f} ({low:+z.3f}, {high:+z.3f})" if pd.notna(low) else f"{slope:+z.3f}"

@@ -49,7 +49,7 @@ def units_of(activations: list[Floats]) -> pd.DataFrame:
         shapes = np.concatenate([kurtosis(net) for net in activations])
     other = np.concatenate([np.arange(net.shape[1]) % 5 for net in activations])
     group = group_of(activations)
-    return unit_rows("conv1", group.specs, group.statistics, shapes, (np.arange(9) < other[:, None]).astype(int))
+    return unit_rows("conv1", group.specs, group.statistics, shapes, (np.arange(9) < other[:, None]).astype(int), {})
 
 
 @pytest.mark.parametrize(("share", "low", "high"), [(1.0, 1.0, 1.0), (0.0, 0.0, 0.05), (0.5, 0.5, 0.56)])

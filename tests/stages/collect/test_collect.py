@@ -244,6 +244,8 @@ def test_agreement_of_the_two_similarities(undisturbed: Path) -> None:
     row = alignment.query(pair + " and similarity == 'mutual_information'").iloc[0]
     assert row["best_eight_kept"] == same[best].sum()
     assert row["agreement_with_correlation"] == pytest.approx(same[by["correlation"]["unit_b"] >= 0].mean())
+    of_unit = by["mutual_information"]["unit_b"]
+    assert row["same_index"] == pytest.approx((of_unit == of_unit.index)[of_unit >= 0].mean())
     assert row["shuffled_mean"] < row["shuffled_within_mean"] < row["prerelu_mean"] < row["mean"] + 0.01
 
 

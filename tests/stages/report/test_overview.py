@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from raycv.stages.report.overview import answer, averages
+from raycv.stages.report.overview import answer, averages, origin
 
 
 def alignment(before: dict[str, tuple[float, float]], untrained: float = 0.01) -> pd.DataFrame:
@@ -27,6 +27,12 @@ def alignment(before: dict[str, tuple[float, float]], untrained: float = 0.01) -
             "untrained_estimated_share": 0.05,
             "untrained_mean": np.nan,
             "agreement_with_correlation": 0.75,
+            "partner_stability": 0.8,
+            "net_a": "a",
+            "net_b": "b",
+            "same_index": 0.1,
+            "same_index_chance": 0.05,
+            "same_index_p_value": 0.01,
         }
         for layer, values in before.items()
         for value in values
@@ -68,3 +74,14 @@ def test_without_mixtures_before_the_relu_those_after_it_answer() -> None:
 def test_a_run_whose_logits_do_not_match_is_not_to_be_trusted() -> None:
     rows = averages(alignment({"conv1": (0.1, 0.3)}))
     assert answer(rows, "fc8", [("net1", "net2")]).startswith("This run cannot be trusted")
+
+
+def test_networks_that_share_their_first_weights_are_named_but_not_for_their_logits() -> None:
+    rows = alignment({"conv1": (0.1, 0.3), "fc8": (0.9, 0.9)})
+    seen = {"same_index": 0.95, "same_index_p_value": 1e-12}
+    logits = rows["layer"] == "fc8"
+    assert origin(rows, None) == ""
+    assert origin(rows.assign(**seen).where(logits, rows), "fc8") == ""
+    assert origin(rows.assign(**seen), "fc8").startswith(
+        "a and b seem to share their first weights: in conv1, 95% of units"
+    )

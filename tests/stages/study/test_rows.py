@@ -18,7 +18,7 @@ from raycv.stages.align.matching import match
 from raycv.stages.align.recurring import layer_rows, recurrence_of
 from raycv.stages.align.rows import matching_rows
 from raycv.stages.align.units import unit_rows
-from raycv.stages.study.rows import Combination, Quantity, combination, slope_rows
+from raycv.stages.study.rows import Combination, Quantity, combination, slope_rows, study_rows
 from raycv.stages.study.summary import summary
 from raycv.statistics.folds import LayerStatistics
 from tests.support.copies import orthonormal
@@ -64,14 +64,16 @@ def write_run(folder: Path, networks: int) -> tuple[RunStore, pd.DataFrame, pd.D
     training = [
         {"net": f"net{n + 1}", "epoch": e, "validation_top1": 0.1 * n + e} for n in range(networks) for e in (1, 2)
     ]
+    dimensions = {"layer_a": "conv1", "net_a": [f"net{n + 1}" for n in range(networks)], "value": 10.0}
     for name, frame in (
+        ("measures", pd.DataFrame(dimensions | {"measure": "effective_dimension"})),
         ("matchings", matchings),
         ("alignment", pd.concat([alignment, others])),
         ("training", pd.DataFrame(training).assign(seed=0)),
     ):
         tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names))
     stacked = UNITS * networks
-    units = unit_rows("conv1", group.specs, group.statistics, np.zeros(stacked), np.zeros((stacked, 9), int))
+    units = unit_rows("conv1", group.specs, group.statistics, np.zeros(stacked), np.zeros((stacked, 9), int), {})
     return store, alignment, layer_rows("conv1", units, found, found).set_index("quantity")
 
 
@@ -99,8 +101,11 @@ def test_averages_are_over_ordered_pairs(tmp_path: Path) -> None:
         assert row[name] == pytest.approx(values[name].mean())
         assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((interval.low, interval.high))
     assert row["untrained_excess"] == pytest.approx(values["untrained_excess"].mean())
-    typed = tables.typed("study", found.rows)
-    assert typed.schema.names == list(found.rows.columns)
+    assert row["effective_dimension"] == 10
+    rows = study_rows([found, found], {("conv1", "excess"): np.array([0.1, 0.2])})
+    assert rows["excess_null"].tolist() == [0.1, 0.2]
+    assert rows["correlation_null"].isna().all()
+    assert tables.typed("study", rows).schema.names == list(rows.columns)
 
 
 def test_two_networks_have_no_interval(tmp_path: Path) -> None:
@@ -129,20 +134,26 @@ def study_of(combinations: list[tuple[int, int]], value: Floats) -> list[Combina
 
 def test_slopes_are_those_of_numpy() -> None:
     widths, values = [6, 12, 18, 24], np.array([0.1, 0.13, 0.18, 0.17])
-    rows = slope_rows(study_of([(width, 500) for width in widths], values))
+    nulls = {("conv1", "excess"): np.array([0.1, 0.11, 0.12, 0.13])}
+    rows = slope_rows(study_of([(width, 500) for width in widths], values), nulls)
     assert set(rows["against"]) == {"width"}
     assert len(rows) == 2 * len(GROWING)
     conv1, fc8 = (rows[rows["layer"] == layer] for layer in ("conv1", "fc8"))
     np.testing.assert_allclose(conv1["slope"], np.polyfit(np.log2(widths), values, 1)[0])
     assert ((conv1["low"] < conv1["slope"]) & (conv1["slope"] < conv1["high"])).all()
     assert fc8[["slope", "low", "high"]].isna().all(axis=None)
+    (excess,) = conv1[conv1["quantity"] == "excess"].to_dict("records")
+    assert excess["null_slope"] == pytest.approx(np.polyfit(np.log2(widths), nulls["conv1", "excess"], 1)[0])
+    for beyond, name in (("beyond", "slope"), ("beyond_low", "low"), ("beyond_high", "high")):
+        assert excess[beyond] == pytest.approx(excess[name] - excess["null_slope"])
+    assert conv1.loc[conv1["quantity"] != "excess", "beyond"].isna().all()
     assert tables.typed("study_slopes", rows).schema.names == list(rows.columns)
 
 
 def test_two_settings_share_one_fit_and_are_told_apart() -> None:
     combinations = [(width, images) for images in (1000, 2000, 8000) for width in (6, 12)]
     values = np.array([0.05 * np.log2(width) - 0.02 * np.log2(images) for width, images in combinations])
-    rows = slope_rows(study_of(combinations, values))
+    rows = slope_rows(study_of(combinations, values), {("conv1", "excess"): np.full(len(values), 0.1)})
     excess = rows[(rows["layer"] == "conv1") & (rows["quantity"] == "excess")].set_index("against")["slope"]
     assert excess.to_dict() == pytest.approx({"width": 0.05, "images": -0.02})
     said = summary(rows)

@@ -9,6 +9,7 @@ function showOverview() {
   pointed(Math.max(0, averages.findIndex((row) => row.layer === layers[best])));
   at("overview").append(
     element("h2", { id: "answer" }, run.answer),
+    run.origin ? element("p", { class: "warning" }, run.origin) : "",
     element("p", { class: "lead" }, compared()),
     element("div", { class: "first" },
       element("figure", { class: "card" },
@@ -49,7 +50,7 @@ function said(row) {
     ["beyond chance", percent(row.beyond_chance), row.beyond_chance_untrained == null ? "of units have a partner" : `untrained ${percent(row.beyond_chance_untrained)}`],
     ["correlation", fixed(row.correlation), row.correlation_untrained == null ? "with the best partner" : `untrained ${fixed(row.correlation_untrained)}`],
     ["one to one", percent(row.one_to_one), "keep that partner"],
-    ["by mutual information", percent(row.by_mi), "keep that partner"],
+    ["by mutual information", percent(row.by_mi), row.halves == null ? "keep that partner" : `keep that partner; ${percent(row.halves)} in two halves of the images`],
   ];
   return [
     element("strong", {}, row.layer),
@@ -106,14 +107,15 @@ function table() {
     ["excess, mixed after", "after", signed], ["untrained", "after_untrained", signed],
     ["beyond chance", "beyond_chance", percent], ["untrained", "beyond_chance_untrained", percent],
     ["estimated share", "estimated_share", percent], ["untrained", "estimated_share_untrained", percent],
-    ["one to one", "one_to_one", percent], ["by mutual information", "by_mi", percent],
+    ["one to one", "one_to_one", percent], ["by mutual information", "by_mi", percent], ["halves", "halves", percent],
+    ["same index", "same_index", percent], ["by chance", "same_index_chance", percent],
   ];
   const head = element("tr", {}, element("th", { scope: "col" }, "layer"), ...columns.map(([name]) => element("th", { scope: "col" }, name)));
   const rows = averages.map((row) => element("tr", {}, element("th", { scope: "row" }, row.layer),
     ...columns.map(([, name, text]) => element("td", {}, row[name] == null ? "–" : text(row[name])))));
   const frame = { class: "scroll", role: "region", tabindex: 0, "aria-label": "Averages by layer" };
   return element("details", { class: "card" }, element("summary", {}, "All averages in numbers"),
-    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching."),
+    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching; halves: in two halves of the images, to compare these two with. Same index: units whose partner has their own number, as in networks that share their first weights."),
     element("div", frame, element("table", { class: "numbers" }, element("thead", {}, head), element("tbody", {}, ...rows))));
 }
 

@@ -63,6 +63,8 @@ def _draw(
 ) -> None:
     places = rows[against].to_numpy() * aside
     axes.vlines(places, rows[f"{quantity}_low"], rows[f"{quantity}_high"], color=shade, linewidth=1, alpha=0.6)
+    if f"{quantity}_null" in rows:
+        axes.plot(places, rows[f"{quantity}_null"].to_numpy(), ":", color=shade, linewidth=1)
     axes.plot(places, rows[quantity].to_numpy(), "o-", color=shade, markersize=3, linewidth=1.2, label=layer)
 
 
@@ -79,6 +81,7 @@ def _caption(rows: pd.DataFrame, against: str, other: str) -> str:
         f"Excess between untrained networks: {untrained.min():+z.2f} to {untrained.max():+z.2f}."
         if len(untrained)
         else "",
-        f"All with {rows[other].iloc[0]:,} {_AXES[other]}. Bars: 95% interval over networks.",
+        f"All with {rows[other].iloc[0]:,} {_AXES[other]}. Bars: 95% interval over networks. Dotted: simulated "
+        "networks that share as much at every width.",
     ]
     return " ".join(text for text in texts if text)

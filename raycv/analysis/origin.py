@@ -1,0 +1,57 @@
+"""Whether networks share their first weights: then the partner of a unit stands where the unit stands.
+
+Folds, snapshots and fine-tuned twins of one network keep its units in their places; what such networks have in common
+need not have been learned twice. Units of networks trained from other first weights have no order in common: renumber
+those of b, and nothing that training could tell has changed. So the index of a unit's partner is by chance any of those
+that b's units have. Where units are numbered for another reason, as classes are, it is not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import gammaln
+
+CERTAIN = 1e-6  # p-values up to here,
+MATERIAL = 0.2  # and a share this far above chance, are taken for a shared origin
+
+
+class SameIndex(NamedTuple):
+    """Of the units that have a partner: the ``share`` whose partner has their own index, and what ``chance`` gives.
+
+    ``p_value``: at most the probability of so many by chance. All NaN where no unit has a partner.
+    """
+
+    share: float
+    chance: float
+    p_value: float
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the networks seem to share their first weights."""
+        return self.p_value <= CERTAIN and self.share - self.chance >= MATERIAL
+
+
+def same_index(partners: ArrayLike, there: ArrayLike) -> SameIndex:
+    """How many partners have the index of their unit, its position in its layer.
+
+    ``partners`` (S_a,): of each unit of a, best ones or one to one, -1 where there is none; ``there`` (S_b,): the units
+    of b that could be partners, L of them. With these renumbered at random, each of the m units of a whose index is
+    there has its partner at it with probability 1 / L. How many at once do is not independent, but k of different
+    partners do with probability (L - k)! / L!, and none of one partner, so that k or more have a probability of at most
+    C(m, k) (L - k)! / L!, which is at most 1 / k!.
+
+    >>> same_index([0, 1, 2, 4, 3], [True] * 5)._asdict()
+    {'share': 0.6, 'chance': 0.2, 'p_value': 0.16666666666666669}
+    """
+    columns, possible = np.asarray(partners), np.flatnonzero(there)
+    matched = np.flatnonzero(columns >= 0)
+    if not len(matched) or not len(possible):
+        return SameIndex(float("nan"), float("nan"), float("nan"))
+    same, able, among = int((columns[matched] == matched).sum()), int(np.isin(matched, possible).sum()), len(possible)
+    subsets = gammaln(able + 1) - gammaln(same + 1) - gammaln(able - same + 1)
+    logarithm = subsets + gammaln(among - same + 1) - gammaln(among + 1)
+    chance = able / (among * len(matched))
+    return SameIndex(same / len(matched), chance, float(np.exp(min(logarithm, 0.0))))

@@ -1,0 +1,40 @@
+"""The images of a layer in two halves, in several ways, from the sums of their folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from raycv.analysis.partner_stability import Stability, partner_stability
+from raycv.statistics.folds import LayerStatistics, correlation_of
+from raycv.statistics.moments import JointMoments
+
+Halves = Sequence[tuple[JointMoments, JointMoments]]
+
+
+def halves(found: LayerStatistics) -> Halves:
+    """The moments of both halves: of eight folds four splits in four and four, of two folds one; of one fold none.
+
+    Products are added when they are asked for, so that these take no memory.
+    """
+    number, half = len(found.folds), len(found.folds) // 2
+
+    def over(first: int, count: int) -> JointMoments:
+        return LayerStatistics(tuple(found.folds[(first + n) % number] for n in range(count))).together
+
+    return [(over(first, half), over(first + half, number - half)) for first in range(half)]
+
+
+def stabilities(
+    splits: Halves, left_out: np.ndarray, a: int, b: int, *, signed: bool = True
+) -> tuple[Stability, Stability] | None:
+    """How stable the partners of network a's units in b are, and of b's in a; None where there are no ``splits``.
+
+    ``left_out`` (U,): the stacked units that take no part.
+    """
+    if not splits:
+        return None
+    found = [[correlation_of(half, left_out, a, b) for half in split] for split in splits]
+    there = partner_stability(((first, second) for first, second in found), signed=signed)
+    return there, partner_stability(((first.T, second.T) for first, second in found), signed=signed)
