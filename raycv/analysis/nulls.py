@@ -103,8 +103,10 @@ def rotated(
         else:
             import torch
 
-            given = [torch.from_numpy(matrix).to(device) for matrix in (rows, sigma, scales)]
-            drawn = np.array([[of.amax(1).cpu().numpy() for of in _mixtures(*given, generator)] for _ in range(count)])
+            r, within_b, by = (torch.from_numpy(matrix).to(device) for matrix in (rows, sigma, scales))
+            drawn = np.array(
+                [[of.amax(1).cpu().numpy() for of in _mixtures(r, within_b, by, generator)] for _ in range(count)]
+            )
         values[:, live] = drawn[:, drawn.mean((0, 2)).argmax()]
     return Rotated(values)
 
@@ -123,11 +125,15 @@ def rotated_matching(cross: ArrayLike, within: ArrayLike, *, seed: int | np.rand
         return np.full(count, np.nan)
     generator = np.random.default_rng(seed)
     scales, sigma = _standardised(among)
-    given = [torch.from_numpy(matrix) for matrix in (rows, sigma, scales)]
-    matchings = ([bipartite_matching(of.numpy()) for of in _mixtures(*given, generator)] for _ in range(count))
-    drawn = np.array([[mean(matching.values) for matching in of_draw] for of_draw in matchings])
-    found: Floats = drawn[:, drawn.mean(0).argmax()]
-    return found
+    r, within_b, by = (torch.from_numpy(matrix) for matrix in (rows, sigma, scales))
+    drawn: list[float] = []
+    larger = 0
+    for _ in range(count):
+        mixtures = list(_mixtures(r, within_b, by, generator))
+        if not drawn:  # which it is shows in one draw; an assignment takes longer than all else
+            larger = int(np.argmax([float(of.amax(1).mean()) for of in mixtures]))
+        drawn.append(mean(bipartite_matching(mixtures[larger].numpy()).values))
+    return np.array(drawn)
 
 
 def scaled(correlation: Floats, deviations: Floats) -> Floats:

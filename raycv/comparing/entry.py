@@ -32,6 +32,7 @@ def compare(
     positions: Positions = "same",
     forward: Call | Mapping[str, Call] | None = None,
     unit_axis: int | Mapping[str, int] | None = None,
+    keep_rare: bool = False,
     run: str | None = None,
 ) -> Comparison:
     """Pass the same samples through all ``networks`` once and compare their units.
@@ -55,6 +56,9 @@ def compare(
     "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
     `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" all layers must fit.
 
+    ``keep_rare``: units whose variance rests on one eighth of the images take part too; their correlations may rest on
+    a few images. `Comparison.units` tells them, and printing a comparison says how many are left out.
+
     ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
     stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
     files of recordings, or mappings as in the setting ``networks``; ``data`` is a set of images by name or path.
@@ -68,20 +72,26 @@ def compare(
     """
     _check(networks, data, layers, compare, positions)
     if run is None:
-        return _here(networks, data, layers, compare, positions, forward, unit_axis)
+        return _here(networks, data, layers, compare, positions, forward, unit_axis, keep_rare)
     if forward is not None or unit_axis is not None:
         raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
-    return _on_ray(networks, run, data, layers, compare, positions)
+    return _on_ray(networks, run, data, layers, compare, positions, keep_rare)
 
 
 def _on_ray(
-    networks: Mapping[str, Any], run: str, data: Any, layers: Any, pairing: Pairing, positions: Positions
+    networks: Mapping[str, Any],
+    run: str,
+    data: Any,
+    layers: Any,
+    pairing: Pairing,
+    positions: Positions,
+    keep_rare: bool,
 ) -> Comparison:
     from raycv.comparing.on_ray import on_ray
 
     if data is not None and not isinstance(data, str):
         raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
-    return on_ray(networks, run, data, layers, pairing, positions)
+    return on_ray(networks, run, data, layers, pairing, positions, keep_rare=keep_rare)
 
 
 def _here(
@@ -92,6 +102,7 @@ def _here(
     positions: Positions,
     forward: Call | Mapping[str, Call] | None,
     unit_axis: int | Mapping[str, int] | None,
+    keep_rare: bool,
 ) -> Comparison:
     """The comparison in this process."""
     modules = {name: net for name, net in networks.items() if isinstance(net, nn.Module)}
@@ -106,7 +117,7 @@ def _here(
         compared = _compared(batches, forwards, list(networks), pairing, positions)
     names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
     left_out = {str(Member(f.name, layer)): why for f in forwards for layer, why in f.left_out.items()}
-    return Comparison(compared, names, left_out)
+    return Comparison(compared, names, left_out, keep_rare)
 
 
 def _compared(

@@ -43,7 +43,8 @@ TABLES = (
             Column(
                 "is_rare",
                 BOOL,
-                "not dead, but keeps less than half of its variance without some one fold; it is treated as dead",
+                "not dead, but keeps less than a fifth of its variance without some one fold of eight; it is treated "
+                "as dead, unless rare units are kept",
             ),
         ),
     ),
@@ -133,7 +134,8 @@ TABLES = (
             Column(
                 "rotated_mean",
                 FLOAT,
-                "average absolute correlation of units of net_a matched with random mixtures of the units of net_b",
+                "average absolute correlation of units of net_a matched with random mixtures of the units of net_b, of "
+                "activations or of z-scores, whichever is larger",
             ),
             Column("rotated_error", FLOAT, "standard error of rotated_mean, from the number of mixtures drawn"),
             Column("excess", FLOAT, "average absolute correlation of matched units - rotated_mean"),
@@ -348,6 +350,8 @@ TABLES = (
             NET,
             Column("module", TEXT, "module path in this network; with :class or :patches, of its tokens those alone"),
             Column("units", INT, "units of the layer in this network"),
+            Column("dead_units", INT, "how many of them are dead (units.is_dead)"),
+            Column("rare_units", INT, "how many are rare (units.is_rare); left out unless collected with --keep-rare"),
             Column(
                 "grid",
                 TEXT,

@@ -146,7 +146,7 @@ def _add_rows(
     sums = found.sums(layer)
     small["measures"].append(measured.measure_rows(layer, specs, nets.measured, by_chance))
     small["units"].append(units.unit_rows(layer, specs, sums, found.kurtosis(layer), found.top_labels(layer)))
-    small["layers"].append(units.layer_rows(layer, specs, found.widths(layer)))
+    small["layers"].append(units.layer_rows(layer, specs, sums))
     small["activity"].append(units.activity_rows(layer, specs, sums.all))
     small["matchings"].append(rows.matching_rows(layer, specs, "correlation", nets.pairs, nets.recurs.pairs))
     small["alignment"].append(rows.correlation_rows(layer, specs, nets, untrained))
