@@ -63,22 +63,11 @@ def collect(config: CollectConfig, store: RunStore) -> None:
             weights_content(store, network)
     ray_cluster.connect(store.uri, config.device)
     use_gpu = ray_cluster.on_gpus(config.device)
-    groups = groups_of(specs) | {
-        f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()
-    }
+    groups = groups_of(specs) | {f"{EPOCH}{epoch}": tuple(n.spec for n in nets) for epoch, nets in epochs.items()}
     # A GPU is fed by its share of the cores; an actor on a core decodes for itself.
     readers = max(1, int(ray_cluster.amount("CPU") / max(1, ray_cluster.amount("GPU")))) if use_gpu else 1
-    task = Pass(
-        store,
-        f"statistics/{identity}",
-        source,
-        all_stored,
-        groups,
-        use_gpu,
-        readers,
-        config.precision,
-        config.keep_rare,
-    )
+    of_config = readers, config.precision, config.keep_rare
+    task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, *of_config)
     _drop_damaged(task)
     actors = min(_actors(config, task), len(work))
     create = ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote  # type: ignore[attr-defined]
