@@ -166,7 +166,7 @@ TABLES = (
                 "prerelu_mean",
                 FLOAT,
                 "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU: for "
-                "correlation and semi over 25 draws (5 in layers of more than 1,024 units) in up to 20,000 samples, "
+                "correlation and semi over 25 draws (5 in layers of more than 1,024 units) in up to 10,000 samples, "
                 "else of one draw in up to 60,000; null in a layer that does not end in a ReLU module",
             ),
             Column(
