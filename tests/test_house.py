@@ -39,7 +39,7 @@ BELOW = {
 }
 BASE = {"errors", "memory", "paper", "progress", "telemetry"}
 # What every stage may import beside its own room: what stages know of one another.
-OF_ALL_STAGES = ("raycv.stages.registry", "raycv.stages.intended")
+OF_ALL_STAGES = ("raycv.stages.registry", "raycv.stages.intended", "raycv.stages.piecewise_stage")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -144,3 +144,12 @@ print(sorted({name.split(".")[0] for name in sys.modules} & {"ray", "torch", "to
 def test_reading_a_run_imports_neither_ray_nor_torch() -> None:
     done = subprocess.run([sys.executable, "-c", READING], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for name, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

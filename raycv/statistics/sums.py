@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raycv.statistics.moments import Diagonal, Moments
+from raycv.statistics.moments import Diagonal, JointMoments
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def sums_of(activations: Sequence[Tensor], pilot: np.ndarray) -> Moments:
+def sums_of(activations: Sequence[Tensor], pilot: np.ndarray) -> JointMoments:
     """The moments of the same samples of every network, (n, S_n) each, around ``pilot`` (U,), in float64.
 
     Of the products only the squares of each unit.
@@ -29,7 +29,7 @@ def sums_of(activations: Sequence[Tensor], pilot: np.ndarray) -> Moments:
     def of_units(parts: Sequence[Tensor]) -> np.ndarray:
         return torch.cat(list(parts)).cpu().numpy()
 
-    return Moments(
+    return JointMoments(
         widths=np.array(widths),
         pilot=pilot.astype(np.float64),
         count=np.array(len(activations[0])),
