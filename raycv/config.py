@@ -290,6 +290,9 @@ class CollectConfig(DataConfig, ComputeConfig):
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="precision of the forward passes; statistics are always summed in float32 and float64"
     )
+    keep_rare: bool = Field(
+        False, description="rare units, whose variance rests on one eighth of the images, take part in all that follows"
+    )
     actors: Positive | None = Field(
         None, description="number of actors that hold the networks (default: one per core or GPU, as memory allows)"
     )

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         one_unit_share,
         rotated,
         rotated_matching,
+        scaled,
     )
     from raycv.analysis.partners import Partners
     from raycv.analysis.prerelu import rotated_before_relu
@@ -146,6 +147,7 @@ __all__ = [
     "rotated_before_relu",
     "rotated_matching",
     "rotated_sources",
+    "scaled",
     "semi_matching",
     "sgd_path",
     "similarity_evidence",
@@ -224,6 +226,7 @@ _HOMES = {
     "one_unit_share": "nulls",
     "rotated": "nulls",
     "rotated_matching": "nulls",
+    "scaled": "nulls",
     "Partners": "partners",
     "rotated_before_relu": "prerelu",
     "ReadOut": "readout",

@@ -86,8 +86,9 @@ def mixed_before_relu(
     ``left_out``: how many units of b take no part; as many of the least active mixtures take none.
     """
     found: list[list[Floats]] = [[] for _ in others]
+    columns = before.T.contiguous().T  # which every draw counts and sums up
     for draw in range(count):
-        mixed = rotated_before_relu(before, seed=(seed, draw))
+        mixed = rotated_before_relu(columns, seed=(seed, draw))
         active = (mixed > 0).sum(0).cpu().numpy()
         b = scores(mixed, mixtures_left_out(active, left_out))
         for of_other, a in zip(found, others, strict=True):

@@ -1,15 +1,20 @@
 """How much more a unit agrees with one unit of another network than with a random mixture of its units.
 
 A unit of network a may agree with a unit of network b only because both networks span much the same subspace: then any
-mixture of b's units would do as well. The *rotated* null says how well: the z-scores of b are multiplied by a random
-orthonormal matrix Q, and with r_i the correlations of unit i with the units of b and Σ_b those among the units of b,
+mixture of b's units would do as well. The *rotated* null says how well: the units of b are multiplied by a random
+orthonormal matrix Q, and with c_i the covariances of unit i, as z-scores, with the units of b and Σ_b those among them,
 
-    null_i = max over j of |r_iᵀ q_j| / sqrt(q_jᵀ Σ_b q_j)
+    null_i = max over j of |c_iᵀ q_j| / sqrt(q_jᵀ Σ_b q_j)
 
 is the largest correlation of unit i with one of the mixtures (Gurnee et al., 2024, "Universal neurons in GPT2 language
-models"; here both sides are absolute values). Only correlations are needed. Mixtures of rectified units are not
+models"; here both sides are absolute values). Only moments are needed. Mixtures of rectified units are not
 rectified, so the null is a little low: two networks before training have an excess over it too, which belongs beside
 every excess.
+
+Activations and their z-scores are mixed by the same Q, and the null is the larger of both in the mean over units. Where
+a non-linearity commutes with rotations, mixed activations are those of such a network again: then their null is exact,
+and that of z-scores too low, as the layer's strongest directions count for less in them. Where units have scales of
+their own, as behind a normalisation, it is the other way round: a few units would make up all mixtures.
 
 NaN marks dead units, as everywhere: their rows are NaN in every result, and they are no part of any mixture.
 """
@@ -17,6 +22,7 @@ NaN marks dead units, as everywhere: their rows are NaN in every result, and the
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
 WIDE = 1024  # units; wider layers get fewer rotations, which vary less there
 ROTATIONS, ROTATIONS_WHEN_WIDE = 20, 5
 MATCHINGS, MATCHINGS_WHEN_WIDE = 5, 2
+ALIKE = 1e-9  # of the largest deviation: units of equal variance but for rounding
 
 
 @dataclass(frozen=True)
@@ -66,40 +73,45 @@ class Rotated:
 
 def rotated(
     cross: ArrayLike,
-    correlation: ArrayLike,
+    within: ArrayLike,
     *,
     rotations: int | None = None,
     seed: int | np.random.Generator = 0,
     device: torch.device | str | None = None,
 ) -> Rotated:
-    """The rotated null of ``cross`` (S_a, S_b), the correlations of a's units with b's; ``correlation`` (S_b, S_b) b's.
+    """The rotated null of ``cross`` (S_a, S_b), the correlations of a's units with b's.
 
+    ``within`` (S_b, S_b): the covariances of b's units, or their correlations; then z-scores alone are mixed.
     ``rotations``: 20, but 5 for more than 1,024 units of b. All rows share the same rotations, so that the units of
-    all other networks may be stacked as rows: a rotation costs as much as some six products of S_b x S_b
-    matrices and one for the rows. ``device``: where PyTorch computes, such as "cpu"; by default NumPy does, without
+    all other networks may be stacked as rows: a rotation costs as much as some seven products of S_b x S_b
+    matrices and two for the rows. ``device``: where PyTorch computes, such as "cpu"; by default NumPy does, without
     PyTorch. ``seed`` fixes the result (the same everywhere to rounding).
 
     Raises ValueError for matrices that do not fit or are not finite between live units, and for fewer than two
     rotations.
     """
-    rows, within, live, columns = _live(cross, correlation)
+    rows, among, live, columns = _live(cross, within)
     count = rotations_for(len(columns)) if rotations is None else rotations
     if count < 2:
         raise ValueError(f"the null needs at least 2 rotations to have an error, found {rotations}")
     values = np.full((count, len(live)), np.nan)
     if rows.size:
         generator = np.random.default_rng(seed)
+        scales, sigma = _standardised(among)
         if device is None:
-            values[:, live] = [_largest_in_numpy(rows, within, generator) for _ in range(count)]
+            drawn = np.array([_largest_in_numpy(rows, sigma, scales, generator) for _ in range(count)])
         else:
             import torch
 
-            r, sigma = (torch.from_numpy(matrix).to(device) for matrix in (rows, within))
-            values[:, live] = [largest(r, sigma, generator).cpu().numpy() for _ in range(count)]
+            r, within_b, by = (torch.from_numpy(matrix).to(device) for matrix in (rows, sigma, scales))
+            drawn = np.array(
+                [[of.amax(1).cpu().numpy() for of in _mixtures(r, within_b, by, generator)] for _ in range(count)]
+            )
+        values[:, live] = drawn[:, drawn.mean((0, 2)).argmax()]
     return Rotated(values)
 
 
-def rotated_matching(cross: ArrayLike, correlation: ArrayLike, *, seed: int | np.random.Generator = 0) -> Floats:
+def rotated_matching(cross: ArrayLike, within: ArrayLike, *, seed: int | np.random.Generator = 0) -> Floats:
     """(K,): the mean absolute correlation of units matched one to one with the units of each of K random rotations.
 
     The null of a matching (`raycv.analysis.matching.bipartite_matching`) as ``rotated`` is that of a semi-matching; the
@@ -107,14 +119,28 @@ def rotated_matching(cross: ArrayLike, correlation: ArrayLike, *, seed: int | np
     """
     import torch
 
-    rows, within, _, columns = _live(cross, correlation)
+    rows, among, _, columns = _live(cross, within)
     count = MATCHINGS if len(columns) <= WIDE else MATCHINGS_WHEN_WIDE
     if not rows.size:
         return np.full(count, np.nan)
     generator = np.random.default_rng(seed)
-    r, sigma = torch.from_numpy(rows), torch.from_numpy(within)
-    drawn = (bipartite_matching(_mixtures(r, sigma, generator).numpy()) for _ in range(count))
-    return np.array([mean(matching.values) for matching in drawn])
+    scales, sigma = _standardised(among)
+    r, within_b, by = (torch.from_numpy(matrix) for matrix in (rows, sigma, scales))
+    drawn: list[float] = []
+    larger = 0
+    for _ in range(count):
+        mixtures = list(_mixtures(r, within_b, by, generator))
+        if not drawn:  # which it is shows in one draw; an assignment takes longer than all else
+            larger = int(np.argmax([float(of.amax(1).mean()) for of in mixtures]))
+        drawn.append(mean(bipartite_matching(mixtures[larger].numpy()).values))
+    return np.array(drawn)
+
+
+def scaled(correlation: Floats, deviations: Floats) -> Floats:
+    """The covariances (S, S) of units from their correlations and their ``deviations`` (S,)."""
+    covariances: Floats = correlation * deviations[:, None]
+    covariances *= deviations
+    return covariances
 
 
 def rotations_for(units: int) -> int:
@@ -122,32 +148,46 @@ def rotations_for(units: int) -> int:
     return ROTATIONS if units <= WIDE else ROTATIONS_WHEN_WIDE
 
 
-def largest(rows: Tensor, within: Tensor, generator: np.random.Generator) -> Tensor:
-    """(S_a,): the largest absolute correlation of each row with the units of one random rotation, see ``_mixtures``."""
-    return _mixtures(rows, within, generator).amax(1)
+def _standardised(within: Floats) -> tuple[Floats, Floats]:
+    """By what z-scores are multiplied to be mixed (1 or 2, S_b), and their correlations (S_b, S_b), in place.
+
+    By 1, and where the variances of ``within`` differ by their square roots.
+    """
+    deviations = np.sqrt(np.diagonal(within))
+    alike = np.ptp(deviations) <= ALIKE * deviations.max()
+    scales = [np.ones(len(within)), *([] if alike else [deviations / deviations.max()])]
+    within /= deviations[:, None]
+    within /= deviations
+    return np.array(scales), within
 
 
-def _largest_in_numpy(rows: Floats, within: Floats, generator: np.random.Generator) -> Floats:
-    """``largest`` without PyTorch, the same to rounding."""
+def _largest_in_numpy(rows: Floats, within: Floats, scales: Floats, generator: np.random.Generator) -> list[Floats]:
+    """The largest of each row of ``_mixtures``, by scale, without PyTorch, the same to rounding."""
     q, r = np.linalg.qr(generator.standard_normal(within.shape))
     q *= np.sign(np.diagonal(r))
-    spread = np.sqrt(np.maximum(((within @ q) * q).sum(0), 0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        largest: Floats = np.minimum((np.abs(rows @ q) / spread).max(1), 1)
-    return largest
+    found: list[Floats] = []
+    for scale in scales:
+        weights = scale[:, None] * q
+        spread = np.sqrt(np.maximum(((within @ weights) * weights).sum(0), 0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found.append(np.minimum((np.abs(rows @ weights) / spread).max(1), 1))
+    return found
 
 
-def _mixtures(rows: Tensor, within: Tensor, generator: np.random.Generator) -> Tensor:
-    """(S_a, S_b): the absolute correlation of each row with each unit of one random rotation.
+def _mixtures(rows: Tensor, within: Tensor, scales: Tensor, generator: np.random.Generator) -> Iterator[Tensor]:
+    """For each of ``scales`` (n, S_b) the absolute correlations (S_a, S_b) of rows with the units of one rotation.
 
-    ``rows`` (S_a, S_b) and ``within`` (S_b, S_b) of live units, float64.
+    ``rows`` (S_a, S_b) and ``within`` (S_b, S_b): correlations of live units, float64. What is rotated are b's z-scores
+    times the scale; the rotation is the same for all.
     """
     import torch
 
     normal = torch.from_numpy(generator.standard_normal(tuple(within.shape))).to(within.device)
     q = orthonormal(normal)
-    spread = ((within @ q) * q).sum(0).clamp_min(0).sqrt()
-    return ((rows @ q).abs_() / spread).clamp_max_(1)
+    for scale in scales:
+        weights = scale[:, None] * q
+        spread = ((within @ weights) * weights).sum(0).clamp_min(0).sqrt()
+        yield ((rows @ weights).abs_() / spread).clamp_max_(1)
 
 
 def orthonormal(normal: Tensor) -> Tensor:
@@ -217,7 +257,7 @@ class OneUnitShare:
 
 
 def one_unit_share(cross: ArrayLike, correlation: ArrayLike, null: Rotated) -> OneUnitShare:
-    """The share of what b's units predict linearly that one unit of b holds; arguments as of ``rotated``."""
+    """The share of what b's units predict linearly that one unit of b holds; ``correlation`` (S_b, S_b) among them."""
     return OneUnitShare(
         best_correlation(cross) ** 2, (null.values**2).mean(0), linear_r2(correlation, np.asarray(cross).T)
     )
@@ -236,14 +276,16 @@ def effective_dimension(covariance: ArrayLike) -> float:
     return float(np.trace(kept) ** 2 / squares) if squares > 0 else math.nan
 
 
-def _live(cross: ArrayLike, correlation: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.intp]]:
+def _live(cross: ArrayLike, within: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.intp]]:
     """The live rows and columns of both matrices, which rows (S_a,) are live, and the numbers of the live columns."""
-    rows, within = np.asarray(cross, dtype=np.float64), np.asarray(correlation, dtype=np.float64)
-    if rows.ndim != 2 or within.shape != (rows.shape[1], rows.shape[1]):
-        raise ValueError(f"cross must be (S_a, S_b) and correlation (S_b, S_b), found {rows.shape} and {within.shape}")
-    columns = np.flatnonzero(~np.isnan(np.diagonal(within)))
+    rows, among = np.asarray(cross, dtype=np.float64), np.asarray(within, dtype=np.float64)
+    if rows.ndim != 2 or among.shape != (rows.shape[1], rows.shape[1]):
+        raise ValueError(f"cross must be (S_a, S_b) and within (S_b, S_b), found {rows.shape} and {among.shape}")
+    columns = np.flatnonzero(~np.isnan(np.diagonal(among)))
     live = np.isnan(rows[:, columns]).sum(1) < len(columns)
-    rows, within = rows[np.ix_(live, columns)], within[np.ix_(columns, columns)]
-    if not (np.isfinite(rows).all() and np.isfinite(within).all()):
-        raise ValueError("correlations between live units must be finite; only whole rows of dead units may be NaN")
-    return rows, within, live, columns
+    rows, among = rows[np.ix_(live, columns)], among[np.ix_(columns, columns)]
+    if not (np.isfinite(rows).all() and np.isfinite(among).all()):
+        raise ValueError(
+            "correlations and covariances of live units must be finite; only whole rows of dead units may be NaN"
+        )
+    return rows, among, live, columns

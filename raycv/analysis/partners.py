@@ -61,14 +61,14 @@ class Partners:
 
 def partners(
     cross: ArrayLike,
-    correlation: ArrayLike,
+    within: ArrayLike,
     *,
     chance: Sequence[Draws] | None = (),
     rotations: int | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> Partners:
-    """The partners in b of a's units, from ``cross`` (S_a, S_b) and b's own ``correlation`` (S_b, S_b).
+    """The partners in b of a's units, from ``cross`` (S_a, S_b) and those ``within`` b (S_b, S_b), as in ``rotated``.
 
     Step by step: the units of b not yet taken are rotated; every unit of a whose best unit is among them gets the
     p-value of that correlation; the fifth of the mutual best pairs that stands highest above the null is taken. It ends
@@ -83,7 +83,7 @@ def partners(
     Raises ValueError as ``rotated``.
     """
     sizes = np.abs(np.asarray(cross, dtype=np.float64))
-    within = np.asarray(correlation, dtype=np.float64)
+    within = np.asarray(within, dtype=np.float64)
     best = semi_matching(sizes)
     generator = np.random.default_rng(seed)
     count = rotations_for(len(within)) if rotations is None else rotations

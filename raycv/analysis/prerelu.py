@@ -38,13 +38,22 @@ def rotated_before_relu(before: Tensor, *, seed: int | Sequence[int]) -> Tensor:
     if before.ndim != 2 or not len(before) or not torch.isfinite(before.sum(dtype=torch.float64)):
         raise ValueError(f"before must be a table (n, S) of finite numbers, found one of shape {tuple(before.shape)}")
     normal = np.random.default_rng(seed).standard_normal((before.shape[1], before.shape[1]))
-    mixed = before @ orthonormal(torch.from_numpy(normal)).to(before.device, before.dtype)
+    q = orthonormal(torch.from_numpy(normal)).to(before.device, before.dtype)
+    mixed = (q.T @ before.T).T  # column by column in memory, as all that follows goes
     active = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
     active[(mixed > 0).sum(0).argsort(stable=True)] = (before > 0).sum(0).sort().values
     # The highest value that must not be active; a column that is always active ends at 0.
-    places = (len(before) - active).clamp_min(1).tolist()
-    threshold = torch.stack([mixed[:, j].kthvalue(place).values for j, place in enumerate(places)])
-    return mixed.sub_(threshold).clamp_min_(0)
+    return mixed.sub_(_smallest(mixed, (len(before) - active).clamp_min(1).tolist())).clamp_min_(0)
+
+
+def _smallest(columns: Tensor, places: list[int]) -> Tensor:
+    """(S,): of each column of (n, S) the value at one place, of which 1 is the smallest value's."""
+    import torch
+
+    if columns.device.type == "cpu":  # NumPy takes a tenth of the time there
+        rows = zip(columns.T.numpy(), places, strict=True)
+        return torch.from_numpy(np.array([np.partition(row, place - 1)[place - 1] for row, place in rows]))
+    return torch.stack([columns[:, j].kthvalue(place).values for j, place in enumerate(places)])
 
 
 def standardise(samples: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raycv.analysis.arrays import Floats
+from raycv.analysis.nulls import scaled
 from raycv.analysis.partners import Partners, partners
 from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, estimated_share, q_values
 from raycv.analysis.similarity import Interval, jackknife
@@ -102,6 +103,7 @@ class Recurrence:
 def recurrence(
     correlations: Mapping[tuple[int, int], Floats],
     *,
+    deviations: Mapping[int, Floats] | None = None,
     chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None,
     false_discoveries: float = FALSE_DISCOVERIES,
     rotations: int | None = None,
@@ -110,7 +112,8 @@ def recurrence(
 ) -> Recurrence:
     """From the correlations (S_n, S_m) of all pairs n <= m of two or more networks, as `folds.correlations` gives them.
 
-    Each ordered pair has its own rotations, and its own draws of ``chance``, if any. The other settings and what is
+    ``deviations``: (S_n,) of each network's units, by which these weigh in mixtures, too (`raycv.analysis.nulls`). Each
+    ordered pair has its own rotations, and its own draws of ``chance``, if any. The other settings and what is
     raised are those of `raycv.analysis.partners.partners`. Raises ValueError for fewer than two networks.
     """
     networks = sorted({n for n, _ in correlations})
@@ -123,9 +126,8 @@ def recurrence(
                 cross = correlations[n, m] if n < m else correlations[m, n].T
                 own = int(np.random.SeedSequence([seed, n, m]).generate_state(1)[0])
                 drawn = chance.get((n, m), ()) if chance else ()
-                pairs[n, m] = partners(
-                    cross, correlations[m, m], chance=drawn, rotations=rotations, seed=own, device=device
-                )
+                within = correlations[m, m] if deviations is None else scaled(correlations[m, m], deviations[m])
+                pairs[n, m] = partners(cross, within, chance=drawn, rotations=rotations, seed=own, device=device)
     return Recurrence(pairs, false_discoveries)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, permutations
 from typing import Any, Protocol
@@ -77,7 +78,11 @@ class _MemberPair:
     def partners(self) -> Partners:
         """The partner of every unit of a, tested against chance in the place of b's units."""
         return partners(
-            self.cross, self.within[1], chance=self._of.draws(*self._at, self._seed), seed=self._seed, device="cpu"
+            self.cross,
+            self._of.spread(self._at[1]),
+            chance=self._of.draws(*self._at, self._seed),
+            seed=self._seed,
+            device="cpu",
         )
 
     @property
@@ -114,8 +119,11 @@ class _MemberPair:
 class _Group:
     """Members that are compared with each other, and their moments."""
 
-    def __init__(self, members: list[Member], moments: Moments, tested: Tested | None, unit_names: UnitNames) -> None:
-        self.members, self.statistics, self._tested = members, moments.statistics, tested
+    def __init__(
+        self, members: list[Member], moments: Moments, tested: Tested | None, unit_names: UnitNames, keep_rare: bool
+    ) -> None:
+        self.members, self._tested = members, tested
+        self.statistics = replace(moments.statistics, keep_rare=keep_rare)
         self._unit_names = unit_names
         self.left_out = self.statistics.left_out()
         self.sums = self.statistics.together
@@ -123,6 +131,13 @@ class _Group:
 
     def correlation(self, a: int, b: int) -> Floats:
         found: Floats = correlation_of(self.sums, self.left_out, a, b)
+        return found
+
+    def spread(self, a: int) -> Floats:
+        """Covariances (S_a, S_a) of a's units, NaN where a unit is dead or rare."""
+        found: Floats = covariance(self.sums, a, a)
+        left_out = np.isnan(np.diagonal(self.correlation(a, a)))
+        found[left_out] = found[:, left_out] = np.nan
         return found
 
     def draws(self, a: int, b: int, seed: int) -> list[Draws] | None:
@@ -198,9 +213,10 @@ class Comparison:
     """Networks compared by `raycv.compare`. Tables are computed when they are first asked for.
 
     In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there
-    both ways. Dead units and rare ones keep their rows and numbers and have no partner. ``left_out``: by NET/LAYER
-    why a module that ran is not compared, as one without an axis that counts images. ``control``: the comparison of
-    what was given as control, if anything.
+    both ways. Dead units and rare ones keep their rows and numbers and have no partner: units that are constant once
+    some eighth of the images is left out, or then have less than a fifth of their variance, if there are 64 samples.
+    ``left_out``: by NET/LAYER why a module that ran is not compared, as one without an axis that counts images.
+    ``control``: the comparison of what was given as control, if anything.
 
     >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
@@ -224,8 +240,9 @@ class Comparison:
         compared: Sequence[tuple[list[Member], Moments, Tested | None]],
         unit_names: UnitNames | None = None,
         left_out: Mapping[str, str] | None = None,
+        keep_rare: bool = False,
     ) -> None:
-        self._groups = [_Group(*of_group, unit_names or {}) for of_group in compared]
+        self._groups = [_Group(*of_group, unit_names or {}, keep_rare) for of_group in compared]
         self.left_out = dict(left_out or {})
         self.moments = {str(member): moments for members, moments, _ in compared for member in members}
         self.control: Comparison | None = None
@@ -233,10 +250,21 @@ class Comparison:
     def __repr__(self) -> str:
         counts = sorted({moments.samples for moments in self.moments.values()})
         samples = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
-        about = f"Comparison of {', '.join(self.moments)} in {samples} samples"
+        about = f"Comparison of {', '.join(self.moments)} in {samples} samples{self._without}"
         about += ", with a control" if self.control else ""
         shared = self.shared_origin
         return f"{about}\n{shared}" if shared else about
+
+    @property
+    def _without(self) -> str:
+        """How many units take no part, if any."""
+        units = sum(len(group.statistics.dead()) for group in self._groups)
+        counts = {
+            "dead": sum(int(group.statistics.dead().sum()) for group in self._groups),
+            "rare": sum(int((~group.statistics.dead() & group.left_out).sum()) for group in self._groups),
+        }
+        named = " and ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+        return f", without {named} of {units:,} units" if named else ""
 
     @cached_property
     def shared_origin(self) -> str:
@@ -310,10 +338,10 @@ class Comparison:
         it; without ``signed`` negative where it changes its sign. Both are NaN where all samples are one fold.
 
         "semi" without ``signed`` also says how far the partner is above randomly rotated units of b, which have no
-        sign: rotated_value and excess (of the absolute correlation); p_value, how often chance gives as much, the
-        largest of what units of b mixed and whole images shuffled give (`raycv.analysis.partners`), and q_value, the
-        false discovery rate at which the partner counts. Both are NaN after compare="all" on Ray. Raises UserError for
-        another method.
+        sign (`raycv.analysis.nulls`): rotated_value and excess (of the absolute correlation); p_value, how often chance
+        gives as much, the largest of what units of b mixed and whole images shuffled give (`raycv.analysis.partners`),
+        and q_value, the false discovery rate at which the partner counts. Both are NaN after compare="all" on Ray.
+        Raises UserError for another method.
         """
         methods = {"semi": semi_matching, "bipartite": bipartite_matching}
         if method not in methods:

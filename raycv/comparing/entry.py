@@ -34,6 +34,7 @@ def compare(
     forward: Call | Mapping[str, Call] | None = None,
     unit_axis: int | Mapping[str, int] | None = None,
     control: Control | None = None,
+    keep_rare: bool = False,
     run: str | None = None,
 ) -> Comparison:
     """Pass the same samples through all ``networks`` once and compare their units.
@@ -57,12 +58,12 @@ def compare(
     "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
     `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" all layers must fit.
     ``control``: "untrained", or others by the same names, to tell chance by; see `raycv.comparing.control`.
+    ``keep_rare``: units whose variance rests on an eighth of the images, see `Comparison.units`, take part, too.
 
     ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
     stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
     files of recordings, or mappings as in the setting ``networks``; ``data`` is a set of images by name or path.
     Returns a `Comparison`. Raises UserError for what does not fit, and for activations that are not finite.
-
     >>> import numpy as np
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
     >>> compare({"a": x, "b": x[:, ::-1]}).matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
@@ -71,9 +72,9 @@ def compare(
     _check(networks, data, layers, compare, positions)
     if run is not None:
         _check_run(forward, unit_axis, control)
-        return _on_ray(networks, run, data, layers, compare, positions)
+        return _on_ray(networks, run, data, layers, compare, positions, keep_rare)
     others = controls(networks, control, data)
-    return _beside_control(networks, others, data, layers, compare, positions, forward, unit_axis)
+    return _beside_control(networks, others, data, layers, compare, positions, forward, unit_axis, keep_rare)
 
 
 def _beside_control(networks: Mapping[str, Any], others: Mapping[str, Any] | None, *how: Any) -> Comparison:
@@ -83,13 +84,19 @@ def _beside_control(networks: Mapping[str, Any], others: Mapping[str, Any] | Non
 
 
 def _on_ray(
-    networks: Mapping[str, Any], run: str, data: Any, layers: Any, pairing: Pairing, positions: Positions
+    networks: Mapping[str, Any],
+    run: str,
+    data: Any,
+    layers: Any,
+    pairing: Pairing,
+    positions: Positions,
+    keep_rare: bool,
 ) -> Comparison:
     from raycv.comparing.on_ray import on_ray
 
     if data is not None and not isinstance(data, str):
         raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
-    return on_ray(networks, run, data, layers, pairing, positions)
+    return on_ray(networks, run, data, layers, pairing, positions, keep_rare=keep_rare)
 
 
 def _here(
@@ -100,6 +107,7 @@ def _here(
     positions: Positions,
     forward: Call | Mapping[str, Call] | None,
     unit_axis: int | Mapping[str, int] | None,
+    keep_rare: bool,
 ) -> Comparison:
     """The comparison in this process."""
     modules = {name: net for name, net in networks.items() if isinstance(net, nn.Module)}
@@ -114,7 +122,7 @@ def _here(
         compared = _compared(batches, forwards, list(networks), pairing, positions)
     names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
     left_out = {str(Member(f.name, layer)): why for f in forwards for layer, why in f.left_out.items()}
-    return Comparison(compared, names, left_out)
+    return Comparison(compared, names, left_out, keep_rare)
 
 
 def _compared(

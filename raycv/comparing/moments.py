@@ -20,9 +20,10 @@ from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.folds import LayerStatistics, correlation_of
 from raycv.statistics.moments import JointMoments as Sums
 from raycv.statistics.moments import merge, shifted
+from raycv.statistics.sums import sums_of
 
 LARGEST = 1e150  # of activations in float64
-FOLDS, FOLDS_OF_WIDE = 8, 2  # the latter where a member has more than 1,024 units, whose sums are large
+FOLDS, FOLDS_OF_WIDE = 8, 2  # of products; the latter where a member has more than 1,024 units
 
 
 class Moments:
@@ -31,7 +32,7 @@ class Moments:
     A member is a layer of a network, or anything else that gives numbers for the same samples. The samples themselves
     are not kept, so that neither their number nor the order of the batches matters. What was added in different
     processes can be merged, and several threads may add batches. Sums are kept per fold of the samples, chosen by a
-    hash of their ids: that gives intervals (`raycv.statistics.folds`).
+    hash of their ids: that gives intervals (`raycv.statistics.folds`). All positions of a sample are in one fold.
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).standard_normal((1000, 3))
@@ -46,6 +47,7 @@ class Moments:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._folds: list[Accumulator] = []
+        self._finer: dict[int, Sums] = {}  # by fold of eight, where products are in fewer
         self._float64 = False
         self._lock = threading.RLock()  # batches may come from several threads
 
@@ -61,6 +63,7 @@ class Moments:
         """Those of members whose sums are there already, as a run has them."""
         made = cls()
         made.names, made._folds = list(names), [Accumulator.going_on_from(fold) for fold in statistics.folds]
+        made._finer = dict(enumerate(statistics.finer))
         return made
 
     def __repr__(self) -> str:
@@ -99,17 +102,27 @@ class Moments:
         self._check(tables)
         widest = max(table.shape[2] for table in tables.values())
         number = FOLDS if widest <= WIDE else FOLDS_OF_WIDE
-        folds = _folds_of(ids, count, self.samples, number)
+        finer = _folds_of(ids, count, self.samples // max(1, positions))
         if not self.names:
             self._begin(tables, number)
+
+        def rows(inside: np.ndarray) -> list[torch.Tensor]:
+            which = inside if len(inside) < count else slice(None)
+            return [table[which].reshape(len(inside) * positions, -1).contiguous() for table in tables.values()]
+
         for place, fold in enumerate(self._folds):
-            inside = np.flatnonzero(folds == place)
+            inside = np.flatnonzero(finer % number == place)
             if len(inside):
-                rows = [
-                    table[inside if len(inside) < count else slice(None)].reshape(len(inside) * positions, -1)
-                    for table in tables.values()
-                ]
-                (fold.add_in_float64 if self._float64 else fold.add)([row.contiguous() for row in rows])
+                (fold.add_in_float64 if self._float64 else fold.add)(rows(inside))
+        for place in np.unique(finer).tolist() if number < FOLDS else ():
+            self._add_finer(place, sums_of(rows(np.flatnonzero(finer == place)), self._own_pilot))
+
+    @property
+    def _own_pilot(self) -> np.ndarray:
+        return self._folds[0].pilot.cpu().numpy()
+
+    def _add_finer(self, place: int, sums: Sums) -> None:
+        self._finer[place] = merge(self._finer[place], sums) if place in self._finer else sums
 
     def _begin(self, tables: dict[str, torch.Tensor], folds: int) -> None:
         self.names = list(tables)
@@ -152,13 +165,16 @@ class Moments:
         if not self.names:
             self.names, self._float64 = list(other.names), other._float64
             self._folds = [Accumulator.going_on_from(fold.moments()) for fold in other._folds]
+            self._finer = dict(other._finer)
             return
         mine, theirs = (dict(zip(m.names, m.widths, strict=True)) for m in (self, other))
         if list(mine.items()) != list(theirs.items()):
             raise ValueError(f"these moments are of {_named(mine)}, those to be merged of {_named(theirs)}")
-        pilot = self._folds[0].pilot.cpu().numpy()
+        pilot = self._own_pilot
         pairs = zip(self._folds, other._folds, strict=True)
         self._folds = [Accumulator.going_on_from(merge(a.moments(), shifted(b.moments(), pilot))) for a, b in pairs]
+        for place, sums in other._finer.items():
+            self._add_finer(place, shifted(sums, pilot))
 
     @property
     def statistics(self) -> LayerStatistics:
@@ -169,7 +185,8 @@ class Moments:
         with self._lock:
             if self.samples < 2:
                 raise ValueError(f"moments need two or more samples, found {self.samples}")
-            return LayerStatistics(tuple(fold.moments() for fold in self._folds if fold.count))
+            finer = tuple(sums for _, sums in sorted(self._finer.items()))
+            return LayerStatistics(tuple(fold.moments() for fold in self._folds if fold.count), finer)
 
     def correlation(self, a: str, b: str) -> np.ndarray:
         """Pearson correlations (S_a, S_b) of the units of two members, float64; NaN for constant units.
@@ -230,14 +247,14 @@ def _same(tables: dict[str, torch.Tensor], what: str) -> int:
     return next(iter(lengths.values()))
 
 
-def _folds_of(ids: ArrayLike | range | None, count: int, before: int, folds: int) -> np.ndarray:
-    """(n,): the fold of each sample, by a hash of its id."""
+def _folds_of(ids: ArrayLike | range | None, count: int, before: int) -> np.ndarray:
+    """(n,): the fold of each sample, one of eight, by a hash of its id; ``before``: how many samples came earlier."""
     names = np.arange(before, before + count) if ids is None else np.asarray(ids)
     if names.shape != (count,):
         raise ValueError(f"there are {count:,} samples and ids of shape {names.shape}; give one id for each sample")
     if names.dtype.kind not in "iu":
         names = np.array([zlib.crc32(str(name).encode()) for name in names], dtype=np.uint64)
-    return np.asarray(mixed(names.astype(np.uint64) * GOLDEN) % np.uint64(folds))
+    return np.asarray(mixed(names.astype(np.uint64) * GOLDEN) % np.uint64(FOLDS)).astype(np.int64)
 
 
 def _named(widths: dict[str, int]) -> str:

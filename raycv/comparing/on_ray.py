@@ -31,6 +31,8 @@ def on_ray(
     layers: Sequence[str] | Mapping[str, Sequence[str]] | None,
     compare: Pairing,
     positions: str,
+    *,
+    keep_rare: bool = False,
 ) -> Comparison:
     """What `raycv.compare` does with ``run``. Raises UserError for settings with which no run can be made."""
     given: dict[str, Any] = {
@@ -40,6 +42,7 @@ def on_ray(
         "positions": positions,
         "data": data,
         "layers": None if isinstance(layers, Mapping) else layers,
+        "keep_rare": keep_rare,
     }
     settings = {name: Given(name, value) for name, value in given.items() if value is not None}
     store = RunStore(run)
@@ -67,12 +70,12 @@ def comparison_of(found: Statistics) -> Comparison:
     if ACROSS in found.groups:
         specs = found.groups[ACROSS]
         members = [Member(spec.network, spec.places[0].module) for spec in specs]
-        return Comparison([(members, _moments(members, found, ACROSS, ACROSS), None)])
+        return Comparison([(members, _moments(members, found, ACROSS, ACROSS), None)], keep_rare=found.keep_rare)
     compared: list[tuple[list[Member], Moments, _Drawn | None]] = []
     for layer in found.layers:
         members = [Member(spec.name, spec.place(layer).module) for spec in found.networks]
         compared.append((members, _moments(members, found, layer, NETS), _Drawn(found, layer, members)))
-    return Comparison(compared)
+    return Comparison(compared, keep_rare=found.keep_rare)
 
 
 def _moments(members: Sequence[Member], found: Statistics, layer: str, group: str) -> Moments:

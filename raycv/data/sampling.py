@@ -23,7 +23,7 @@ import numpy as np
 from raycv.analysis.splitmix import GOLDEN, mixed
 
 WANTED = 60_000  # samples per layer (paper, section 3.2)
-TESTED = 20_000  # samples per layer in which units are tested against chance
+TESTED = 10_000  # samples per layer in which units are tested against chance
 PER_STRATUM = 32  # images at least, if there are so many
 ROUNDS = 8
 IMAGES, POSITIONS = 1, 2  # seeds of the orders of whole images, and of positions

@@ -1,4 +1,4 @@
-"""Into how many folds of the images the moments of a layer are kept."""
+"""Into how many folds of the images the moments of a layer are kept; the sums of single units always into eight."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from raycv.analysis.nulls import WIDE
 
 FOLDS = 8
 FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
+
+
+def has_own_sums(width: int) -> bool:
+    """Whether sums of single units are kept in more folds than products."""
+    return folds_of(width) < FOLDS
 
 
 def folds_of(width: int) -> int:

@@ -55,7 +55,7 @@ _IN_RUN = (
     ("statistics/", r"statistics\.json"),
     (
         rf"statistics/{_IDENTITY}/{_SOME}/",
-        r"(?:(?:fold|chance|draws)\d+-\d+|information\d+-\d+-\d+|patches|samples\d+)\.npz",
+        r"(?:(?:fold|chance|draws)\d+-\d+|information\d+-\d+-\d+|patches|samples\d+|sums\d+)\.npz",
     ),
     (rf"statistics/{_IDENTITY}/partials/", r"(?:shard-\d{5,}|pilot)\.npz"),
     (rf"statistics/{_IDENTITY}/partials/(?:drawn|codes|tested)/{_SOME}/", r"\d+\.npz"),

@@ -27,6 +27,11 @@ def moments_path(folder: str, key: Key, fold: int, part: int) -> str:
     return f"{folder}/{key}/fold{fold}-{part}.npz"
 
 
+def sums_path(folder: str, key: Key, fold: int) -> str:
+    """The sums of single units of one fold of eight, of a layer whose products are in fewer folds."""
+    return f"{folder}/{key}/sums{fold}.npz"
+
+
 def chance_path(folder: str, key: Key, network: int, part: int) -> str:
     """What some other networks have in common with chance in the place of one network."""
     return f"{folder}/{key}/chance{network}-{part}.npz"

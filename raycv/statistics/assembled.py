@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raycv.run.paths import Key, chance_path, draws_path, information_path, moments_path
+from raycv.run.folds import FOLDS
+from raycv.run.paths import Key, chance_path, draws_path, information_path, moments_path, sums_path
 from raycv.run.store import RunStore
 from raycv.statistics.checked import Shapes, checked, damaged, read_checked
-from raycv.statistics.parts import Arrays, Part, information_of, others_by_part, parts
+from raycv.statistics.parts import OF_UNITS, Arrays, Part, information_of, others_by_part, parts
 
 
 def fold_arrays(
@@ -42,6 +43,15 @@ def fold_arrays(
                 path = moments_path(folder, key, fold, 0)
                 raise damaged(store, path, "its pilot is not that of the first fold")
     return found
+
+
+def sum_arrays(store: RunStore, folder: str, key: Key, widths: Sequence[int], networks: Sequence[int]) -> list[Arrays]:
+    """By fold of eight the sums of single units of ``networks``, of a layer whose products are in fewer folds.
+
+    ``widths``: of all networks of the group. Raises UserError where a file is damaged.
+    """
+    shapes: Shapes = {f"{n}/{name}": (widths[n],) for n in networks for name in OF_UNITS}
+    return [_some(store, sums_path(folder, key, fold), {"count": (), **shapes}) for fold in range(FOLDS)]
 
 
 def information(store: RunStore, folder: str, layer: str, widths: Sequence[int], a: int, b: int) -> Arrays:

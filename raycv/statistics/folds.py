@@ -10,14 +10,21 @@ import numpy as np
 
 from raycv.statistics.moments import AddedWhenAsked, Diagonal, JointMoments, correlation, merge, offsets, variance
 
-RARE = 0.5  # of its variance: a unit that keeps less without some one fold is rare
+RARE = 0.2  # of its variance: a unit that keeps less without some one fold is rare
+FEWEST = 64  # samples, from where a normal unit's variance never rests on one fold of eight
 
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """The moments of one layer over all images, and without each fold."""
+    """The moments of one layer over all images, and without each fold.
+
+    ``finer``: where products take too much memory for eight folds, the sums of single units alone in as many; else
+    empty. ``keep_rare``: rare units are not left out.
+    """
 
     folds: tuple[JointMoments, ...]
+    finer: tuple[JointMoments, ...] = ()
+    keep_rare: bool = False
 
     @property
     def all(self) -> JointMoments:
@@ -31,8 +38,8 @@ class LayerStatistics:
 
     @property
     def sums(self) -> LayerStatistics:
-        """The same without products of two units: enough for means and variances."""
-        return LayerStatistics(tuple(_diagonal(fold) for fold in self.folds))
+        """The same without products of two units, in eight folds: enough for means and variances."""
+        return LayerStatistics(self.finer or tuple(_diagonal(fold) for fold in self.folds))
 
     def without_each(self) -> Iterator[JointMoments]:
         """For each fold, the moments over the images of all other folds; none if there is only one fold."""
@@ -60,15 +67,20 @@ class LayerStatistics:
         return np.asarray(kept / np.where(whole > 0, whole, np.nan))
 
     def rare(self) -> np.ndarray:
-        """(U,): units, none of them dead, whose variance rests on one fold: a fit without it hardly sees them."""
-        return np.asarray(self.left_out() & ~self.dead())
+        """(U,): units, none of them dead, whose variance rests on one fold: a fit without it hardly sees them.
+
+        None where there are fewer than 64 samples, of which any unit's may.
+        """
+        if sum(int(fold.count) for fold in self.folds) < FEWEST:
+            return np.zeros(len(self.folds[0].total), dtype=bool)
+        return np.asarray(~(self.kept_variance() >= RARE) & ~self.dead())
 
     def left_out(self) -> np.ndarray:
-        """(U,): dead and rare units. They keep row and number, but take no part in averages, mapping layers or graphs.
+        """(U,): dead units, and unless they are kept rare ones: no part of averages, mapping layers or graphs.
 
-        Hand them to ``correlations`` in the place of dead units: theirs become NaN.
+        They keep row and number. Hand them to ``correlations`` in the place of dead units: theirs become NaN.
         """
-        return ~(self.kept_variance() >= RARE)  # a dead unit keeps nothing, or NaN
+        return self.dead() if self.keep_rare else self.dead() | self.rare()
 
 
 def _diagonal(moments: JointMoments) -> JointMoments:

@@ -12,7 +12,7 @@ from raycv.networks.spec import NetworkSpec
 from raycv.run.paths import STATISTICS, Key
 from raycv.run.store import RunStore
 
-FORMAT = 7  # of partials and statistics; part of their identity
+FORMAT = 8  # of partials and statistics; part of their identity
 
 
 class StatisticsIndex(BaseModel):
@@ -24,6 +24,7 @@ class StatisticsIndex(BaseModel):
     folder: str
     images: int
     classes: int | None = None
+    keep_rare: bool = False
 
     def describes_all(self) -> bool:
         """Whether folds and widths are told of every network in every layer of every group, and of no others."""

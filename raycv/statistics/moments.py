@@ -175,6 +175,9 @@ def shifted(m: JointMoments, pilot: np.ndarray) -> JointMoments:
     moves, totals = ([of[i:j] for i, j in pairwise(bounds)] for of in (move, m.total))
     blocks: dict[Pair, Products] = {}
     for (a, b), block in m.blocks.items():
+        if isinstance(block, Diagonal):
+            blocks[a, b] = Diagonal(block.squares + 2 * moves[a] * totals[a] + m.count * moves[a] ** 2)
+            continue
         mixed = np.outer(moves[a], totals[b]) + np.outer(totals[a], moves[b])
         blocks[a, b] = Whole(block.whole() + mixed + m.count * np.outer(moves[a], moves[b]))
     extremes = {name: getattr(m, name) + move for name in ("minimum", "maximum")}

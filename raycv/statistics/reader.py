@@ -16,6 +16,7 @@ from raycv.networks.recordings import validation_of
 from raycv.networks.spec import NetworkSpec
 from raycv.paper import SHOWN_LAYERS, TOP_PATCHES
 from raycv.run import record
+from raycv.run.folds import FOLDS, has_own_sums
 from raycv.run.paths import (
     ACROSS,
     EPOCH,
@@ -28,6 +29,7 @@ from raycv.run.paths import (
     moments_path,
     patches_path,
     samples_path,
+    sums_path,
 )
 from raycv.run.store import RunStore
 from raycv.statistics import assembled
@@ -60,6 +62,7 @@ class Statistics:
     folder: str
     images: int
     classes: int | None = None  # of the images; not noted by earlier versions
+    keep_rare: bool = False  # units whose variance rests on one fold take part
     _left_out: dict[Key, list[np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
 
     def source(self) -> Source:
@@ -111,16 +114,19 @@ class Statistics:
 
     def among(self, layer: str, networks: Sequence[int], group: str = NETS) -> LayerStatistics:
         """The moments of some networks' units in one layer, in the order of ``networks``."""
-        widths = self.widths(layer, group)
-        folds = self._folds(Key(group, layer), networks, products=True)
-        return LayerStatistics(tuple(from_arrays(arrays, [widths[n] for n in networks], networks) for arrays in folds))
+        key = Key(group, layer)
+        widths = [self.widths(layer, group)[n] for n in networks]
+        folds, finer = self._folds(key, networks, products=True), self._finer(key, networks)
+        whole, sums = (tuple(from_arrays(of, widths, networks) for of in some) for some in (folds, finer))
+        return LayerStatistics(whole, sums, self.keep_rare)
 
     def sums(self, layer: str, group: str = NETS) -> LayerStatistics:
-        """The moments of one layer without any products of two units: enough for means and variances."""
+        """The moments of one layer, in eight folds, without products of two units: enough for means and variances."""
         widths = self.widths(layer, group)
-        networks = range(len(widths))
-        folds = self._folds(Key(group, layer), networks, products=False)
-        return LayerStatistics(tuple(from_arrays(arrays, widths, networks) for arrays in folds))
+        key, networks = Key(group, layer), range(len(widths))
+        folds = self._finer(key, networks) or self._folds(key, networks, products=False)
+        moments = tuple(from_arrays(arrays, widths, networks) for arrays in folds)
+        return LayerStatistics(moments, keep_rare=self.keep_rare)
 
     def left_out(self, layer: str, group: str = NETS) -> list[np.ndarray]:
         """By network (S_n,): the units that take no part, dead and rare ones."""
@@ -134,6 +140,13 @@ class Statistics:
         """By fold the arrays of some networks' moments."""
         widths, folds = self.of_widths[key], self.folds[key]
         return assembled.fold_arrays(self.store, self.folder, key, widths, folds, networks, products=products)
+
+    def _finer(self, key: Key, networks: Sequence[int]) -> list[Arrays]:
+        """The sums of single units of some networks in eight folds, where their products are in fewer; else none."""
+        widths = self.of_widths[key]
+        if not has_own_sums(max(widths)):
+            return []
+        return assembled.sum_arrays(self.store, self.folder, key, widths, networks)
 
     def widths(self, layer: str, group: str = NETS) -> tuple[int, ...]:
         """Units of each network of a group in one layer."""
@@ -242,6 +255,8 @@ class Statistics:
             widths = self.of_widths[key]
             files = range(len(parts(widths)))
             yield from (moments_path(self.folder, key, fold, part) for fold in range(folds) for part in files)
+            if has_own_sums(max(widths)):
+                yield from (sums_path(self.folder, key, fold) for fold in range(FOLDS))
             if key.group != ACROSS:
                 for network in range(len(widths)):
                     files = range(len(others_by_part(widths, network)))
@@ -260,7 +275,7 @@ def read(store: RunStore) -> Statistics:
     """The statistics of a run. Raises UserError where it has none yet, damaged ones, or those of another version."""
     index = read_index(store)
     folds, widths = index.by_key()
-    return Statistics(store, index.groups, folds, widths, index.folder, index.images, index.classes)
+    return Statistics(store, index.groups, folds, widths, index.folder, index.images, index.classes, index.keep_rare)
 
 
 def tested_against(draws: Mapping[int, Mapping[str, np.ndarray]], a: int, b: int) -> list[Draws]:

@@ -19,6 +19,7 @@ from raycv.analysis.nulls import (
     rotated,
     rotated_matching,
     rotations_for,
+    scaled,
 )
 from tests.support.activations import correlations, nets
 from tests.support.copies import copied, pair, z_scores
@@ -38,6 +39,66 @@ def test_it_is_the_best_correlation_with_explicitly_rotated_activations() -> Non
     assert found.mean == pytest.approx(np.mean(expected))
     assert found.error == pytest.approx(np.std(np.mean(expected, axis=1), ddof=1) / 2)
     assert found.of(slice(3, 5)).mean == pytest.approx(np.mean(np.array(expected)[:, 3:5]))
+
+
+@pytest.mark.parametrize("scale", [0.2, 3.0])
+def test_of_covariances_it_is_that_of_mixed_activations_or_z_scores_whichever_is_larger(scale: float) -> None:
+    """One strong direction is weaker in z-scores; a unit of a scale of its own outweighs all others in activations."""
+    rng = np.random.default_rng(3)
+    x, y = nets(0)
+    y = y @ orthonormal(torch.from_numpy(rng.standard_normal((15, 15)))).numpy() * scale ** rng.standard_normal(15)
+    generator = np.random.default_rng(7)
+    draws = []
+    for _ in range(4):
+        q, r = np.linalg.qr(generator.standard_normal((15, 15)))
+        mixtures = [values @ (q * np.sign(np.diagonal(r))) for values in (z_scores(y), y - y.mean(0))]
+        draws.append([np.abs(np.corrcoef(x, mixed, rowvar=False)[:20, 20:]).max(1) for mixed in mixtures])
+    larger = np.mean(draws, axis=(0, 2)).argmax()
+    cross, within = pair(x, y)
+    found = rotated(cross, scaled(within, y.std(0)), rotations=4, seed=7)
+    np.testing.assert_allclose(found.values, np.array(draws)[:, larger], atol=1e-9)
+    by_torch = rotated(cross, scaled(within, y.std(0)), rotations=4, seed=7, device="cpu")
+    np.testing.assert_allclose(by_torch.values, found.values, atol=1e-9)
+
+
+def equivariant(seed: int) -> np.ndarray:
+    """(2000, 24): the hidden layer of a network trained by gradient descent whose units are gated by their norm.
+
+    Such a non-linearity commutes with rotations, and so does training: no unit is more of a unit than any mixture.
+    """
+    shared, own = torch.Generator().manual_seed(1), torch.Generator().manual_seed(100 + seed)
+    x = torch.randn(2000, 16, generator=shared) * 0.85 ** torch.arange(16)
+    labels = (torch.tanh(x @ torch.randn(16, 8, generator=shared)) @ torch.randn(8, 5, generator=shared)).argmax(1)
+    weights = [torch.randn(16, 24, generator=own) / 4, torch.randn(24, 5, generator=own) / 24**0.5]
+    weights = [matrix.requires_grad_() for matrix in weights]
+
+    def hidden() -> torch.Tensor:
+        mixed = x @ weights[0]
+        return mixed * torch.sigmoid(3 * (mixed.norm(dim=1, keepdim=True) / 24**0.5 - 0.6))
+
+    for _ in range(150):
+        loss = torch.nn.functional.cross_entropy(hidden() @ weights[1], labels)
+        with torch.no_grad():
+            for matrix, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+                matrix -= 0.3 * gradient
+    values: np.ndarray = hidden().detach().double().numpy()
+    return values
+
+
+def test_networks_that_commute_with_rotations_have_no_excess() -> None:
+    networks = [equivariant(seed) for seed in range(8)]
+    found = np.full((2, 8, 8), np.nan)
+    for n, a in enumerate(networks):
+        for m, b in enumerate(networks):
+            if n != m:
+                cross, within = pair(a, b)
+                for kind, given in enumerate((scaled(within, b.std(0)), within)):
+                    found[kind, n, m] = excess(cross, rotated(cross, given, rotations=8, seed=n)).mean
+    without = [np.nanmean(np.delete(np.delete(found, n, 1), n, 2), axis=(1, 2)) for n in range(8)]
+    errors = np.sqrt(7 / 8 * np.square(np.array(without) - np.mean(without, axis=0)).sum(0))
+    of_both, of_z_scores = np.nanmean(found, axis=(1, 2))
+    assert abs(of_both) < 2 * errors[0]
+    assert of_z_scores > of_both + 0.003
 
 
 @pytest.mark.parametrize("size", [1, 2, 30, 200])
@@ -148,7 +209,7 @@ def test_wide_layers_get_fewer_rotations() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match=r"cross must be \(S_a, S_b\) and correlation \(S_b, S_b\)"):
+    with pytest.raises(ValueError, match=r"cross must be \(S_a, S_b\) and within \(S_b, S_b\)"):
         rotated(np.zeros((3, 4)), np.eye(3))
     with pytest.raises(ValueError, match="must be finite"):
         rotated(np.array([[0.1, np.nan], [0.2, 0.3]]), np.eye(2))

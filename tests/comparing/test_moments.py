@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import raycv
 from raycv.analysis.arrays import Floats
 from raycv.errors import UserError
+from raycv.statistics.moments import variance
 
 
 def activations(seed: int, samples: int = 400) -> dict[str, Floats]:
@@ -174,3 +175,39 @@ def test_moments_of_others_are_not_merged_and_unknown_members_refused() -> None:
         one.merge(other)
     with pytest.raises(ValueError, match="no member 'z'; there are a"):
         one.correlation("a", "z")
+
+
+def test_single_units_have_eight_folds_at_any_width() -> None:
+    """A unit that fires in three images is judged alike in a narrow and in a wide layer."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((300, 1030)).astype(np.float32)
+    alone = raycv.Moments()
+    alone.update(None, a=x[:, :1])
+    assert len(alone.statistics.folds) == 8
+    x[:, 0] = 0
+    x[[3, 140, 290], 0] = 2, 2, 2  # of different folds or of one, as it comes
+    parts = [raycv.Moments(), raycv.Moments()]
+    narrow = raycv.Moments()
+    for start in range(0, 300, 50):
+        ids = np.arange(start, start + 50)
+        narrow.update(ids, a=x[ids, :20])
+        parts[start // 50 % 2].update(ids, a=x[ids])
+    wide, other = (pickle.loads(pickle.dumps(part)) for part in parts)
+    wide.merge(other)
+    found, expected = wide.statistics, narrow.statistics
+    assert (len(found.folds), len(found.finer), len(expected.folds), len(expected.finer)) == (2, 8, 8, 0)
+    assert [fold.count for fold in found.finer] == [fold.count for fold in expected.folds]
+    np.testing.assert_allclose(found.kept_variance()[:20], expected.kept_variance(), rtol=1e-5)
+    np.testing.assert_array_equal(found.left_out()[:20], expected.left_out())
+    np.testing.assert_allclose(np.sqrt(variance(found.sums.all)), x.std(0, dtype=np.float64), rtol=1e-5)
+
+
+def test_positions_of_an_image_are_in_one_fold_however_it_comes() -> None:
+    x = np.random.default_rng(6).standard_normal((90, 3, 16)).astype(np.float32)
+    whole, cut = raycv.Moments(), raycv.Moments()
+    whole.update(None, a=x)
+    for start in range(0, 90, 7):
+        cut.update(None, a=x[start : start + 7])
+    counts = [fold.count for fold in whole.statistics.folds]
+    assert counts == [fold.count for fold in cut.statistics.folds]
+    assert all(count % 16 == 0 for count in counts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -69,3 +71,21 @@ def test_products_added_when_asked_for_are_those_of_all() -> None:
     np.testing.assert_array_equal(variance(found.together), variance(found.all))
     for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
         np.testing.assert_array_equal(correlation(found.together, a, b), correlation(found.all, a, b))
+
+
+def test_of_few_samples_no_unit_is_rare() -> None:
+    """Of 8 normal samples one in four units would be."""
+    x = np.random.default_rng(2).standard_normal((64, 500))
+    few, enough = (statistics(np.array_split(x[:count], 8)) for count in (32, 64))
+    eighth = statistics(np.array_split(x[:8], 8))
+    assert (eighth.kept_variance() < 0.2).any()
+    for found in (eighth, few, enough):
+        assert not found.left_out().any()
+
+
+def test_rare_units_may_be_kept() -> None:
+    folds = activations()
+    folds[2][7, 1] = 0.1
+    kept = replace(statistics(folds), keep_rare=True)
+    np.testing.assert_array_equal(kept.rare(), [False, True, False, False])
+    np.testing.assert_array_equal(kept.left_out(), [False, False, False, True])

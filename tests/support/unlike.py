@@ -81,10 +81,10 @@ NULLS: dict[str, Generator] = {
 def with_copies(
     generator: Generator, rng: np.random.Generator, copies: int = 24, rho: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two networks whose first units are noisy copies of each other, correlated by about ``rho``."""
+    """Two networks whose first units are noisy copies, of the same scale, correlated by about ``rho``."""
     a, b = generator(rng), generator(rng)
     other = generator(rng)
     axes = (0, 2)[: a.ndim - 1]
-    signal, noise = (x[:, :copies] / x[:, :copies].std(axes, keepdims=True) for x in (a, other))
-    b[:, :copies] = rho * signal + np.sqrt(1 - rho**2) * noise
+    scale, of_noise = (x[:, :copies].std(axes, keepdims=True) for x in (a, other))
+    b[:, :copies] = rho * a[:, :copies] + np.sqrt(1 - rho**2) * other[:, :copies] * scale / of_noise
     return a, b

@@ -43,7 +43,8 @@ TABLES = (
             Column(
                 "is_rare",
                 BOOL,
-                "not dead, but keeps less than half of its variance without some one fold; it is treated as dead",
+                "not dead, but keeps less than a fifth of its variance without some one fold of eight; it is treated "
+                "as dead, unless rare units are kept",
             ),
             Column(
                 "partner_stability",
@@ -151,7 +152,8 @@ TABLES = (
             Column(
                 "rotated_mean",
                 FLOAT,
-                "average absolute correlation of units of net_a matched with random mixtures of the units of net_b",
+                "average absolute correlation of units of net_a matched with random mixtures of the units of net_b, of "
+                "activations or of z-scores, whichever is larger",
             ),
             Column("rotated_error", FLOAT, "standard error of rotated_mean, from the number of mixtures drawn"),
             Column("excess", FLOAT, "average absolute correlation of matched units - rotated_mean"),
@@ -182,7 +184,7 @@ TABLES = (
                 "prerelu_mean",
                 FLOAT,
                 "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU: for "
-                "correlation and semi over 25 draws (5 in layers of more than 1,024 units) in up to 20,000 samples, "
+                "correlation and semi over 25 draws (5 in layers of more than 1,024 units) in up to 10,000 samples, "
                 "else of one draw in up to 60,000; null in a layer that does not end in a ReLU module",
             ),
             Column(
@@ -388,6 +390,8 @@ TABLES = (
             NET,
             Column("module", TEXT, "module path in this network; with :class or :patches, of its tokens those alone"),
             Column("units", INT, "units of the layer in this network"),
+            Column("dead_units", INT, "how many of them are dead (units.is_dead)"),
+            Column("rare_units", INT, "how many are rare (units.is_rare); left out unless collected with --keep-rare"),
             Column(
                 "grid",
                 TEXT,

@@ -16,7 +16,7 @@ import pandas as pd
 from raycv.analysis.averages import mean
 from raycv.analysis.matching import semi_matching
 from raycv.analysis.measures.alignment import cross_fold_cka, linear_cka
-from raycv.analysis.nulls import best_correlation, rotated
+from raycv.analysis.nulls import best_correlation, rotated, scaled
 from raycv.run.paths import ACROSS
 from raycv.stages.align.groups import NetworkGroup
 from raycv.statistics.folds import correlation_of
@@ -66,7 +66,8 @@ class Across:
             group = self._group(a, b)
             cross, own = _correlation(group, a, b), _correlation(group, b, b)
             self.best.setdefault((a, self.nets[b]), _Best.none(len(cross))).update(b, cross)
-            null = rotated(cross, own, rotations=ROTATIONS, seed=np.random.default_rng([a, b]), device="cpu")
+            seed = np.random.default_rng([a, b])
+            null = rotated(cross, scaled(own, group.deviations[b]), rotations=ROTATIONS, seed=seed, device="cpu")
             matched = semi_matching(cross)
             yield {
                 "net_a": self.nets[a],

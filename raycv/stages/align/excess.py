@@ -9,7 +9,7 @@ import numpy as np
 
 from raycv.analysis.averages import mean
 from raycv.analysis.matching import Matching, bipartite_matching, semi_matching
-from raycv.analysis.nulls import best_correlation, one_unit_share, rotated, rotated_matching
+from raycv.analysis.nulls import best_correlation, one_unit_share, rotated, rotated_matching, scaled
 from raycv.analysis.recurrence import Recurrence
 from raycv.analysis.significance import estimated_share
 from raycv.networks.spec import NetworkSpec
@@ -47,7 +47,7 @@ def beyond_chance(layer: LayerNulls, recurs: Recurrence) -> dict[tuple[int, int,
             if method == "semi":
                 null, error = recurs.pairs[a, b].whole.mean, recurs.pairs[a, b].whole.error
             else:
-                draws = rotated_matching(cross, layer.cross(b, b), seed=_seed(a, b))
+                draws = rotated_matching(cross, layer.covariances(b), seed=_seed(a, b))
                 null, error = float(draws.mean()), float(draws.std(ddof=1) / np.sqrt(len(draws)))
             absolute = average(matched(np.abs(cross)))
             mixed, mixed_error, apart = np.nan, np.nan, np.nan
@@ -148,14 +148,15 @@ def without_each_fold(layer: LayerNulls) -> list[WithoutFold]:
     replicates = []
     for moments in layer.group.statistics.without_each():
         values = layer.group.correlations(moments)
-        excess = {(a, b): _excess(values, a, b) for a, b in layer.ordered}
+        excess = {(a, b): _excess(values, layer.group.deviations[b], a, b) for a, b in layer.ordered}
         replicates.append(WithoutFold(match(values), excess))
     return replicates
 
 
-def _excess(values: Similarities, a: int, b: int) -> float:
+def _excess(values: Similarities, deviations: np.ndarray, a: int, b: int) -> float:
+    """``deviations``: of b's units, over all images."""
     cross = values[a, b] if a < b else values[b, a].T
-    null = rotated(cross, values[b, b], rotations=FOLLOWED, seed=_seed(a, b), device="cpu")
+    null = rotated(cross, scaled(values[b, b], deviations), rotations=FOLLOWED, seed=_seed(a, b), device="cpu")
     return mean(best_correlation(cross)) - null.mean
 
 

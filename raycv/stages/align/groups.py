@@ -11,7 +11,7 @@ import numpy as np
 from raycv.analysis.measures.covariances import Covariances
 from raycv.networks.spec import NetworkSpec
 from raycv.statistics.folds import LayerStatistics, correlations
-from raycv.statistics.moments import JointMoments, covariance, offsets
+from raycv.statistics.moments import JointMoments, covariance, offsets, variance
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,12 @@ class NetworkGroup:
     def width(self) -> int:
         """Units of the widest network."""
         return int(self.statistics.folds[0].widths.max())
+
+    @cached_property
+    def deviations(self) -> dict[int, np.ndarray]:
+        """By network (S_n,): the standard deviations of its units over all images."""
+        bounds = offsets(self.moments.widths)[1:-1]
+        return dict(zip(self.networks, np.split(np.sqrt(variance(self.moments)), bounds), strict=True))
 
     def correlations(self, moments: JointMoments) -> dict[tuple[int, int], np.ndarray]:
         """(S_a, S_b) of every pair of networks a <= b over the images of ``moments``; NaN where a unit is left out."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from raycv.analysis.activity import mixtures_left_out
+from raycv.analysis.nulls import scaled
 from raycv.analysis.significance import Draws
 from raycv.stages.align.groups import NetworkGroup
 from raycv.statistics.moments import offsets
@@ -42,6 +43,10 @@ class LayerNulls:
     def cross(self, a: int, b: int) -> np.ndarray:
         """Correlations (S_a, S_b) of any two networks."""
         return self.correlations[a, b] if a <= b else self.correlations[b, a].T
+
+    def covariances(self, network: int) -> np.ndarray:
+        """Of a network's units (S, S)."""
+        return scaled(self.correlations[network, network], self.group.deviations[network])
 
     def by_chance(self, kind: str, a: int, b: int, *, information: bool = False) -> np.ndarray | None:
         """(S_a, S_b): a's units with chance of one of ``KINDS`` in the place of b's.

@@ -36,7 +36,8 @@ OF_PAIRS = ("partner_share", "estimated_share")  # the others fall with the numb
 def recurrence_of(group: NetworkGroup, chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None) -> Recurrence:
     """The partners of every unit in all other networks, tested against ``chance``, too; wide layers on a GPU if any."""
     device = "cuda" if group.width > WIDE and torch.cuda.is_available() else "cpu"
-    return recurrence(group.correlations(group.moments), chance=chance, device=device)
+    correlations = group.correlations(group.moments)
+    return recurrence(correlations, deviations=group.deviations, chance=chance, device=device)
 
 
 def recurrence_rows(layer: str, specs: Sequence[NetworkSpec], found: Recurrence) -> pd.DataFrame:

@@ -148,7 +148,7 @@ def _add_rows(
     small["units"].append(
         units.unit_rows(layer, specs, sums, found.kurtosis(layer), found.top_labels(layer), nets.stability)
     )
-    small["layers"].append(units.layer_rows(layer, specs, found.widths(layer)))
+    small["layers"].append(units.layer_rows(layer, specs, sums))
     small["activity"].append(units.activity_rows(layer, specs, sums.all))
     small["matchings"].append(
         rows.matching_rows(layer, specs, "correlation", nets.pairs, nets.recurs.pairs, nets.stability)

@@ -57,13 +57,17 @@ def _over_others(stability: Mapping[tuple[int, int], Stability], widths: Sequenc
     return np.concatenate(means)
 
 
-def layer_rows(layer: str, specs: Sequence[NetworkSpec], widths: Sequence[int]) -> pd.DataFrame:
-    """One row per network: where in it the layer is, and at which positions."""
+def layer_rows(layer: str, specs: Sequence[NetworkSpec], sums: LayerStatistics) -> pd.DataFrame:
+    """One row per network: where in it the layer is, at which positions, and how many of its units are left out."""
     places = [spec.place(layer) for spec in specs]
     grids = ["own" if p.grid is None else "x".join(map(str, p.grid)) or "mean" for p in places]
     modules = [place.module for place in places]
     about = {"layer": layer, "net": [spec.name for spec in specs]}
-    return pd.DataFrame(about | {"module": modules, "units": widths, "grid": grids})
+    widths = sums.folds[0].widths
+    counts = {"units": widths}
+    for name, which in (("dead_units", sums.dead()), ("rare_units", sums.rare())):
+        counts[name] = np.array([part.sum() for part in np.split(which, offsets(widths)[1:-1])])
+    return pd.DataFrame(about | {"module": modules, **counts, "grid": grids})
 
 
 def activity_rows(layer: str, specs: tuple[NetworkSpec, ...], total: JointMoments) -> pd.DataFrame:

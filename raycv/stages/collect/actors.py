@@ -30,8 +30,18 @@ from raycv.paper import SHOWN_SAMPLES
 from raycv.run.paths import NETS, NULL, Key
 from raycv.stages.collect.collector import PILOT_IMAGES, Collector, Images, Recording, build_untrained, kinds_of
 from raycv.stages.collect.nulls import by_chance, draws_by_chance
-from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_part, to_arrays
-from raycv.stages.collect.task import NAME, Chance, Information, LayerSamples, Pass, Patches, Reduction, Testing
+from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_part, reduce_sums, to_arrays
+from raycv.stages.collect.task import (
+    NAME,
+    Chance,
+    Information,
+    LayerSamples,
+    Pass,
+    Patches,
+    Reduction,
+    Summing,
+    Testing,
+)
 from raycv.statistics.reader import Statistics
 
 
@@ -104,6 +114,13 @@ class ShardActor:
                 f"{reduction} counted {found['count']} samples, not a multiple of {reduction.images} images"
             )
         self.task.store.write_arrays(reduction.path(self.task.folder), found)
+
+    def sum(self, summing: Summing) -> None:
+        """Add up the sums of single units of one layer of one fold of eight and store them."""
+        key = summing.key
+        pilot = np.split(self._pilots()[key], np.cumsum(summing.widths)[:-1])
+        found = reduce_sums(self._partials(summing.shards), key, pilot, self.device)
+        self.task.store.write_arrays(summing.path(self.task.folder), found)
 
     def rank(self, patches: Patches) -> None:
         """Merge the top patches of one layer over all shards and store them."""
@@ -186,7 +203,9 @@ class ShardActor:
         """By network, the units that take no part in the averages of a layer, from its moments."""
         task, key = self.task, testing.key
         folds, widths = {key: testing.folds}, {key: testing.widths}
-        found = Statistics(task.store, task.groups, folds, widths, task.folder, testing.images)
+        found = Statistics(
+            task.store, task.groups, folds, widths, task.folder, testing.images, keep_rare=task.keep_rare
+        )
         return found.left_out(key.layer, key.group)
 
     def _codes(self, layer: str, network: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from raycv.run.paths import Key
 from raycv.stages.collect.collector import Partial
 from raycv.statistics import parts
 from raycv.statistics.parts import Arrays, Part, added, cut, networks_of
+from raycv.statistics.sums import sums_of
 
 ROWS_AT_ONCE = 1024  # rows of a fully connected layer gathered before they are multiplied
 
@@ -141,6 +142,31 @@ def reduce_part(
         rows.add({n: arrays[f"rows/{key}/{n}"] for n in rows.pilot}, before_relu=f"before_relu/{key}" in arrays)
     if rows is not None:
         return rows.arrays()
+    if found is None:
+        raise ValueError(f"no partials to reduce for {key}")
+    return found
+
+
+def reduce_sums(
+    partials: Iterable[Mapping[str, np.ndarray]], key: Key, pilot: Sequence[np.ndarray], device: torch.device
+) -> Arrays:
+    """The sums of single units of one layer of one group over ``partials``, named as in `raycv.statistics.parts`.
+
+    ``pilot``: of each network's units (S_n,). Raises ValueError where there are no partials.
+    """
+    found: Arrays | None = None
+    for arrays in partials:
+        more: Arrays = {}
+        for n, of_net in enumerate(pilot):
+            if f"rows/{key}/{n}" in arrays:
+                rows = torch.from_numpy(np.asarray(arrays[f"rows/{key}/{n}"])).to(device)
+                sums = sums_of([rows.clamp_min(0) if f"before_relu/{key}" in arrays else rows], of_net)
+                more |= {f"{n}/{name}": getattr(sums, name) for name in parts.OF_UNITS[:-1]} | {"count": sums.count}
+                more[f"{n}/squares"] = sums.blocks[0, 0].diagonal()
+            else:
+                names = ("count", *(f"{n}/{name}" for name in parts.OF_UNITS))
+                more |= {name: arrays[f"moments/{key}/{name}"] for name in names}
+        found = added(found, more)
     if found is None:
         raise ValueError(f"no partials to reduce for {key}")
     return found

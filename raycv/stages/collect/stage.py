@@ -23,7 +23,7 @@ from raycv.networks.stored import StoredNetwork, kept_epochs, stored, weights_co
 from raycv.progress import Progress, doing, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
-from raycv.run.folds import FOLDS, folds_of
+from raycv.run.folds import FOLDS, folds_of, has_own_sums
 from raycv.run.names import is_ours
 from raycv.run.paths import ACROSS, EPOCH, NETS, STATISTICS, Key
 from raycv.run.store import RunStore
@@ -31,7 +31,7 @@ from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import kinds_of
 from raycv.stages.collect.memory import actor_need
 from raycv.stages.collect.planned import groups_of
-from raycv.stages.collect.task import Chance, Information, LayerSamples, Pass, Patches, Reduction, Testing
+from raycv.stages.collect.task import Chance, Information, LayerSamples, Pass, Patches, Reduction, Summing, Testing
 from raycv.statistics.index import FORMAT
 from raycv.statistics.parts import information_blocks, others_by_part, parts
 
@@ -63,12 +63,11 @@ def collect(config: CollectConfig, store: RunStore) -> None:
             weights_content(store, network)
     ray_cluster.connect(store.uri, config.device)
     use_gpu = ray_cluster.on_gpus(config.device)
-    groups = groups_of(specs) | {
-        f"{EPOCH}{epoch}": tuple(n.spec for n in at_epoch) for epoch, at_epoch in epochs.items()
-    }
+    groups = groups_of(specs) | {f"{EPOCH}{epoch}": tuple(n.spec for n in nets) for epoch, nets in epochs.items()}
     # A GPU is fed by its share of the cores; an actor on a core decodes for itself.
     readers = max(1, int(ray_cluster.amount("CPU") / max(1, ray_cluster.amount("GPU")))) if use_gpu else 1
-    task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, readers, config.precision)
+    of_config = readers, config.precision, config.keep_rare
+    task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, *of_config)
     _drop_damaged(task)
     actors = min(_actors(config, task), len(work))
     create = ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote  # type: ignore[attr-defined]
@@ -110,6 +109,7 @@ def _identity(networks: Sequence[StoredNetwork], epochs: Epochs, source: Source,
         source.identity,
         config.shard_size,
         config.precision,
+        config.keep_rare,
         *[[network.digest for network in at_epoch] for at_epoch in epochs.values()],
     )
 
@@ -229,6 +229,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
         if "tested" in kinds_of(one.key)
     ]
     pairs = [Information(layer, block) for layer in layers for block in information_blocks(widths[Key(NETS, layer)])]
+    sums = [one for key in keys for one in sums_of(key, work, widths[key])]
     there = set(task.store.list(task.folder))
 
     def missing(items: list[Any]) -> list[Any]:
@@ -237,6 +238,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
     undrawn = [drawing for drawing in drawings if not there.issuperset(drawing.paths(task))]
     steps = (
         _Step("moments", missing(reductions), lambda actor, item: actor.reduce.remote(item)),
+        _Step("sums", missing(sums), lambda actor, item: actor.sum.remote(item)),
         _Step("top patches", missing(patches), lambda actor, item: actor.rank.remote(item)),
         _Step("samples", undrawn, lambda actor, item: actor.draw.remote(item)),
         _Step("mutual information", missing(pairs), lambda actor, item: actor.inform.remote(item)),
@@ -263,6 +265,14 @@ def reductions_of(key: Key, work: list[Shard], widths: tuple[int, ...]) -> list[
     return result
 
 
+def sums_of(key: Key, work: list[Shard], widths: tuple[int, ...]) -> list[Summing]:
+    """The sums of single units, by fold of eight, of one layer of one group; none where products are in as many."""
+    if not has_own_sums(max(widths)):
+        return []
+    members = [tuple(shard.number for shard in work if shard.fold == fold) for fold in range(FOLDS)]
+    return [Summing(key, fold, widths, numbers) for fold, numbers in enumerate(members)]
+
+
 def _widths(task: Pass) -> dict[Key, tuple[int, ...]]:
     """Units of every network in every layer of every group."""
     return {
@@ -280,6 +290,7 @@ def _index(task: Pass, folds: Mapping[Key, int]) -> dict[str, Any]:
         "images": len(task.source),
         "source": task.source.name,
         "classes": task.source.classes,
+        "keep_rare": task.keep_rare,
         "groups": {group: [spec.model_dump(mode="json") for spec in specs] for group, specs in task.groups.items()},
         "folds": {str(key): count for key, count in folds.items()},
         "widths": {str(key): widths for key, widths in _widths(task).items()},

@@ -21,6 +21,7 @@ from raycv.run.paths import (
     moments_path,
     patches_path,
     samples_path,
+    sums_path,
 )
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import Groups, Precision
@@ -41,6 +42,7 @@ class Pass:
     use_gpu: bool
     readers: int  # cores that decode for one actor
     precision: Precision
+    keep_rare: bool
 
     @property
     def partials(self) -> str:
@@ -99,6 +101,20 @@ class Reduction:
     def path(self, folder: str) -> str:
         """Where the result is stored."""
         return moments_path(folder, self.key, self.fold, self.number)
+
+
+@dataclass(frozen=True)
+class Summing:
+    """The sums of single units of one layer of one group over the shards of one fold of eight."""
+
+    key: Key
+    fold: int
+    widths: tuple[int, ...]  # of all networks of the group
+    shards: tuple[int, ...]
+
+    def path(self, folder: str) -> str:
+        """Where the result is stored."""
+        return sums_path(folder, self.key, self.fold)
 
 
 @dataclass(frozen=True)

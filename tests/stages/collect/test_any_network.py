@@ -14,6 +14,7 @@ import torch
 import raycv
 from raycv.cli import main
 from raycv.data.recorded import recorded
+from raycv.data.shards import shards
 from raycv.data.sources import open_source
 from raycv.errors import UserError
 from raycv.networks.models import build, untrained
@@ -217,3 +218,33 @@ def test_the_same_from_python(run: Path, images: Path, tmp_path: Path) -> None:
         raycv.compare({"a": torch.nn.Linear(2, 2), "b": files["b"]}, run=str(tmp_path / "other"))
     with pytest.raises(UserError, match="There is no file"):
         raycv.compare({"a": "nowhere.npy", "b": files["b"]}, run=str(tmp_path / "other"))
+
+
+@pytest.mark.slow
+def test_rare_units_of_a_wide_layer_are_told_by_eight_folds(tmp_path: Path, ray_cluster: None) -> None:
+    """Products are in two folds there: a unit of five folds, mostly of one half, is no rare one."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 1030)).astype(np.float32)
+    fold_of = np.empty(400, np.int64)
+    for shard in shards(400, folds=8, shard_size=256):
+        fold_of[shard.images] = shard.fold
+    x[:, :3] *= 1e-3
+    x[np.flatnonzero(fold_of == 5)[:3], 0] = 9
+    for fold in (0, 1, 2, 3, 6):
+        x[np.flatnonzero(fold_of == fold)[0], 1] = 9
+    x[:, 2] = 4
+    np.save(tmp_path / "a.npy", x)
+    np.save(tmp_path / "b.npy", x[:, ::-1] + 1e-4 * rng.standard_normal(x.shape).astype(np.float32))
+    files = {"a": str(tmp_path / "a.npy"), "b": str(tmp_path / "b.npy")}
+    found = raycv.compare(files, run=str(tmp_path / "run"))
+    units = found.units().query("net == 'a'")
+    assert np.flatnonzero(units["is_rare"]).tolist() == [0]
+    assert np.flatnonzero(units["is_dead"]).tolist() == [2]
+    partners = found.matching().query("net_a == 'a'")
+    assert partners["unit_b"].tolist()[:5] == [-1, 1028, -1, 1026, 1025]
+    assert partners["q_value"].isna().tolist()[:3] == [True, False, True]
+    assert main(["align", "--run", str(tmp_path / "run")]) == 0
+    layers = raycv.open_run(str(tmp_path / "run")).table("layers")
+    assert layers[["units", "dead_units", "rare_units"]].values.tolist()[0] == [1030, 1, 1]
+    kept = raycv.compare(files, run=str(tmp_path / "kept"), keep_rare=True)
+    assert kept.matching().query("net_a == 'a'")["unit_b"].tolist()[:3] == [1029, 1028, -1]

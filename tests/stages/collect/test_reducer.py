@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from raycv.run.paths import NETS, Key
-from raycv.stages.collect.reducer import reduce_part
+from raycv.stages.collect.reducer import reduce_part, reduce_sums
 from raycv.statistics.folds import LayerStatistics
 from raycv.statistics.moments import covariance, mean, variance
 from raycv.statistics.parts import added, cut, from_arrays, parts, to_arrays
@@ -14,6 +14,7 @@ from raycv.statistics.parts import added, cut, from_arrays, parts, to_arrays
 KEY = Key(NETS, "fc6")
 WIDTHS = (90, 70)
 FOLDS, SHARDS, ROWS = 4, 3, 500
+CPU = torch.device("cpu")
 
 
 def activations() -> np.ndarray:
@@ -53,6 +54,25 @@ def test_moments_without_any_fold_keep_the_digits_of_rare_units() -> None:
         np.testing.assert_array_equal(moments.active, (others > 0).sum(0))
     np.testing.assert_array_equal(np.flatnonzero(found.rare()), [0, WIDTHS[0]])
     assert variance(list(found.without_each())[1])[0] < 1e-8
+
+
+def test_sums_alone_are_those_of_all_products() -> None:
+    x = activations()[0]
+    pilot = x[0].mean(0)
+    of_nets = np.split(pilot, [WIDTHS[0]])
+    shards = [np.split(rows, [WIDTHS[0]], axis=-1) for rows in x]
+    rows = [{f"rows/{KEY}/{n}": net for n, net in enumerate(nets)} for nets in shards]
+    (whole,) = parts(WIDTHS)
+    expected = reduce_part(rows, KEY, whole, of_nets, CPU)
+    with_positions = [
+        {f"moments/{KEY}/{name}": values for name, values in reduce_part([one], KEY, whole, of_nets, CPU).items()}
+        for one in rows
+    ]
+    for partials in (rows, with_positions):
+        found = reduce_sums(partials, KEY, of_nets, CPU)
+        assert set(found) == {name for name in expected if "-" not in name}
+        for name, values in found.items():
+            np.testing.assert_allclose(values, expected[name], rtol=1e-12, atol=1e-12, err_msg=name)
 
 
 def test_parts_hold_what_the_whole_holds() -> None:
