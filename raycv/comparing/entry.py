@@ -57,13 +57,16 @@ def compare(
     ``positions``: "same" takes every position of an image as a sample, and compared layers must have as many;
     "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
     `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" all layers must fit.
+
     ``control``: "untrained", or others by the same names, to tell chance by; see `raycv.comparing.control`.
     ``keep_rare``: units whose variance rests on an eighth of the images, see `Comparison.units`, take part, too.
 
     ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
     stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
     files of recordings, or mappings as in the setting ``networks``; ``data`` is a set of images by name or path.
+
     Returns a `Comparison`. Raises UserError for what does not fit, and for activations that are not finite.
+
     >>> import numpy as np
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
     >>> compare({"a": x, "b": x[:, ::-1]}).matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
