@@ -199,7 +199,9 @@ def first_sharing(tables: Tables) -> str:
         value, low, high = (by_layer(of_layers[name], form) for name in ("value", "networks_low", "networks_high"))
         whole = [f"{one} ({least} to {most})" for one, least, most in zip(value, low, high, strict=True)]
         columns[title] = value if quantity == "beyond_chance" else whole
-        columns[f"untrained{' ' * len(columns)}"] = by_layer(of_layers["untrained"], form)
+        # The estimate may fall below 0: the p-values of units without a partner are larger than uniform ones.
+        untrained = of_layers["untrained"].clip(lower=0) if "share" in quantity else of_layers["untrained"]
+        columns[f"untrained{' ' * len(columns)}"] = by_layer(untrained, form)
     return markdown(pd.DataFrame(columns, index=layers), "")
 
 
@@ -211,7 +213,7 @@ def first_correlation(tables: Tables) -> str:
         "untrained_mean": ("untrained", ".3f"),
     }
     dimensions = tables("measures", "first").query("measure == 'effective_dimension'")
-    of_layers = {"value": ("effective dimensions, trained", ".1f"), "null": ("untrained ", ".1f")}
+    of_layers = {"value": ("effective dimensions, trained", ".1f"), "chance": ("untrained ", ".1f")}
     both = pd.concat([in_layers(rows, columns), in_layers(dimensions, of_layers, "layer_a")])
     return markdown(both.drop(columns="fc8").T, "")
 

@@ -219,7 +219,7 @@ def test_samples_are_told_layer_by_layer_where_they_differ() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(36, 5))
     found = raycv.compare({"a": net, "b": net}, [torch.randn(8, 3, 3, 3)])
     assert found.units().groupby("layer")["samples"].first().to_dict() == {"0": 72, "1": 8, "2": 8}
-    assert repr(found).endswith("in 8 to 72 samples")
+    assert repr(found).splitlines()[0].endswith("in 8 to 72 samples")
     with pytest.raises(UserError, match="different numbers of samples, as a/1 8 and a/0 72"):
         _ = found.samples
 

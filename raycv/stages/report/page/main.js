@@ -1,7 +1,7 @@
 // Bringing the page in line with its address, and the keys.
 
 const SHOW = { overview: showOverview, units: showUnits, matrix: showMatrix, clusters: showClusters, figures: showFigures, words: () => {} };
-const TITLES = { overview: "Overview", units: "Units", matrix: "Matrices", clusters: "Clusters", figures: "Figures", words: "Words" };
+const TITLES = { overview: "Overview", units: "Units", matrix: "Matrices", clusters: "Clusters", figures: "Figures", words: "Glossary" };
 
 function show() {
   const before = view?.place;
