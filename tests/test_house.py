@@ -101,6 +101,14 @@ def test_what_ray_does_not_publish_is_used_in_one_place() -> None:
             assert name == known or not [target for target in targets if target.startswith(inside)], name
 
 
+def test_parquet_is_opened_in_one_place() -> None:
+    """Elsewhere nobody would look whether reading it runs code."""
+    for name, tree in modules():
+        used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        reading = {"ParquetFile", "ParquetDataset", "read_table", "read_parquet", "read_schema", "read_metadata"}
+        assert name == "raycv.run.parquet_files" or not used & reading, name
+
+
 def test_no_test_imports_another() -> None:
     for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
