@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
+from botocore.exceptions import ClientError
 from fsspec.implementations.local import LocalFileSystem
 
 from raycv import telemetry
@@ -85,8 +86,10 @@ def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSys
             tried = time.monotonic()
             try:
                 _make_ready(fs, uri)
-                limit = longest if operation in SMALL and "://" in uri else None
                 with _understood():
+                    if "://" in uri and not has_answered(uri):
+                        _in_time(longest, lambda: _knock(fs, path))
+                    limit = longest if operation in SMALL and "://" in uri else None
                     result = _in_time(limit, lambda: action(fs, path))
             except errors() as error:
                 fault = fault_of(_told_in_full(fs, path, error))
@@ -122,6 +125,12 @@ def _in_time(limit: float | None, action: Callable[[], T]) -> T:
 
     threading.Thread(target=act, daemon=True).start()
     return found.result(limit)
+
+
+def _knock(fs: fsspec.AbstractFileSystem, path: str) -> None:
+    """Whether anybody answers at all, before what may take long is asked for; what is answered makes no difference."""
+    with contextlib.suppress(ClientError):
+        fs.call_s3("head_bucket", Bucket=fs.split_path(path)[0])
 
 
 @contextlib.contextmanager
