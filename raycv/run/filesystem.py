@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
-from botocore.exceptions import ClientError
 from fsspec.implementations.local import LocalFileSystem
 
 from raycv import telemetry
 from raycv.errors import UserError
 from raycv.progress import say
-from raycv.run.faults import NotS3, Patience, errors, fault_of, says_nothing
+from raycv.run.faults import NotS3, Patience, errors, fault_of, is_an_answer, says_nothing
 
 T = TypeVar("T")
 CONNECT, READ = 5.0, 15.0  # seconds that a server may take to accept a connection, and between two parts of an answer
@@ -129,8 +128,11 @@ def _in_time(limit: float | None, action: Callable[[], T]) -> T:
 
 def _knock(fs: fsspec.AbstractFileSystem, path: str) -> None:
     """Whether anybody answers at all, before what may take long is asked for; what is answered makes no difference."""
-    with contextlib.suppress(ClientError):
+    try:
         fs.call_s3("head_bucket", Bucket=fs.split_path(path)[0])
+    except errors() as error:
+        if not is_an_answer(error):
+            raise
 
 
 @contextlib.contextmanager
