@@ -156,6 +156,7 @@ def _do(name: str, typed: Mapping[str, Given], level: int, wait: bool, trusted: 
     trust.remember(trusted)
     trust.allow(models_named(typed))
     command = COMMANDS[name]
+    stages = command.stages
     settings: Any
     if issubclass(command.settings, StageConfig):
         # Settings stored in the run replace flags that are not given, so find the run first.
@@ -165,8 +166,8 @@ def _do(name: str, typed: Mapping[str, Given], level: int, wait: bool, trusted: 
     else:
         settings = load(command.settings, typed)
         store = RunStore(_place(settings))
+        stages = () if settings.verify else stages  # which only reads
     joined = _in_a_cluster()
-    stages = () if getattr(settings, "verify", False) else command.stages  # which only reads
     with lease.held(store, stages, wait=wait):
         try:
             if command.do:

@@ -63,7 +63,7 @@ class Forward:
         states = _random_states()
         kept = self._pass(batch)
         if not self._layers:
-            self._choose(from_own_pass({name: one.seen for name, one in kept.items()}, count, self._unit_axis))
+            self._choose(from_own_pass(kept, count, self._unit_axis))
         activations = self._of(kept, count)
         if self._batches or not self._is_lazy:  # which draws its weights in the first pass
             self._check_once(states, batch, count, activations)

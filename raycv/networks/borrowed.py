@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
+
+# Kinds of attributes in which a module may collect something.
+COLLECTIONS = (list, dict, set, deque, bytearray, OrderedDict, defaultdict, Counter)
 
 _lock = threading.Lock()
 _lent: set[int] = set()  # ids of the modules that are lent now, by any thread
@@ -95,50 +101,75 @@ def _same_modes(modules: Mapping[nn.Module, str]) -> Iterator[None]:
 def same_buffers(modules: Iterable[nn.Module]) -> Iterator[None]:
     """The buffers of ``modules`` are the same tensors with the same values afterwards."""
     before = [(module, dict(module._buffers)) for module in modules]
-    values = {
-        id(buffer): (buffer, buffer.detach().clone())
-        for _, buffers in before
-        for buffer in buffers.values()
-        if buffer is not None and _has_values(buffer)
-    }
+    buffers = [buffer for _, of_module in before for buffer in of_module.values() if buffer is not None]
+    with _same_values(buffers):
+        try:
+            yield
+        finally:
+            for module, of_module in before:
+                for name, buffer in of_module.items():
+                    if module._buffers.get(name) is not buffer and (buffer is None or _has_values(buffer)):
+                        module._buffers[name] = buffer
+
+
+@contextmanager
+def _same_values(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Tensors that have values have the same ones afterwards."""
+    before = {id(one): (one, one.detach().clone()) for one in tensors if _has_values(one)}
     try:
         yield
     finally:
-        for module, buffers in before:
-            for name, buffer in buffers.items():
-                if module._buffers.get(name) is not buffer and (buffer is None or id(buffer) in values):
-                    module._buffers[name] = buffer
-        with torch.no_grad():
-            for buffer, value in values.values():
-                if buffer.shape != value.shape:
-                    buffer.data = value
-                elif not torch.equal(buffer, value):
-                    buffer.copy_(value)
+        for tensor, value in before.values():
+            with torch.no_grad(), torch.inference_mode(tensor.is_inference()):
+                if tensor.shape != value.shape:
+                    tensor.data = value
+                # Compared: PyTorch's counts miss what batch normalisation changes, and what has not changed must not be
+                # written: gradients may need it.
+                elif not torch.equal(tensor, value):
+                    tensor.copy_(value)
 
 
-def _has_values(buffer: Tensor) -> bool:
-    """Whether a buffer is an ordinary tensor; a lazy module's is made in its first pass."""
-    lazy = nn.parameter.is_lazy(buffer)
-    return not (lazy or buffer.is_meta or buffer.is_inference() or buffer.layout is not torch.strided)
+def _has_values(tensor: Tensor) -> bool:
+    """Whether a tensor is an ordinary one; a lazy module's is made in its first pass."""
+    return not (nn.parameter.is_lazy(tensor) or tensor.is_meta or tensor.layout is not torch.strided)
 
 
 @contextmanager
 def same_state(net: nn.Module) -> Iterator[None]:
-    """A pass that leaves nothing behind for the next one: the attributes of all modules are the same afterwards.
+    """A pass that leaves nothing behind for the next one: buffers and other attributes are the same afterwards.
 
-    For networks that raycv has built itself. What a module changes inside a list or an object of its own stays.
+    So are lists, dictionaries and the like in which a module collects something; objects of other classes may change.
     """
     modules = list(net.modules())
-    before = [dict(vars(module)) for module in modules]
+    collections = _collections(modules, known={id(one): one for one in (*modules, *net.parameters())})
+    before = [(module, dict(vars(module)), dict(module._buffers)) for module in modules]
+    tensors = [value for _, attributes, _ in before for value in attributes.values() if isinstance(value, Tensor)]
     try:
-        with same_buffers(modules):
+        with same_buffers(modules), _same_values(tensors):
             yield
     finally:
-        for module, attributes in zip(modules, before, strict=True):
-            now = vars(module)
-            if now.keys() != attributes.keys() or any(now[name] is not value for name, value in attributes.items()):
-                now.clear()
-                now.update(attributes)
+        for module, attributes, buffers in before:
+            for now, then in ((vars(module), attributes), (module._buffers, buffers)):
+                if now.keys() != then.keys() or any(now[name] is not value for name, value in then.items()):
+                    now.clear()
+                    now.update(then)
+        for collection, content in collections:
+            collection.clear()
+            (collection.update if isinstance(collection, dict | set) else collection.extend)(content)
+
+
+def _collections(modules: Iterable[nn.Module], known: dict[int, object]) -> list[tuple[Any, Any]]:
+    """The attributes of modules in which they may collect something, and copies of these that share ``known`` parts."""
+    copies: dict[int, tuple[Any, Any]] = {}
+    for module in modules:
+        for name, value in vars(module).items():
+            if type(value) in COLLECTIONS and name not in _PYTORCHS and id(value) not in copies:
+                with suppress(Exception):  # what cannot be copied is not state that a network collects
+                    copies[id(value)] = value, copy.deepcopy(value, known)
+    return list(copies.values())
+
+
+_PYTORCHS = frozenset(vars(nn.Module()))  # attributes in which PyTorch keeps parts and hooks
 
 
 @contextmanager

@@ -6,13 +6,11 @@ Whatever it does ends as a value or as one `UserError`, and exit codes stay rayc
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -23,13 +21,13 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from raycv.errors import WHERE, UserError
+from raycv.networks.borrowed import same_state
 from raycv.networks.spec import first_of
 
 OURS = str(Path(__file__).parents[1]) + os.sep
 LIBRARIES = tuple(
     os.sep + name + os.sep for name in ("torch", "torchvision", "timm", "transformers", "pydantic", "importlib")
 )
-STATE = (list, dict, set, deque, bytearray)  # kinds of attributes in which a module may collect something
 LONGEST = 300  # characters of what an error says that a sentence repeats
 
 
@@ -211,15 +209,9 @@ def dtype_of(net: nn.Module) -> torch.dtype | None:
 @contextlib.contextmanager
 def as_it_was(net: nn.Module, who: str) -> Iterator[None]:
     """Inside, ``net`` may change its own state, which is put back at the end. Raises UserError for changed weights."""
-    modules = list(net.modules())
     weights = {name: _version(value) for name, value in net.named_parameters()}
-    shared = {id(one): one for one in (*modules, *net.parameters())}
-    before = [_Kept(module, shared) for module in modules]
-    try:
+    with same_state(net):
         yield
-    finally:
-        for kept in before:
-            kept.restore()
     changed = [name for name, value in net.named_parameters() if _version(value) != weights.get(name)]
     if changed:
         raise UserError(
@@ -228,37 +220,9 @@ def as_it_was(net: nn.Module, who: str) -> Iterator[None]:
         )
 
 
-class _Kept:
-    """The state of one module, without those below it."""
-
-    def __init__(self, module: nn.Module, shared: dict[int, Any]) -> None:
-        self.module, self.attributes = module, dict(vars(module))
-        self.buffers = dict(module._buffers)
-        tensors = [value for value in (*self.buffers.values(), *self.attributes.values()) if isinstance(value, Tensor)]
-        self.tensors = [(value, value.detach().clone()) for value in tensors if not value.is_meta]
-        self.collected: dict[str, Any] = {}
-        for name, value in self.attributes.items():
-            if isinstance(value, STATE) and name not in _PYTORCHS:
-                with contextlib.suppress(Exception):  # what cannot be copied is not state that a network collects
-                    self.collected[name] = copy.deepcopy(value, dict(shared))
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        for value, content in self.tensors:
-            # Compared: PyTorch's counts miss what batch normalisation changes, and what has not changed must not be
-            # written: gradients may need it.
-            if not torch.equal(value, content):
-                with torch.inference_mode(value.is_inference()):
-                    value.copy_(content)
-        attributes = vars(self.module)
-        attributes.clear()
-        attributes.update(self.attributes)
-        attributes.update(self.collected)
-        self.module._buffers.clear()
-        self.module._buffers.update(self.buffers)
-
-
-_PYTORCHS = frozenset(vars(nn.Module()))  # attributes in which PyTorch keeps parts and hooks
+def restores_itself(net: nn.Module) -> bool:
+    """Whether `guarded` puts the state of ``net`` back after each call in evaluation mode."""
+    return bool(vars(net).get("_raycv_guard", ("", False))[1])
 
 
 def _version(value: Tensor) -> int | None:

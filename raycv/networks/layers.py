@@ -103,8 +103,7 @@ def layers_run(net: nn.Module, images: Tensor) -> dict[str, Layer]:
     layouts = known(net, images).layers
     if layouts is None:  # no copy can be run
         with torch.no_grad():
-            kept = record(net, lambda: net(images), None, None)[1]
-        layouts = from_own_pass({name: one.seen for name, one in kept.items()}, len(images))
+            layouts = from_own_pass(record(net, lambda: net(images), None, None)[1], len(images))
     return {
         name: Layer(
             layout.shape[layout.units], math.prod(layout.grid), _parameters(modules[path_of(name)]), layout.grid

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from raycv.networks.module_paths import path_of
 from raycv.networks.probe_copies import with_values, without_values
 from raycv.networks.unit_axis import Hint
 from raycv.networks.watching import Calls, Returned, tensors_in, watched
@@ -116,10 +117,17 @@ def probe(net: nn.Module, run: Run, batch: Any, unit_axis: int | Mapping[str, in
     return Probed(None, False)
 
 
-def from_own_pass(seen: Mapping[str, Seen], count: int, unit_axis: int | Mapping[str, int] | None = None) -> Found:
-    """The layouts as far as one pass of the network itself with ``count`` images tells."""
+class HasSeen(Protocol):
+    """What was kept of a call, with what was noted of it."""
+
+    @property
+    def seen(self) -> Seen: ...
+
+
+def from_own_pass(kept: Mapping[str, HasSeen], count: int, unit_axis: int | Mapping[str, int] | None = None) -> Found:
+    """The layouts as far as one pass of the network itself with ``count`` images tells, by name of the call."""
     found: Found = {}
-    for name, one in seen.items():
+    for name, one in ((name, call.seen) for name, call in kept.items()):
         reasons = []
         for leaf, shape in enumerate(one.shapes):
             reason = _unusable(one.dtypes[leaf], shape)
@@ -362,7 +370,7 @@ def _values(net: nn.Module, run: Run, batch: Any, names: list[str], found: Found
             net,
             lambda: run(net, batch),
             lambda one: calls.keep(one, [leaf.detach().clone() for leaf in one.leaves]),
-            {name.partition("#")[0] for name in names},
+            {path_of(name) for name in names},
             calls,
         )
     outputs = calls.kept()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -77,15 +76,22 @@ def hollow(spec: NetworkSpec) -> nn.Module:
     """The network of ``spec`` without content, on the device meta, where the largest takes a moment."""
     if not kind_of(spec.model).hollow:  # building it may take long
         net = _emptied(spec.model_copy(update=ALIKE))
-        with contextlib.suppress(Exception):  # what cannot be copied is built again
-            if copies_well(net):
-                return _with_layers(spec, copy.deepcopy(net))
-        return build(spec).to("meta")
+        return _with_layers(spec, _copy_of(net) or _built(spec, published=False).to("meta"))
     try:
         with torch.device("meta"):
             return build(spec)
     except Exception:  # some compute their widths with tensors, which have no values there
         return build(spec).to("meta")
+
+
+def _copy_of(net: nn.Module) -> nn.Module | None:
+    """A network of its own like ``net``; None where it cannot be copied."""
+    if not copies_well(net):
+        return None
+    try:
+        return copy.deepcopy(net)
+    except Exception:  # a user's module may refuse in any way
+        return None
 
 
 @lru_cache(maxsize=64)

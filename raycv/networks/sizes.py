@@ -48,7 +48,6 @@ def _sizes_of(spec: NetworkSpec) -> Sizes:
 def _measured(spec: NetworkSpec, net: nn.Module, images: Tensor) -> Sizes:
     given: list[int] = []
     taps, image = taps_of(net, spec), images[:1]
-    taps(image)  # which tells what is changed in place, so the network may run twice
     for module in net.modules():
         if not list(module.children()):
             module.register_forward_hook(lambda _module, _given, out: given.append(_numbers(out)))

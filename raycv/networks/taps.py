@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from raycv.errors import UserError
 from raycv.networks.borrowed import same_state
+from raycv.networks.foreign import restores_itself
 from raycv.networks.layouts import Found, Layout, Probed, Seen, from_own_pass, probe, seen
 from raycv.networks.module_paths import CALL, modules_of, path_of
 from raycv.networks.watching import Calls, Returned, watched
@@ -56,9 +58,10 @@ class Taps:
         probed, modules = known(self.net, images), modules_of(self.net)
         inside = [layer for layer in self.layers if layer != self.output or layer in modules]
         paths = {path_of(layer) for layer in inside}
-        with torch.enable_grad() if probed.gradients else torch.no_grad(), same_state(self.net):
+        state = nullcontext() if restores_itself(self.net) else same_state(self.net)
+        with torch.enable_grad() if probed.gradients else torch.no_grad(), state:
             output, kept = record(self.net, lambda: self.net(images), paths, probed.layers)
-        layouts = probed.layers or from_own_pass({name: one.seen for name, one in kept.items()}, len(images))
+        layouts = probed.layers or from_own_pass(kept, len(images))
         activations = {}
         for layer in inside:
             if layer not in kept:
@@ -153,8 +156,9 @@ def activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tenso
         one: Returned = reached.args[0]
     else:
         raise UserError(f"The network has never run its layer {layer!r}; name another one.")
-    found = (layouts or from_own_pass({layer: seen(one)}, len(images))).get(layer, "it runs several times in a pass")
-    return laid_out(layer, Kept(dict(enumerate(one.leaves)), None, seen(one)), found, len(images)).values
+    kept = Kept(dict(enumerate(one.leaves)), None, seen(one))
+    found = (layouts or from_own_pass({layer: kept}, len(images))).get(layer, "it runs several times in a pass")
+    return laid_out(layer, kept, found, len(images)).values
 
 
 def as_samples(activation: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
-from raycv.networks.module_paths import modules_of
+from raycv.networks.module_paths import CALL, modules_of
 from raycv.networks.unit_axis import FIRST, LAST, Hint, hint_of
 
 Kept = TypeVar("Kept")
@@ -52,7 +52,7 @@ class Calls(Generic[Kept]):
     def kept(self) -> dict[str, Kept]:
         """By the name of the call: the module's path, and PATH#2 for the second of several."""
         return {
-            path if self.counts[path] == 1 else f"{path}#{call}": what
+            path if self.counts[path] == 1 else f"{path}{CALL}{call}": what
             for (path, call), what in self._kept.items()
             if what is not None
         }

@@ -6,6 +6,7 @@ import copy
 import os
 import signal
 import threading
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,27 @@ def test_what_a_network_gives_does_not_depend_on_what_it_was_given_before() -> N
         torch.testing.assert_close(torch.cat([other(images[:4]), other(images[4:])]), whole, rtol=0, atol=1e-5)
     assert net.calls == net.get_buffer("seen") == len(net.collected) == 0  # type: ignore[arg-type]
     assert not hasattr(net, "cached")
+
+
+def test_what_modules_collect_together_stays_one_object() -> None:
+    log = OrderedDict(first=[1])
+
+    class Logs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.log = log
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.log["first"].append(2)
+            self.log["more"] = [3]
+            return images
+
+    net = nn.Sequential(Logs(), Logs())
+    with as_it_was(net, "it"):
+        net(torch.zeros(1))
+        assert log == {"first": [1, 2, 2], "more": [3]}
+    assert net[0].log is net[1].log is log
+    assert log == {"first": [1]}
 
 
 def test_a_network_in_training_keeps_its_state() -> None:

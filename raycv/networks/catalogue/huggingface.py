@@ -65,8 +65,7 @@ def construct(spec: NetworkSpec, published: bool) -> nn.Module:
             else built(config)
         )
     except Exception as error:  # whatever a library raises of a folder that it cannot do with
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{spec.name} cannot be read from {folder}: {reason}.") from None
+        raise UserError(f"{spec.name} cannot be read from {folder}: {_first(error)}.") from None
     return _of_images(net)
 
 

@@ -116,7 +116,7 @@ def _noting_damage(line: _Line) -> Iterator[None]:
 
 def _count_rows(store: RunStore, paths: Sequence[str], lines: Mapping[str, _Line]) -> None:
     """Add the rows of all tables in place, from the last bytes of each file, and name those that cannot be read."""
-    files = [path for path in paths if path.startswith("tables/") and not path.startswith("tables/.") and is_ours(path)]
+    files = [path for path in paths if path.startswith("tables/") and path.endswith(".parquet") and is_ours(path)]
 
     def count(path: str) -> int | UserError:
         try:

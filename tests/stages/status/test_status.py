@@ -14,6 +14,7 @@ import pytest
 
 from raycv.cli import main
 from raycv.run.lease import path_of
+from raycv.run.names import is_ours
 from raycv.run.store import RunStore
 from tests.support.commands import failing
 from tests.support.drivers import driver
@@ -112,3 +113,13 @@ def test_damaged_tables_and_leases_are_named_and_hide_nothing(
     assert f"{store.locate(path)} is not a readable table; remove it and run its stage again." in found["train"]
     assert any(f"{store.locate(path_of('collect'))} is damaged" in line for line in found["collect"])
     assert found["collect"][0].startswith("failed ")
+
+
+def test_a_table_that_is_being_written_is_not_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = RunStore(str(tmp_path / "run"))
+    half_done(store)
+    before = said(store, capsys)["train"]
+    unfinished = tmp_path / "run/tables/training/.0123456789abcdef0123456789abcdef.part"
+    unfinished.write_bytes(b"PAR1")
+    assert is_ours("tables/training/" + unfinished.name)
+    assert len(said(store, capsys)["train"]) == len(before)
