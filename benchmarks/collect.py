@@ -23,7 +23,7 @@ from raycv.networks.models import build, preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
-from raycv.stages.collect.collector import BATCH, Collector, Groups, untrained
+from raycv.stages.collect.collector import BATCH, Collector, Groups, untrained_specs
 from raycv.stages.collect.reducer import to_arrays
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.parts import added
@@ -66,7 +66,7 @@ def specs_of(case: Case) -> tuple[NetworkSpec, ...]:
 def measure(case: Case) -> str:
     """One row: seconds of the loop, of the pass, their ratio, and of the pass's products over the machine's rate."""
     specs = specs_of(case)
-    groups: Groups = {NETS: specs, NULL: untrained(specs)}
+    groups: Groups = {NETS: specs, NULL: untrained_specs(specs)}
     nets = {spec.name: build(spec) for group in groups.values() for spec in group}
     collector = Collector(groups, nets, torch.device("cpu"))
     size = specs[0].preprocessing.resize
@@ -104,7 +104,7 @@ def _product_rate(units: int) -> str:
 def shares(case: Case) -> tuple[str, int, float, float]:
     """Where the time of a shard goes; also its partial's bytes, and seconds to write and to merge one."""
     specs = specs_of(case)
-    groups: Groups = {NETS: specs, NULL: untrained(specs)}
+    groups: Groups = {NETS: specs, NULL: untrained_specs(specs)}
     nets = {spec.name: build(spec) for group in groups.values() for spec in group}
     collector = Collector(groups, nets, torch.device("cpu"))
     preprocessing = specs[0].preprocessing

@@ -35,7 +35,7 @@ from raycv.networks.evaluation import Batch
 from raycv.networks.models import build
 from raycv.networks.spec import NetworkSpec
 from raycv.run.paths import NETS, NULL
-from raycv.stages.collect.collector import BATCH, Collector, Precision, untrained
+from raycv.stages.collect.collector import BATCH, Collector, Precision, untrained_specs
 from raycv.stages.train.feed import Feed
 from raycv.stages.train.learning import make_optimizer, recipe_of, train_epoch
 from raycv.stages.train.specs import specs_of
@@ -180,7 +180,7 @@ def the_pass() -> dict[str, float]:
     """Images a second of four networks and the four untrained ones, forward alone and the whole pass."""
     settle(GPU)
     specs = tuple(specs_of(TrainConfig(model=("alexnet",)), 1000))
-    groups = {NETS: specs, NULL: untrained(specs)}
+    groups = {NETS: specs, NULL: untrained_specs(specs)}
     nets: dict[str, Any] = {one.name: build(one) for group in groups.values() for one in group}
     preprocessing, count = specs[0].preprocessing, 512
     images = np.random.default_rng(0).integers(0, 256, (count, 256, 256, 3), dtype=np.uint8)

@@ -28,9 +28,9 @@ from raycv.networks.spec import NetworkSpec
 from raycv.run import tables
 from raycv.run.paths import NETS, STATISTICS, Key, chance_path, information_path, moments_path
 from raycv.run.store import RunStore
-from raycv.stages.align.compared import PairValues, Piece, compare
+from raycv.stages.align.comparison import AlignTask, PairValues, compare
 from raycv.stages.align.rows import pair_rows
-from raycv.stages.collect.chance import by_chance, draws_by_chance
+from raycv.stages.collect.nulls import by_chance, draws_by_chance
 from raycv.stages.collect.reducer import Gathered, reduce_part
 from raycv.stages.collect.task import Chance, Testing
 from raycv.statistics.parts import information_blocks, others_by_part, parts
@@ -103,7 +103,7 @@ def tests(store: RunStore, units: int) -> None:
 
 def align(store: RunStore, units: int) -> None:
     """All that `raycv align` finds of a pair of networks but the rows of its tables."""
-    compare(statistics.read(store), Piece(KEY.layer, NETS, (0, 1), False))
+    compare(statistics.read(store), AlignTask(KEY.layer, NETS, (0, 1), False))
 
 
 def pair_tables(store: RunStore, units: int) -> None:

@@ -15,7 +15,7 @@ from raycv import flags
 from raycv.commands import COMMANDS
 from raycv.config import PrepareConfig, StageConfig, StudyConfig
 from raycv.errors import WHERE, StageFailed, UserError
-from raycv.flags import Group
+from raycv.flags import SectionedGroup
 from raycv.networks import trust
 from raycv.progress import NORMAL, QUIET, VERBOSE, answer, doing, is_told, speak
 from raycv.run import lease, record, schema
@@ -34,18 +34,18 @@ MORE = """Every flag is also a key of a YAML file (--config FILE) and an environ
 run remembers its settings. Start with: raycv run --run runs/first"""
 
 
-def _commands() -> Group:
+def _commands() -> SectionedGroup:
     """The command line: every command with its flags, what explains them, and completion for shells."""
-    root = Group("raycv", help=ABOUT, epilog=MORE, context_settings=CONTEXT)
+    root = SectionedGroup("raycv", help=ABOUT, epilog=MORE, context_settings=CONTEXT)
     click.version_option(raycv.__version__, message="raycv %(version)s")(root)
     for name, command in COMMANDS.items():
         *above, last = name.split()
         group: click.Group = root
         for word in above:
-            group.add_command(group.commands.get(word) or Group(word, help=GROUPS.get(word)))
+            group.add_command(group.commands.get(word) or SectionedGroup(word, help=GROUPS.get(word)))
             group = cast(click.Group, group.commands[word])
         group.add_command(
-            flags.Command(
+            flags.SectionedCommand(
                 last,
                 params=[*flags.flags_of(command.settings), *([flags.wait()] if command.stages else [])],
                 section=command.section,
@@ -96,7 +96,7 @@ def _layers(model: str) -> None:
 def _help(context: click.Context, words: tuple[str, ...]) -> None:
     above, command = context.find_root(), context.find_root().command
     for place, word in enumerate(words):
-        if not isinstance(command, Group):
+        if not isinstance(command, SectionedGroup):
             raise UserError(f"`{above.command_path}` has no commands below it, found {word!r}.")
         _, found, _ = command.resolve_command(above, list(words[place:]))
         command = cast(click.Command, found)

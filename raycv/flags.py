@@ -136,7 +136,7 @@ def sentence(error: click.UsageError) -> str:
     return f"`{command}`: {message[0].lower()}{message[1:]}; see `{command} --help`."
 
 
-class Command(click.Command):
+class SectionedCommand(click.Command):
     """A command whose help lists its flags in groups; help lists it among others of its ``section``."""
 
     def __init__(self, name: str, *, section: str = "Commands", **given: Any) -> None:
@@ -154,7 +154,7 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
-class Group(click.Group):
+class SectionedGroup(click.Group):
     """Commands, section by section; those of a group below are listed by their whole names."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

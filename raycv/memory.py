@@ -17,6 +17,8 @@ from raycv.errors import UserError
 IDLE_PROCESS = 600 * 2**20  # bytes of a process with PyTorch and Ray loaded
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of the memory of a container
 
+FEWER_NETWORKS = "compare fewer networks, or leave the widest layers out with `raycv train --layers`"
+
 
 @dataclass(frozen=True)
 class Need:

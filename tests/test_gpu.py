@@ -22,7 +22,7 @@ from raycv.distributed.processor import settle
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import build
 from raycv.run.paths import NETS, NULL
-from raycv.stages.collect.collector import Collector, Partial, build_untrained, untrained
+from raycv.stages.collect.collector import Collector, Partial, build_untrained, untrained_specs
 from raycv.stages.train.feed import Feed
 from raycv.stages.train.learning import make_optimizer, recipe_of, set_dropout, train_epoch
 from raycv.statistics.accumulator import Accumulator
@@ -115,7 +115,7 @@ def test_pictures_of_what_drives_a_unit_are_the_same() -> None:
 
 def partial(device: torch.device) -> Partial:
     specs = (spec(1, 12), spec(2, 12))
-    groups = {NETS: specs, NULL: untrained(specs)}
+    groups = {NETS: specs, NULL: untrained_specs(specs)}
     all_nets: dict[str, Any] = {one.name: build(one).eval() for one in specs} | build_untrained(groups[NULL])
     collector = Collector(groups, all_nets, device)
     images, numbers = {specs[0].preprocessing.resizing: pixels(100)}, np.arange(100)

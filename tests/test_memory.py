@@ -95,7 +95,7 @@ print(json.dumps({"needed": needed, "used": peak() - before}))
 
 AFTER = """
 from raycv.config import AblateConfig, EnsembleConfig, MergeConfig, PruneConfig, StitchConfig
-from raycv.distributed.piecework import Piecework
+from raycv.stages.piecewise_stage import PiecewiseStage
 from raycv.memory import IDLE_PROCESS
 from raycv.progress import QUIET, speak
 from raycv.run.store import RunStore
@@ -115,7 +115,7 @@ def do(self, pieces, make, device, need):  # as an actor does them, in this proc
 class Done(Exception):
     pass
 
-Piecework.do = do
+PiecewiseStage.do = do
 STAGES = {"ablate": (ablate, AblateConfig), "ensemble": (ensemble, EnsembleConfig), "merge": (merge, MergeConfig),
           "prune": (prune, PruneConfig), "stitch": (stitch, StitchConfig)}
 speak(QUIET)

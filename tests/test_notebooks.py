@@ -26,8 +26,8 @@ from raycv.paper import SPARSE_DECAY
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.align.matched import match
-from raycv.stages.clusters.rows import Clustering, Layer, clusterings_of_pair
+from raycv.stages.align.matching import match
+from raycv.stages.clusters.rows import Clustering, LayerCorrelations, clusterings_of_pair
 from raycv.stages.mapping.figures.table1 import optimiser_shares
 from raycv.stages.mapping.rows import OfPair, PairMapping, mappings_of_pair
 from raycv.statistics.folds import LayerStatistics, correlations
@@ -84,7 +84,7 @@ def tables_of(layer: str, moments: LayerStatistics) -> dict[str, pd.DataFrame]:
         found = mappings_of_pair(OfPair(moments, {}), asked)
         for name, frame in found.items():
             frames.setdefault(name, []).append(frame)
-    clustered = clusterings_of_pair(Layer(values, {}), Clustering(layer, 0, 1, NETS, 0.2, None, (5, 7)))
+    clustered = clusterings_of_pair(LayerCorrelations(values, {}), Clustering(layer, 0, 1, NETS, 0.2, None, (5, 7)))
     whole = {name: pd.concat(parts) for name, parts in (frames | {n: [f] for n, f in clustered.items()}).items()}
     return {name: frame.assign(layer=layer) for name, frame in whole.items()}
 

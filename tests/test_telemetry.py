@@ -53,7 +53,7 @@ def test_counters_stand_at_the_port(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert RunStore(run).read("4.txt") == b"x" * 1000
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     with pytest.raises(Exception, match="Could not"):
-        filesystem.patiently(run, "read", lambda fs, path: (_ for _ in ()).throw(ConnectionError()))
+        filesystem.with_retries(run, "read", lambda fs, path: (_ for _ in ()).throw(ConnectionError()))
     monkeypatch.undo()
     telemetry.count("raycv_shards")
     telemetry.count("raycv_images", 256, stage="collect")

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from raycv.analysis.unit_groups import Block, Group, Order, Orders, UnitGroups, Weights, reordered
+from raycv.analysis.unit_groups import Order, Orders, UnitGroup, UnitGroups, WeightBlock, Weights, reordered
 
 SWEEPS = 30  # through all groups at most
 Dimensions = Sequence[int]
@@ -25,7 +25,7 @@ class Evidence(Protocol):
     """What speaks for the pairs of units of one block."""
 
     @property
-    def block(self) -> Block: ...
+    def block(self) -> WeightBlock: ...
 
     def between(self, batch: Dimensions, pairs: Dimensions, orders: Orders) -> np.ndarray:
         """(P, K, K): for each place of the dimensions ``batch``, what speaks for every pair of places of ``pairs``.
@@ -38,7 +38,7 @@ class Evidence(Protocol):
 class WeightEvidence:
     """``scale`` times the products of the weights of one block of two networks."""
 
-    block: Block
+    block: WeightBlock
     a: np.ndarray
     b: np.ndarray
     scale: float
@@ -55,7 +55,7 @@ class WeightEvidence:
 class SimilarityEvidence:
     """The similarity (S, S) of the units of one layer in two networks; NaN where it is not defined."""
 
-    block: Block
+    block: WeightBlock
     similarity: np.ndarray
 
     def between(self, batch: Dimensions, pairs: Dimensions, orders: Orders) -> np.ndarray:
@@ -115,7 +115,7 @@ def match_groups(groups: UnitGroups, evidence: Iterable[Evidence], *, seed: int 
     return orders
 
 
-def _inner(groups: Sequence[Group]) -> list[list[int]]:
+def _inner(groups: Sequence[UnitGroup]) -> list[list[int]]:
     """By group the groups that have an order of their own for each of its places, and for nothing else's."""
     return [
         [n for n, group in enumerate(groups) if [parent for _, parent in group.parents] == [number]]
@@ -123,7 +123,9 @@ def _inner(groups: Sequence[Group]) -> list[list[int]]:
     ]
 
 
-def _improve(number: int, inner: list[int], about: Sequence[Evidence], orders: dict[int, Order], group: Group) -> None:
+def _improve(
+    number: int, inner: list[int], about: Sequence[Evidence], orders: dict[int, Order], group: UnitGroup
+) -> None:
     """Give one group, and those within it, the best order while all others stay."""
     free = {other: order for other, order in orders.items() if other not in (number, *inner)}
     batches = int(np.prod([size for size, _ in group.parents]))

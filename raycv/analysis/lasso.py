@@ -32,6 +32,9 @@ from raycv.analysis.threads import threads
 Progress = Callable[[int, int], None]  # called with the numbers of targets done and in all
 
 TARGETS_AT_ONCE = 16
+# Units above which a GPU, where there is one, solves for all targets at once. One core would need a day for a pair of
+# 4,096 units to be trained as the paper did: 4,500 iterations, seven decays.
+UNITS_FOR_GPU = 1024
 WELL_CONDITIONED = 1e-12  # least reciprocal condition number of a matrix that is used unchanged
 
 

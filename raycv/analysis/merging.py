@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raycv.analysis.unit_groups import Block, UnitGroups, Weights
+from raycv.analysis.unit_groups import UnitGroups, WeightBlock, Weights
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,11 @@ def zipped(
     return results[0], results[1]
 
 
-def _makes_zipped(block: Block, zips: Mapping[int, Zip]) -> bool:
+def _makes_zipped(block: WeightBlock, zips: Mapping[int, Zip]) -> bool:
     return any(group in zips and not summed for group, summed in zip(block.groups, block.summed, strict=True))
 
 
-def _applied(block: Block, values: np.ndarray, zips: Mapping[int, Zip], network: int) -> np.ndarray:
+def _applied(block: WeightBlock, values: np.ndarray, zips: Mapping[int, Zip], network: int) -> np.ndarray:
     """A network's block in terms of merged units: those it makes are put together, those it sums over are read."""
     for at, (group, summed) in enumerate(zip(block.groups, block.summed, strict=True)):
         if group in zips:
@@ -162,7 +162,7 @@ def zipped_mean(groups: UnitGroups, layer: str, values: Sequence[np.ndarray], zi
     return result
 
 
-def _applied_to_layer(block: Block, values: np.ndarray, zips: Mapping[int, Zip], network: int) -> np.ndarray:
+def _applied_to_layer(block: WeightBlock, values: np.ndarray, zips: Mapping[int, Zip], network: int) -> np.ndarray:
     for at, group in enumerate(block.groups):
         if group in zips:
             values = np.moveaxis(np.tensordot(zips[group].together[network], values, axes=(1, at)), 0, at)  # type: ignore[index]

@@ -23,7 +23,7 @@ Orders = Mapping[int, Order]  # by group; a group that is not there keeps its or
 
 
 @dataclass(frozen=True)
-class Group:
+class UnitGroup:
     """``size`` places whose order is free, for each place of the groups or fixed axes ``parents``.
 
     ``nearly``: an operation on the way mixes neighbours a little, as local response normalisation does, so that another
@@ -45,7 +45,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Block:
+class WeightBlock:
     """A strided view into one array: where it begins, its shape and strides, all counted in elements.
 
     groups: per dimension the group whose places it counts, or None where the order is fixed. outer: per dimension,
@@ -78,9 +78,9 @@ class UnitGroups:
     moved, by the weight's name; the image and the logits are not among them.
     """
 
-    groups: tuple[Group, ...]
-    blocks: tuple[Block, ...]
-    layers: Mapping[str, tuple[Block, ...]]
+    groups: tuple[UnitGroup, ...]
+    blocks: tuple[WeightBlock, ...]
+    layers: Mapping[str, tuple[WeightBlock, ...]]
     upstream: Mapping[str, frozenset[str]]
     fixed: Mapping[str, str]
 
@@ -99,7 +99,7 @@ class UnitGroups:
         return _permuted(self.layers[layer], {layer: np.arange(units)}, orders)[layer]
 
 
-def _permuted(blocks: Sequence[Block], weights: Weights, orders: Orders) -> dict[str, np.ndarray]:
+def _permuted(blocks: Sequence[WeightBlock], weights: Weights, orders: Orders) -> dict[str, np.ndarray]:
     result = {name: np.array(array, order="C") for name, array in weights.items()}
     for block in blocks:
         if any(group in orders for group in block.groups):
@@ -109,7 +109,7 @@ def _permuted(blocks: Sequence[Block], weights: Weights, orders: Orders) -> dict
     return result
 
 
-def reordered(block: Block, values: np.ndarray, orders: Orders) -> np.ndarray:
+def reordered(block: WeightBlock, values: np.ndarray, orders: Orders) -> np.ndarray:
     """``values`` of a block with every dimension in its group's order."""
     # Outer dimensions first: the order of an inner one is that for the new place of the outer one.
     for at in sorted(range(len(block.shape)), key=lambda n: len(block.outer[n])):

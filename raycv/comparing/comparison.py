@@ -26,7 +26,7 @@ from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
 from raycv.statistics.folds import correlation_of
-from raycv.statistics.moments import Moments as Sums
+from raycv.statistics.moments import JointMoments as Sums
 from raycv.statistics.moments import covariance, mean, variance
 
 UnitNames = Mapping[Member, Sequence[str]]  # of layers whose units have names
@@ -44,7 +44,7 @@ class Tested(Protocol):
         """Of the units of member ``a``, with chance in the place of those of ``b``."""
 
 
-class _Pair:
+class _MemberPair:
     """Two members of one group, a's units against b's."""
 
     def __init__(self, of: _Group, a: int, b: int) -> None:
@@ -130,10 +130,10 @@ class _Group:
         return cross_fold_cka(unbiased(fold) for fold in folds)
 
     @cached_property
-    def pairs(self) -> list[_Pair]:
+    def pairs(self) -> list[_MemberPair]:
         """All ordered pairs of members of different networks."""
         numbers = permutations(range(len(self.members)), 2)
-        return [_Pair(self, a, b) for a, b in numbers if self.members[a].net != self.members[b].net]
+        return [_MemberPair(self, a, b) for a, b in numbers if self.members[a].net != self.members[b].net]
 
     def mutual(self, net_a: str, net_b: str) -> pd.DataFrame:
         """The units of two networks that are each other's best partner among those of all layers."""
@@ -265,7 +265,7 @@ class Comparison:
         if method not in methods:
             raise UserError(f"There is no method {method!r}; allowed are {', '.join(methods)}.")
 
-        def rows(pair: _Pair) -> dict[str, Any]:
+        def rows(pair: _MemberPair) -> dict[str, Any]:
             units = methods[method](pair.cross if signed else np.abs(pair.cross)).columns
             tested = pair.partners if method == "semi" and not signed else None
             return _matched(pair.cross, units, tested)
@@ -384,10 +384,10 @@ class Comparison:
         return makers[name]()
 
     @property
-    def _pairs(self) -> list[_Pair]:
+    def _pairs(self) -> list[_MemberPair]:
         return [pair for group in self._groups for pair in group.pairs]
 
-    def _rows(self, rows: Callable[[_Pair], dict[str, Any]]) -> pd.DataFrame:
+    def _rows(self, rows: Callable[[_MemberPair], dict[str, Any]]) -> pd.DataFrame:
         return pd.concat([pd.DataFrame(pair.about | rows(pair)) for pair in self._pairs], ignore_index=True)
 
 
@@ -407,7 +407,7 @@ def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[
 
 
 # Columns of ``alignment``. The first two and the last two need no rotations.
-AVERAGES: dict[str, Callable[[_Pair], float]] = {
+AVERAGES: dict[str, Callable[[_MemberPair], float]] = {
     "mean": lambda pair: mean_of(semi_matching(pair.cross).values),
     "mean_absolute": lambda pair: mean_of(best_correlation(pair.cross)),
     "rotated_mean": lambda pair: pair.partners.whole.mean,
@@ -423,7 +423,7 @@ def _check_average(column: str) -> None:
         raise UserError(f"There is no column {column!r}; allowed are {', '.join(AVERAGES)}.")
 
 
-def _mapped(pair: _Pair, decays: Sequence[float]) -> dict[str, Any]:
+def _mapped(pair: _MemberPair, decays: Sequence[float]) -> dict[str, Any]:
     path = lasso_path(pair.within[0], pair.cross, decays)
     return {
         "decay": list(decays),
@@ -433,7 +433,7 @@ def _mapped(pair: _Pair, decays: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _clustered(pair: _Pair, k: int | None) -> pd.DataFrame:
+def _clustered(pair: _MemberPair, k: int | None) -> pd.DataFrame:
     a, b = pair.within
     found = spectral_clusters(np.block([[a, pair.cross], [pair.cross.T, b]]), len(a), k, threshold=THRESHOLD)
     about = pair.about | {"k": found.k}

@@ -18,7 +18,7 @@ from raycv.analysis.splitmix import GOLDEN, mixed
 from raycv.data.recorded import in_full
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.folds import LayerStatistics, correlation_of
-from raycv.statistics.moments import Moments as Sums
+from raycv.statistics.moments import JointMoments as Sums
 from raycv.statistics.moments import merge, shifted
 
 LARGEST = 1e150  # of activations in float64

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from raycv.data.apart import Apart
+from raycv.data.decoder_process import DecoderProcess
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import Source
 
@@ -26,9 +26,9 @@ class Decoder:
         self.pool, self.cores = ThreadPoolExecutor(cores), cores
         apart = cores > THREADS and sys.platform == "linux"  # whose memory without a folder they share
         # A reader keeps what it has read last, and serves one thread at a time.
-        self.readers: SimpleQueue[Source | Apart] = SimpleQueue()
+        self.readers: SimpleQueue[Source | DecoderProcess] = SimpleQueue()
         for _ in range(cores):
-            self.readers.put(Apart(source) if apart else copy.deepcopy(source))
+            self.readers.put(DecoderProcess(source) if apart else copy.deepcopy(source))
 
     def begin(self, numbers: np.ndarray, resize: Resize, *, exact: bool = True) -> list[Future[Decoded]]:
         """Begin to decode some images, as `Source.decode` does; their parts in the order of ``numbers``."""

@@ -12,7 +12,7 @@ from raycv.data.contents import Contents
 from raycv.data.natural import natural
 from raycv.data.stored_rows import with_ids
 from raycv.errors import UserError
-from raycv.run.filesystem import check_file, patiently
+from raycv.run.filesystem import check_file, with_retries
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Hdf5Rows:
                 self._open = _h5py(self.uri).File(fs.open(path, "rb"), "r")
             return np.asarray(self._open[self.name][wanted])
 
-        return patiently(self.uri, "read", read)
+        return with_retries(self.uri, "read", read)
 
 
 def hdf5(uri: str) -> Contents:
@@ -53,7 +53,7 @@ def hdf5(uri: str) -> Contents:
         with fs.open(path, "rb") as content, h5py.File(content, "r") as file:
             file.visititems(note)
 
-    patiently(uri, "read", read)
+    with_retries(uri, "read", read)
     return with_ids({name: arrays[name] for name in natural(arrays)})
 
 

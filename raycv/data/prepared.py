@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from raycv.data.kept import NearbyFiles
+from raycv.data.disk_cache import NearbyFiles
 from raycv.data.preprocessing import Encoding, Fit, Interpolation, Resize
 from raycv.data.readers import Item, NoSuchSplit, reach
 from raycv.errors import UserError

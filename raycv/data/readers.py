@@ -15,7 +15,7 @@ import numpy as np
 
 from raycv.errors import UserError
 from raycv.run.faults import fault_of
-from raycv.run.filesystem import patiently, reaching
+from raycv.run.filesystem import reaching, with_retries
 
 T = TypeVar("T")
 EMBEDDED = "cifar10-subset"
@@ -72,10 +72,10 @@ def of_split(paths: Iterable[str], split: str, named_by: Callable[[str], str] = 
 
 
 def reach(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
-    """`raycv.run.filesystem.patiently`; the embedded subset is that of the package this process runs."""
+    """`raycv.run.filesystem.with_retries`; the embedded subset is that of the package this process runs."""
     if uri.partition("/")[0] == EMBEDDED:
         uri = str(Path(__file__).parent / "cifar10") + uri[len(EMBEDDED) :]
-    return patiently(uri, operation, action)
+    return with_retries(uri, operation, action)
 
 
 def listing(root: str) -> dict[str, int]:

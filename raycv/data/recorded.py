@@ -32,7 +32,7 @@ from raycv.data.stored_rows import StoredRows, npy, npz, safetensors
 from raycv.data.torch_files import torch_file
 from raycv.data.zarr_arrays import zarr
 from raycv.errors import UserError
-from raycv.run.filesystem import patiently
+from raycv.run.filesystem import with_retries
 
 OPENERS: dict[str, Callable[[str], Contents]] = {
     ".npy": npy,
@@ -215,9 +215,9 @@ def _named(uri: str) -> str:
 
 def _opened(name: str, uri: str) -> Contents:
     kind = PurePosixPath(uri).suffix.lower()
-    if not patiently(uri, "look for", lambda fs, path: fs.exists(path)) and (kind in OPENERS or not kind):
+    if not with_retries(uri, "look for", lambda fs, path: fs.exists(path)) and (kind in OPENERS or not kind):
         raise UserError(f"There is no file {uri}, given for {name}.")
-    if kind not in OPENERS and patiently(uri, "look for", lambda fs, path: fs.isdir(path)):
+    if kind not in OPENERS and with_retries(uri, "look for", lambda fs, path: fs.isdir(path)):
         kind = ".parquet"  # as Ray, Spark and Dask write it
     if kind not in OPENERS:
         raise UserError(f"{uri}, given for {name}, is of no known kind; allowed are {', '.join(OPENERS)}.")

@@ -24,14 +24,14 @@ from raycv.data.natural import natural
 from raycv.errors import UserError
 from raycv.run import parquet_files
 from raycv.run.damage import refusing_damage
-from raycv.run.filesystem import check_file, filesystem, patiently
+from raycv.run.filesystem import check_file, filesystem, with_retries
 from raycv.run.parquet_files import RAY_TENSORS, check_plain
 
 ROWS = 1024  # decoded at once
 PAGE_BUFFER = 2**20  # bytes of a column read at once; else, or with pre_buffer, Arrow reads all of a row group
 
 
-class Group(NamedTuple):
+class RowGroup(NamedTuple):
     """One row group of one of the files of a recording."""
 
     uri: str
@@ -48,7 +48,7 @@ class RowGroups:
     """
 
     columns: tuple[str, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroup, ...]
     inner: tuple[int, ...]  # the shape of one sample
     dtype: np.dtype[Any]
     _pieces: Iterator[NDArray[Any]] | None = field(default=None, repr=False)
@@ -68,7 +68,7 @@ class RowGroups:
         starts = np.cumsum((0, *(group.rows for group in self.groups)))
         group = int(np.searchsorted(starts, first, side="right")) - 1
         uri = self.groups[min(group, len(self.groups) - 1)].uri
-        return patiently(uri, "read", lambda _fs, _path: self._between(starts, group, first, last))
+        return with_retries(uri, "read", lambda _fs, _path: self._between(starts, group, first, last))
 
     def _between(self, starts: NDArray[np.int64], group: int, first: int, last: int) -> NDArray[Any]:
         if self._pieces is None or not starts[group] <= self._at <= first:
@@ -125,7 +125,7 @@ class _Part(NamedTuple):
     """What one file of a recording says of itself."""
 
     schema: pa.Schema
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroup, ...]
     ids: NDArray[Any] | None
     is_numbered: bool
 
@@ -136,7 +136,7 @@ def parquet(uri: str) -> Contents:
     A column of lists or of tensors is a layer; columns of numbers are together the units of one. Raises UserError for
     other columns, and for parts that do not fit together.
     """
-    parts = [patiently(file, "read", partial(_part, file)) for file in _files(uri)]
+    parts = [with_retries(file, "read", partial(_part, file)) for file in _files(uri)]
     first = parts[0]
     kinds_of_first = _kinds(first.schema)
     for part in parts[1:]:
@@ -168,7 +168,7 @@ def _files(uri: str) -> list[str]:
     def find(fs: fsspec.AbstractFileSystem, path: str) -> list[str] | None:
         return [name[len(path) :].lstrip("/") for name in fs.find(path)] if fs.isdir(path) else None
 
-    found = patiently(uri, "list", find)
+    found = with_retries(uri, "list", find)
     if found is None:
         return [uri]
     names = [name for name in found if not any(part.startswith(("_", ".")) for part in name.split("/"))]
@@ -185,7 +185,7 @@ def _part(uri: str, fs: fsspec.AbstractFileSystem, path: str) -> _Part:
     with _refusing(uri), fs.open(path, "rb") as file:
         opened = _opened(file, ())
         schema, facts = opened.schema_arrow, opened.metadata
-        groups = tuple(Group(uri, n, facts.row_group(n).num_rows) for n in range(facts.num_row_groups))
+        groups = tuple(RowGroup(uri, n, facts.row_group(n).num_rows) for n in range(facts.num_row_groups))
         index = _index_of(schema)
         check_plain(schema, [IDS, *index])
         if IDS in schema.names:
@@ -220,7 +220,7 @@ def _ids_of(parts: list[_Part]) -> tuple[NDArray[Any] | None, bool]:
     return ids, is_numbered
 
 
-def _shape(column: pa.Field, groups: tuple[Group, ...]) -> tuple[int, ...]:
+def _shape(column: pa.Field, groups: tuple[RowGroup, ...]) -> tuple[int, ...]:
     """The shape of one sample in a column of lists or tensors."""
     kind, metadata = column.type, column.metadata or {}
     if isinstance(kind, pa.FixedShapeTensorType):
@@ -236,7 +236,7 @@ def _shape(column: pa.Field, groups: tuple[Group, ...]) -> tuple[int, ...]:
     return (0,) if group is None else (_first_length(column.name, group),)
 
 
-def _first_length(column: str, group: Group) -> int:
+def _first_length(column: str, group: RowGroup) -> int:
     fs, path = filesystem(group.uri)
     with _refusing(group.uri), fs.open(path, "rb") as file:
         opened = _opened(file, [column])

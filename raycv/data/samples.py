@@ -15,7 +15,7 @@ from raycv.errors import UserError
 
 
 @dataclass(frozen=True)
-class Samples:
+class RecordedSamples:
     """Reads no images, for there are none; ``facts`` say which recordings the samples are of."""
 
     root: str  # a path of one of them
@@ -40,7 +40,7 @@ def samples_of(recordings: Sequence[Recorded], paths: Sequence[str]) -> Source:
     """The samples that all recordings are of. Raises UserError where they are not of the same ones."""
     paired(list(recordings))
     names = ", ".join(recording.name for recording in recordings)
-    return Source(f"the recordings {names}", Samples(paths[0], recordings[0].samples, list(paths)), 1)
+    return Source(f"the recordings {names}", RecordedSamples(paths[0], recordings[0].samples, list(paths)), 1)
 
 
 def orders(recordings: Sequence[Recorded], images: int | None) -> list[np.ndarray | None]:

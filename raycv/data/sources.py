@@ -19,7 +19,7 @@ from raycv.data.preprocessing import Resize
 from raycv.data.readers import EMBEDDED, SPLITS, SUFFIXES, Item, NoSuchSplit, Reader, listing, of_split
 from raycv.data.selection import Selection
 from raycv.errors import UserError
-from raycv.run.filesystem import filesystem, remember
+from raycv.run.filesystem import filesystem, mark_reachable
 from raycv.run.fingerprint import fingerprint
 
 Split = Literal["train", "validation"]
@@ -36,7 +36,7 @@ class Source:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        remember(self.reader.root)  # the process that sent this source has already reached it
+        mark_reachable(self.reader.root)  # the process that sent this source has already reached it
 
     def __len__(self) -> int:
         return len(self.reader)

@@ -25,7 +25,7 @@ from raycv.data.natural import natural
 from raycv.data.sparse import SparseRows, of_npz
 from raycv.errors import UserError
 from raycv.memory import available
-from raycv.run.filesystem import check_file, filesystem, patiently
+from raycv.run.filesystem import check_file, filesystem, with_retries
 
 T = TypeVar("T")
 AHEAD = 2**16  # bytes that are read at once while a file is opened
@@ -92,7 +92,7 @@ class StoredRows:
                     raise part
             return parts
 
-        whole = bytearray().join(patiently(self.uri, "read", read))  # NumPy may write to it
+        whole = bytearray().join(with_retries(self.uri, "read", read))  # NumPy may write to it
         if len(whole) != count * self.row_bytes:
             raise UserError(f"{self.uri} has become shorter while it was read; write it again.")
         values = np.frombuffer(whole, self.stored).reshape(count, *self.shape[1:])
@@ -103,7 +103,7 @@ def npy(uri: str) -> Contents:
     """The array of an .npy file, and the ids of NAME.ids.npy beside it."""
     beside = uri[: -len(".npy")] + ".ids.npy"
     array = _opened(uri, lambda file: _array(uri, file, 0))
-    if not patiently(beside, "look for", lambda fs, path: fs.exists(path)):
+    if not with_retries(beside, "look for", lambda fs, path: fs.exists(path)):
         return Contents({ONLY: array})
     return Contents({ONLY: array}, _opened(beside, lambda file: _array(beside, file, 0))[:])
 
@@ -227,7 +227,7 @@ def _opened(uri: str, read: Callable[[IO[bytes]], T]) -> T:
         with fs.open(path, "rb", block_size=AHEAD) as file:
             return read(file)
 
-    return patiently(uri, "read", action)
+    return with_retries(uri, "read", action)
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

@@ -9,7 +9,7 @@ from typing import Any
 from raycv.data.contents import ONLY, Contents
 from raycv.data.stored_rows import with_ids
 from raycv.errors import UserError
-from raycv.run.filesystem import check_file, filesystem, patiently
+from raycv.run.filesystem import check_file, filesystem, with_retries
 
 
 def torch_file(uri: str) -> Contents:
@@ -25,10 +25,10 @@ def torch_file(uri: str) -> Contents:
         return content
 
     if "://" in uri:
-        found = torch.load(io.BytesIO(patiently(uri, "read", read)), map_location="cpu", weights_only=True)
+        found = torch.load(io.BytesIO(with_retries(uri, "read", read)), map_location="cpu", weights_only=True)
     else:
         path = filesystem(uri)[1]
-        patiently(uri, "read", check_file)
+        with_retries(uri, "read", check_file)
         found = _mapped(path)
     if isinstance(found, Mapping):
         return with_ids({str(name): values for name, values in found.items()})

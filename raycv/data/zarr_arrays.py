@@ -18,7 +18,7 @@ from raycv.data.contents import IDS, ONLY, Contents
 from raycv.data.natural import natural
 from raycv.data.packing import unpacked
 from raycv.errors import UserError
-from raycv.run.filesystem import filesystem, patiently
+from raycv.run.filesystem import filesystem, with_retries
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ZarrRows:
         return self.array.dtype
 
     def __getitem__(self, wanted: slice) -> NDArray[Any]:
-        return patiently(self.uri, "read", lambda fs, path: np.asarray(self.array[wanted]))
+        return with_retries(self.uri, "read", lambda fs, path: np.asarray(self.array[wanted]))
 
 
 def zarr(uri: str) -> Contents:
@@ -61,7 +61,7 @@ def zarr(uri: str) -> Contents:
             return found, None
         return {name: item for name, item in found.members(max_depth=None) if hasattr(item, "shape")}, dict(found.attrs)
 
-    found, about = patiently(uri, "read", read)
+    found, about = with_retries(uri, "read", read)
     if about is None:
         return Contents({ONLY: _rows(uri, ONLY, found)})
     return _of_group(uri, {name: found[name] for name in natural(found)}, about)

@@ -19,7 +19,7 @@ from raycv.errors import StageFailed, UserError
 from raycv.memory import Need, check_nodes
 from raycv.progress import doing, say
 
-PATIENCE = 10.0  # seconds in which a cluster that has been started must answer
+START_SECONDS = 10.0  # seconds in which a cluster that has been started must answer
 
 
 Device = Literal["auto", "cpu", "gpu"]
@@ -69,10 +69,10 @@ def _knock(address: str) -> None:
     named = re.fullmatch(r"(?:ray://)?([^/:]+):(\d{1,5})", address)
     if not named:
         return  # an address that Ray finds itself, or refuses
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + START_SECONDS
     while True:
         try:
-            socket.create_connection((named[1], int(named[2])), timeout=PATIENCE).close()
+            socket.create_connection((named[1], int(named[2])), timeout=START_SECONDS).close()
             return
         except (OSError, OverflowError):
             if time.monotonic() > until:

@@ -16,7 +16,7 @@ from raycv.errors import StageFailed
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-DEATHS = 3  # of a task's worker after which it is tried again
+TASK_DEATHS = 3  # of a task's worker after which it is tried again
 OF_A_GPU = 0.25  # that each task may use, where there are GPUs
 
 
@@ -27,11 +27,11 @@ def in_order(
 
     A task is given ``needed`` bytes of memory, so that no more of them run on a node than fit; where no node has as
     much, one runs on a node. At most two for each CPU are computed ahead. Raises StageFailed where a task's worker died
-    more than `DEATHS` times, UserError if the user can fix what an item raised, and else what it raised.
+    more than `TASK_DEATHS` times, UserError if the user can fix what an item raised, and else what it raised.
     """
     largest = max(int(node.get("memory", 0)) for node in ray_cluster.of_nodes())
     gpus = OF_A_GPU if ray_cluster.amount("GPU") else 0
-    task = ray.remote(function).options(num_cpus=1, num_gpus=gpus, memory=min(needed, largest), max_retries=DEATHS)
+    task = ray.remote(function).options(num_cpus=1, num_gpus=gpus, memory=min(needed, largest), max_retries=TASK_DEATHS)
     reference = ray.put(shared)
     waiting = deque(items)
     running: deque[Any] = deque()
@@ -52,6 +52,6 @@ def _result(reference: Any, needed: int) -> Any:
         raise (users_mistake(error) or error) from error
     except RayError as error:
         raise StageFailed(
-            f"a task has died {DEATHS + 1} times, most likely for lack of memory: it needs some "
+            f"a task has died {TASK_DEATHS + 1} times, most likely for lack of memory: it needs some "
             f"{needed / 2**30:.1f} GiB. The same command continues from the stages that are finished."
         ) from error

@@ -13,7 +13,7 @@ from ray.exceptions import RayError, RpcError
 from raycv.distributed import unpublished_ray
 from raycv.progress import say
 
-PATIENCE = 30.0  # seconds without work going on until it is said what is missing, and again
+SILENT_SECONDS = 30.0  # seconds without work going on until it is said what is missing, and again
 FIRST = 10.0  # seconds in which an autoscaler reports for the first time
 ASKED_FOR = ("CPU", "GPU")
 
@@ -30,7 +30,7 @@ class Waiting:
         """To be called about every second: says what is missing when it is time."""
         if going_on:
             self._since = time.monotonic()
-        elif time.monotonic() - self._since > PATIENCE:
+        elif time.monotonic() - self._since > SILENT_SECONDS:
             with contextlib.suppress(RayError, RpcError, RuntimeError):  # a head that is busy answers the next time
                 for sentence in missing():
                     say(sentence)

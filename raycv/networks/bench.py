@@ -25,7 +25,7 @@ REMEDY = "compare fewer or narrower networks, or leave the widest layers out wit
 HELD = 2**30  # bytes of decoded images up to which they are decoded once
 
 
-class Piece(NamedTuple):
+class NetworkLayer(NamedTuple):
     """What is tried out at once: one layer of one network."""
 
     layer: str
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
         return f"{self.layer}/{self.net}"
 
 
-class Part(NamedTuple):
+class FoldImages(NamedTuple):
     """Some images of one fold: ``inputs`` (B, 3, H, W) as networks take them, ``labels`` (B,)."""
 
     fold: int
@@ -93,10 +93,10 @@ class Bench:
             raise UserError("The networks were compared in their logits only; name other layers with --layers.")
         return found
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[NetworkLayer]:
         """Every hidden layer of every network."""
         names = [network.spec.name for network in self.networks]
-        return [Piece(layer, name, number) for layer in self.hidden_layers for number, name in enumerate(names)]
+        return [NetworkLayer(layer, name, number) for layer in self.hidden_layers for number, name in enumerate(names)]
 
     def batch(self, folds: int = 1) -> int:
         """Images in the largest part, where all are cut into ``folds``."""
@@ -130,7 +130,7 @@ class Bench:
             self._nets[number] = load_weights(network.spec, weights_of(self.store, network)).to(self.device)
         return self._nets[number]
 
-    def parts(self, folds: int) -> Iterator[Part]:
+    def parts(self, folds: int) -> Iterator[FoldImages]:
         """All images, fold by fold as the pass has cut them into ``folds``, a batch at a time."""
         preprocessing = self.networks[0].spec.preprocessing
         held = len(self.source) * preprocessing.resize**2 * 3 <= HELD
@@ -141,4 +141,4 @@ class Bench:
                 if held:
                     self._decoded[shard.number] = found
             pixels, labels = (torch.from_numpy(array).to(self.device) for array in found)
-            yield Part(shard.fold, preprocessing.evaluation(pixels), labels)
+            yield FoldImages(shard.fold, preprocessing.evaluation(pixels), labels)

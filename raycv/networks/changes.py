@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raycv.networks.bench import Part
+from raycv.networks.bench import FoldImages
 from raycv.networks.cut import Cut
 from raycv.networks.evaluation import Scores, score
 
@@ -19,7 +19,9 @@ Name = TypeVar("Name")
 Change = Callable[[Tensor], Tensor]  # of activations (B, S, ...), which it leaves as they are
 
 
-def scores_of(cut: Cut, parts: Iterable[Part], changes: Callable[[int], Mapping[Name, Change]]) -> dict[Name, Scores]:
+def scores_of(
+    cut: Cut, parts: Iterable[FoldImages], changes: Callable[[int], Mapping[Name, Change]]
+) -> dict[Name, Scores]:
     """The scores of the network under every change. ``changes``: by name, for a fold of the images; asked fold by fold.
 
     What comes before the layer runs once for a batch, the rest once for each change.

@@ -24,7 +24,7 @@ from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork, folder_of, kept_epochs, stored, weights_content
 from raycv.progress import say
-from raycv.run.filesystem import patiently
+from raycv.run.filesystem import with_retries
 from raycv.run.store import RunStore
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "checkpoint")
@@ -172,7 +172,7 @@ def _content(uri: str, spec: NetworkSpec) -> bytes:
         content: bytes = fs.cat_file(path)
         return content
 
-    content = patiently(uri, "read the checkpoint", read)
+    content = with_retries(uri, "read the checkpoint", read)
     if not content:
         raise UserError(f"The checkpoint {uri} is empty; name a .safetensors file or a PyTorch state dict.")
     return content

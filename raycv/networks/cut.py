@@ -21,7 +21,7 @@ from raycv.networks.module_paths import modules_of
 from raycv.networks.taps import known
 
 
-class _Reached(Exception):
+class _LayerReturned(Exception):
     """Ends a forward pass once the layer has returned."""
 
 
@@ -52,7 +52,7 @@ class Cut:
         def note(module: nn.Module, _args: Any, out: Any) -> None:
             if module is self._layer:
                 noted[module] = out
-                raise _Reached
+                raise _LayerReturned
             if module in (self._once or ()) and isinstance(out, Tensor):
                 noted[module] = out.clone()  # networks change activations in place
 
@@ -63,7 +63,7 @@ class Cut:
         try:
             with _hooked(self.net, note):
                 self.net(images)
-        except _Reached:
+        except _LayerReturned:
             pass
         reached = noted.pop(self._layer)
         below = {part for module in (self._layer, *noted) for part in module.modules() if part is not module}

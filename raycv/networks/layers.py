@@ -23,7 +23,7 @@ from raycv.networks.tokens import part_of
 SHOWN = 40  # layers at most, as a person reads them
 
 
-class Layer(NamedTuple):
+class LayerSize(NamedTuple):
     """What one layer has: units, positions in an image (1 where there are none), and parameters below its module.
 
     ``grid``: the positions by axis: (height, width), (tokens,) or ().
@@ -35,7 +35,7 @@ class Layer(NamedTuple):
     grid: tuple[int, ...] = ()
 
 
-def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
+def layers_of(spec: NetworkSpec) -> dict[str, LayerSize]:
     """The layers of a network, as ``layers_run`` finds them.
 
     The network and its activations have no content, so that the largest takes a moment. Of recorded activations they
@@ -43,13 +43,13 @@ def layers_of(spec: NetworkSpec) -> dict[str, Layer]:
     """
     if spec.is_recorded:
         shapes = {layer: tuple(values.shape) for layer, values in opened(spec).layers.items()}
-        return {layer: Layer(shape[1], math.prod(shape[2:]), 0, shape[2:]) for layer, shape in shapes.items()}
+        return {layer: LayerSize(shape[1], math.prod(shape[2:]), 0, shape[2:]) for layer, shape in shapes.items()}
 
-    def look(net: nn.Module, images: Tensor) -> dict[str, Layer]:
+    def look(net: nn.Module, images: Tensor) -> dict[str, LayerSize]:
         found = layers_run(net, images)
         outputs = _units_of(net, images)
         if outputs and spec.output == LOGITS:
-            found[LOGITS] = Layer(outputs, 1, 0)
+            found[LOGITS] = LayerSize(outputs, 1, 0)
         return found
 
     return tried(spec, look)
@@ -66,7 +66,7 @@ def _units_of(net: nn.Module, images: Tensor) -> int | None:
     return int(out.shape[1]) if isinstance(out, Tensor) and out.ndim == 2 else None
 
 
-def layers_of_model(model: str, classes: int = 10) -> dict[str, Layer]:
+def layers_of_model(model: str, classes: int = 10) -> dict[str, LayerSize]:
     """The layers of a model at its usual width. Raises UserError where there is no such model."""
     check_model(model)
     output = ALEXNET_LAYERS[-1] if model in WIDTHS else LOGITS
@@ -94,7 +94,7 @@ def matching(net: str, there: Sequence[str], patterns: Sequence[str]) -> list[st
     return list(found)
 
 
-def layers_run(net: nn.Module, images: Tensor) -> dict[str, Layer]:
+def layers_run(net: nn.Module, images: Tensor) -> dict[str, LayerSize]:
     """The layers of ``net`` in the order in which they begin to run: every module with an axis of units.
 
     A module that runs several times in a pass is PATH#1, PATH#2 and so on.
@@ -105,7 +105,7 @@ def layers_run(net: nn.Module, images: Tensor) -> dict[str, Layer]:
         with torch.no_grad():
             layouts = from_own_pass(record(net, lambda: net(images), None, None)[1], len(images))
     return {
-        name: Layer(
+        name: LayerSize(
             layout.shape[layout.units], math.prod(layout.grid), _parameters(modules[path_of(name)]), layout.grid
         )
         for name, layout in layouts.items()
@@ -122,9 +122,9 @@ def nearest(name: str, layers: Sequence[str]) -> list[str]:
     return difflib.get_close_matches(name, layers, n=5, cutoff=0.4) or list(layers[:5])
 
 
-def outline(layers: dict[str, Layer]) -> dict[str, Layer]:
+def outline(layers: dict[str, LayerSize]) -> dict[str, LayerSize]:
     """Of many layers those at the top of the module tree, as deep as few enough remain to be read."""
-    shown: dict[str, Layer] = {}
+    shown: dict[str, LayerSize] = {}
     for depth in range(1, 1 + max(name.count(".") + 1 for name in layers)):
         deeper = {name: layer for name, layer in layers.items() if name.count(".") < depth}
         if len(deeper) > SHOWN:

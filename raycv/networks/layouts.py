@@ -25,7 +25,7 @@ Run = Callable[[nn.Module, Any], Any]  # of a network with a batch of inputs
 FEW = 4  # images from which on half of them are enough to tell
 
 
-class Seen(NamedTuple):
+class CallShapes(NamedTuple):
     """What is noted of one call of a module: shapes and types of the tensors it returned, and the hint at units."""
 
     shapes: list[tuple[int, ...]]
@@ -106,7 +106,7 @@ def probe(net: nn.Module, run: Run, batch: Any, unit_axis: int | Mapping[str, in
         for gradients in (False, True):
             try:
                 one, other = (
-                    _seen(copied, run, resized(batch, count, size, values), Calls[Seen](), gradients=gradients)
+                    _seen(copied, run, resized(batch, count, size, values), Calls[CallShapes](), gradients=gradients)
                     for size in sizes
                 )
             except Exception:  # whatever a user's forward does without values
@@ -121,7 +121,7 @@ class HasSeen(Protocol):
     """What was kept of a call, with what was noted of it."""
 
     @property
-    def seen(self) -> Seen: ...
+    def seen(self) -> CallShapes: ...
 
 
 def from_own_pass(kept: Mapping[str, HasSeen], count: int, unit_axis: int | Mapping[str, int] | None = None) -> Found:
@@ -151,7 +151,7 @@ def from_own_pass(kept: Mapping[str, HasSeen], count: int, unit_axis: int | Mapp
     return found
 
 
-def _seen(net: nn.Module, run: Run, batch: Any, calls: Calls[Seen], *, gradients: bool) -> dict[str, Seen]:
+def _seen(net: nn.Module, run: Run, batch: Any, calls: Calls[CallShapes], *, gradients: bool) -> dict[str, CallShapes]:
     """What every call of a module of ``net`` returns. Where the pass fails, ``calls`` has those until then."""
     tensors = [*net.parameters(), *tensors_in(batch)]
     hollow = all(tensor.is_meta for tensor in tensors)
@@ -172,16 +172,18 @@ def _same_random_numbers(tensors: list[Tensor]) -> Iterator[None]:
         yield
 
 
-def seen(one: Returned) -> Seen:
+def seen(one: Returned) -> CallShapes:
     """What is noted of a call."""
-    return Seen([tuple(leaf.shape) for leaf in one.leaves], [leaf.dtype for leaf in one.leaves], one.hint, one.exact)
+    return CallShapes(
+        [tuple(leaf.shape) for leaf in one.leaves], [leaf.dtype for leaf in one.leaves], one.hint, one.exact
+    )
 
 
 def _compared(
-    one: dict[str, Seen],
-    other: dict[str, Seen],
+    one: dict[str, CallShapes],
+    other: dict[str, CallShapes],
     sizes: tuple[int, int],
-    longer: list[dict[str, Seen]],
+    longer: list[dict[str, CallShapes]],
     unit_axis: int | Mapping[str, int] | None,
 ) -> Found:
     found: Found = {}
@@ -204,7 +206,7 @@ def _compared(
 
 def _layout(
     leaf: int,
-    first: Seen,
+    first: CallShapes,
     shape_of_other: tuple[int, ...],
     sizes: tuple[int, int],
     longer: list[tuple[int, ...]],
@@ -239,7 +241,7 @@ def _unusable(dtype: torch.dtype, shape: tuple[int, ...]) -> str:
 
 
 def _units(
-    shape: tuple[int, ...], images: int, longer: list[tuple[int, ...]], seen: Seen, asked: int | None
+    shape: tuple[int, ...], images: int, longer: list[tuple[int, ...]], seen: CallShapes, asked: int | None
 ) -> int | str:
     """The axis of units, or why it cannot be told. ``longer``: shapes for inputs of which one axis is longer each."""
     rest = [axis for axis in range(len(shape)) if axis != images]
@@ -286,18 +288,18 @@ def _text(shape: tuple[int, ...]) -> str:
     return " x ".join(f"{size:,}" for size in shape) or "a single number"
 
 
-def _longer(net: nn.Module, run: Run, batch: Any, *, gradients: bool) -> list[dict[str, Seen]]:
+def _longer(net: nn.Module, run: Run, batch: Any, *, gradients: bool) -> list[dict[str, CallShapes]]:
     """What a copy without values gives for longer inputs, one axis after the other, as far as it runs.
 
     The axis of channels or features can be lengthened only where no weights fix it; then the first of images counts
     channels, and of other inputs nothing is known.
     """
-    by_axis: dict[int, dict[str, Seen]] = {}
+    by_axis: dict[int, dict[str, CallShapes]] = {}
     first = tensors_in(batch)[0]
     whole = set()
     for axis in range(1, first.ndim):
         for factor in (2, 0.5):
-            calls: Calls[Seen] = Calls()
+            calls: Calls[CallShapes] = Calls()
             try:
                 by_axis[axis] = _seen(net, run, _lengthened(batch, axis, factor), calls, gradients=gradients)
                 whole.add(axis)

@@ -13,7 +13,7 @@ from raycv.data.recorded import Recorded, located, recorded
 from raycv.data.samples import orders, samples_of
 from raycv.data.sources import Source, open_source
 from raycv.networks.spec import NetworkSpec
-from raycv.run.filesystem import patiently
+from raycv.run.filesystem import with_retries
 from raycv.run.fingerprint import fingerprint
 
 NO_IMAGES = Preprocessing(resize=1, crop=1, mean=(0, 0, 0), std=(1, 1, 1))
@@ -38,7 +38,7 @@ def digest(spec: NetworkSpec) -> str:
         found = fs.info(path)
         return [found.get(name) for name in ("size", "mtime", "ETag", "LastModified")]
 
-    return fingerprint(spec.model, patiently(spec.model, "read the recording", facts))
+    return fingerprint(spec.model, with_retries(spec.model, "read the recording", facts))
 
 
 def validation_of(specs: Sequence[NetworkSpec], data: str, **columns: str | None) -> Source:

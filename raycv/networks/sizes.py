@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from raycv.errors import UserError
 from raycv.memory import of_machine
-from raycv.networks.layers import Layer, layers_of
+from raycv.networks.layers import LayerSize, layers_of
 from raycv.networks.models import tried
 from raycv.networks.places import taps_of
 from raycv.networks.spec import NetworkSpec, Place
@@ -71,7 +71,7 @@ def _prepared_alike(a: NetworkSpec, b: NetworkSpec) -> bool:
     return a.preprocessing == b.preprocessing or a.is_recorded or b.is_recorded
 
 
-def _positions(place: Place, layer: Layer) -> int:
+def _positions(place: Place, layer: LayerSize) -> int:
     return layer.positions if place.grid is None else math.prod(place.grid)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from raycv.errors import UserError
 from raycv.networks.borrowed import same_state
 from raycv.networks.foreign import restores_itself
-from raycv.networks.layouts import Found, Layout, Probed, Seen, from_own_pass, probe, seen
+from raycv.networks.layouts import CallShapes, Found, Layout, Probed, from_own_pass, probe, seen
 from raycv.networks.module_paths import CALL, modules_of, path_of
 from raycv.networks.watching import Calls, Returned, watched
 
@@ -30,7 +30,7 @@ class Kept(NamedTuple):
 
     leaves: dict[int, Tensor]
     before: Tensor | None
-    seen: Seen
+    seen: CallShapes
 
 
 class Taps:

@@ -13,7 +13,7 @@ import botocore.exceptions as boto
 from botocore.parsers import ResponseParserError
 
 
-class Patience(Enum):
+class RetryPolicy(Enum):
     """How long to retry."""
 
     NONE = "it will fail again"
@@ -28,10 +28,10 @@ class Patience(Enum):
 
 
 WAITS = {
-    Patience.NONE: (),
-    Patience.BRIEF: (0.1, 0.2, 0.4, 0.8, 1.5),
-    Patience.MEDIUM: (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 8.0),
-    Patience.LONG: (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 9.0, 9.0, 9.0),
+    RetryPolicy.NONE: (),
+    RetryPolicy.BRIEF: (0.1, 0.2, 0.4, 0.8, 1.5),
+    RetryPolicy.MEDIUM: (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 8.0),
+    RetryPolicy.LONG: (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 9.0, 9.0, 9.0),
 }
 
 
@@ -40,7 +40,7 @@ class Fault:
     """What an exception means: one sentence for a person, and whether it may pass."""
 
     sentence: str
-    patience: Patience
+    retries: RetryPolicy
 
 
 class NotS3(OSError):
@@ -86,15 +86,15 @@ def fault_of(error: BaseException) -> Fault:
         if isinstance(link, boto.BotoCoreError):
             return _before_the_answer(link)
     if any(isinstance(link, (*_DISCONNECTED, *_of_aiohttp())) for link in chain):
-        return Fault("the server does not answer; check AWS_ENDPOINT_URL and the network.", Patience.LONG)
+        return Fault("the server does not answer; check AWS_ENDPOINT_URL and the network.", RetryPolicy.LONG)
     if isinstance(error, FileNotFoundError):
-        return Fault("there is no such file or folder.", Patience.NONE)
+        return Fault("there is no such file or folder.", RetryPolicy.NONE)
     if isinstance(error, PermissionError):
-        return Fault("permission was denied.", Patience.NONE)
+        return Fault("permission was denied.", RetryPolicy.NONE)
     if isinstance(error, OSError) and error.strerror:
         passing = error.errno in _PASSING_ON_DISK
-        return Fault(f"{error.strerror}.", Patience.LONG if passing else Patience.NONE)
-    return Fault(f"{type(error).__name__}.", Patience.LONG)
+        return Fault(f"{error.strerror}.", RetryPolicy.LONG if passing else RetryPolicy.NONE)
+    return Fault(f"{type(error).__name__}.", RetryPolicy.LONG)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -111,14 +111,14 @@ def _of_another_server(chain: list[BaseException]) -> Fault | None:
     kinds = {type(link).__name__ for link in chain}  # also of a library that is loaded with S3 only
     if any(isinstance(link, NotS3 | ResponseParserError) for link in chain):
         sentence = "what answers there is no S3 server but, perhaps, a page to sign in on; check AWS_ENDPOINT_URL."
-        return Fault(sentence, Patience.NONE)
+        return Fault(sentence, RetryPolicy.NONE)
     if "TooManyRedirects" in kinds:
-        return Fault("the server redirects without an end; check AWS_ENDPOINT_URL.", Patience.NONE)
+        return Fault("the server redirects without an end; check AWS_ENDPOINT_URL.", RetryPolicy.NONE)
     if not kinds.isdisjoint({"BadStatusLine", "BadHttpMessage"}):
-        return Fault("what answers there does not speak HTTP; check AWS_ENDPOINT_URL.", Patience.LONG)
+        return Fault("what answers there does not speak HTTP; check AWS_ENDPOINT_URL.", RetryPolicy.LONG)
     if any(isinstance(link, ssl.SSLError) for link in chain):
         sentence = "no encrypted connection comes about; check the certificate, and https in AWS_ENDPOINT_URL."
-        return Fault(sentence, Patience.BRIEF)
+        return Fault(sentence, RetryPolicy.BRIEF)
     return None
 
 
@@ -142,28 +142,30 @@ def _answer(error: boto.ClientError) -> Fault:
     """The meaning of an error that the S3 server answered with."""
     code, status = _code_of(error)
     if code == "NoSuchBucket":
-        return Fault("the bucket does not exist; create it or name another.", Patience.NONE)
+        return Fault("the bucket does not exist; create it or name another.", RetryPolicy.NONE)
     if code in _BAD_NAMES:
         return _bad_name()
     if code in _EXPIRED:
         sentence = "the credentials have expired; sign in again, or set new ones with their AWS_SESSION_TOKEN."
-        return Fault(sentence, Patience.BRIEF)
+        return Fault(sentence, RetryPolicy.BRIEF)
     if code == "RequestTimeTooSkewed":
-        return Fault("the clocks of this machine and of the S3 server differ too much; set this one.", Patience.NONE)
+        return Fault("the clocks of this machine and of the S3 server differ too much; set this one.", RetryPolicy.NONE)
     if 300 <= status < 400:
         region = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
         remedy = f"it is in {region}, so set AWS_DEFAULT_REGION={region}" if region else "check AWS_ENDPOINT_URL"
-        return Fault(f"the S3 server does not have this bucket but names another ({status}); {remedy}.", Patience.NONE)
+        return Fault(
+            f"the S3 server does not have this bucket but names another ({status}); {remedy}.", RetryPolicy.NONE
+        )
     if code in _REFUSALS or status in (401, 403):
         sentence = "the S3 server refused the credentials; check the key, its permissions and the bucket's name."
-        return Fault(sentence, Patience.MEDIUM)
+        return Fault(sentence, RetryPolicy.MEDIUM)
     if code in _BUSY or status >= 500 or status == 429:
-        return Fault(f"the S3 server is failing ({code or status}).", Patience.LONG)
+        return Fault(f"the S3 server is failing ({code or status}).", RetryPolicy.LONG)
     if code == "PreconditionFailed" or status == 412:
-        return Fault("the file was replaced while it was read.", Patience.LONG)
+        return Fault("the file was replaced while it was read.", RetryPolicy.LONG)
     if code in ("404", "NoSuchKey") or status == 404:
-        return Fault("there is no such file or folder.", Patience.NONE)
-    return Fault(f"the S3 server answers {code or status}.", Patience.NONE)
+        return Fault("there is no such file or folder.", RetryPolicy.NONE)
+    return Fault(f"the S3 server answers {code or status}.", RetryPolicy.NONE)
 
 
 def _before_the_answer(error: boto.BotoCoreError) -> Fault:
@@ -172,16 +174,16 @@ def _before_the_answer(error: boto.BotoCoreError) -> Fault:
         return _bad_name()
     if isinstance(error, boto.ProfileNotFound):
         sentence = "AWS_PROFILE names credentials that are not there; set it to a profile that every node has."
-        return Fault(sentence, Patience.NONE)
+        return Fault(sentence, RetryPolicy.NONE)
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
         sentence = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE on every node."
-        return Fault(f"no S3 credentials were found; {sentence}", Patience.NONE)
+        return Fault(f"no S3 credentials were found; {sentence}", RetryPolicy.NONE)
     if isinstance(error, _SIGNED_OUT):
-        return Fault("the credentials have expired or cannot be had; sign in again.", Patience.BRIEF)
+        return Fault("the credentials have expired or cannot be had; sign in again.", RetryPolicy.BRIEF)
     if isinstance(error, _DISCONNECTED):
-        return Fault("the server does not answer; check AWS_ENDPOINT_URL and the network.", Patience.LONG)
-    return Fault(f"{type(error).__name__}.", Patience.LONG)
+        return Fault("the server does not answer; check AWS_ENDPOINT_URL and the network.", RetryPolicy.LONG)
+    return Fault(f"{type(error).__name__}.", RetryPolicy.LONG)
 
 
 def _bad_name() -> Fault:
-    return Fault("S3 allows no bucket of this name; use small letters, digits, dots and hyphens.", Patience.NONE)
+    return Fault("S3 allows no bucket of this name; use small letters, digits, dots and hyphens.", RetryPolicy.NONE)

@@ -20,11 +20,11 @@ from fsspec.implementations.local import LocalFileSystem
 from raycv import telemetry
 from raycv.errors import UserError
 from raycv.progress import say
-from raycv.run.faults import NotS3, Patience, errors, fault_of, is_an_answer, says_nothing
+from raycv.run.faults import NotS3, RetryPolicy, errors, fault_of, is_an_answer, says_nothing
 
 T = TypeVar("T")
 CONNECT, READ = 5.0, 15.0  # seconds that a server may take to accept a connection, and between two parts of an answer
-LONGEST = 45.0  # seconds after which nothing is tried once more: longer than `Patience.LONG`
+LONGEST = 45.0  # seconds after which nothing is tried once more: longer than `RetryPolicy.LONG`
 LONGEST_AGAIN = 5.0  # the same of a store that was given up
 TOLD_AFTER = 5.0  # seconds after which a person is told what is waited for
 SMALL = ("look for", "look at", "create", "replace")  # what is answered in a few bytes
@@ -49,7 +49,7 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     if scheme == "s3" and rest.strip("/"):
         _check_endpoints(uri)
         # Listings are never cached: another process of the same run may just have written a file.
-        # `patiently` tries again by itself, and sooner than the client would.
+        # `with_retries` tries again by itself, and sooner than the client would.
         limits = {"retries": {"max_attempts": 0}, "connect_timeout": CONNECT, "read_timeout": READ}
         return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=limits), rest.strip("/")
     raise UserError(f"Cannot use {uri!r}: expected a local path or s3://bucket/prefix.")
@@ -70,7 +70,7 @@ def _check_endpoints(uri: str) -> None:
             )
 
 
-def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
+def with_retries(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
     """Call ``action(file system, path)`` for ``uri`` and retry while the failure may pass.
 
     Retries for about forty seconds if the store has answered before, for half of that if it refuses the credentials,
@@ -78,7 +78,7 @@ def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSys
     it waits for. If it gives up, raises UserError with ``uri`` and ``operation``.
     """
     fs, path = filesystem(uri)
-    tries: Counter[Patience] = Counter()  # a server may refuse once it is back from an outage
+    tries: Counter[RetryPolicy] = Counter()  # a server may refuse once it is back from an outage
     longest, began = LONGEST_AGAIN if _store_of(uri) in _given_up else LONGEST, time.monotonic()
     with _named(uri, operation):
         while True:
@@ -86,24 +86,25 @@ def patiently(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSys
             try:
                 _make_ready(fs, uri)
                 with _understood():
-                    if "://" in uri and not has_answered(uri):
+                    if "://" in uri and not is_known_reachable(uri):
                         _in_time(longest, lambda: _knock(fs, path))
                     limit = longest if operation in SMALL and "://" in uri else None
                     result = _in_time(limit, lambda: action(fs, path))
             except errors() as error:
                 fault = fault_of(_told_in_full(fs, path, error))
-                patience = fault.patience if has_answered(uri) or fault.patience is Patience.NONE else Patience.BRIEF
-                waits, now = patience.waits[tries[patience] :], time.monotonic()
+                hopeful = is_known_reachable(uri) or fault.retries is RetryPolicy.NONE
+                retries = fault.retries if hopeful else RetryPolicy.BRIEF
+                waits, now = retries.waits[tries[retries] :], time.monotonic()
                 # The next try may take as long as this one has.
                 if not waits or now - began + waits[0] + now - tried > longest:
-                    if fault.patience is not Patience.NONE:
-                        distrust(uri)
+                    if fault.retries is not RetryPolicy.NONE:
+                        mark_unreachable(uri)
                     raise UserError(f"Could not {operation} {uri}: {fault.sentence}") from error
                 _wait(waits[0], f"Could not {operation} {uri} yet: {fault.sentence}")
-                tries[patience] += 1
+                tries[retries] += 1
                 telemetry.count("raycv_retries", operation=operation)
             else:
-                remember(uri)
+                mark_reachable(uri)
                 return result
 
 
@@ -176,7 +177,7 @@ def _named(uri: str, operation: str) -> Iterator[None]:
 
 
 def _make_ready(fs: fsspec.AbstractFileSystem, uri: str) -> None:
-    """Let the S3 client try once (`patiently` tries again) and look at who answers."""
+    """Let the S3 client try once (`with_retries` tries again) and look at who answers."""
     if isinstance(fs, LocalFileSystem):
         return
     fs.retries = 1
@@ -228,19 +229,19 @@ def reaching(uri: str, operation: str) -> Iterator[None]:
         raise UserError(f"Could not {operation} {uri}: {fault_of(error).sentence}") from error
 
 
-def remember(uri: str) -> None:
+def mark_reachable(uri: str) -> None:
     """Note that the store behind ``uri`` has answered, so that later failures count as temporary."""
     _answered.add(_store_of(uri))
     _given_up.discard(_store_of(uri))
 
 
-def distrust(uri: str) -> None:
+def mark_unreachable(uri: str) -> None:
     """Give the store behind ``uri`` only a few seconds from now on, until it answers again."""
     _answered.discard(_store_of(uri))
     _given_up.add(_store_of(uri))
 
 
-def has_answered(uri: str) -> bool:
+def is_known_reachable(uri: str) -> bool:
     """Whether the store behind ``uri`` is known to work."""
     return _store_of(uri) in _answered
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from raycv.analysis.nulls import WIDE
+
 FOLDS = 8
 FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
-WIDE = 1024
 
 
 def folds_of(width: int) -> int:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ValidationError
 from raycv import progress
 from raycv.errors import StageFailed, UserError
 from raycv.progress import doing, say
-from raycv.run.filesystem import distrust
+from raycv.run.filesystem import mark_unreachable
 from raycv.run.paths import LEASES
 from raycv.run.store import RunStore
 
@@ -196,7 +196,7 @@ def held(store: RunStore, stages: Sequence[str], *, wait: bool = False) -> Itera
                 raise StageFailed(lost[0]) from None
             raise
         except BaseException:
-            distrust(store.uri)  # a store that has just failed is not waited for once more
+            mark_unreachable(store.uri)  # a store that has just failed is not waited for once more
             raise
 
 

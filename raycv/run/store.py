@@ -27,7 +27,7 @@ from raycv.errors import UserError
 from raycv.memory import available
 from raycv.run import conditional, removal
 from raycv.run.damage import OF_ARRAYS
-from raycv.run.filesystem import check_file, filesystem, has_answered, patiently, reaching, remember
+from raycv.run.filesystem import check_file, filesystem, is_known_reachable, mark_reachable, reaching, with_retries
 
 T = TypeVar("T")
 TEMPORARY = ".part"  # suffix of files that are being written
@@ -44,12 +44,12 @@ class RunStore:
             raise UserError(f"{self.uri} is not a folder, and a run is one; name another place with --run.")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"uri": self.uri, "answered": has_answered(self.uri)}
+        return {"uri": self.uri, "answered": is_known_reachable(self.uri)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.uri = state["uri"]
         if state["answered"]:  # the process that sent it here has reached it
-            remember(self.uri)
+            mark_reachable(self.uri)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ class RunStore:
         return self.locate(path)
 
     def _try(self, operation: str, path: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
-        return patiently(self.locate(path), operation, action)
+        return with_retries(self.locate(path), operation, action)
 
     def write(self, path: str, content: bytes) -> str:
         """Write one file whole; returns its URI."""
@@ -317,7 +317,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
                 raise
 
         with _refusing_damage(self.uri):
-            return patiently(self.uri, "read", action)
+            return with_retries(self.uri, "read", action)
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self:

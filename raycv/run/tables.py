@@ -41,7 +41,7 @@ Filter = tuple[str, str, Any]  # column, one of ==, !=, <, <=, >, >=, in, not in
 PARTITION = "layer"
 WRITING = b"raycv.writing"  # key of the metadata that names a file's writing
 LAYERS = b"raycv.layers"  # key of the metadata that lists the layers of a writing, as JSON
-PATIENCE = 30.0  # seconds until a table of two writings counts as left behind by a writer that stopped
+ABANDONED_SECONDS = 30.0  # seconds until a table of two writings counts as left behind by a writer that stopped
 COMPRESSION = "zstd"
 ROW_BYTES = 150  # of memory that a row of a large table takes at most while it is read, in Arrow and in pandas
 
@@ -216,7 +216,7 @@ def read(
     ``columns`` and ``filters`` are those of ``pandas.read_parquet``. While the table is being replaced, waits. Raises
     UserError where the run does not have the table, where a file of it is damaged, and where it stays half replaced.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + ABANDONED_SECONDS
     while True:
         found = _read_files(store, name, columns, _alternatives(filters))
         if found is not None:

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raycv.statistics.moments import Moments, from_strips, offsets
+from raycv.statistics.moments import JointMoments, from_strips, offsets
 
 if TYPE_CHECKING:
     import torch
@@ -250,7 +250,7 @@ class Accumulator:
             products = torch.bmm(pieces[:, :, units].transpose(1, 2), pieces[:, :, units.start :])
             strip += products.sum(0, dtype=torch.float64)
 
-    def moments(self) -> Moments:
+    def moments(self) -> JointMoments:
         """The moments of all samples added so far, around the pilot.
 
         Units of float64 that spread over less than 2^-500 count as constant: their squares are no numbers.
@@ -271,7 +271,7 @@ class Accumulator:
                 strip * back[units, None] * back[units.start :]
                 for strip, units in zip(gram, self._units(), strict=True)
             ]
-        return Moments(
+        return JointMoments(
             widths=np.array(self.widths),
             pilot=self.pilot.cpu().numpy(),
             count=np.array(self.count),
@@ -283,7 +283,7 @@ class Accumulator:
         )
 
     @classmethod
-    def going_on_from(cls, moments: Moments) -> Accumulator:
+    def going_on_from(cls, moments: JointMoments) -> Accumulator:
         """One that has added the samples of ``moments`` already."""
         import torch
 

@@ -74,7 +74,7 @@ def chance(
 ) -> Arrays:
     """What ``others``, or all, have in common with chance in the place of one network.
 
-    `raycv.stages.collect.chance` says what that is. ``informed``: with mutual information, too.
+    `raycv.stages.collect.nulls` says what that is. ``informed``: with mutual information, too.
     """
     found: Arrays = {}
     for number, part in enumerate(others_by_part(widths, network)):
@@ -103,7 +103,7 @@ def kurtosis(store: RunStore, folder: str, key: Key, widths: Sequence[int]) -> n
 
 
 def draws(store: RunStore, folder: str, key: Key, widths: Sequence[int], network: int, others: Sequence[int]) -> Arrays:
-    """Draws by which single units of ``others`` are tested; see `raycv.stages.collect.chance`."""
+    """Draws by which single units of ``others`` are tested; see `raycv.stages.collect.nulls`."""
     found: Arrays = {}
     for number, part in enumerate(others_by_part(widths, network)):
         wanted = [other for other in part if other in others]

@@ -8,7 +8,7 @@ from functools import reduce
 
 import numpy as np
 
-from raycv.statistics.moments import AddedWhenAsked, Diagonal, Moments, correlation, merge, offsets, variance
+from raycv.statistics.moments import AddedWhenAsked, Diagonal, JointMoments, correlation, merge, offsets, variance
 
 RARE = 0.5  # of its variance: a unit that keeps less without some one fold is rare
 
@@ -17,15 +17,15 @@ RARE = 0.5  # of its variance: a unit that keeps less without some one fold is r
 class LayerStatistics:
     """The moments of one layer over all images, and without each fold."""
 
-    folds: tuple[Moments, ...]
+    folds: tuple[JointMoments, ...]
 
     @property
-    def all(self) -> Moments:
+    def all(self) -> JointMoments:
         """The moments over all images."""
         return reduce(merge, self.folds)
 
     @property
-    def together(self) -> Moments:
+    def together(self) -> JointMoments:
         """The same as ``all``, whose products are added when they are asked for: kept, they take as much as a fold."""
         return reduce(merge, map(_added_when_asked, self.folds))
 
@@ -34,13 +34,13 @@ class LayerStatistics:
         """The same without products of two units: enough for means and variances."""
         return LayerStatistics(tuple(_diagonal(fold) for fold in self.folds))
 
-    def without_each(self) -> Iterator[Moments]:
+    def without_each(self) -> Iterator[JointMoments]:
         """For each fold, the moments over the images of all other folds; none if there is only one fold."""
         if len(self.folds) > 1:
             for fold in self.folds:
                 yield reduce(merge, [other for other in self.folds if other is not fold])
 
-    def fits(self) -> Iterator[Moments]:
+    def fits(self) -> Iterator[JointMoments]:
         """What a fit is made from that is judged on each fold: ``without_each``, or all images if there is one fold."""
         return self.without_each() if len(self.folds) > 1 else iter([self.all])
 
@@ -71,24 +71,24 @@ class LayerStatistics:
         return ~(self.kept_variance() >= RARE)  # a dead unit keeps nothing, or NaN
 
 
-def _diagonal(moments: Moments) -> Moments:
+def _diagonal(moments: JointMoments) -> JointMoments:
     """The same without products of two units."""
     networks = range(len(moments.widths))
     return replace(moments, blocks={(n, n): Diagonal(moments.blocks[n, n].diagonal()) for n in networks})
 
 
-def _added_when_asked(moments: Moments) -> Moments:
+def _added_when_asked(moments: JointMoments) -> JointMoments:
     """The same, to be merged without adding products."""
     return replace(moments, blocks={pair: AddedWhenAsked((block,)) for pair, block in moments.blocks.items()})
 
 
-def correlations(moments: Moments, dead: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+def correlations(moments: JointMoments, dead: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
     """Correlation (S_a, S_b) of every pair of networks a <= b, NaN for the stacked units (U,) that are dead."""
     networks = range(len(moments.widths))
     return {(a, b): correlation_of(moments, dead, a, b) for a in networks for b in networks if a <= b}
 
 
-def correlation_of(moments: Moments, dead: np.ndarray, a: int, b: int) -> np.ndarray:
+def correlation_of(moments: JointMoments, dead: np.ndarray, a: int, b: int) -> np.ndarray:
     """Correlation (S_a, S_b) of network a's units with network b's, NaN for the stacked units (U,) that are dead."""
     bounds = offsets(moments.widths)
     found = correlation(moments, a, b)

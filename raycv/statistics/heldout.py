@@ -22,7 +22,7 @@ from raycv.analysis.arrays import Floats
 from raycv.analysis.averages import mean
 from raycv.analysis.mapping import MappingLayer, checked_decays, lasso_path
 from raycv.analysis.similarity import Interval
-from raycv.statistics.moments import Moments, covariance, variance
+from raycv.statistics.moments import JointMoments, covariance, variance
 from raycv.statistics.moments import mean as moments_mean
 
 
@@ -77,7 +77,7 @@ class PairMoments:
         return spread
 
 
-def pair_moments(moments: Moments, left_out: np.ndarray) -> PairMoments:
+def pair_moments(moments: JointMoments, left_out: np.ndarray) -> PairMoments:
     """Of two networks' joint moments; to the units left out (U,) a variance of 0 is given."""
     sources, targets = np.split(~left_out, [moments.widths[0]])
     means = np.split(moments_mean(moments), [moments.widths[0]])

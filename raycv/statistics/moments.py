@@ -81,7 +81,7 @@ class AddedWhenAsked:
 
 
 @dataclass(frozen=True)
-class Moments:
+class JointMoments:
     """Sums over samples x of the U stacked units of all networks, y = x - pilot.
 
     widths (N,): units of each network, which add up to U; pilot (U,); count (): the number of samples; total (U,): Σy;
@@ -98,12 +98,12 @@ class Moments:
     active: np.ndarray
     blocks: Mapping[Pair, Products]
 
-    def of(self, a: int, b: int) -> Moments:
+    def of(self, a: int, b: int) -> JointMoments:
         """The moments of networks a and b alone, in this order, as copies."""
         bounds = offsets(self.widths)
         units = np.concatenate([np.arange(bounds[n], bounds[n + 1]) for n in (a, b)])
         pairs = {(0, 0): (a, a), (0, 1): (a, b), (1, 1): (b, b)}
-        return Moments(
+        return JointMoments(
             widths=self.widths[[a, b]],
             count=self.count,
             **{name: getattr(self, name)[units] for name in ("pilot", "total", "minimum", "maximum", "active")},
@@ -153,7 +153,7 @@ def joined(name: str, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = Non
     return np.asarray(join(a, b, out=out))
 
 
-def merge(a: Moments, b: Moments) -> Moments:
+def merge(a: JointMoments, b: JointMoments) -> JointMoments:
     """The moments of both sets of samples together; neither argument changes.
 
     Raises ValueError if their networks or pilots differ.
@@ -161,14 +161,14 @@ def merge(a: Moments, b: Moments) -> Moments:
     if not (np.array_equal(a.widths, b.widths) and np.array_equal(a.pilot, b.pilot)):
         raise ValueError("only moments of the same networks around the same pilot can be merged")
     names = ("pilot", "count", "total", "minimum", "maximum", "active")
-    return Moments(
+    return JointMoments(
         widths=a.widths,
         **{name: joined(name, getattr(a, name), getattr(b, name)) for name in names},
         blocks={pair: block + b.blocks[pair] for pair, block in a.blocks.items()},
     )
 
 
-def shifted(m: Moments, pilot: np.ndarray) -> Moments:
+def shifted(m: JointMoments, pilot: np.ndarray) -> JointMoments:
     """The same moments around another ``pilot`` (U,), in float64."""
     move = m.pilot.astype(np.float64) - pilot
     bounds = offsets(m.widths)
@@ -181,13 +181,13 @@ def shifted(m: Moments, pilot: np.ndarray) -> Moments:
     return replace(m, pilot=pilot, total=m.total + m.count * move, blocks=blocks, **extremes)
 
 
-def mean(m: Moments) -> np.ndarray:
+def mean(m: JointMoments) -> np.ndarray:
     """Mean activation of every unit (U,), float64."""
     result: np.ndarray = m.pilot.astype(np.float64) + m.total / m.count
     return result
 
 
-def covariance(m: Moments, a: int, b: int) -> np.ndarray:
+def covariance(m: JointMoments, a: int, b: int) -> np.ndarray:
     """Covariance (S_a, S_b) of network a's units with network b's (a may equal b), float64, divided by the count."""
     bounds = offsets(m.widths)
     ya, yb = m.total[bounds[a] : bounds[a + 1]], m.total[bounds[b] : bounds[b + 1]]
@@ -197,14 +197,14 @@ def covariance(m: Moments, a: int, b: int) -> np.ndarray:
     return result
 
 
-def variance(m: Moments) -> np.ndarray:
+def variance(m: JointMoments) -> np.ndarray:
     """Variance of every unit (U,), float64, never negative; exactly 0 for a constant unit."""
     squares = np.concatenate([m.blocks[n, n].diagonal() for n in range(len(m.widths))])
     spread = np.maximum(squares - m.total**2 / m.count, 0) / m.count
     return np.where(m.minimum == m.maximum, 0.0, spread)
 
 
-def correlation(m: Moments, a: int, b: int) -> np.ndarray:
+def correlation(m: JointMoments, a: int, b: int) -> np.ndarray:
     """Pearson correlation (S_a, S_b) of network a's units with network b's (paper, section 2).
 
     NaN in the rows and columns of constant units. The diagonal of a network with itself is exactly 1. The result is

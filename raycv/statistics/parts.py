@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from raycv.statistics.moments import Diagonal, Moments, Pair, Products, Whole, joined, offsets
+from raycv.statistics.moments import Diagonal, JointMoments, Pair, Products, Whole, joined, offsets
 
 ENTRIES = 2**24  # at most, of a file's products; 128 MiB, a pair of networks of 4,096 units
 INFORMATION = 2**22  # pairs of units at most, of a piece of mutual information: about a minute of one core
@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 Item = TypeVar("Item")
 
 
-class Block(NamedTuple):
+class ProductBlock(NamedTuple):
     """The products Σ y_a y_bᵀ of the units ``first`` ... ``last`` of network a with all units of network b; a <= b."""
 
     a: int
@@ -41,13 +41,13 @@ class Block(NamedTuple):
         return {name: f"{self.a}/{name}" for name in OF_UNITS} if self.a == self.b else {}
 
 
-Part = tuple[Block, ...]  # what one file holds
+Part = tuple[ProductBlock, ...]  # what one file holds
 
 
-def blocks(widths: Sequence[int], a: int, b: int, entries: int | None = None) -> list[Block]:
+def blocks(widths: Sequence[int], a: int, b: int, entries: int | None = None) -> list[ProductBlock]:
     """Those of one pair of networks a <= b, of at most ``entries`` (2^24) products each, but of one unit at least."""
     rows = max(1, (entries or ENTRIES) // widths[b])
-    return [Block(a, b, first, min(first + rows, widths[a])) for first in range(0, widths[a], rows)]
+    return [ProductBlock(a, b, first, min(first + rows, widths[a])) for first in range(0, widths[a], rows)]
 
 
 def parts(widths: Sequence[int], entries: int | None = None) -> list[Part]:
@@ -57,13 +57,13 @@ def parts(widths: Sequence[int], entries: int | None = None) -> list[Part]:
     return _filled([(block, (block.last - block.first) * widths[block.b]) for block in found], entries)
 
 
-def information_blocks(widths: Sequence[int]) -> list[Block]:
+def information_blocks(widths: Sequence[int]) -> list[ProductBlock]:
     """Those of the mutual information of all pairs of networks a <= b, which takes longer than products."""
     pairs = [(a, b) for a in range(len(widths)) for b in range(a, len(widths))]
     return [block for a, b in pairs for block in information_of(widths, a, b)]
 
 
-def information_of(widths: Sequence[int], a: int, b: int) -> list[Block]:
+def information_of(widths: Sequence[int], a: int, b: int) -> list[ProductBlock]:
     """Those of one pair."""
     return blocks(widths, a, b, INFORMATION)
 
@@ -86,7 +86,7 @@ def _filled(sized: Iterable[tuple[Item, int]], entries: int | None) -> list[tupl
     return [tuple(part) for part in result]
 
 
-def to_arrays(moments: Moments) -> Arrays:
+def to_arrays(moments: JointMoments) -> Arrays:
     """All blocks of ``moments``, whole, with what is said of single units; and the count."""
     bounds, networks = offsets(moments.widths), range(len(moments.widths))
     arrays: Arrays = {"count": moments.count}
@@ -97,7 +97,7 @@ def to_arrays(moments: Moments) -> Arrays:
     return arrays | {f"{a}-{b}": moments.products(a, b) for a in networks for b in networks if a <= b}
 
 
-def from_arrays(arrays: Arrays, widths: Sequence[int], networks: Sequence[int]) -> Moments:
+def from_arrays(arrays: Arrays, widths: Sequence[int], networks: Sequence[int]) -> JointMoments:
     """The moments of ``networks`` in this order, from whole arrays, of which those of products are used up.
 
     ``widths``: of these networks. Where there are no products, the squares alone are known.
@@ -112,7 +112,7 @@ def from_arrays(arrays: Arrays, widths: Sequence[int], networks: Sequence[int]) 
     else:
         blocks |= {(a, a): Diagonal(arrays[f"{n}/squares"]) for a, n in enumerate(networks)}
     of_units = {name: np.concatenate([arrays[f"{n}/{name}"] for n in networks]) for name in OF_UNITS[:-1]}
-    return Moments(np.array(widths), count=arrays["count"], blocks=blocks, **of_units)
+    return JointMoments(np.array(widths), count=arrays["count"], blocks=blocks, **of_units)
 
 
 def cut(arrays: Mapping[str, np.ndarray], prefix: str, part: Part) -> Arrays:
@@ -133,6 +133,6 @@ def added(found: Arrays | None, more: Arrays) -> Arrays:
     return found
 
 
-def networks_of(part: Iterable[Block]) -> list[int]:
+def networks_of(part: Iterable[ProductBlock]) -> list[int]:
     """The networks whose units a part is about."""
     return sorted({n for block in part for n in (block.a, block.b)})

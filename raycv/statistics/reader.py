@@ -39,7 +39,7 @@ from raycv.statistics.parts import Arrays, from_arrays, information_blocks, othe
 
 @dataclass(frozen=True)
 class Mixed:
-    """Correlations of a network's units mixed before the ReLU, see `raycv.stages.collect.chance`.
+    """Correlations of a network's units mixed before the ReLU, see `raycv.stages.collect.nulls`.
 
     ``own`` (S, S): among the mixtures. ``units``: by each other network, (S_other, S), those of its units with the
     mixtures. NaN for units that take no part and for ``mixtures_left_out``.
@@ -188,7 +188,7 @@ class Statistics:
         others: Sequence[int] | None = None,
         information: bool = True,
     ) -> Arrays:
-        """What ``others`` have in common with chance in the place of one network; see `raycv.stages.collect.chance`.
+        """What ``others`` have in common with chance in the place of one network; see `raycv.stages.collect.nulls`.
 
         All others where none are named; of trained networks with mutual information, or without.
         """
@@ -197,7 +197,7 @@ class Statistics:
         return assembled.chance(self.store, self.folder, key, widths, network, others, informed=informed)
 
     def draws(self, layer: str, network: int, group: str = NETS, *, others: Sequence[int]) -> Arrays:
-        """Draws by which single units of ``others`` are tested; see `raycv.stages.collect.chance`.
+        """Draws by which single units of ``others`` are tested; see `raycv.stages.collect.nulls`.
 
         Of trained and untrained networks; none of those of earlier epochs.
         """

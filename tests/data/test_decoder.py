@@ -13,8 +13,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from raycv.data.apart import Apart
 from raycv.data.decoder import THREADS, TOGETHER, Decoder, joined
+from raycv.data.decoder_process import DecoderProcess
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import Source, open_source
 from raycv.errors import StageFailed, UserError
@@ -119,7 +119,7 @@ def test_a_process_that_dies_is_replaced(tree: Path) -> None:
     decoder, numbers = Decoder(source_of(tree), THREADS + 1), np.arange(40).repeat(20)
     expected = joined(decoder.begin(numbers, SIZE))[0]
     for reader in (decoder.readers.get() for _ in range(2)):
-        assert isinstance(reader, Apart)
+        assert isinstance(reader, DecoderProcess)
         if reader.process is not None:
             reader.process.kill()
         decoder.readers.put(reader)
@@ -129,7 +129,7 @@ def test_a_process_that_dies_is_replaced(tree: Path) -> None:
 def test_processes_that_die_again_and_again_are_given_up(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(StageFailed, match="died 3 times, most likely for lack of memory"):
-        Apart(source_of(tree)).decode(np.arange(4), SIZE)
+        DecoderProcess(source_of(tree)).decode(np.arange(4), SIZE)
 
 
 def test_processes_end_with_the_decoder(tree: Path) -> None:

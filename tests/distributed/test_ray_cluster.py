@@ -26,7 +26,7 @@ JOIN = """
 import json, os, sys
 from raycv.distributed import ray_cluster
 from raycv.errors import UserError
-ray_cluster.PATIENCE = 0.5
+ray_cluster.START_SECONDS = 0.5
 said = {}
 for address in json.loads(sys.argv[1]):
     os.environ["RAY_ADDRESS"] = address
@@ -52,9 +52,9 @@ def test_a_cluster_that_is_starting_is_waited_for(monkeypatch: pytest.MonkeyPatc
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        monkeypatch.setattr(ray_cluster, "PATIENCE", 0.2)
+        monkeypatch.setattr(ray_cluster, "START_SECONDS", 0.2)
         with pytest.raises(ConnectionError):
             ray_cluster._knock(address)
-        monkeypatch.setattr(ray_cluster, "PATIENCE", 60)
+        monkeypatch.setattr(ray_cluster, "START_SECONDS", 60)
         threading.Timer(0.3, server.listen).start()
         ray_cluster._knock(address)

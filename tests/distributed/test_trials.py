@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from raycv.analysis.infeasible import Infeasible
-from raycv.distributed.trials import Trial, run_trials
+from raycv.distributed.tuning import Trial, run_trials
 from raycv.errors import StageFailed, UserError
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore

@@ -14,7 +14,7 @@ import ray
 
 from raycv.distributed import waiting
 from raycv.distributed.pool import Pool
-from raycv.distributed.trials import Trial, run_trials
+from raycv.distributed.tuning import Trial, run_trials
 from raycv.networks import checkpoints
 from raycv.networks.models import build
 from raycv.run.store import RunStore
@@ -36,7 +36,7 @@ def hear(sentence: str) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, ray_cluster: None) -> None:
-    monkeypatch.setattr(waiting, "PATIENCE", 3.0)
+    monkeypatch.setattr(waiting, "SILENT_SECONDS", 3.0)
     monkeypatch.setattr(waiting, "say", hear)
 
 

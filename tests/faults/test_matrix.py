@@ -43,7 +43,7 @@ WORKERS = {  # titles of the processes that do the work, while they do it
     "collect": b"ray::ShardActor.collect",
     "sweep mapping": b"ray::ImplicitFunc.train",
     "sweep clusters": b"ray::ImplicitFunc.train",
-    "patches": b"ray::Artist.draw",
+    "patches": b"ray::PatchRenderer.draw",
     "run": b"ray::ShardActor.collect",
 }
 ALONE = ("align", "figures", "report")  # stages that are done by the driver

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from raycv.networks.bench import Part
+from raycv.networks.bench import FoldImages
 from raycv.networks.changes import predicted, replaced, scores_of, unchanged
 from raycv.networks.cut import Cut
 from raycv.networks.evaluation import Scores, score
@@ -15,7 +15,7 @@ from tests.support.runs import spec
 
 GENERATOR = torch.Generator().manual_seed(0)
 PARTS = [
-    Part(fold, torch.randn(6, 3, 32, 32, generator=GENERATOR), torch.randint(0, 10, (6,), generator=GENERATOR))
+    FoldImages(fold, torch.randn(6, 3, 32, 32, generator=GENERATOR), torch.randint(0, 10, (6,), generator=GENERATOR))
     for fold in (0, 1, 1)
 ]
 

@@ -13,7 +13,7 @@ import pytest
 from raycv.errors import UserError
 from raycv.progress import NORMAL, speak
 from raycv.run import filesystem
-from raycv.run.faults import WAITS, Patience
+from raycv.run.faults import WAITS, RetryPolicy
 from raycv.run.filesystem import READ
 from raycv.run.store import RunStore
 from tests.support.commands import failing
@@ -45,7 +45,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("_answered", "_given_up"):
         monkeypatch.setattr(filesystem, name, set())
     monkeypatch.setattr(filesystem, "_told", {})
-    monkeypatch.setitem(WAITS, Patience.BRIEF, (0.01,))
+    monkeypatch.setitem(WAITS, RetryPolicy.BRIEF, (0.01,))
     speak(NORMAL)
     yield
     monkeypatch.undo()

@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 
 from raycv.data.sources import open_source
 from raycv.errors import UserError
-from raycv.run.faults import Patience
-from raycv.run.filesystem import filesystem, patiently
+from raycv.run.faults import RetryPolicy
+from raycv.run.filesystem import filesystem, with_retries
 from raycv.run.names import is_ours
 from raycv.run.store import RunStore
 from tests.support.s3_server import BUCKET, SECRET, S3Server
@@ -193,14 +193,14 @@ def test_a_store_that_was_given_up_is_not_waited_for_again_until_it_answers(
     def waited() -> float:
         slept.clear()
         with pytest.raises(UserError, match=f"Could not read {uri}: the server does not answer"):
-            patiently(uri, "read", away)
+            with_retries(uri, "read", away)
         return sum(slept)
 
-    patiently(uri, "read", lambda fs, path: None)
-    assert waited() == sum(Patience.LONG.waits)
-    assert waited() == sum(Patience.BRIEF.waits)
-    patiently(uri, "read", lambda fs, path: None)
-    assert waited() == sum(Patience.LONG.waits)
+    with_retries(uri, "read", lambda fs, path: None)
+    assert waited() == sum(RetryPolicy.LONG.waits)
+    assert waited() == sum(RetryPolicy.BRIEF.waits)
+    with_retries(uri, "read", lambda fs, path: None)
+    assert waited() == sum(RetryPolicy.LONG.waits)
 
 
 def test_a_store_that_refuses_once_it_is_back_is_waited_for_anew(
@@ -217,12 +217,12 @@ def test_a_store_that_refuses_once_it_is_back_is_waited_for_anew(
             raise coming.pop(0)
         return "read"
 
-    assert patiently(uri, "read", read) == "read"
-    coming += [ConnectionResetError()] * len(Patience.LONG.waits) + [refused] * len(Patience.MEDIUM.waits)
-    assert patiently(uri, "read", read) == "read"
-    assert slept == [*Patience.LONG.waits, *Patience.MEDIUM.waits]
+    assert with_retries(uri, "read", read) == "read"
+    coming += [ConnectionResetError()] * len(RetryPolicy.LONG.waits) + [refused] * len(RetryPolicy.MEDIUM.waits)
+    assert with_retries(uri, "read", read) == "read"
+    assert slept == [*RetryPolicy.LONG.waits, *RetryPolicy.MEDIUM.waits]
     slept.clear()
-    coming += [refused] * (1 + len(Patience.MEDIUM.waits))
+    coming += [refused] * (1 + len(RetryPolicy.MEDIUM.waits))
     with pytest.raises(UserError, match="the S3 server refused the credentials"):
-        patiently(uri, "read", read)
-    assert slept == list(Patience.MEDIUM.waits)
+        with_retries(uri, "read", read)
+    assert slept == list(RetryPolicy.MEDIUM.waits)

@@ -234,7 +234,7 @@ def test_a_killed_writer_leaves_the_table_as_it_was(store: RunStore) -> None:
 
 
 def test_a_table_left_half_replaced_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "PATIENCE", 0.3)
+    monkeypatch.setattr(tables, "ABANDONED_SECONDS", 0.3)
     one, two = (RunStore(str(tmp_path / name)) for name in ("one", "two"))
     for value, store in enumerate((one, two)):
         write_layers(store, NAME, [(layer, rows(value)) for layer in LAYERS])

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raycv.statistics.accumulator import ROWS_OF_STRIP, Accumulator
-from raycv.statistics.moments import Moments, correlation, mean, merge, offsets, variance
+from raycv.statistics.moments import JointMoments, correlation, mean, merge, offsets, variance
 from raycv.statistics.parts import from_arrays, to_arrays
 
 CPU = torch.device("cpu")
 
 
-def accumulate(samples: list[np.ndarray], pilot: np.ndarray | None = None, pieces: int = 1) -> Moments:
+def accumulate(samples: list[np.ndarray], pilot: np.ndarray | None = None, pieces: int = 1) -> JointMoments:
     stacked = np.concatenate(samples, axis=1)
     if pilot is None:
         pilot = stacked[:16].astype(np.float64).mean(0).astype(np.float32)

@@ -16,7 +16,7 @@ Config = TypeVar("Config", bound=CommandConfig)
 
 def typed(model: type[Config], *arguments: str) -> Config:
     """The settings that flags give a command, in this environment."""
-    command = flags.Command("raycv", params=flags.flags_of(model))
+    command = flags.SectionedCommand("raycv", params=flags.flags_of(model))
     return load(model, flags.given(model, command.make_context("raycv", list(arguments)).params))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raycv.distributed import crew, ray_cluster
+from raycv.distributed import pieces, ray_cluster
 from raycv.stages.collect import stage as collect
 from raycv.stages.patches import stage as patches
 
@@ -51,6 +51,6 @@ def work_here(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ray_cluster, "connect", lambda *_given: None)
     patch.setattr(ray_cluster, "amount", lambda resource: {"GPU": 0}.get(resource, 2**40))
     patch.setattr(ray_cluster, "of_nodes", lambda: [{"memory": 2**40}])
-    for stage, name in ((collect, "ShardActor"), (patches, "Artist"), (crew, "Hand")):
+    for stage, name in ((collect, "ShardActor"), (patches, "PatchRenderer"), (pieces, "PieceWorker")):
         patch.setattr(stage, name, _Actor(getattr(stage, name).__ray_metadata__.modified_class))
         patch.setattr(stage, "Pool", _Pool)

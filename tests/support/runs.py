@@ -12,12 +12,12 @@ from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
-from raycv.stages.collect.chance import by_chance, draws_by_chance
+from raycv.stages.collect.nulls import by_chance, draws_by_chance
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.task import Chance, Testing
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.index import FORMAT
-from raycv.statistics.moments import Moments
+from raycv.statistics.moments import JointMoments
 from raycv.statistics.parts import cut, parts, to_arrays
 
 LAYERS = ("conv1", "conv2")
@@ -27,7 +27,7 @@ WIDTHS = (14, 16, 14)
 def make_run(folder: Path, layers: tuple[str, ...] = LAYERS) -> Path:
     """Three networks whose units follow four hidden causes; unit 0 of net1 is dead and unit 1 rare."""
     store = RunStore(str(folder))
-    folds: dict[str, list[Moments]] = {layer: [] for layer in layers}
+    folds: dict[str, list[JointMoments]] = {layer: [] for layer in layers}
     for seed, layer in enumerate(layers):
         rng = np.random.default_rng(seed)
         causes = rng.standard_normal((4, 800))
@@ -64,7 +64,7 @@ def specs(widths: Sequence[int], layers: tuple[str, ...]) -> list[NetworkSpec]:
     return [spec(number, width, layers) for number, width in enumerate(widths, 1)]
 
 
-def moments_of(activations: Sequence[np.ndarray]) -> Moments:
+def moments_of(activations: Sequence[np.ndarray]) -> JointMoments:
     """The joint moments of networks' activations (samples, S_n) of the same images."""
     widths = [net.shape[1] for net in activations]
     accumulator = Accumulator(widths, np.zeros(sum(widths), np.float32), torch.device("cpu"))
@@ -73,7 +73,7 @@ def moments_of(activations: Sequence[np.ndarray]) -> Moments:
 
 
 def write_statistics(
-    store: RunStore, nets: Sequence[NetworkSpec], folds: Mapping[str, Sequence[Moments]], images: int = 800
+    store: RunStore, nets: Sequence[NetworkSpec], folds: Mapping[str, Sequence[JointMoments]], images: int = 800
 ) -> None:
     """Write the moments of each layer, fold by fold, as the pass leaves them."""
     for layer, of_layer in folds.items():

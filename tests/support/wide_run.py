@@ -14,10 +14,10 @@ from raycv.paper import TOP_PATCHES
 from raycv.run import record
 from raycv.run.paths import NETS, Key, information_path, patches_path, samples_path
 from raycv.run.store import RunStore
-from raycv.stages.collect.chance import by_chance
+from raycv.stages.collect.nulls import by_chance
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.task import Chance
-from raycv.statistics.moments import Moments
+from raycv.statistics.moments import JointMoments
 from raycv.statistics.parts import information_blocks, others_by_part
 from tests.support.runs import moments_of, specs, write_draws, write_statistics
 
@@ -36,7 +36,7 @@ def activations(width: int, networks: int) -> list[np.ndarray]:
     ]
 
 
-def folds_of(before: Sequence[np.ndarray]) -> list[Moments]:
+def folds_of(before: Sequence[np.ndarray]) -> list[JointMoments]:
     """Their moments after the ReLU, fold by fold."""
     parts = [slice(IN_FOLD * fold, IN_FOLD * (fold + 1)) for fold in range(FOLDS)]
     return [moments_of([np.maximum(net[part], 0) for net in before]) for part in parts]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from raycv.analysis.unit_groups import Block, Group, UnitGroups
+from raycv.analysis.unit_groups import UnitGroup, UnitGroups, WeightBlock
 from raycv.errors import UserError
 from raycv.networks.alexnet import LocalResponseNorm
 from raycv.networks.layouts import Layout
@@ -178,7 +178,7 @@ class _Groups:
         self.passed, self.follower, self.named = passed, follower, named
         self.parents = _parents(follower)
         self.numbers: dict[Axis, int] = {}
-        self.groups: list[Group] = []
+        self.groups: list[UnitGroup] = []
 
     def found(self) -> UnitGroups:
         """All groups, blocks and layers."""
@@ -198,7 +198,7 @@ class _Groups:
             fixed=self._fixed(),
         )
 
-    def _layer(self, name: str, units: Axis) -> tuple[Block, ...]:
+    def _layer(self, name: str, units: Axis) -> tuple[WeightBlock, ...]:
         """The units of a layer; none where their order is another at each place of an axis that is not the units'."""
         leaves = plain(units)
         around = {outer for leaf in leaves if not leaf.fixed for outer in self.parents[leaf]}
@@ -224,7 +224,7 @@ class _Groups:
             queue += before
         return frozenset(stored for one in seen if one in names for stored in self.passed.stored[names[one]])
 
-    def _blocks(self, name: str, axes: Sequence[Axis], parameter: str = "") -> Iterator[Block]:
+    def _blocks(self, name: str, axes: Sequence[Axis], parameter: str = "") -> Iterator[WeightBlock]:
         sizes = [axis.size for axis in axes]
         alternatives = []
         for n, axis in enumerate(axes):
@@ -237,7 +237,7 @@ class _Groups:
             dimensions = [(dimension, summed) for _, view, summed in chosen for dimension in view]
             yield from self._expanded(name, sum(offset for offset, _, _ in chosen), dimensions)
 
-    def _expanded(self, name: str, offset: int, dimensions: list[tuple[Any, bool]]) -> Iterator[Block]:
+    def _expanded(self, name: str, offset: int, dimensions: list[tuple[Any, bool]]) -> Iterator[WeightBlock]:
         """One block, or several where axes have another meaning at each place of an outer one."""
         for n, ((size, stride, leaf), _) in enumerate(dimensions):
             copied = [axis for (_, _, axis), _ in dimensions if leaf in axis.copies]
@@ -251,7 +251,7 @@ class _Groups:
                 return
         leaves = [leaf for (_, _, leaf), _ in dimensions]
         groups = tuple(self._group(leaf) for leaf in leaves)
-        yield Block(
+        yield WeightBlock(
             name=name,
             offset=offset,
             shape=tuple(size for (size, _, _), _ in dimensions),
@@ -271,7 +271,7 @@ class _Groups:
         if leaf not in self.numbers:
             parents = tuple((outer.size, self._group(outer)) for outer in self.parents[leaf])
             self.numbers[leaf] = len(self.groups)
-            self.groups.append(Group(leaf.size, parents, leaf.nearly))
+            self.groups.append(UnitGroup(leaf.size, parents, leaf.nearly))
         return self.numbers[leaf]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from raycv.analysis.arrays import Ints
-from raycv.networks.bench import Bench, Piece
+from raycv.networks.bench import Bench, NetworkLayer
 from raycv.networks.changes import Change, replaced, scores_of, unchanged
 from raycv.networks.cut import Cut
 from raycv.networks.evaluation import Scores
@@ -42,7 +42,7 @@ class Ablater:
         """The same at work on another device."""
         return replace(self, bench=self.bench.on(device))
 
-    def __call__(self, piece: Piece) -> Frames:
+    def __call__(self, piece: NetworkLayer) -> Frames:
         """The rows of one piece."""
         units = units_of(self.bench.store, piece.layer, piece.net)
         means = units["mean"].to_numpy(dtype=np.float64)

@@ -6,13 +6,13 @@ from functools import partial
 
 from raycv import statistics
 from raycv.config import AblateConfig
-from raycv.distributed.piecework import Piecework
 from raycv.networks.bench import Bench
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.ablate.memory import actor_need
 from raycv.stages.ablate.rows import WRITTEN, Ablater, by_layer, units_of
+from raycv.stages.piecewise_stage import PiecewiseStage
 
 STAGE = "ablate"
 FORMAT = 1  # of the tables; part of their identity
@@ -37,8 +37,8 @@ def is_done(config: AblateConfig, store: RunStore) -> bool:
     return _work(config, store).is_done()
 
 
-def _work(config: AblateConfig, store: RunStore) -> Piecework:
+def _work(config: AblateConfig, store: RunStore) -> PiecewiseStage:
     of = [record.fingerprint_of(store, stage) for stage in ("collect", "align")]
     read, units = partial(tables.read, store), partial(units_of, store)
     summaries = {"ablation_by_layer": lambda: by_layer(read("ablations"), read("unit_ablations"), units)}
-    return Piecework(store, STAGE, fingerprint(FORMAT, of, config.single_units), WRITTEN, summaries)
+    return PiecewiseStage(store, STAGE, fingerprint(FORMAT, of, config.single_units), WRITTEN, summaries)

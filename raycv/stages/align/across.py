@@ -18,7 +18,7 @@ from raycv.analysis.matching import semi_matching
 from raycv.analysis.measures.alignment import linear_cka
 from raycv.analysis.nulls import best_correlation, rotated
 from raycv.run.paths import ACROSS
-from raycv.stages.align.groups import Group
+from raycv.stages.align.groups import NetworkGroup
 from raycv.statistics.folds import correlation_of
 from raycv.statistics.parts import parts
 from raycv.statistics.reader import Statistics
@@ -53,7 +53,7 @@ class Across:
     def __init__(self, found: Statistics) -> None:
         self.found, self.specs = found, found.groups[ACROSS]
         at_once = len(parts(found.widths(ACROSS, ACROSS))) == 1
-        self.whole = Group(self.specs, found.layer(ACROSS, ACROSS)) if at_once else None
+        self.whole = NetworkGroup(self.specs, found.layer(ACROSS, ACROSS)) if at_once else None
         self.nets = [spec.network for spec in self.specs]
         self.layers = [spec.places[0].module for spec in self.specs]
         self.best: dict[tuple[int, str], _Best] = {}  # by layer and other network
@@ -78,10 +78,10 @@ class Across:
                 "linear_cka": linear_cka(group.covariances(group.moments, a, b)),
             }
 
-    def _group(self, a: int, b: int) -> Group:
+    def _group(self, a: int, b: int) -> NetworkGroup:
         """All layers, or two alone where all would take much memory."""
         both = (min(a, b), max(a, b))
-        return self.whole or Group(self.specs, self.found.among(ACROSS, both, ACROSS), both)
+        return self.whole or NetworkGroup(self.specs, self.found.among(ACROSS, both, ACROSS), both)
 
     def unit_rows(self) -> pd.DataFrame:
         """One row per unit and other network, of all layers; after ``rows``."""
@@ -110,7 +110,7 @@ class Across:
         return pd.concat(frames, ignore_index=True)
 
 
-def _correlation(group: Group, a: int, b: int) -> np.ndarray:
+def _correlation(group: NetworkGroup, a: int, b: int) -> np.ndarray:
     first, second = (group.networks.index(n) for n in sorted((a, b)))
     found = correlation_of(group.moments, group.left_out, first, second)
     return found if a <= b else found.T

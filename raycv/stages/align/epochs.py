@@ -10,8 +10,8 @@ import pandas as pd
 
 from raycv.analysis.matching import Matching, agreement
 from raycv.run import tables
-from raycv.stages.align.beyond import ONE_DRAW, average
-from raycv.stages.align.compared import Compared
+from raycv.stages.align.comparison import Compared
+from raycv.stages.align.excess import ONE_DRAW, average
 from raycv.statistics.reader import Statistics
 
 AVERAGES = ("rotated_mean", "excess")

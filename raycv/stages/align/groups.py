@@ -11,11 +11,11 @@ import numpy as np
 from raycv.analysis.measures.covariances import Covariances
 from raycv.networks.spec import NetworkSpec
 from raycv.statistics.folds import LayerStatistics, correlations
-from raycv.statistics.moments import Moments, covariance, offsets
+from raycv.statistics.moments import JointMoments, covariance, offsets
 
 
 @dataclass(frozen=True)
-class Group:
+class NetworkGroup:
     """Some networks of a group in one layer. ``specs``: of all networks of the group; ``statistics``: of ``numbers``.
 
     Networks go by their numbers in ``specs``; ``numbers`` are all of them where none are named.
@@ -36,7 +36,7 @@ class Group:
         return self.statistics.left_out()
 
     @cached_property
-    def moments(self) -> Moments:
+    def moments(self) -> JointMoments:
         """Over all images."""
         return self.statistics.all
 
@@ -45,12 +45,12 @@ class Group:
         """Units of the widest network."""
         return int(self.statistics.folds[0].widths.max())
 
-    def correlations(self, moments: Moments) -> dict[tuple[int, int], np.ndarray]:
+    def correlations(self, moments: JointMoments) -> dict[tuple[int, int], np.ndarray]:
         """(S_a, S_b) of every pair of networks a <= b over the images of ``moments``; NaN where a unit is left out."""
         found = correlations(moments, self.left_out)
         return {(self.networks[a], self.networks[b]): values for (a, b), values in found.items()}
 
-    def covariances(self, moments: Moments, a: int, b: int) -> Covariances:
+    def covariances(self, moments: JointMoments, a: int, b: int) -> Covariances:
         """Of the units of networks a and b that take part, over the images of ``moments``."""
         bounds = offsets(moments.widths)
         first, second = self.networks.index(a), self.networks.index(b)

@@ -6,18 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 
 from raycv.analysis.nulls import WIDE
-from raycv.memory import Need
+from raycv.memory import FEWER_NETWORKS, Need
 from raycv.stages.intended import Intended
 from raycv.statistics.moments import gram_bytes
 from raycv.statistics.parts import parts
 
-REMEDY = "compare fewer networks, or leave the widest layers out with `raycv train --layers`"
 MATRICES = 48  # float64, as large as a pair's correlations, at the peak of a comparison
 
 
 def command_need(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> Need:
     """What the command needs for one layer; ``widths``: units of every network, ``folds``: of its statistics."""
-    return Need.of(max(command_bytes(widths[layer], folds[layer]) for layer in widths), REMEDY)
+    return Need.of(max(command_bytes(widths[layer], folds[layer]) for layer in widths), FEWER_NETWORKS)
 
 
 def command_bytes(widths: Sequence[int], folds: int) -> int:
@@ -44,7 +43,7 @@ def needs(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> list
 
 def comparison_need(widths: Mapping[str, Sequence[int]]) -> Need:
     """What a task needs that compares two networks in the widest layer: 48·8·S² bytes, for S units."""
-    return Need.of(MATRICES * 8 * max(map(max, widths.values())) ** 2, REMEDY, "a comparison")
+    return Need.of(MATRICES * 8 * max(map(max, widths.values())) ** 2, FEWER_NETWORKS, "a comparison")
 
 
 def planned(run: Intended) -> list[Need]:

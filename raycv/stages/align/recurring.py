@@ -20,7 +20,7 @@ from raycv.analysis.recurrence import (
 )
 from raycv.analysis.significance import Draws
 from raycv.networks.spec import NetworkSpec
-from raycv.stages.align.groups import Group
+from raycv.stages.align.groups import NetworkGroup
 
 PREDICTORS = ("mean", "active_fraction", "kurtosis", "class_purity")  # columns of the table units
 Quantities = Mapping[str, Callable[[Recurrence], float]]
@@ -33,7 +33,7 @@ SHARES: Quantities = {
 OF_PAIRS = ("partner_share", "estimated_share")  # the others fall with the number of networks
 
 
-def recurrence_of(group: Group, chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None) -> Recurrence:
+def recurrence_of(group: NetworkGroup, chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None) -> Recurrence:
     """The partners of every unit in all other networks, tested against ``chance``, too; wide layers on a GPU if any."""
     device = "cuda" if group.width > WIDE and torch.cuda.is_available() else "cpu"
     return recurrence(group.correlations(group.moments), chance=chance, device=device)

@@ -14,9 +14,9 @@ from raycv.analysis.partners import Partners
 from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
 from raycv.run.schema import BY_NAME
-from raycv.stages.align.beyond import Columns, average
-from raycv.stages.align.compared import Compared, Informed, PairValues
-from raycv.stages.align.matched import Pairs
+from raycv.stages.align.comparison import Compared, Informed, PairValues
+from raycv.stages.align.excess import Columns, average
+from raycv.stages.align.matching import Pairs
 
 ROWS = 2**20  # of a pair table made at once
 BEST = 8  # pairs of largest similarity that are followed from one similarity to the other (paper, section 3.2)

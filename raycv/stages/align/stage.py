@@ -19,12 +19,12 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.paths import ACROSS, NETS, NULL
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.align import measured, recurring, rows, units
+from raycv.stages.align import measures, recurring, rows, units
 from raycv.stages.align.across import Across, identified
 from raycv.stages.align.averages import average_rows
-from raycv.stages.align.beyond import Untrained, untrained_nowhere
-from raycv.stages.align.compared import Compared, all_compared, compare_all, pieces_of
+from raycv.stages.align.comparison import Compared, all_compared, compare_all, pieces_of
 from raycv.stages.align.epochs import ThroughTraining
+from raycv.stages.align.excess import Untrained, untrained_nowhere
 from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.memory import command_need, comparison_need
@@ -144,7 +144,7 @@ def _add_rows(
     assert nets.measured is not None
     assert nets.informed is not None
     sums = found.sums(layer)
-    small["measures"].append(measured.measure_rows(layer, specs, nets.measured, by_chance))
+    small["measures"].append(measures.measure_rows(layer, specs, nets.measured, by_chance))
     small["units"].append(units.unit_rows(layer, specs, sums, found.kurtosis(layer), found.top_labels(layer)))
     small["layers"].append(units.layer_rows(layer, specs, found.widths(layer)))
     small["activity"].append(units.activity_rows(layer, specs, sums.all))

@@ -11,7 +11,7 @@ from raycv.analysis.activity import activity_ranking, activity_spread
 from raycv.analysis.top_patches import class_purity
 from raycv.networks.spec import NetworkSpec
 from raycv.statistics.folds import LayerStatistics
-from raycv.statistics.moments import Moments, mean, offsets, variance
+from raycv.statistics.moments import JointMoments, mean, offsets, variance
 
 
 def unit_rows(
@@ -46,7 +46,7 @@ def layer_rows(layer: str, specs: Sequence[NetworkSpec], widths: Sequence[int]) 
     return pd.DataFrame(about | {"module": modules, "units": widths, "grid": grids})
 
 
-def activity_rows(layer: str, specs: tuple[NetworkSpec, ...], total: Moments) -> pd.DataFrame:
+def activity_rows(layer: str, specs: tuple[NetworkSpec, ...], total: JointMoments) -> pd.DataFrame:
     """One row per network; none for a layer of negative means (not after a ReLU) or with a network that never fires."""
     bounds = offsets(total.widths)
     means = [mean(total)[bounds[n] : bounds[n + 1]] for n in range(len(specs))]

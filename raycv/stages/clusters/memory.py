@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raycv.memory import Need
+from raycv.memory import FEWER_NETWORKS, Need
 from raycv.stages.intended import Intended
-
-REMEDY = "compare fewer networks, or leave the widest layers out with `raycv train --layers`"
 
 
 def trial_need(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> Need:
     """What a trial of the widest layer needs; ``widths``: units of every network, ``folds``: of its statistics."""
     needed = [trial_bytes(max(of_layer), folds[layer]) for layer, of_layer in widths.items()]
-    return Need.of(max(needed), REMEDY, "a trial")
+    return Need.of(max(needed), FEWER_NETWORKS, "a trial")
 
 
 def trial_bytes(units: int, folds: int) -> int:

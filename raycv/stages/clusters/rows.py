@@ -35,7 +35,7 @@ MIXED = ("mixed_modularity", "mixed_units_two_net")
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerCorrelations:
     """One layer of two networks or more, NaN where a unit takes no part.
 
     ``correlations``: (S_a, S_b) of every pair a <= b. ``mixed``: each network's units mixed before the ReLU. Both go by
@@ -68,10 +68,10 @@ def clusterings_from(statistics: Statistics, given: Clustering) -> Frames:
     moments = statistics.among(given.layer, both)
     found = correlations(moments.all, moments.left_out())
     numbered = {(both[a], both[b]): values for (a, b), values in found.items()}
-    return clusterings_of_pair(Layer(numbered, statistics.mixed(given.layer, both)), given)
+    return clusterings_of_pair(LayerCorrelations(numbered, statistics.mixed(given.layer, both)), given)
 
 
-def clusterings_of_pair(layer: Layer, given: Clustering) -> Frames:
+def clusterings_of_pair(layer: LayerCorrelations, given: Clustering) -> Frames:
     """The rows of one layer, pair of networks and threshold, from one eigendecomposition.
 
     The k are the default, the one with the largest modularity and those given, as far as the graph allows them. Raises
@@ -137,7 +137,7 @@ def _clustering(result: SpectralClusters, tree: ClusterTree, limit: float, n_sou
     }
 
 
-def _by_chance(layer: Layer, given: Clustering, k: int) -> dict[str, float]:
+def _by_chance(layer: LayerCorrelations, given: Clustering, k: int) -> dict[str, float]:
     """What mixtures give in the place of one network's units: means over both networks; NaN where no k clusters."""
     found = []
     for kept, replaced in ((given.a, given.b), (given.b, given.a)):
@@ -152,7 +152,7 @@ def _by_chance(layer: Layer, given: Clustering, k: int) -> dict[str, float]:
     return dict(zip(MIXED, (float(np.mean(modularity)), float(np.mean(units))), strict=True))
 
 
-def _mixtures(layer: Layer, kept: int, replaced: int) -> tuple[np.ndarray, np.ndarray]:
+def _mixtures(layer: LayerCorrelations, kept: int, replaced: int) -> tuple[np.ndarray, np.ndarray]:
     """Correlations among the mixtures of one network's units and (S_kept, S) of another's units with them.
 
     Mixed before the ReLU, or where there is none rotated; a rotated unit has the sign that makes its largest

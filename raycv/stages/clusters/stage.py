@@ -10,7 +10,7 @@ from typing import Any
 from raycv import statistics
 from raycv.config import ClusterSweepConfig
 from raycv.distributed import ray_cluster
-from raycv.distributed.trials import Trial, run_trials
+from raycv.distributed.tuning import Trial, run_trials
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST
 from raycv.progress import detail, say
 from raycv.run import record, tables

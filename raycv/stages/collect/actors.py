@@ -28,10 +28,10 @@ from raycv.networks.models import load_weights
 from raycv.networks.recordings import opened
 from raycv.paper import SHOWN_SAMPLES
 from raycv.run.paths import NETS, NULL, Key
-from raycv.stages.collect.chance import by_chance, draws_by_chance
 from raycv.stages.collect.collector import PILOT_IMAGES, Collector, Images, Recording, build_untrained, kinds_of
+from raycv.stages.collect.nulls import by_chance, draws_by_chance
 from raycv.stages.collect.reducer import Gathered, gather_samples, merge_patches, reduce_part, to_arrays
-from raycv.stages.collect.task import NAME, Chance, Drawing, Information, Pass, Patches, Reduction, Testing
+from raycv.stages.collect.task import NAME, Chance, Information, LayerSamples, Pass, Patches, Reduction, Testing
 from raycv.statistics.reader import Statistics
 
 
@@ -110,7 +110,7 @@ class ShardActor:
         merged = merge_patches(self._partials(patches.shards), Key(NETS, patches.layer))
         self.task.store.write_arrays(patches.path(self.task.folder), merged)
 
-    def draw(self, drawing: Drawing) -> None:
+    def draw(self, drawing: LayerSamples) -> None:
         """Store the samples of one layer of one network in the order of their ranks, and those of NETS binned too."""
         key, network = drawing.key, drawing.network
         samples = gather_samples(self._partials(drawing.shards), key, network)

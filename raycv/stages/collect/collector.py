@@ -24,7 +24,7 @@ from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, as_samples
 from raycv.run.paths import ACROSS, NETS, NULL, Key
 from raycv.statistics.accumulator import Accumulator
-from raycv.statistics.moments import Moments
+from raycv.statistics.moments import JointMoments
 
 BATCH = 64  # images forwarded at once
 PILOT_IMAGES = 64
@@ -65,15 +65,15 @@ class Partial:
     samples are of the activations before the ReLU, from which those after it follow.
     """
 
-    moments: dict[Key, Moments]
+    moments: dict[Key, JointMoments]
     rows: dict[Key, list[np.ndarray]]
-    samples: dict[tuple[str, Key], Samples]
+    samples: dict[tuple[str, Key], ShardSamples]
     patches: dict[Key, list[TopPatches]]
     before_relu: frozenset[Key]
 
 
 @dataclass(frozen=True)
-class Samples:
+class ShardSamples:
     """One shard's part of the samples that are kept of a layer, of one of ``KINDS``.
 
     rank (m,): place of each sample among all chosen ones; image (m,): place of its image in the shard; position (m,):
@@ -237,7 +237,7 @@ class _Sums:
             moments={key: accumulator.moments() for key, accumulator in self.accumulators.items()},
             rows={key: _joined(parts) for key, parts in self.rows.items()},
             samples={
-                key: Samples(which.rank, which.image, which.position, samples[key])
+                key: ShardSamples(which.rank, which.image, which.position, samples[key])
                 for key, which in self.chosen.items()
             },
             patches={
@@ -273,7 +273,7 @@ def _within(chosen: Chosen, start: int, images: int, positions: int) -> Tensor:
     return torch.from_numpy((chosen.image[first:last] - start) * positions + chosen.position[first:last])
 
 
-def untrained(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:
+def untrained_specs(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:
     """Untrained networks of every architecture in ``specs``: its first networks before training, two to four.
 
     None of recorded activations.

@@ -7,8 +7,8 @@ from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
 from raycv.run.paths import ACROSS, NETS, NULL
-from raycv.stages.collect.chance import UNITS_AT_ONCE
 from raycv.stages.collect.collector import BATCH, Groups
+from raycv.stages.collect.nulls import UNITS_AT_ONCE
 from raycv.stages.collect.reducer import ROWS_AT_ONCE
 from raycv.statistics.moments import gram_bytes
 from raycv.statistics.parts import networks_of, parts

@@ -10,7 +10,7 @@ from raycv.memory import Need
 from raycv.networks.spec import NetworkSpec
 from raycv.run.folds import FOLDS
 from raycv.run.paths import ACROSS, EPOCH, NETS, NULL
-from raycv.stages.collect.collector import Groups, untrained
+from raycv.stages.collect.collector import Groups, untrained_specs
 from raycv.stages.collect.memory import actor_need, partial_bytes
 from raycv.stages.intended import Intended
 
@@ -18,7 +18,7 @@ from raycv.stages.intended import Intended
 def groups_of(specs: Sequence[NetworkSpec]) -> Groups:
     """The networks that are compared with one another, but for those of earlier epochs."""
     members = tuple(chain(*(spec.members() for spec in specs)))
-    groups = {NETS: tuple(specs), NULL: untrained(specs), ACROSS: members}
+    groups = {NETS: tuple(specs), NULL: untrained_specs(specs), ACROSS: members}
     return {group: of_group for group, of_group in groups.items() if of_group}
 
 

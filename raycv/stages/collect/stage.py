@@ -31,7 +31,7 @@ from raycv.stages.collect.actors import ShardActor
 from raycv.stages.collect.collector import kinds_of
 from raycv.stages.collect.memory import actor_need
 from raycv.stages.collect.planned import groups_of
-from raycv.stages.collect.task import Chance, Drawing, Information, Pass, Patches, Reduction, Testing
+from raycv.stages.collect.task import Chance, Information, LayerSamples, Pass, Patches, Reduction, Testing
 from raycv.statistics.index import FORMAT
 from raycv.statistics.parts import information_blocks, others_by_part, parts
 
@@ -215,7 +215,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
     numbers = tuple(shard.number for shard in work)
     patches = [Patches(layer, numbers) for layer in layers]
     drawn = [key for key in keys if key.group != ACROSS]
-    drawings = [Drawing(key, network, numbers) for key in drawn for network in members[key]]
+    drawings = [LayerSamples(key, network, numbers) for key in drawn for network in members[key]]
     chances = [
         Chance(key, network, number, others)
         for key in drawn

@@ -24,7 +24,7 @@ from raycv.run.paths import (
 )
 from raycv.run.store import RunStore
 from raycv.stages.collect.collector import Groups, Precision
-from raycv.statistics.parts import Block, Part
+from raycv.statistics.parts import Part, ProductBlock
 
 NAME = "path"  # of the array in which a file says which it is
 
@@ -102,7 +102,7 @@ class Reduction:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class LayerSamples:
     """The samples of one layer of one network of a group over all shards, and for mutual information their bins."""
 
     key: Key
@@ -176,7 +176,7 @@ class Information:
     """The mutual information of some units of network a and all of b (a <= b) in one layer."""
 
     layer: str
-    block: Block
+    block: ProductBlock
 
     def path(self, folder: str) -> str:
         """Where the result is stored."""

@@ -34,7 +34,7 @@ KEPT = (0.75, 0.5)  # of the units of both networks; a half is as many as one ne
 SETS = 4096  # of networks at most; beyond, those of the fewest networks
 
 
-class Together(NamedTuple):
+class EnsembleMembers(NamedTuple):
     """What is done at once: the votes of all networks, or read-outs of one network or two (``nets``, by number)."""
 
     layer: str
@@ -75,14 +75,14 @@ class Ensembler:
         """The same at work on another device."""
         return replace(self, bench=self.bench.on(device), _features={}, _single={})
 
-    def pieces(self) -> list[Together]:
+    def pieces(self) -> list[EnsembleMembers]:
         """All that there is to do."""
         numbers = range(len(self.bench.networks))
-        alone = [Together(self.layer, (n,)) for n in numbers]
-        pairs = [Together(self.layer, pair) for pair in combinations(numbers, 2)]
-        return [Together(VOTES, tuple(numbers)), *(alone + pairs if self.training is not None else [])]
+        alone = [EnsembleMembers(self.layer, (n,)) for n in numbers]
+        pairs = [EnsembleMembers(self.layer, pair) for pair in combinations(numbers, 2)]
+        return [EnsembleMembers(VOTES, tuple(numbers)), *(alone + pairs if self.training is not None else [])]
 
-    def __call__(self, piece: Together) -> Frames:
+    def __call__(self, piece: EnsembleMembers) -> Frames:
         """The rows of one piece."""
         if piece.layer == VOTES:
             return {"ensembles": pd.DataFrame(self._votes())}

@@ -6,7 +6,6 @@ from raycv import statistics
 from raycv.config import EnsembleConfig
 from raycv.data.readers import EMBEDDED, NoSuchSplit
 from raycv.data.sources import Source, open_source
-from raycv.distributed.piecework import Piecework
 from raycv.errors import UserError
 from raycv.networks.bench import Bench
 from raycv.progress import say
@@ -15,6 +14,7 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.ensemble.memory import actor_need
 from raycv.stages.ensemble.rows import Ensembler, agreement_rows
+from raycv.stages.piecewise_stage import PiecewiseStage
 
 STAGE = "ensemble"
 FORMAT = 1  # of the tables; part of their identity
@@ -46,11 +46,11 @@ def is_done(config: EnsembleConfig, store: RunStore) -> bool:
     return _work(config, store).is_done()
 
 
-def _work(config: EnsembleConfig, store: RunStore) -> Piecework:
+def _work(config: EnsembleConfig, store: RunStore) -> PiecewiseStage:
     of = [record.fingerprint_of(store, stage) for stage in ("collect", "align")]
     identity = fingerprint(FORMAT, of, config.readout_layer, config.readout_images)
     summaries = {"ensemble_agreement": lambda: agreement_rows(store)}
-    return Piecework(store, STAGE, identity, ("ensembles", "combinations"), summaries)
+    return PiecewiseStage(store, STAGE, identity, ("ensembles", "combinations"), summaries)
 
 
 def _layer(config: EnsembleConfig, bench: Bench) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raycv.memory import Need
+from raycv.memory import FEWER_NETWORKS, Need
 from raycv.run.tables import ROW_BYTES
 from raycv.stages.intended import Intended
-
-REMEDY = "compare fewer networks, or leave the widest layers out with `raycv train --layers`"
 
 
 def command_need(widths: Mapping[str, Sequence[int]]) -> Need:
     """What the figures of the widest layer need; ``widths``: units of every network, by layer."""
-    return Need.of(max(command_bytes(of_layer) for of_layer in widths.values()), REMEDY)
+    return Need.of(max(command_bytes(of_layer) for of_layer in widths.values()), FEWER_NETWORKS)
 
 
 def command_bytes(widths: Sequence[int]) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raycv.memory import Need
+from raycv.memory import FEWER_NETWORKS, Need
 from raycv.stages.intended import Intended
 from raycv.stages.registry import BY_NAME
 
-REMEDY = "use fewer --decays, compare fewer networks, or leave the widest layers out with `raycv train --layers`"
+REMEDY = f"use fewer --decays, {FEWER_NETWORKS}"
 ROW = 240  # bytes of one weight among a trial's rows, in pandas and in what is written of them
 IN_RUN = BY_NAME["sweep mapping"].in_run["solvers"]  # solvers where the settings do not say
 NULLS = 16  # decays at which the nulls are followed

@@ -78,7 +78,7 @@ class LayerMapping:
 
 
 @dataclass(frozen=True)
-class _Fitted:
+class _FittedMapping:
     """One mapping layer, how it does on held-out images, what its decay was searched for, if it was, and its nulls."""
 
     mapping: MappingLayer
@@ -88,7 +88,7 @@ class _Fitted:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _PairStatistics:
     """What the solvers need of two networks: correlations, and moments without each fold and of each fold."""
 
     source: Floats
@@ -98,7 +98,7 @@ class _Pair:
     folds: list[PairMoments]
 
     @classmethod
-    def of(cls, pair: LayerStatistics) -> _Pair:
+    def of(cls, pair: LayerStatistics) -> _PairStatistics:
         left_out = pair.left_out()
         found = correlations(pair.all, left_out)
         fits = [pair_moments(moments, left_out) for moments in pair.without_each()]
@@ -116,7 +116,7 @@ def mappings_of_pair(found: OfPair, given: PairMapping) -> Frames:
 
     Where no decay reaches what is sought, there is no row for it.
     """
-    pair = _Pair.of(found.moments)
+    pair = _PairStatistics.of(found.moments)
     about = {"layer": given.layer, "source_net": given.names[0], "target_net": given.names[1]}
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in WRITTEN}
     for solver in given.solvers:
@@ -150,11 +150,11 @@ def mappings_of_layer(data: tuple[Stream, Statistics], given: LayerMapping) -> F
     for (a, b), layers in paths.items():
         about = {"layer": given.layer, "source_net": names[a], "target_net": names[b], "solver": "streamed"}
         for mapping in layers:
-            _add_rows(frames, about, _Fitted(mapping, None), seconds, with_weights=True)
+            _add_rows(frames, about, _FittedMapping(mapping, None), seconds, with_weights=True)
     return {name: pd.concat(found) for name, found in frames.items()}
 
 
-def _fit(pair: _Pair, given: PairMapping, solver: str) -> list[_Fitted]:
+def _fit(pair: _PairStatistics, given: PairMapping, solver: str) -> list[_FittedMapping]:
     """The mapping layers of all decays given and sought."""
     solve = partial(SOLVERS[solver], device=given.device)
     found = [(mapping, "") for mapping in solve(pair.source, pair.cross, given.decays)]
@@ -163,15 +163,17 @@ def _fit(pair: _Pair, given: PairMapping, solver: str) -> list[_Fitted]:
             hit = _find(pair, given.device, what, value)
             found += [(hit, f"{what}={value:g}")] if hit is not None else []
     if not pair.fits:
-        return [_Fitted(mapping, None, sought) for mapping, sought in found]
+        return [_FittedMapping(mapping, None, sought) for mapping, sought in found]
     # Training as the paper did takes long: it is repeated without the last fold only.
     used = slice(None) if solver == "exact" else slice(-1, None)
     decays = [mapping.decay for mapping, _ in found]
     heldout = cross_validate(pair.fits[used], pair.folds[used], decays, solve)
-    return [_Fitted(mapping, beside, sought) for (mapping, sought), beside in zip(found, heldout, strict=True)]
+    return [_FittedMapping(mapping, beside, sought) for (mapping, sought), beside in zip(found, heldout, strict=True)]
 
 
-def _with_nulls(fitted: list[_Fitted], pair: _Pair, mixed: Mixed | None, given: PairMapping) -> list[_Fitted]:
+def _with_nulls(
+    fitted: list[_FittedMapping], pair: _PairStatistics, mixed: Mixed | None, given: PairMapping
+) -> list[_FittedMapping]:
     """The same with what mixtures of the source units give; ``mixed``: those before the ReLU, if there are any."""
     rotation = np.random.default_rng([given.a, given.b])
     mixtures = {"rotated_loss": rotated_sources(pair.source, pair.cross, seed=rotation)}
@@ -183,7 +185,7 @@ def _with_nulls(fitted: list[_Fitted], pair: _Pair, mixed: Mixed | None, given: 
     return [replace(one, nulls=of_one) for one, of_one in zip(fitted, nulls, strict=True)]
 
 
-def _find(pair: _Pair, device: str, what: str, value: float) -> MappingLayer | None:
+def _find(pair: _PairStatistics, device: str, what: str, value: float) -> MappingLayer | None:
     try:
         return find_decay(pair.source, pair.cross, device=device, **{what: value})
     except Infeasible:  # no decay reaches it
@@ -191,7 +193,12 @@ def _find(pair: _Pair, device: str, what: str, value: float) -> MappingLayer | N
 
 
 def _add_rows(
-    frames: dict[str, list[pd.DataFrame]], about: dict[str, Any], one: _Fitted, seconds: float, *, with_weights: bool
+    frames: dict[str, list[pd.DataFrame]],
+    about: dict[str, Any],
+    one: _FittedMapping,
+    seconds: float,
+    *,
+    with_weights: bool,
 ) -> None:
     """Add the rows of one mapping layer to ``frames``; with its weights unless they are there already."""
     key = about | {"decay": one.mapping.decay}
@@ -201,7 +208,7 @@ def _add_rows(
         frames["mapping_units"].append(_units(key, one))
 
 
-def _summary(key: dict[str, Any], one: _Fitted, seconds: float) -> pd.DataFrame:
+def _summary(key: dict[str, Any], one: _FittedMapping, seconds: float) -> pd.DataFrame:
     mapping, heldout = one.mapping, one.heldout
     lower, median, upper = quartiles(heldout.target_loss if heldout else np.array([np.nan]))
     row = key | {
@@ -239,7 +246,7 @@ def _weights(key: dict[str, Any], mapping: MappingLayer) -> pd.DataFrame:
     )
 
 
-def _units(key: dict[str, Any], one: _Fitted) -> pd.DataFrame:
+def _units(key: dict[str, Any], one: _FittedMapping) -> pd.DataFrame:
     return pd.DataFrame(
         key
         | {

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from raycv import statistics
+from raycv.analysis.lasso import UNITS_FOR_GPU
 from raycv.config import MappingSweepConfig
 from raycv.distributed import ray_cluster
-from raycv.distributed.trials import Trial, run_trials
+from raycv.distributed.tuning import Trial, run_trials
 from raycv.networks.models import check_buildable
 from raycv.networks.stored import stored, weights_content
 from raycv.progress import detail, say
@@ -34,9 +35,6 @@ from raycv.stages.mapping.streamed import Stream
 from raycv.statistics.reader import Statistics
 
 STAGE = "sweep mapping"
-# Units of a layer above which a GPU solves for all targets at once. One core would need a day for a pair of 4,096 units
-# to be trained as the paper did: 4,500 iterations, seven decays.
-WIDE = 1024
 FORMAT = 3  # of the trials' results; part of their identity
 
 SOLVERS = ("exact", "sgd")  # where the settings do not say
@@ -53,7 +51,7 @@ class _Plan:
     widths: dict[str, int]
 
     def is_wide(self, layer: str) -> bool:
-        return self.widths[layer] > WIDE
+        return self.widths[layer] > UNITS_FOR_GPU
 
     @property
     def trained(self) -> list[str]:

@@ -21,7 +21,7 @@ from raycv.networks.checkpoints import save_in
 from raycv.networks.evaluation import Scores, score
 from raycv.networks.unit_graph.tracing import unit_groups_of
 from raycv.stages.merge.alignment import Similarities, orders_of, zips_of
-from raycv.stages.merge.together import Together
+from raycv.stages.merge.merged_networks import MergedNetworks
 from raycv.statistics.reader import Statistics
 
 COMPARED = 64  # images on which a permuted network is compared with itself
@@ -48,11 +48,11 @@ class Merger:
     up_to: str | None
     folder: str
 
-    def on(self, device: str) -> Callable[[Together], dict[str, pd.DataFrame]]:
+    def on(self, device: str) -> Callable[[MergedNetworks], dict[str, pd.DataFrame]]:
         """Merges on one device: gives the rows of the table merges, by its name."""
         return replace(self, bench=self.bench.on(device)).merge
 
-    def merge(self, piece: Together) -> dict[str, pd.DataFrame]:
+    def merge(self, piece: MergedNetworks) -> dict[str, pd.DataFrame]:
         """All ways of merging some networks."""
         torch.manual_seed(0)
         work = _Work(self, piece)
@@ -67,7 +67,7 @@ class Merger:
         frame["barrier"] = frame.groupby(["method", "head"])["loss_excess"].transform("max")
         return {TABLE: frame}
 
-    def _kept(self, piece: Together, merged: Merged) -> str:
+    def _kept(self, piece: MergedNetworks, merged: Merged) -> str:
         """Under which name a network is kept: those in the middle of the path, and the permuted second network."""
         name = "" if merged.head is None else self.bench.networks[piece.networks[merged.head]].spec.name
         if len(piece.networks) > 2 or merged.alpha == min(self.alphas, key=lambda alpha: abs(alpha - 0.5)):
@@ -78,7 +78,7 @@ class Merger:
 class _Work:
     """The networks of one piece and what is known of them."""
 
-    def __init__(self, merger: Merger, piece: Together) -> None:
+    def __init__(self, merger: Merger, piece: MergedNetworks) -> None:
         self.merger, self.piece, self.bench = merger, piece, merger.bench
         self.spec = self.bench.networks[piece.networks[0]].spec
         self.net: nn.Module = copy.deepcopy(self.bench.net(piece.networks[0]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from raycv import statistics
 from raycv.config import MergeConfig
-from raycv.distributed.piecework import Piecework
 from raycv.errors import UserError
 from raycv.networks.bench import Bench
 from raycv.networks.unit_graph.tracing import unit_groups_of
@@ -14,8 +13,9 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.run.trial_results import TrialResults
 from raycv.stages.merge.memory import actor_need
+from raycv.stages.merge.merged_networks import MergedNetworks, all_together
 from raycv.stages.merge.merger import TABLE, Merger
-from raycv.stages.merge.together import Together, all_together
+from raycv.stages.piecewise_stage import PiecewiseStage
 
 STAGE = "merge"
 FORMAT = 1  # of the table and of the networks; part of their identity
@@ -53,10 +53,10 @@ def is_done(config: MergeConfig, store: RunStore) -> bool:
     return there and _work(config, store).is_done()
 
 
-def _work(config: MergeConfig, store: RunStore) -> Piecework:
+def _work(config: MergeConfig, store: RunStore) -> PiecewiseStage:
     of, alphas = record.fingerprint_of(store, "collect"), sorted(set(config.alphas))
     identity = fingerprint(FORMAT, of, config.pairs, alphas, config.matching, config.up_to)
-    return Piecework(store, STAGE, identity, (TABLE,))
+    return PiecewiseStage(store, STAGE, identity, (TABLE,))
 
 
 def _check_layer(config: MergeConfig, layers: tuple[str, ...]) -> None:
@@ -82,7 +82,7 @@ def _say_what_stays(bench: Bench) -> None:
         say(f"note: the units of {name} stay in their order: {reason}")
 
 
-def _put_in_place(store: RunStore, results: TrialResults, pieces: list[Together]) -> list[str]:
+def _put_in_place(store: RunStore, results: TrialResults, pieces: list[MergedNetworks]) -> list[str]:
     """Copy the networks that came out to their folder, and remove those of earlier settings; returns their folders.
 
     They are not moved: until the stage is noted as finished, it may have to be done again.

@@ -17,8 +17,8 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.names import is_ours
 from raycv.run.store import RunStore
-from raycv.stages.patches.artist import UNITS, Artist, Chunk, Drawing
 from raycv.stages.patches.memory import actor_need
+from raycv.stages.patches.renderer import UNITS, Chunk, PatchRenderer, RenderingInputs
 from raycv.stages.patches.rows import top_patches
 from raycv.statistics.reader import Statistics
 
@@ -56,7 +56,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     room = ray_cluster.room_for("patches", actor_need([network.spec for network in seeing]), processors)
     where = tables.write(store, "top_patches", rows)
     chunks = _chunks(found, rows)
-    drawing = Drawing(store, f"patches-{identity}", networks, source, use_gpu)
+    drawing = RenderingInputs(store, f"patches-{identity}", networks, source, use_gpu)
     _draw(drawing, chunks, room)
     with tables.Writer(store, "patch_pictures", (chunk.layer for chunk in chunks)) as writer:
         for chunk in chunks:
@@ -96,14 +96,14 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
     ]
 
 
-def _draw(drawing: Drawing, chunks: list[Chunk], actors: int) -> None:
+def _draw(drawing: RenderingInputs, chunks: list[Chunk], actors: int) -> None:
     """Draw every chunk that is not stored yet, with so many ``actors`` at most."""
     there = {path for path in drawing.store.list(drawing.folder) if is_ours(path)}
     damaged = [path for path in sorted(there) if not tables.is_part(drawing.store, path, "patch_pictures")]
     if damaged:
         say(f"patches: drawing again what an interrupted run left damaged: {', '.join(damaged)}")
     missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there.difference(damaged)]
-    create = Artist.options(num_cpus=1, num_gpus=int(drawing.use_gpu)).remote  # type: ignore[attr-defined]
+    create = PatchRenderer.options(num_cpus=1, num_gpus=int(drawing.use_gpu)).remote  # type: ignore[attr-defined]
     pool = Pool(lambda: create(drawing), min(actors, len(missing)))
     with Progress("patches", sum(chunk.units for chunk in chunks), "units") as progress:
         progress.resume_at(sum(chunk.units for chunk in chunks) - sum(chunk.units for chunk in missing))

@@ -13,7 +13,7 @@ from raycv.data.prepared import FORMAT, MANIFEST, Manifest, PreparedReader, read
 from raycv.data.preprocessing import Resize
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Source
-from raycv.distributed.crew import do_all
+from raycv.distributed.pieces import run_pieces
 from raycv.errors import UserError
 from raycv.progress import answer, doing, say
 from raycv.run import names
@@ -51,7 +51,9 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
     folder = Folder(store)
     images = sum(map(len, sources.values()))
     say(f"prepare: {images:,} images of {config.data}, in {len(work):,} files")
-    do_all(folder, "prepare", work, Maker(sources, resize, config.format).on, "cpu", actor_need(resize), unit="files")
+    run_pieces(
+        folder, "prepare", work, Maker(sources, resize, config.format).on, "cpu", actor_need(resize), unit="files"
+    )
     with doing("prepare: writing the index"):
         manifest = _finish(folder, work, first, resize, config)
     size = sum(file.bytes for files in manifest.splits.values() for file in files)

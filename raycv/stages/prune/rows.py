@@ -12,7 +12,7 @@ from torch import nn
 
 from raycv.analysis.arrays import Floats, Ints
 from raycv.analysis.removal import compensation, order_by, redundancy_order
-from raycv.networks.bench import Bench, Piece
+from raycv.networks.bench import Bench, NetworkLayer
 from raycv.networks.changes import Change, predicted, replaced, scores_of, unchanged
 from raycv.networks.cut import Cut
 from raycv.networks.evaluation import Scores
@@ -29,7 +29,7 @@ Key = tuple[str, int, int, bool]  # order, draw, number of units removed, whethe
 
 
 @dataclass(frozen=True)
-class Evidence:
+class UnitScores:
     """What the units of one layer of one network are removed by, each (S,); NaN for units that have no such value.
 
     ``correlation`` (S, S) is that of the units among themselves. ``weights``: None where it is not clear which
@@ -67,7 +67,7 @@ class Pruner:
         """The same at work on another device."""
         return replace(self, bench=self.bench.on(device))
 
-    def __call__(self, piece: Piece) -> Frames:
+    def __call__(self, piece: NetworkLayer) -> Frames:
         """The rows of one piece."""
         of_layer = self.statistics.among(piece.layer, [piece.network])
         removal = Removal.of(of_layer, self.fill)
@@ -86,10 +86,12 @@ class Pruner:
         rows = [_row(key, scores, whole) | {"fraction": counts[key[2]]} for key, scores in found.items() if key]
         return {"pruning": pd.DataFrame(rows).assign(layer=piece.layer, net=piece.net)}
 
-    def _orders(self, piece: Piece, of_layer: LayerStatistics, left_out: np.ndarray) -> dict[tuple[str, int], Ints]:
+    def _orders(
+        self, piece: NetworkLayer, of_layer: LayerStatistics, left_out: np.ndarray
+    ) -> dict[tuple[str, int], Ints]:
         """By order and draw; random orders are drawn several times. ``left_out`` (S,): dead and rare units."""
         total, units = of_layer.all, len(left_out)
-        evidence = Evidence(
+        evidence = UnitScores(
             *partners_of(self.bench, piece),
             correlation=correlation_of(total, left_out, 0, 0),
             weights=incoming(self.bench.net(piece.network), piece.layer, units),
@@ -131,7 +133,7 @@ class Removal:
         return predicted(removed, by.weights, by.offset, kept)
 
 
-def partners_of(bench: Bench, piece: Piece) -> tuple[Floats, Floats]:
+def partners_of(bench: Bench, piece: NetworkLayer) -> tuple[Floats, Floats]:
     """(S,) and (S,): each unit's correlation with its best partner, mean over the other networks, and its excess."""
     of_net = [("layer", "==", piece.layer), ("net_a", "==", piece.net)]
     of_best = [("similarity", "==", "correlation"), ("method", "==", "semi")]

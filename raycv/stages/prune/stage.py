@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from raycv import statistics
 from raycv.config import PruneConfig
-from raycv.distributed.piecework import Piecework
 from raycv.networks.bench import Bench
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
+from raycv.stages.piecewise_stage import PiecewiseStage
 from raycv.stages.prune.memory import actor_need
 from raycv.stages.prune.rows import Pruner, by_layer
 
@@ -38,11 +38,11 @@ def is_done(config: PruneConfig, store: RunStore) -> bool:
     return _work(config, store).is_done()
 
 
-def _work(config: PruneConfig, store: RunStore) -> Piecework:
+def _work(config: PruneConfig, store: RunStore) -> PiecewiseStage:
     of = [record.fingerprint_of(store, stage) for stage in ("collect", "align")]
     identity = fingerprint(FORMAT, of, _fractions(config), config.fill)
     summaries = {"pruning_by_layer": lambda: by_layer(tables.read(store, "pruning"))}
-    return Piecework(store, STAGE, identity, ("pruning",), summaries)
+    return PiecewiseStage(store, STAGE, identity, ("pruning",), summaries)
 
 
 def _fractions(config: PruneConfig) -> tuple[float, ...]:

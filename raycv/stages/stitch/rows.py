@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from raycv.analysis.arrays import Floats
+from raycv.analysis.lasso import UNITS_FOR_GPU
 from raycv.analysis.mapping import SIGNIFICANT, lasso_path
 from raycv.analysis.matching import bipartite_matching
 from raycv.analysis.removal import Affine, of_z_scores
-from raycv.networks.bench import Bench, Piece
+from raycv.networks.bench import Bench, NetworkLayer
 from raycv.networks.changes import mapped
 from raycv.networks.cut import Cut
 from raycv.networks.evaluation import Scores, score
@@ -28,7 +29,6 @@ from raycv.statistics.heldout import HeldOut, PairMoments, pair_moments
 from raycv.statistics.reader import Statistics
 
 MATCHING, MAPPING, RESCALED, MEAN = "matching", "mapping", "rescaled", "mean"  # ways of joining two networks
-WIDE = 1024  # units above which mapping layers are solved on a GPU where there is one
 Way = tuple[str, float]  # and its decay, NaN without a mapping layer
 
 
@@ -52,11 +52,11 @@ def joints(pair: LayerStatistics, decays: Sequence[float], device: str) -> list[
     fits = [pair_moments(moments, left_out) for moments in pair.fits()]
     folds = [pair_moments(fold, left_out) for fold in pair.folds]
     spread = np.array([fit.spread(fold) for fit, fold in zip(fits, folds, strict=True)])
-    fitted: dict[Way, list[_Fitted]] = {}
+    fitted: dict[Way, list[_FittedFold]] = {}
     for fit, fold in zip(fits, folds, strict=True):
-        for way, weights in _weights(fit, decays, device if len(left_out) > 2 * WIDE else "cpu"):
+        for way, weights in _weights(fit, decays, device if len(left_out) > 2 * UNITS_FOR_GPU else "cpu"):
             used = float((np.abs(weights) > SIGNIFICANT).sum(1).mean())
-            fitted.setdefault(way, []).append(_Fitted(_affine(fit, weights), used, fit.errors(weights, fold)))
+            fitted.setdefault(way, []).append(_FittedFold(_affine(fit, weights), used, fit.errors(weights, fold)))
     return [
         Joint(
             way,
@@ -68,7 +68,7 @@ def joints(pair: LayerStatistics, decays: Sequence[float], device: str) -> list[
     ]
 
 
-class _Fitted(NamedTuple):
+class _FittedFold(NamedTuple):
     """What is kept of one way fitted without one fold."""
 
     affine: Affine
@@ -121,7 +121,7 @@ class Stitcher:
         """The same at work on another device."""
         return replace(self, bench=self.bench.on(device))
 
-    def __call__(self, piece: Piece) -> Frames:
+    def __call__(self, piece: NetworkLayer) -> Frames:
         """The rows of one layer and target network."""
         layer, target = piece.layer, piece.network
         others = [n for n in range(len(self.bench.networks)) if n != target]
@@ -142,7 +142,7 @@ class Stitcher:
 
 @torch.inference_mode()
 def scores_of_joints(
-    bench: Bench, piece: Piece, ways: dict[int, list[Joint]], folds: int
+    bench: Bench, piece: NetworkLayer, ways: dict[int, list[Joint]], folds: int
 ) -> tuple[Scores, dict[int, list[Scores]]]:
     """The scores of the target network itself, and with the activations of each source in each of its ways."""
     cut = Cut(bench.net(piece.network), piece.layer)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from raycv import statistics
 from raycv.config import StitchConfig
-from raycv.distributed.piecework import Piecework
 from raycv.networks.bench import Bench
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
+from raycv.stages.piecewise_stage import PiecewiseStage
 from raycv.stages.stitch.memory import actor_need
 from raycv.stages.stitch.rows import Stitcher, by_layer
 
@@ -37,10 +37,10 @@ def is_done(config: StitchConfig, store: RunStore) -> bool:
     return _work(config, store).is_done()
 
 
-def _work(config: StitchConfig, store: RunStore) -> Piecework:
+def _work(config: StitchConfig, store: RunStore) -> PiecewiseStage:
     identity = fingerprint(FORMAT, record.fingerprint_of(store, "collect"), _decays(config))
     summaries = {"stitching_by_layer": lambda: by_layer(tables.read(store, "stitching"))}
-    return Piecework(store, STAGE, identity, ("stitching",), summaries)
+    return PiecewiseStage(store, STAGE, identity, ("stitching",), summaries)
 
 
 def _decays(config: StitchConfig) -> tuple[float, ...]:

@@ -21,7 +21,7 @@ SEMI = [("similarity", "==", "correlation"), ("method", "==", "semi")]
 
 
 @dataclass(frozen=True)
-class Measured:
+class Quantity:
     """A quantity: its ``value`` among all K networks, and (K,) ``without_each`` of them, empty for K < 3.
 
     ``units``: of a network, if it is a share of them.
@@ -39,7 +39,7 @@ class Combination:
     width: int
     images: int
     rows: pd.DataFrame
-    measured: Mapping[tuple[str, str], Measured]
+    measured: Mapping[tuple[str, str], Quantity]
 
 
 def combination(store: RunStore, width: int, images: int) -> Combination:
@@ -48,7 +48,7 @@ def combination(store: RunStore, width: int, images: int) -> Combination:
     columns = ["layer", "net_a", "net_b", "unit_a", "unit_b", "q_value"]
     matchings = tables.read(store, "matchings", columns=columns, filters=SEMI)
     top1 = float(np.mean([row["validation_top1"] for row in tables.last_epochs(store)]))
-    rows, measured = [], dict[tuple[str, str], Measured]()
+    rows, measured = [], dict[tuple[str, str], Quantity]()
     for layer, pairs in alignment.groupby("layer", sort=False):
         units = matchings[matchings["layer"] == layer]
         about = {"width": width, "images": images, "layer": str(layer), "units": units["unit_a"].nunique()}
@@ -59,7 +59,7 @@ def combination(store: RunStore, width: int, images: int) -> Combination:
     return Combination(width, images, pd.DataFrame(rows), measured)
 
 
-def _measured(pairs: pd.DataFrame, units: pd.DataFrame) -> dict[str, Measured]:
+def _measured(pairs: pd.DataFrame, units: pd.DataFrame) -> dict[str, Quantity]:
     """Every quantity of one layer, from its rows of alignment and of matchings."""
     averaged = {
         "correlation": pairs["excess"] + pairs["rotated_mean"],  # of absolute correlations, as `mean` is not
@@ -76,11 +76,11 @@ def _measured(pairs: pd.DataFrame, units: pd.DataFrame) -> dict[str, Measured]:
     of_network = len(units.loc[units["unit_b"] >= 0, ["net_a", "unit_a"]].drop_duplicates()) // len(nets) or None
     live = dict.fromkeys(averaged) | {"partner_share": of_network}
     found = {
-        name: Measured(over(values, nets), np.array([over(values, kept) for kept in rest]), live[name])
+        name: Quantity(over(values, nets), np.array([over(values, kept) for kept in rest]), live[name])
         for name, values in averaged.items()
     }
     recurring = np.array([_recurring_share(units, kept) for kept in rest])
-    return found | {"recurring_share": Measured(_recurring_share(units, nets), recurring, of_network)}
+    return found | {"recurring_share": Quantity(_recurring_share(units, nets), recurring, of_network)}
 
 
 def _recurring_share(units: pd.DataFrame, nets: Sequence[str]) -> float:
@@ -97,7 +97,7 @@ def _mean(values: pd.Series) -> float:
     return float(values.to_numpy(dtype=np.float64).mean())
 
 
-def _columns(found: Mapping[str, Measured]) -> dict[str, float]:
+def _columns(found: Mapping[str, Quantity]) -> dict[str, float]:
     columns = dict[str, float]()
     for name in GROWING:
         interval = jackknife(found[name].value, found[name].without_each, units=found[name].units)

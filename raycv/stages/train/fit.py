@@ -36,15 +36,15 @@ from raycv.networks.spec import NetworkSpec
 from raycv.progress import Progress, doing, say
 from raycv.run import record, tables
 from raycv.run.store import RunStore
-from raycv.stages.train.board import Board, Watch
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Recipe
 from raycv.stages.train.memory import worker_need
 from raycv.stages.train.saved import History
+from raycv.stages.train.training_progress import ProgressThread, TrainingProgress
 from raycv.stages.train.worker import work
 
 SHARE = 0.5  # of a node's object store that decoded images may take; larger sets are decoded anew each epoch
-DEATHS = 3  # of workers with no epoch finished in between, after which the training is given up
+WORKER_DEATHS = 3  # of workers with no epoch finished in between, after which the training is given up
 
 
 FOLDER = "networks/training"  # of what networks go on from, removed once the networks are trained
@@ -69,7 +69,7 @@ def fit(
     held = _fits_memory(config, specs, training, validation)
     part = ray_cluster.share(workers := len(specs) * config.workers, device=config.device)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    board = Board.options(scheduling_strategy=here).remote(DEATHS)  # type: ignore[attr-defined]
+    board = TrainingProgress.options(scheduling_strategy=here).remote(WORKER_DEATHS)  # type: ignore[attr-defined]
     job = TrainJob(
         specs=tuple(specs),
         recipes=tuple(recipes),
@@ -120,15 +120,15 @@ def _close(state: dict[str, Any], job: TrainJob) -> None:
 def _failed(whose: str, reason: str) -> StageFailed:
     reason = reason.strip().splitlines()[-1][:200].rstrip(".")
     return StageFailed(
-        f"train: workers of {whose} failed {DEATHS + 1} times without finishing an epoch ({reason}). Finished epochs "
-        "are kept, and the same command goes on from here."
+        f"train: workers of {whose} failed {WORKER_DEATHS + 1} times without finishing an epoch ({reason}). Finished "
+        "epochs are kept, and the same command goes on from here."
     )
 
 
-def _watch(job: TrainJob) -> Watch:
+def _watch(job: TrainJob) -> ProgressThread:
     """Show the progress of the training from now on."""
     images = sum(steps_of(job, recipe) * batch_of(job, recipe) * job.workers for recipe in job.recipes)
-    watch = Watch(job.board, [spec.name for spec in job.specs], job.recipes[0].epochs, images)
+    watch = ProgressThread(job.board, [spec.name for spec in job.specs], job.recipes[0].epochs, images)
     watch.start()
     return watch
 
@@ -177,7 +177,7 @@ def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> d
     return placed
 
 
-class _Apart(ray.train.backend.Backend):
+class _IndependentWorkers(ray.train.backend.Backend):
     """Workers that need nothing of each other, so that Ray Train replaces one without stopping the others."""
 
     has_replica_groups = True
@@ -186,7 +186,7 @@ class _Apart(ray.train.backend.Backend):
 class _ApartConfig(ray.train.torch.TorchConfig):
     @property
     def backend_cls(self) -> type[ray.train.backend.Backend]:
-        return _Apart
+        return _IndependentWorkers
 
 
 def _fit(job: TrainJob, part: ray_cluster.Share) -> None:

@@ -25,7 +25,7 @@ class TrainJob:
     validation: Source
     images: Mapping[str, tuple[Any, Any]] | None  # split -> object references of (images, labels), unless streamed
     store: RunStore
-    board: Any  # handle of the Board actor
+    board: Any  # handle of the TrainingProgress actor
     folder: str  # of all that is kept only until the training has ended
     readers: int  # tasks that read images at the same time for one worker, where they are streamed
     keep_epochs: tuple[int, ...]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from raycv.data.prepared import PreparedReader
 from raycv.data.preprocessing import Resize
-from raycv.data.samples import Samples
+from raycv.data.samples import RecordedSamples
 from raycv.data.sources import Source
 from raycv.networks.spec import NetworkSpec
 from raycv.progress import say
@@ -17,7 +17,7 @@ def say_how_resized(specs: Sequence[NetworkSpec], source: Source) -> None:
 
     Says nothing where they have the size that the networks take.
     """
-    if isinstance(source.reader, Samples):
+    if isinstance(source.reader, RecordedSamples):
         return
     width, height = source.size_of_first()
     before = source.reader.manifest.resizing if isinstance(source.reader, PreparedReader) else None

@@ -6,13 +6,13 @@ from fnmatch import fnmatchcase
 
 from raycv.config import PUBLISHED, Network, TrainConfig
 from raycv.errors import UserError
-from raycv.networks.layers import Layer, layers_of, matching, outline, outputs_of
+from raycv.networks.layers import LayerSize, layers_of, matching, outline, outputs_of
 from raycv.networks.models import preprocessing_of
 from raycv.networks.recordings import recording_spec
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec, Place, check_alike
 from raycv.networks.tokens import CLASS, PATCHES, part_of
-from raycv.stages.train.compared import placed, rows_of
+from raycv.stages.train.layer_pairs import placed, rows_of
 
 
 def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
@@ -82,7 +82,7 @@ def _whole(number: int, network: Network, classes: int) -> NetworkSpec:
     return spec.model_copy(update={"classes": outputs_of(spec) or 1}) if spec.has_own_outputs else spec
 
 
-def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[str, Layer]]:
+def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[str, LayerSize]]:
     """The layers of every network that may be compared.
 
     Patterns for all networks need to match in some network of every architecture, not each of them in each.
@@ -100,13 +100,13 @@ def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[s
     return chosen
 
 
-def _matches(pattern: str, layers: dict[str, Layer]) -> bool:
+def _matches(pattern: str, layers: dict[str, LayerSize]) -> bool:
     return any(fnmatchcase(layer, part_of(pattern).path) for layer in layers)
 
 
 def _layers(
-    spec: NetworkSpec, there: dict[str, Layer], patterns: tuple[str, ...] | None, config: TrainConfig
-) -> dict[str, Layer]:
+    spec: NetworkSpec, there: dict[str, LayerSize], patterns: tuple[str, ...] | None, config: TrainConfig
+) -> dict[str, LayerSize]:
     """The layers of a network that may be compared."""
     listed = config.compare[0] not in ("same", "all")
     if patterns is None and spec.model in WIDTHS and not listed:
@@ -142,7 +142,7 @@ def _with_logits(specs: list[NetworkSpec]) -> list[NetworkSpec]:
     return made
 
 
-def _which_layers(model: str, layers: dict[str, Layer]) -> str:
+def _which_layers(model: str, layers: dict[str, LayerSize]) -> str:
     """What to say to a user who names a model and no layers."""
     shown = outline(layers)
     deeper = f", and {len(layers) - len(shown)} below these" if len(layers) > len(shown) else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from raycv.config import RunConfig, TrainConfig
 from raycv.data.readers import listing
-from raycv.data.samples import Samples
+from raycv.data.samples import RecordedSamples
 from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
 from raycv.networks import checkpoints
@@ -87,7 +87,7 @@ def intended(config: RunConfig) -> Intended:
         training=len(asked.training or ()),
         validation=len(asked.validation),
         epochs=asked.recipes[0].epochs,
-        image_bytes=0 if isinstance(read, Samples) else sum(listing(read.root).values()),
+        image_bytes=0 if isinstance(read, RecordedSamples) else sum(listing(read.root).values()),
         weight_bytes=4 * sum(sizes_of(spec).weights for spec in asked.specs),
     )
 

@@ -19,11 +19,11 @@ from raycv.networks.evaluation import evaluate
 from raycv.networks.models import build
 from raycv.networks.spec import NetworkSpec
 from raycv.run import tables
-from raycv.stages.train.board import Over, Seen
 from raycv.stages.train.feed import Feed
 from raycv.stages.train.job import TrainJob
 from raycv.stages.train.learning import autocast, make_optimizer, set_dropout, train_epoch
 from raycv.stages.train.saved import Saved, contiguous, packed, unpack
+from raycv.stages.train.training_progress import ImageCounter, TrainingStopped
 
 
 def work(settings: dict[str, TrainJob]) -> None:
@@ -39,7 +39,7 @@ def work(settings: dict[str, TrainJob]) -> None:
         return
     try:
         _train(job, rank)
-    except Over:
+    except TrainingStopped:
         return
     except UserError as mistake:
         ray.get(job.board.fail.remote(str(mistake)))
@@ -63,7 +63,7 @@ def _train(job: TrainJob, rank: int) -> None:
     history = _resume(saved, net, optimizer, device, group)
     model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
     feed = Feed(job, spec, recipe, replica, device)
-    seen = Seen(job.board, rank, len(history) * feed.steps * feed.batch)
+    seen = ImageCounter(job.board, rank, len(history) * feed.steps * feed.batch)
     seen.send()
     if not history and replica == 0:
         _keep(job, spec, net, 0)
@@ -136,7 +136,7 @@ def _keep(job: TrainJob, spec: NetworkSpec, net: nn.Module, epoch: int) -> None:
         job.store.write(job.kept_path(spec, epoch), safetensors.torch.save(contiguous(net.state_dict())))
 
 
-def _copy_first(job: TrainJob, rank: int, seen: Seen, net: nn.Module, optimizer: torch.optim.SGD) -> None:
+def _copy_first(job: TrainJob, rank: int, seen: ImageCounter, net: nn.Module, optimizer: torch.optim.SGD) -> None:
     """Give all workers the first one's network: on GPUs the same training can end in different last bits."""
     if rank == 0 and not job.store.exists(job.forked):  # else others may have gone on from it
         job.store.write(job.forked, packed(net, optimizer, []))

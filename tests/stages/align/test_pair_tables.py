@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from raycv.stages.align import rows
-from raycv.stages.align.compared import PairValues, top_partners
+from raycv.stages.align.comparison import PairValues, top_partners
 from tests.support.runs import specs
 
 

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import kurtosis, spearmanr
 
 from raycv.analysis.arrays import Floats
-from raycv.stages.align.groups import Group
-from raycv.stages.align.measured import measure, measure_rows, measure_untrained
+from raycv.stages.align.groups import NetworkGroup
+from raycv.stages.align.measures import measure, measure_rows, measure_untrained_weights
 from raycv.stages.align.recurring import layer_rows, recurrence_of, recurrence_rows
 from raycv.stages.align.units import unit_rows
 from raycv.statistics.folds import LayerStatistics
@@ -31,14 +31,16 @@ def networks(seed: int, share: float) -> list[Floats]:
     return found
 
 
-def group_of(activations: list[Floats]) -> Group:
+def group_of(activations: list[Floats]) -> NetworkGroup:
     parts = zip(*(np.split(net, FOLDS) for net in activations), strict=True)
     widths = [net.shape[1] for net in activations]
-    return Group(specs(widths, ("conv1",)), LayerStatistics(tuple(moments_of(part) for part in parts)))
+    return NetworkGroup(specs(widths, ("conv1",)), LayerStatistics(tuple(moments_of(part) for part in parts)))
 
 
-def measures_of(trained: Group, untrained: Group) -> pd.DataFrame:
-    return measure_rows("conv1", trained.specs, measure(trained), (untrained.specs, measure_untrained(untrained)))
+def measures_of(trained: NetworkGroup, untrained: NetworkGroup) -> pd.DataFrame:
+    return measure_rows(
+        "conv1", trained.specs, measure(trained), (untrained.specs, measure_untrained_weights(untrained))
+    )
 
 
 def units_of(activations: list[Floats]) -> pd.DataFrame:

@@ -44,7 +44,7 @@ from raycv.networks.stored import stored
 from raycv.run import record
 from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
-from raycv.stages.align.compared import Piece, all_compared, compare, compare_all
+from raycv.stages.align.comparison import AlignTask, all_compared, compare, compare_all
 from raycv.stages.align.stage import WRITTEN
 from raycv.stages.patches.rows import top_patches
 from raycv.statistics.folds import correlations
@@ -197,8 +197,8 @@ def test_networks_compared_pair_by_pair_have_the_same_in_common(undisturbed: Pat
     found = statistics.read(RunStore(str(undisturbed)))
     for layer, group in (("conv2", NETS), ("fc7", NETS), ("fc7", NULL)):
         networks = range(len(found.groups[group]))
-        whole = compare(found, Piece(layer, group, tuple(networks), True))
-        pieces = [Piece(layer, group, pair, False) for pair in combinations(networks, 2)]
+        whole = compare(found, AlignTask(layer, group, tuple(networks), True))
+        pieces = [AlignTask(layer, group, pair, False) for pair in combinations(networks, 2)]
         pairs = [compare(found, piece) for piece in pieces]
         joined = all_compared(pairs)
         for values in ("pairs", "beyond", "share"):

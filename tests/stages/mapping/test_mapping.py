@@ -106,7 +106,7 @@ def test_training_of_wide_layers_is_left_to_gpus(
     tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path / "run")
-    monkeypatch.setattr("raycv.stages.mapping.stage.WIDE", max(WIDTHS) - 1)
+    monkeypatch.setattr("raycv.stages.mapping.stage.UNITS_FOR_GPU", max(WIDTHS) - 1)
     assert sweep(run, "--decays", "1e-3") == 0
     said = capsys.readouterr().out
     for layer in LAYERS:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from raycv.cli import main
 from raycv.config import PrepareConfig
-from raycv.data.kept import NearbyFiles
+from raycv.data.disk_cache import NearbyFiles
 from raycv.data.preprocessing import Resize
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import open_source

@@ -11,7 +11,7 @@ import torch
 
 from raycv import statistics
 from raycv.analysis.mapping import lasso_path
-from raycv.networks.bench import Bench, Piece
+from raycv.networks.bench import Bench, NetworkLayer
 from raycv.run import tables
 from raycv.run.store import RunStore
 from raycv.stages.stitch.rows import Stitcher, by_layer, joints, rescaled, scores_of_joints
@@ -44,7 +44,7 @@ def test_a_network_joined_with_itself_is_itself(aligned_run: RunStore) -> None:
     for layer in ("conv3", "fc7"):
         own = LayerStatistics(tuple(fold.of(2, 2) for fold in found.layer(layer).folds))
         joined = [joint for joint in joints(own, [0.0], "cpu") if joint.way[0] == "matching"]
-        whole, scores = scores_of_joints(bench, Piece(layer, "net3", 2), {2: joined}, len(own.folds))
+        whole, scores = scores_of_joints(bench, NetworkLayer(layer, "net3", 2), {2: joined}, len(own.folds))
         assert scores[2][0].top1 == whole.top1
         np.testing.assert_allclose(scores[2][0].losses, whole.losses, rtol=1e-6)
         assert joined[0].loss == pytest.approx(0, abs=1e-9)

@@ -13,12 +13,12 @@ from raycv.analysis.similarity import jackknife
 from raycv.run import tables
 from raycv.run.schema import BY_NAME, GROWING
 from raycv.run.store import RunStore
-from raycv.stages.align.groups import Group
-from raycv.stages.align.matched import match
+from raycv.stages.align.groups import NetworkGroup
+from raycv.stages.align.matching import match
 from raycv.stages.align.recurring import layer_rows, recurrence_of
 from raycv.stages.align.rows import matching_rows
 from raycv.stages.align.units import unit_rows
-from raycv.stages.study.rows import Combination, Measured, combination, slope_rows
+from raycv.stages.study.rows import Combination, Quantity, combination, slope_rows
 from raycv.stages.study.summary import summary
 from raycv.statistics.folds import LayerStatistics
 from tests.support.copies import orthonormal
@@ -28,7 +28,7 @@ UNITS = 24
 AVERAGED = ["excess", "rotated_mean", "prerelu_excess", "untrained_excess", "untrained_prerelu_excess"]
 
 
-def group_of(networks: int, seed: int) -> Group:
+def group_of(networks: int, seed: int) -> NetworkGroup:
     """Networks of 24 units, of which the first half are noisy copies; unit 0 of the first is dead."""
     rng = np.random.default_rng(seed)
     signals, nets = rng.standard_normal((2000, UNITS)), []
@@ -38,7 +38,7 @@ def group_of(networks: int, seed: int) -> Group:
         nets.append(net)
     nets[0][:, 0] = 0
     folds = tuple(moments_of(part) for part in zip(*(np.split(net, 4) for net in nets), strict=True))
-    return Group(specs([UNITS] * networks, ("conv1",)), LayerStatistics(folds))
+    return NetworkGroup(specs([UNITS] * networks, ("conv1",)), LayerStatistics(folds))
 
 
 def write_run(folder: Path, networks: int) -> tuple[RunStore, pd.DataFrame, pd.DataFrame]:
@@ -109,8 +109,8 @@ def test_two_networks_have_no_interval(tmp_path: Path) -> None:
     assert found.rows[list(GROWING)].notna().all(axis=None)
 
 
-def measured(value: float, rng: np.random.Generator) -> Measured:
-    return Measured(value, value + rng.normal(0, 0.01, 3))
+def measured(value: float, rng: np.random.Generator) -> Quantity:
+    return Quantity(value, value + rng.normal(0, 0.01, 3))
 
 
 def study_of(combinations: list[tuple[int, int]], value: Floats) -> list[Combination]:

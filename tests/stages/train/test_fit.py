@@ -11,14 +11,14 @@ import ray.train
 from raycv.distributed.ray_cluster import Share
 from raycv.errors import StageFailed
 from raycv.stages.train import fit
-from raycv.stages.train.board import Board
+from raycv.stages.train.training_progress import TrainingProgress
 
 
 class Job:
     """As much of a job as the decision needs."""
 
     def __init__(self) -> None:
-        self.board = Board.remote(3)  # type: ignore[attr-defined]
+        self.board = TrainingProgress.remote(3)  # type: ignore[attr-defined]
 
     def ask(self, method: str, *given: Any) -> Any:
         return ray.get(getattr(self.board, method).remote(*given))

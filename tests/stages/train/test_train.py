@@ -32,7 +32,7 @@ from raycv.run import record
 from raycv.run.names import is_ours
 from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
-from raycv.stages.align.chance import Layer
+from raycv.stages.align.nulls import LayerNulls
 from raycv.statistics.reader import read as read_statistics
 from tests.support.processes import processes
 from tests.support.runs import spec
@@ -161,7 +161,7 @@ def test_the_null_before_the_relu_is_the_same_after_every_epoch(finished: Path) 
     found = read_statistics(RunStore(str(finished)))
     for group, epoch in ((NULL, 0), (found.epochs[0], 0), (found.epochs[1], 1), (NETS, 3)):
         for layer in ("conv1", "conv5", "fc6"):
-            of_layer = Layer(found, layer, group, (0, 1))
+            of_layer = LayerNulls(found, layer, group, (0, 1))
             for a, b in ((0, 1), (1, 0)):
                 mixed = of_layer.by_chance("prerelu", a, b)
                 assert mixed is not None
@@ -229,7 +229,7 @@ def test_deaths_with_progress_between_them_are_not_counted(
     ray_cluster: None,
 ) -> None:
     """With no death allowed, the network is begun again from its last epoch, for one was finished before."""
-    monkeypatch.setattr("raycv.stages.train.fit.DEATHS", 0)
+    monkeypatch.setattr("raycv.stages.train.fit.WORKER_DEATHS", 0)
     run = tmp_path / "run"
 
     def kill() -> None:

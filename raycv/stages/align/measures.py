@@ -43,8 +43,8 @@ from raycv.analysis.measures.units import (
 from raycv.analysis.nulls import WIDE, effective_dimension, orthonormal
 from raycv.analysis.similarity import jackknife
 from raycv.networks.spec import NetworkSpec
-from raycv.stages.align.groups import Group, alike
-from raycv.statistics.moments import Moments, merge
+from raycv.stages.align.groups import NetworkGroup, alike
+from raycv.statistics.moments import JointMoments, merge
 
 Measure = Callable[[Covariances], float]
 Values = dict[tuple[int, int, str], float]  # by network a, network b and measure
@@ -73,7 +73,7 @@ ROTATIONS, ROTATIONS_WHEN_WIDER = 10, 1
 
 
 @dataclass(frozen=True)
-class Measured:
+class GroupMeasures:
     """Measures of some networks of a layer, and what rotations give in their place.
 
     ``masses``: the part of the units that is matched in part; ``replicates``: values without each fold, for intervals.
@@ -85,7 +85,7 @@ class Measured:
     rotated: Values
 
 
-def measure(group: Group) -> Measured:
+def measure(group: NetworkGroup) -> GroupMeasures:
     """All measures of all pairs of the networks of ``group``."""
     folds, measures = group.statistics.folds, {**MEASURES, **MATCHING}
     masses = _masses(group)
@@ -94,10 +94,10 @@ def measure(group: Group) -> Measured:
     followed = masses if _fast(PARTIAL, group.width) else {}
     rest = [[other for other in folds if other is not fold] for fold in folds] if len(folds) > 1 else []
     replicates = tuple(_values(group, reduce(merge, part), part, with_interval, followed) for part in rest)
-    return Measured(values, masses, replicates, _rotated(group, masses))
+    return GroupMeasures(values, masses, replicates, _rotated(group, masses))
 
 
-def measure_untrained(group: Group) -> Values:
+def measure_untrained_weights(group: NetworkGroup) -> Values:
     """The measures that rotations leave as they are, of untrained networks."""
     return _values(group, group.moments, group.statistics.folds, MEASURES, {})
 
@@ -108,10 +108,10 @@ def together(found: Sequence[Values]) -> Values:
     return dict(sorted(joined.items(), key=lambda item: (item[0][0] != item[0][1], sorted(item[0][:2]))))
 
 
-def all_measured(found: Sequence[Measured]) -> Measured:
+def all_measured(found: Sequence[GroupMeasures]) -> GroupMeasures:
     """The measures of all networks from those of every pair."""
     replicates = zip(*(of_pair.replicates for of_pair in found), strict=True)
-    return Measured(
+    return GroupMeasures(
         together([of_pair.values for of_pair in found]),
         together([of_pair.masses for of_pair in found]),
         tuple(together(of_fold) for of_fold in replicates),
@@ -120,7 +120,10 @@ def all_measured(found: Sequence[Measured]) -> Measured:
 
 
 def measure_rows(
-    layer: str, specs: Sequence[NetworkSpec], found: Measured, untrained: tuple[Sequence[NetworkSpec], Values] | None
+    layer: str,
+    specs: Sequence[NetworkSpec],
+    found: GroupMeasures,
+    untrained: tuple[Sequence[NetworkSpec], Values] | None,
 ) -> pd.DataFrame:
     """One row per pair of networks and measure, two for directed measures; and each network's effective dimension.
 
@@ -141,7 +144,7 @@ def _fast(name: str, width: int) -> bool:
     return name in QUICK or width <= (NARROW if name in PROGRAMS else WIDE)
 
 
-def _over_pairs(group: Group, of_pair: Callable[[int, int], Values]) -> Values:
+def _over_pairs(group: NetworkGroup, of_pair: Callable[[int, int], Values]) -> Values:
     """What ``of_pair`` gives for all pairs of networks a < b, side by side where their covariances are not large."""
     pairs = combinations(group.networks, 2)
     with ThreadPoolExecutor(1 if group.width > WIDE else os.cpu_count()) as pool:
@@ -149,7 +152,11 @@ def _over_pairs(group: Group, of_pair: Callable[[int, int], Values]) -> Values:
 
 
 def _values(
-    group: Group, total: Moments, folds: Sequence[Moments], measures: dict[str, Measure], masses: Values
+    group: NetworkGroup,
+    total: JointMoments,
+    folds: Sequence[JointMoments],
+    measures: dict[str, Measure],
+    masses: Values,
 ) -> Values:
     """Over the images of ``folds``, ``total`` in all, of all pairs of networks a < b, directed measures also of (b, a).
 
@@ -173,7 +180,7 @@ def _values(
     return dimensions | _over_pairs(group, of_pair)
 
 
-def _masses(group: Group) -> Values:
+def _masses(group: NetworkGroup) -> Values:
     """The part of the units of every pair that is matched in part; none where all images are one fold."""
     folds = group.statistics.folds
     if len(folds) < 2:
@@ -194,7 +201,7 @@ def _masses(group: Group) -> Values:
     return _over_pairs(group, of_pair)
 
 
-def _rotated(group: Group, masses: Values) -> Values:
+def _rotated(group: NetworkGroup, masses: Values) -> Values:
     """The matching measures after rotations of b's units, means over rotations."""
 
     def of_pair(a: int, b: int) -> Values:
@@ -208,7 +215,7 @@ def _rotated(group: Group, masses: Values) -> Values:
     return _over_pairs(group, of_pair)
 
 
-def _mixtures(group: Group, a: int, b: int, units: int) -> list[Floats]:
+def _mixtures(group: NetworkGroup, a: int, b: int, units: int) -> list[Floats]:
     """Random orthonormal mixtures (units, units) of b's units, the same whenever asked for."""
     generator = np.random.default_rng([a, b])
     count = ROTATIONS if group.width <= NARROW else ROTATIONS_WHEN_WIDER

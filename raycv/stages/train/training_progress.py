@@ -1,4 +1,4 @@
-"""The board on which training workers note their progress, and the thread that shows it in the driver."""
+"""What training workers have reported, kept in an actor, and the thread that shows it in the driver."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from raycv.progress import Progress, doing, say
 ANSWER = 5.0  # seconds in which the board answers
 
 
-class Over(Exception):
+class TrainingStopped(Exception):
     """The training has ended for all: on a mistake, or because some network's workers keep dying."""
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
-class Board:
+class TrainingProgress:
     """What the workers have reported, so that the driver can show it and all of them know when to end.
 
     A network whose workers have died more than ``deaths`` times without finishing an epoch is given up.
@@ -76,8 +76,8 @@ class Board:
         return dict(vars(self))
 
 
-class Seen:
-    """Reports to the board, about once a second, how many images this worker has seen. Raises `Over` when it is."""
+class ImageCounter:
+    """Reports about once a second how many images this worker has seen. Raises `TrainingStopped` when all must end."""
 
     def __init__(self, board: Any, rank: int, before: int) -> None:
         self.board, self.rank, self.seen = board, rank, before
@@ -92,10 +92,10 @@ class Seen:
         self.last = time.monotonic()
         with contextlib.suppress(ray.exceptions.RayError):  # a board that starts again answers later
             if not ray.get(self.board.count.remote(self.rank, self.seen), timeout=ANSWER):
-                raise Over
+                raise TrainingStopped
 
 
-class Watch(threading.Thread):
+class ProgressThread(threading.Thread):
     """Shows the board while the driver waits for Ray Train."""
 
     def __init__(self, board: Any, names: Sequence[str], epochs: int, images_per_epoch: int) -> None:

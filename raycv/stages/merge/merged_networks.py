@@ -10,7 +10,7 @@ from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
 
 
-class Together(NamedTuple):
+class MergedNetworks(NamedTuple):
     """Networks that are made one: their numbers and names, and what matches their units."""
 
     networks: tuple[int, ...]
@@ -23,7 +23,7 @@ class Together(NamedTuple):
         return f"{self.nets}/{self.matching}"
 
 
-def all_together(asked: Sequence[str], matchings: Sequence[str], specs: Sequence[NetworkSpec]) -> list[Together]:
+def all_together(asked: Sequence[str], matchings: Sequence[str], specs: Sequence[NetworkSpec]) -> list[MergedNetworks]:
     """What ``asked`` names, once for each matching. Raises UserError for networks that are not there or differ."""
     names = [spec.name for spec in specs]
     everything = [*combinations(range(len(names)), 2), *([tuple(range(len(names)))] if len(names) > 2 else [])]
@@ -32,7 +32,9 @@ def all_together(asked: Sequence[str], matchings: Sequence[str], specs: Sequence
         chosen += everything if text == "all" else [_numbers(text, names)]
     for networks in chosen:
         _check_alike([specs[number] for number in networks])
-    found = [Together(networks, "-".join(names[n] for n in networks), how) for networks in chosen for how in matchings]
+    found = [
+        MergedNetworks(networks, "-".join(names[n] for n in networks), how) for networks in chosen for how in matchings
+    ]
     return list(dict.fromkeys(found))
 
 

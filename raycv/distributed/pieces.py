@@ -26,7 +26,7 @@ class Piece(Hashable, Protocol):
         """The path of its result."""
 
 
-class Results(Protocol):
+class PieceResults(Protocol):
     """Where results are kept. Sent to the actors."""
 
     @property
@@ -46,15 +46,15 @@ Work = Callable[[AnyPiece], Any]  # gives the rows of one piece
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
-class Hand:
+class PieceWorker:
     """Does pieces of work on one device and keeps what each gives."""
 
-    def __init__(self, results: Results, make: Callable[[str], Work[Any]], device: str) -> None:
+    def __init__(self, results: PieceResults, make: Callable[[str], Work[Any]], device: str) -> None:
         self.results, self.make, self.device = results, make, device
         self.work: Work[Any] | None = None
 
     def __repr__(self) -> str:
-        return f"Hand({self.results.folder})"
+        return f"PieceWorker({self.results.folder})"
 
     def ready(self) -> None:
         """Return once the actor can work."""
@@ -67,8 +67,8 @@ class Hand:
         self.results.keep(piece.name, self.work(piece))
 
 
-def do_all(
-    results: Results,
+def run_pieces(
+    results: PieceResults,
     stage: str,
     pieces: Sequence[AnyPiece],
     make: Callable[[str], Work[AnyPiece]],
@@ -89,7 +89,7 @@ def do_all(
         on_gpu = ray_cluster.on_gpus(device)
         room = ray_cluster.room_for(stage, need, int(ray_cluster.amount("GPU" if on_gpu else "CPU")))
         part = ray_cluster.Share(cpus=1, gpus=int(on_gpu))
-        create = Hand.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
+        create = PieceWorker.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
         pool = Pool(lambda: create(results, make, "cuda" if on_gpu else "cpu"), min(room, len(missing)))
         with Progress(stage, len(pieces), unit) as progress:
             progress.resume_at(len(pieces) - len(missing))

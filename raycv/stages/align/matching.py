@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from raycv.analysis.matching import Matching, bipartite_matching, inverse, semi_matching
-from raycv.stages.align.chance import Layer
+from raycv.stages.align.nulls import LayerNulls
 from raycv.statistics.reader import Statistics
 
 Pairs = dict[tuple[int, int, str], Matching]  # (net a, net b, method)
 
 
-def information_of(found: Statistics, layer: Layer, name: str, a: int, b: int) -> dict[str, np.ndarray]:
+def information_of(found: Statistics, layer: LayerNulls, name: str, a: int, b: int) -> dict[str, np.ndarray]:
     """Mutual information of networks a <= b: value, value_corrected, null_value (S_a, S_b); NaN where left out.
 
     ``name`` is that of ``layer``. null_value: with samples of different images, NaN within a network.

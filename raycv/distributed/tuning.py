@@ -29,7 +29,7 @@ from raycv.progress import Progress
 
 Parameters = TypeVar("Parameters")
 
-DEATHS = 3  # of a trial's worker after which it is tried again
+TRIAL_DEATHS = 3  # of a trial's worker after which it is tried again
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Trial(Generic[Parameters]):
     gpus: int = 0
 
 
-class Results(Protocol):
+class SweepResults(Protocol):
     """Where the results of a sweep are kept. Sent to the workers."""
 
     def finished(self) -> set[str]:
@@ -62,7 +62,7 @@ class Results(Protocol):
 
 
 def run_trials(
-    results: Results,
+    results: SweepResults,
     title: str,
     function: Callable[[Any, Parameters], Any],
     trials: Sequence[Trial[Parameters]],
@@ -72,7 +72,7 @@ def run_trials(
 
     ``shared`` makes the object behind a trial's ``data``; each goes into the object store once. ``function`` must be
     importable by the workers; where it raises `Infeasible` the trial is left out. Raises StageFailed, when all others
-    are done, for a trial that raised something else or whose worker died more than `DEATHS` times, and UserError
+    are done, for a trial that raised something else or whose worker died more than `TRIAL_DEATHS` times, and UserError
     if the user can fix the cause.
     """
     done = results.finished()
@@ -92,7 +92,7 @@ class _Failure:
     mistake: str = ""
 
 
-def _fail_of(title: str, results: Results, failures: dict[str, _Failure]) -> None:
+def _fail_of(title: str, results: SweepResults, failures: dict[str, _Failure]) -> None:
     """Raise the error for the sweep's ``failures`` (by trial), if there are any."""
     for failure in failures.values():
         if failure.mistake:
@@ -109,7 +109,7 @@ def _fail_of(title: str, results: Results, failures: dict[str, _Failure]) -> Non
 
 
 def _tune(
-    results: Results,
+    results: SweepResults,
     function: Callable[[Any, Parameters], Any],
     trials: Sequence[Trial[Parameters]],
     shared: Callable[[str], Any],
@@ -132,7 +132,7 @@ def _tune(
                 name="tune",
                 storage_path=folder,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=DEATHS),
+                failure_config=tune.FailureConfig(max_failures=TRIAL_DEATHS),
                 callbacks=[_Counter(progress)],
             ),
         ).fit()
@@ -161,7 +161,7 @@ def _configure_tune() -> None:
 
 def _trial(
     config: dict[str, int],
-    results: Results,
+    results: SweepResults,
     function: Callable[[Any, Parameters], Any],
     trials: Sequence[Trial[Parameters]],
     references: dict[str, ray.ObjectRef[Any]],

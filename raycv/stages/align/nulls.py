@@ -9,7 +9,7 @@ import numpy as np
 
 from raycv.analysis.activity import mixtures_left_out
 from raycv.analysis.significance import Draws
-from raycv.stages.align.groups import Group
+from raycv.stages.align.groups import NetworkGroup
 from raycv.statistics.moments import offsets
 from raycv.statistics.reader import Statistics, tested_against
 
@@ -17,7 +17,7 @@ Similarities = dict[tuple[int, int], np.ndarray]  # two networks a, b -> (S_a, S
 KINDS = ("prerelu", "shuffled", "shuffled_within")
 
 
-class Layer:
+class LayerNulls:
     """One layer of some networks of a group: correlations, and what chance gives in their place; NaN where left out.
 
     ``correlations``: of every pair a <= b, (S_a, S_b). ``left_out``: by network (S,), dead and rare units. Networks go
@@ -26,7 +26,7 @@ class Layer:
 
     def __init__(self, found: Statistics, layer: str, group: str, networks: Sequence[int]) -> None:
         self.networks = networks
-        self.group = Group(found.groups[group], found.among(layer, networks, group), tuple(networks))
+        self.group = NetworkGroup(found.groups[group], found.among(layer, networks, group), tuple(networks))
         bounds = offsets(self.group.moments.widths)
         of_net = (self.group.left_out[first:last] for first, last in pairwise(bounds))
         self.left_out = dict(zip(networks, of_net, strict=True))

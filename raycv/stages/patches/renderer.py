@@ -46,7 +46,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class RenderingInputs:
     """What every actor needs to know."""
 
     store: RunStore
@@ -57,16 +57,16 @@ class Drawing:
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
-class Artist:
+class PatchRenderer:
     """Holds the networks drawn last and draws what drives their units."""
 
-    def __init__(self, drawing: Drawing) -> None:
+    def __init__(self, drawing: RenderingInputs) -> None:
         self.drawing = drawing
         self.device = torch.device("cuda" if drawing.use_gpu else "cpu")
         self.deconvnets: dict[int, Deconvnet] = {}
 
     def __repr__(self) -> str:
-        return f"Artist({len(self.drawing.networks)} networks)"
+        return f"PatchRenderer({len(self.drawing.networks)} networks)"
 
     def ready(self) -> None:
         """Return once the actor can work."""

@@ -20,10 +20,10 @@ from raycv.data.preprocessing import Resize
 from raycv.data.sources import Source
 from raycv.errors import StageFailed
 
-DEATHS = 3  # of processes with the same images in hand after which these are given up
+DECODER_DEATHS = 3  # of processes with the same images in hand after which these are given up
 
 
-class Apart:
+class DecoderProcess:
     """Decodes images of ``source`` in a process of its own, which begins with the first of them."""
 
     def __init__(self, source: Source) -> None:
@@ -38,7 +38,7 @@ class Apart:
         return images.copy(), labels
 
     def _ask(self, wanted: Any) -> np.ndarray:
-        for _ in range(DEATHS):
+        for _ in range(DECODER_DEATHS):
             try:
                 found = self._answer(wanted)
             except (EOFError, BrokenPipeError, pickle.UnpicklingError):  # it has died
@@ -49,8 +49,8 @@ class Apart:
             labels: np.ndarray = found
             return labels
         raise StageFailed(
-            f"Processes that decode images of {self.source.name} died {DEATHS} times, most likely for lack of memory. "
-            "The same command goes on from what is finished."
+            f"Processes that decode images of {self.source.name} died {DECODER_DEATHS} times, most likely for lack of "
+            "memory. The same command goes on from what is finished."
         )
 
     def _answer(self, wanted: Any) -> Any:

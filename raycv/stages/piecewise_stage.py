@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from raycv.distributed.crew import AnyPiece, Work, do_all
+from raycv.distributed.pieces import AnyPiece, Work, run_pieces
 from raycv.memory import Need
 from raycv.progress import say
 from raycv.run import record, tables
@@ -19,7 +19,7 @@ from raycv.run.trial_results import TrialResults
 
 
 @dataclass(frozen=True)
-class Piecework:
+class PiecewiseStage:
     """One stage with its settings, of which ``identity`` is the fingerprint.
 
     tables: what the pieces give rows of; the first stands for all where the stage says that it is done. summaries: by
@@ -61,12 +61,12 @@ class Piecework:
         device: Literal["auto", "cpu", "gpu"],
         need: Need,
     ) -> dict[str, int]:
-        """Do the pieces of which an interrupted run has left no rows, as `do_all` does, and write all tables.
+        """Do the pieces of which an interrupted run has left no rows, as `run_pieces` does, and write all tables.
 
         ``need``: the memory of one actor. Returns how many pieces there are and how many of them were computed.
         """
         results = self.results
-        computed = do_all(results, self.stage, pieces, make, device, need)
+        computed = run_pieces(results, self.stage, pieces, make, device, need)
         for name in self.tables:
             results.assemble(name, [piece.name for piece in pieces])
         for name, summary in self.summaries.items():

@@ -13,9 +13,9 @@ from raycv.analysis.nulls import best_correlation, one_unit_share, rotated, rota
 from raycv.analysis.recurrence import Recurrence
 from raycv.analysis.significance import estimated_share
 from raycv.networks.spec import NetworkSpec
-from raycv.stages.align.chance import KINDS, Layer, Similarities
 from raycv.stages.align.groups import alike
-from raycv.stages.align.matched import Pairs, match
+from raycv.stages.align.matching import Pairs, match
+from raycv.stages.align.nulls import KINDS, LayerNulls, Similarities
 
 Columns = dict[str, float]
 METHODS = {"semi": semi_matching, "bipartite": bipartite_matching}
@@ -33,7 +33,7 @@ def average(matching: Matching) -> float:
 ONE_DRAW = "semi, one draw"
 
 
-def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str], Columns]:
+def beyond_chance(layer: LayerNulls, recurs: Recurrence) -> dict[tuple[int, int, str], Columns]:
     """For every ordered pair and method the columns rotated_..., excess, prerelu_..., shuffled_... of correlations.
 
     Of semi-matchings also beyond_chance and estimated_share, and prerelu_... from the draws by which single units are
@@ -80,7 +80,7 @@ def beyond_chance(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int, str]
     return found
 
 
-def _add_shuffled(found: dict[tuple[int, int, str], Columns], layer: Layer, *, information: bool) -> None:
+def _add_shuffled(found: dict[tuple[int, int, str], Columns], layer: LayerNulls, *, information: bool) -> None:
     """Add to the columns of every ordered pair and method those of samples of other images."""
     for kind in KINDS[1:]:
         for a, b in layer.ordered:
@@ -90,7 +90,7 @@ def _add_shuffled(found: dict[tuple[int, int, str], Columns], layer: Layer, *, i
                     found[a, b, method][f"{kind}_mean"] = average(matched(values))
 
 
-def information_beyond_chance(layer: Layer, pairs: Pairs) -> dict[tuple[int, int, str], Columns]:
+def information_beyond_chance(layer: LayerNulls, pairs: Pairs) -> dict[tuple[int, int, str], Columns]:
     """The same columns of mutual information, for which there is no rotated null; ``pairs``: its matchings."""
     found: dict[tuple[int, int, str], Columns] = {}
     for a, b in layer.ordered:
@@ -143,7 +143,7 @@ class WithoutFold:
     excess: dict[tuple[int, int], float]
 
 
-def without_each_fold(layer: Layer) -> list[WithoutFold]:
+def without_each_fold(layer: LayerNulls) -> list[WithoutFold]:
     """The replicates of the jackknife, fold by fold; one fold's correlations are held at a time."""
     replicates = []
     for moments in layer.group.statistics.without_each():
@@ -159,7 +159,7 @@ def _excess(values: Similarities, a: int, b: int) -> float:
     return mean(best_correlation(cross)) - null.mean
 
 
-def share_of_one_unit(layer: Layer, recurs: Recurrence) -> dict[tuple[int, int], float]:
+def share_of_one_unit(layer: LayerNulls, recurs: Recurrence) -> dict[tuple[int, int], float]:
     """For every ordered pair, the share of linearly predictable variance that one unit of b holds."""
     return {
         (a, b): one_unit_share(layer.cross(a, b), layer.cross(b, b), recurs.pairs[a, b].whole).mean

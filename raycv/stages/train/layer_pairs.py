@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 from raycv.errors import UserError
-from raycv.networks.layers import Layer, nearest
+from raycv.networks.layers import LayerSize, nearest
 from raycv.networks.places import grid_of
 from raycv.networks.spec import BETWEEN, LOGITS, NetworkSpec, Place
 from raycv.networks.tokens import CLASS, part_of
 from raycv.progress import say
 
-There = Mapping[str, Layer]  # the layers of one network
+There = Mapping[str, LayerSize]  # the layers of one network
 Rows = dict[str, list[str]]  # name of a comparison -> the layer of every network
 
 

@@ -19,7 +19,7 @@ from raycv.analysis.nulls import WIDE, effective_dimension
 from raycv.analysis.recurrence import Recurrence
 from raycv.distributed.tasks import in_order
 from raycv.run.paths import NETS, NULL
-from raycv.stages.align.beyond import (
+from raycv.stages.align.excess import (
     Columns,
     WithoutFold,
     beyond_chance,
@@ -27,10 +27,17 @@ from raycv.stages.align.beyond import (
     share_of_one_unit,
     without_each_fold,
 )
-from raycv.stages.align.chance import Layer
-from raycv.stages.align.matched import Pairs, information_of, match
-from raycv.stages.align.measured import Measured, Values, all_measured, measure, measure_untrained, together
+from raycv.stages.align.matching import Pairs, information_of, match
+from raycv.stages.align.measures import (
+    GroupMeasures,
+    Values,
+    all_measured,
+    measure,
+    measure_untrained_weights,
+    together,
+)
 from raycv.stages.align.memory import comparison_need
+from raycv.stages.align.nulls import LayerNulls
 from raycv.stages.align.recurring import recurrence_of
 from raycv.statistics.parts import parts
 from raycv.statistics.reader import Statistics
@@ -42,7 +49,7 @@ COMPLETE = 2**28  # rows of a layer up to which a table has all pairs of units; 
 TOP = 100  # else the partners of each unit that it has
 
 
-class Piece(NamedTuple):
+class AlignTask(NamedTuple):
     """Some networks of a group in one layer, by their numbers, and whether they are compared in the driver."""
 
     layer: str
@@ -85,22 +92,22 @@ class Compared:
     dimensions: dict[int, float]
     replicates: tuple[WithoutFold, ...] = ()
     share: dict[tuple[int, int], float] | None = None
-    measured: Measured | None = None
+    measured: GroupMeasures | None = None
     untrained: Values | None = None
     informed: Informed | None = None
     values: tuple[PairValues, ...] = ()
 
 
-def pieces_of(found: Statistics, layer: str, group: str) -> list[Piece]:
+def pieces_of(found: Statistics, layer: str, group: str) -> list[AlignTask]:
     """All networks at once, or where the moments fill several files, each pair."""
     widths = found.widths(layer, group)
     networks = range(len(widths))
     if len(parts(widths)) == 1:
-        return [Piece(layer, group, tuple(networks), True)]
-    return [Piece(layer, group, pair, False) for pair in combinations(networks, 2)]
+        return [AlignTask(layer, group, tuple(networks), True)]
+    return [AlignTask(layer, group, pair, False) for pair in combinations(networks, 2)]
 
 
-def compare_all(found: Statistics, pieces: Sequence[Piece]) -> Iterator[Compared]:
+def compare_all(found: Statistics, pieces: Sequence[AlignTask]) -> Iterator[Compared]:
     """What ``compare`` gives for each piece, in order: small ones in this process, the others as Ray tasks."""
     large = [piece for piece in pieces if not piece.is_small]
     widths = {piece.layer: found.widths(piece.layer, piece.group) for piece in large}
@@ -109,9 +116,9 @@ def compare_all(found: Statistics, pieces: Sequence[Piece]) -> Iterator[Compared
         yield compare(found, piece) if piece.is_small else next(computed)
 
 
-def compare(found: Statistics, piece: Piece) -> Compared:
+def compare(found: Statistics, piece: AlignTask) -> Compared:
     """All that is found of the networks of one piece."""
-    layer = Layer(found, piece.layer, piece.group, piece.networks)
+    layer = LayerNulls(found, piece.layer, piece.group, piece.networks)
     trained = piece.group == NETS
     pairs = match(layer.correlations)
     # Several threads slow small matrices down.
@@ -122,12 +129,12 @@ def compare(found: Statistics, piece: Piece) -> Compared:
         share = share_of_one_unit(layer, recurs) if trained else None
         dimensions = {n: effective_dimension(layer.correlations[n, n]) for n in piece.networks}
         measured = measure(layer.group) if trained else None
-        untrained = measure_untrained(layer.group) if piece.group == NULL else None
+        untrained = measure_untrained_weights(layer.group) if piece.group == NULL else None
     informed, values = _informed(found, layer, piece) if trained else (None, [])
     return Compared(pairs, recurs, beyond, dimensions, replicates, share, measured, untrained, informed, tuple(values))
 
 
-def _informed(found: Statistics, layer: Layer, piece: Piece) -> tuple[Informed, list[PairValues]]:
+def _informed(found: Statistics, layer: LayerNulls, piece: AlignTask) -> tuple[Informed, list[PairValues]]:
     """Mutual information, one pair of networks after the other; and the values of pairs of units of both kinds."""
     widths = found.widths(piece.layer)
     complete = (sum(widths) ** 2 + sum(width**2 for width in widths)) // 2 <= COMPLETE
@@ -143,7 +150,7 @@ def _informed(found: Statistics, layer: Layer, piece: Piece) -> tuple[Informed, 
     return Informed(pairs, information_beyond_chance(layer, pairs)), values
 
 
-def _shown(piece: Piece, networks: int) -> list[tuple[int, int]]:
+def _shown(piece: AlignTask, networks: int) -> list[tuple[int, int]]:
     """The pairs of networks a <= b whose values a piece hands on: over all pieces, each once and in order."""
     first, last = piece.networks[0], piece.networks[-1]
     if piece.is_small:
