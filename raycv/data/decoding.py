@@ -56,13 +56,15 @@ def _decoded(content: bytes, place: np.ndarray | None) -> np.ndarray:
                 found: np.ndarray = simplejpeg.decode_jpeg(content)
                 return found
     image: Image.Image = Image.open(io.BytesIO(content))
+    if image.format == "EPS":
+        raise _Unusable("is PostScript, a program that Ghostscript would have to run; save it as PNG or JPEG")
     if image.mode[0] in "IF":  # convert would clip these to black or white instead of scaling them
         image = Image.fromarray(_scaled(image))
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # which would copy it
 
 
 def _scaled(image: Image.Image) -> np.ndarray:
-    """Grey pixels (H, W) uint8 of an image of more than 8 bits a pixel. Raises _NoRange where white is unknown."""
+    """Grey pixels (H, W) uint8 of an image of more than 8 bits a pixel. Raises _Unusable where white is unknown."""
     of_tiff = getattr(image, "tag_v2", {})  # what a TIFF says of itself
     if image.mode.startswith("I;16"):
         bits, is_negative = of_tiff.get(TIFF_BITS, (16,))[0], of_tiff.get(TIFF_MEANING) == WHITE_IS_ZERO
@@ -71,11 +73,13 @@ def _scaled(image: Image.Image) -> np.ndarray:
     if image.mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits, also where Pillow holds them in 32
         return (np.asarray(image) >> 8).astype(np.uint8)
     what = "32-bit floating-point numbers" if image.mode == "F" else "signed or 32-bit integers"
-    raise _NoRange(f"has {what} as pixels, and nothing in it says which of them is white")
+    raise _Unusable(
+        f"has {what} as pixels, and nothing in it says which of them is white; save it with 8 or 16 bits a colour"
+    )
 
 
-class _NoRange(Exception):
-    """Pixels whose values mean nothing without a range."""
+class _Unusable(Exception):
+    """What an image is that has no pixels, or pixels whose values mean nothing, and what to do."""
 
 
 @contextlib.contextmanager
@@ -83,8 +87,8 @@ def _refusing(origin: str) -> Iterator[None]:
     """Raise UserError for what Pillow raises of the image in ``origin``."""
     try:
         yield
-    except _NoRange as error:
-        raise UserError(f"The image in {origin} {error}; save it with 8 or 16 bits a colour.") from None
+    except _Unusable as error:
+        raise UserError(f"The image in {origin} {error}.") from None
     except Image.DecompressionBombError as error:  # its text has both numbers
         found, most = (f"{int(number):,}" for number in re.findall(r"\d+", str(error))[:2])
         raise UserError(

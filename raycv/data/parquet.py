@@ -12,10 +12,10 @@ from typing import IO, Any, TypeVar
 import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raycv.data.readers import Item, reach
 from raycv.errors import UserError
+from raycv.run import parquet_files
 from raycv.run.damage import refusing_damage
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class ParquetReader:
     def largest_label(self) -> int:
         largest = -1
         for file in range(len(self.files)):
-            labels = self._open(file, lambda f: pq.read_table(f, columns=[self.label_column]))[self.label_column]
+            labels = self._open(file, lambda f: parquet_files.read(f, [self.label_column]))[self.label_column]
             largest = max([largest, *(value for value in labels.unique().to_pylist() if value is not None)])
         return largest
 
@@ -89,7 +89,7 @@ class ParquetReader:
         key = (file, group)
         if key not in self.kept:
             columns = [self.image_column, self.label_column]
-            self.kept[key] = self._open(file, lambda f: pq.ParquetFile(f).read_row_group(group, columns=columns))
+            self.kept[key] = self._open(file, lambda f: parquet_files.opened(f, columns).read_row_group(group, columns))
             while len(self.kept) > ROW_GROUPS_KEPT:
                 self.kept.popitem(last=False)
         self.kept.move_to_end(key)
@@ -120,7 +120,7 @@ def open_parquet(
 
     def footer(name: str) -> tuple[pa.Schema, tuple[int, ...]]:
         def read(file: Any) -> tuple[pa.Schema, tuple[int, ...]]:
-            parquet = pq.ParquetFile(file)
+            parquet = parquet_files.opened(file, ())
             rows = parquet.metadata
             return parquet.schema_arrow, tuple(rows.row_group(g).num_rows for g in range(rows.num_row_groups))
 

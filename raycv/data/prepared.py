@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raycv.data.disk_cache import NearbyFiles
 from raycv.data.preprocessing import Encoding, Fit, Interpolation, Resize
 from raycv.data.readers import Item, NoSuchSplit, reach
 from raycv.errors import UserError
+from raycv.run import parquet_files
 from raycv.run.damage import refusing_damage
 from raycv.run.names import PORTION
 
@@ -158,8 +158,8 @@ def images_of_index(root: str, split: str, images: int) -> PreparedIndex:
 
     def read(fs: Any, path: str) -> PreparedIndex:
         with refusing_damage(f"{uri} is not a readable Parquet file; prepare the images again."):
-            file = pq.ParquetFile(fs.open(path, "rb"), page_checksum_verification=True)
-            table = file.read(columns=[*PLACES, "crc32"])
+            wanted = [*PLACES, "crc32"]
+            table = parquet_files.opened(fs.open(path, "rb"), wanted, page_checksum_verification=True).read(wanted)
             if not table.column_names[: len(PLACES)] == [*PLACES]:
                 raise pa.ArrowInvalid("columns are missing")
         if len(table) != images:

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from raycv.data.contents import IDS, ONLY, Contents, unit_columns
 from raycv.data.natural import natural
 from raycv.errors import UserError
+from raycv.run import parquet_files
 from raycv.run.damage import refusing_damage
 from raycv.run.filesystem import check_file, filesystem, with_retries
+from raycv.run.parquet_files import RAY_TENSORS, check_plain
 
 ROWS = 1024  # decoded at once
 PAGE_BUFFER = 2**20  # bytes of a column read at once; else, or with pre_buffer, Arrow reads all of a row group
-RAY_TENSORS = ("ray.data.arrow_tensor", "ray.data.arrow_tensor_v2")
 
 
 class RowGroup(NamedTuple):
@@ -94,8 +94,8 @@ class RowGroups:
             numbers = [one.number for one in rest if one.uri == uri]
             fs, path = filesystem(uri)
             with _refusing(uri), fs.open(path, "rb") as file:
-                parquet = pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=False)
                 columns = list(self.columns)
+                parquet = _opened(file, columns)
                 for batch in parquet.iter_batches(ROWS, row_groups=numbers, columns=columns, use_threads=False):
                     yield self._values(uri, batch)
 
@@ -183,10 +183,11 @@ def _files(uri: str) -> list[str]:
 def _part(uri: str, fs: fsspec.AbstractFileSystem, path: str) -> _Part:
     check_file(fs, path)
     with _refusing(uri), fs.open(path, "rb") as file:
-        opened = pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=False)
+        opened = _opened(file, ())
         schema, facts = opened.schema_arrow, opened.metadata
         groups = tuple(RowGroup(uri, n, facts.row_group(n).num_rows) for n in range(facts.num_row_groups))
         index = _index_of(schema)
+        check_plain(schema, [IDS, *index])
         if IDS in schema.names:
             return _Part(schema, groups, opened.read(columns=[IDS])[IDS].to_numpy(), False)
         if index:
@@ -238,7 +239,7 @@ def _shape(column: pa.Field, groups: tuple[RowGroup, ...]) -> tuple[int, ...]:
 def _first_length(column: str, group: RowGroup) -> int:
     fs, path = filesystem(group.uri)
     with _refusing(group.uri), fs.open(path, "rb") as file:
-        opened = pq.ParquetFile(file, buffer_size=PAGE_BUFFER, pre_buffer=False)
+        opened = _opened(file, [column])
         first = next(opened.iter_batches(1, [group.number], [column]))
         return len(first.column(0)[0].as_py() or ())
 
@@ -264,6 +265,10 @@ def _is_list(kind: pa.DataType) -> bool:
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         return False
     return bool(pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+
+
+def _opened(file: IO[bytes], columns: Sequence[str]) -> Any:
+    return parquet_files.opened(file, columns, buffer_size=PAGE_BUFFER, pre_buffer=False)
 
 
 def _refusing(uri: str) -> Any:

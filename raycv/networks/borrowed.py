@@ -174,13 +174,18 @@ _PYTORCHS = frozenset(vars(nn.Module()))  # attributes in which PyTorch keeps pa
 
 @contextmanager
 def _same_gradients(modules: Mapping[nn.Module, str]) -> Iterator[None]:
-    """Parameters take gradients, or do not, as before."""
+    """Parameters take gradients, or do not, as before, and those that they have gathered are set aside meanwhile."""
     before = {
-        parameter: parameter.requires_grad for module in modules for parameter in module.parameters(recurse=False)
+        parameter: (parameter.requires_grad, parameter.grad)
+        for module in modules
+        for parameter in module.parameters(recurse=False)
     }
+    for parameter in before:
+        parameter.grad = None  # to which a forward that works out gradients would add
     try:
         yield
     finally:
-        for parameter, wanted in before.items():
+        for parameter, (wanted, gradient) in before.items():
+            parameter.grad = gradient
             if parameter.requires_grad != wanted:
                 parameter.requires_grad_(wanted)

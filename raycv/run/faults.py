@@ -122,6 +122,11 @@ def _of_another_server(chain: list[BaseException]) -> Fault | None:
     return None
 
 
+def is_an_answer(error: BaseException) -> bool:
+    """Whether an S3 server has said this, whatever it says."""
+    return any(isinstance(link, boto.ClientError) for link in _chain(error))
+
+
 def says_nothing(error: BaseException) -> bool:
     """Whether this is a refusal of an S3 server that has a number but no reason, as there is none without a body."""
     answers = [link for link in _chain(error) if isinstance(link, boto.ClientError)]

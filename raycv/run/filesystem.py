@@ -7,8 +7,10 @@ import os
 import stat
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,13 +20,15 @@ from fsspec.implementations.local import LocalFileSystem
 from raycv import telemetry
 from raycv.errors import UserError
 from raycv.progress import say
-from raycv.run.faults import NotS3, RetryPolicy, errors, fault_of, says_nothing
+from raycv.run.faults import NotS3, RetryPolicy, errors, fault_of, is_an_answer, says_nothing
 
 T = TypeVar("T")
 CONNECT, READ = 5.0, 15.0  # seconds that a server may take to accept a connection, and between two parts of an answer
 LONGEST = 45.0  # seconds after which nothing is tried once more: longer than `RetryPolicy.LONG`
 LONGEST_AGAIN = 5.0  # the same of a store that was given up
 TOLD_AFTER = 5.0  # seconds after which a person is told what is waited for
+SMALL = ("look for", "look at", "create", "replace")  # what is answered in a few bytes
+CLIENT = ("botocore", "aiobotocore", "s3fs")
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 _answered: set[str] = set()  # stores that have answered this process or one that sent it work
@@ -81,7 +85,11 @@ def with_retries(uri: str, operation: str, action: Callable[[fsspec.AbstractFile
             tried = time.monotonic()
             try:
                 _make_ready(fs, uri)
-                result = action(fs, path)
+                with _understood():
+                    if "://" in uri and not is_known_reachable(uri):
+                        _in_time(longest, lambda: _knock(fs, path))
+                    limit = longest if operation in SMALL and "://" in uri else None
+                    result = _in_time(limit, lambda: action(fs, path))
             except errors() as error:
                 fault = fault_of(_told_in_full(fs, path, error))
                 hopeful = is_known_reachable(uri) or fault.retries is RetryPolicy.NONE
@@ -98,6 +106,46 @@ def with_retries(uri: str, operation: str, action: Callable[[fsspec.AbstractFile
             else:
                 mark_reachable(uri)
                 return result
+
+
+def _in_time(limit: float | None, action: Callable[[], T]) -> T:
+    """What ``action`` returns. Raises TimeoutError after ``limit`` seconds, in which a server may have sent something.
+
+    What is under way then goes on in a thread that nobody waits for.
+    """
+    if limit is None:
+        return action()
+    found: Future[T] = Future()
+
+    def act() -> None:
+        try:
+            found.set_result(action())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=act, daemon=True).start()
+    return found.result(limit)
+
+
+def _knock(fs: fsspec.AbstractFileSystem, path: str) -> None:
+    """Whether anybody answers at all, before what may take long is asked for; what is answered makes no difference."""
+    try:
+        fs.call_s3("head_bucket", Bucket=fs.split_path(path)[0])
+    except errors() as error:
+        if not is_an_answer(error):
+            raise
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """Raise NotS3 where the S3 client fails on what was answered, as on a date that is none."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        last = traceback.extract_tb(error.__traceback__)[-1].filename
+        if not any(f"{os.sep}{name}{os.sep}" in last for name in CLIENT):
+            raise
+        raise NotS3 from error
 
 
 def _wait(seconds: float, why: str) -> None:

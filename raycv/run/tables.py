@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raycv.errors import UserError
+from raycv.run import parquet_files
 from raycv.run.damage import refusing_damage
 from raycv.run.names import is_ours
 from raycv.run.schema import BY_NAME
@@ -158,7 +159,7 @@ def is_part(store: RunStore, path: str, name: str) -> bool:
 def read_part(store: RunStore, path: str) -> pa.Table:
     """Rows kept by ``write_part``."""
     with refusing_damage(f"{store.locate(path)} is not a readable file; remove it and run its stage again."):
-        return pq.read_table(io.BytesIO(store.read(path)), page_checksum_verification=True)
+        return parquet_files.read(io.BytesIO(store.read(path)), page_checksum_verification=True)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -187,8 +188,8 @@ def footer(store: RunStore, path: str) -> tuple[pa.Schema, int]:
 
     def read(file: IO[bytes]) -> tuple[pa.Schema, int]:
         with refusing_damage(_unreadable(store.locate(path))):  # here, or Arrow's errors pass for those of the store
-            found = pq.read_metadata(file)
-            return found.schema.to_arrow_schema(), int(found.num_rows)
+            found = parquet_files.opened(file)
+            return found.schema_arrow, int(found.metadata.num_rows)
 
     return store.open(path, read)
 
@@ -317,7 +318,7 @@ def _read_file(
 ) -> pa.Table:
     """The rows of the file ``uri`` of table ``name`` that meet one of the alternatives."""
     with refusing_damage(_unreadable(uri)):
-        found = pq.read_schema(file).names
+        found = parquet_files.opened(file, ()).schema_arrow.names
         missing = [column for column in BY_NAME[name].file_schema.names if found.count(column) != 1]
         if missing:
             raise UserError(
@@ -326,7 +327,7 @@ def _read_file(
             )
         file.seek(0)
         conditions = None if [] in alternatives else alternatives
-        rows = pq.read_table(file, columns=columns, filters=conditions, page_checksum_verification=True)
+        rows = parquet_files.read(file, columns, filters=conditions, page_checksum_verification=True)
         schema = BY_NAME[name].file_schema
         expected = [schema.field(column) for column in (schema.names if columns is None else columns)]
         rows = rows.select([field.name for field in expected])

@@ -103,6 +103,18 @@ class Energy(nn.Module):
         return torch.autograd.grad(energy, x, create_graph=self.training)[0]
 
 
+class Saliency(Plain):
+    """Its forward works out gradients by backward, which adds to those of all its parameters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            out = super().forward(x)
+            out.sum().backward(retain_graph=self.training)  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        return out + x.grad.mean()
+
+
 class Tied(Plain):
     def __init__(self) -> None:
         super().__init__()
@@ -172,6 +184,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "cached": Cached,
     "counting": Counting,
     "energy": Energy,
+    "saliency": Saliency,
     "tied": Tied,
     "values": LooksAtValues,
     "own train": Custom,
@@ -202,6 +215,7 @@ def state(net: nn.Module) -> dict[str, Any]:
         "parameters": {
             name: (id(p), p.requires_grad, p.detach().clone()) for name, p in net.named_parameters() if not lazy(p)
         },
+        "gradients": {name: (id(p.grad), p.grad.clone()) for name, p in net.named_parameters() if p.grad is not None},
     }
 
 
@@ -225,6 +239,9 @@ def test_a_network_of_any_kind_comes_back_as_it_was_and_trains(kind: str) -> Non
     net, other = KINDS[kind](), KINDS[kind]()
     net.train()
     next(net.children()).eval()  # some part is frozen
+    for parameter in net.parameters():
+        if not nn.parameter.is_lazy(parameter):
+            parameter.grad = torch.ones_like(parameter)  # as between two steps
     before = state(net)
     if kind == "lazy":
         before["hooks"] = before["parameters"] = {}
@@ -238,6 +255,7 @@ def test_a_network_of_any_kind_comes_back_as_it_was_and_trains(kind: str) -> Non
         pickle.dumps(net.state_dict())
         copy.deepcopy(net)
     net.train()
+    net.zero_grad()
     net(data()[0]).square().sum().backward()
     moving = [p for p in net.parameters() if p.requires_grad and p.grad is None]
     assert len(moving) <= (2 if kind == "tied" else 1)  # the energy's offset; what stands beside

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,3 +106,20 @@ def test_sixteen_bits_become_eight(kind: str) -> None:
     values = (65535 * RAMP).astype(np.uint16)
     got = pixels(stored(values, kind), Resize(8), exact=True)
     np.testing.assert_array_equal(got, np.repeat(values[:, :, None] // 256, 3, axis=2))
+
+
+def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would call Ghostscript, whatever the file's name."""
+    made, ghostscript = tmp_path / "made", tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {made}\n")
+    ghostscript.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "EPS")
+    with pytest.raises(UserError, match="The image in x is PostScript, a program"):
+        pixels(Item(content.getvalue(), 0, "x"), Resize(8), exact=True)
+    assert not made.exists()
+    with contextlib.suppress(OSError):  # the picture that it does not make
+        Image.open(content).load()
+    assert made.exists()  # so the test could have failed

@@ -14,6 +14,7 @@ from raycv.errors import UserError
 from raycv.progress import NORMAL, speak
 from raycv.run import filesystem
 from raycv.run.faults import WAITS, RetryPolicy
+from raycv.run.filesystem import READ
 from raycv.run.store import RunStore
 from tests.support.commands import failing
 from tests.support.faulty_server import faulty
@@ -30,6 +31,7 @@ KNOWN = {
     "says hello": "the answer is not from an S3 server",
     "finds the credentials expired": "the credentials have expired; sign in again",
     "has another clock": "the clocks of this machine and of the S3 server differ too much",
+    "dates a file yesterday": "what answers there is no S3 server",
     "is down": "the S3 server is failing (503)",
 }
 
@@ -67,13 +69,20 @@ def test_what_is_no_s3_server_is_said(what: str, monkeypatch: pytest.MonkeyPatch
             assert KNOWN[what] in str(caught.value) or "failing (500)" in str(caught.value)  # botocore's own 500
 
 
+@pytest.mark.parametrize("drips", [None, READ / 500])
 def test_a_silent_server_is_named_and_given_up(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    drips: float | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With patience that is a fiftieth of what users have, who wait for less than a minute."""
+    """Also one whose every part of an answer comes in time, and never the end.
+
+    With patience that is a fiftieth of what users have, who wait for less than a minute.
+    """
     for name in ("CONNECT", "READ", "LONGEST", "LONGEST_AGAIN", "TOLD_AFTER"):
         monkeypatch.setattr(filesystem, name, getattr(filesystem, name) / 50)
-    with silent_server() as endpoint:
+    with silent_server(drips) as endpoint:
         named(endpoint, monkeypatch)
         assert f"Could not look for {RUN}/run.json: the server does not answer" in failing(
             capsys, "collect", "--run", RUN

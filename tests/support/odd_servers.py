@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -25,6 +27,7 @@ ANSWERS: dict[str, tuple[int, str, bytes, dict[str, str]]] = {
     "says hello": (200, "text/plain", b"hello", {}),
     "finds the credentials expired": (400, XML, refusal("ExpiredToken"), {"x-amz-request-id": "1"}),
     "has another clock": (403, XML, refusal("RequestTimeTooSkewed"), {}),
+    "dates a file yesterday": (200, XML, b"{}", {"ETag": '"1"', "x-amz-request-id": "1", "Last-Modified": "yesterday"}),
     "is down": (503, HTML, b"<html>down</html>", {}),
 }
 
@@ -61,15 +64,23 @@ def odd_server(what: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def silent_server() -> Iterator[str]:
-    """The endpoint of a server that accepts connections and never answers."""
+def silent_server(drips: float | None = None) -> Iterator[str]:
+    """The endpoint of a server that accepts connections and never answers, or one letter every ``drips`` seconds."""
     held: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip(connection: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                for letter in itertools.chain(b"HTTP/1.1 200 OK\r\nx-amz-request-id: ", itertools.repeat(b"1"[0])):
+                    connection.sendall(bytes([letter]))
+                    time.sleep(drips or 0)
 
         def accept() -> None:
             with contextlib.suppress(OSError):  # closed
                 while True:
                     held.append(server.accept()[0])
+                    if drips:
+                        threading.Thread(target=drip, args=(held[-1],), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"

@@ -189,7 +189,7 @@ def _picture(width: int) -> NDArray[np.uint8]:
 def _prepared(processor: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
     """What a processor makes of pictures (n, H, W, 3): (n, 3, crop, crop)."""
     given = [Image.fromarray(picture) for picture in pictures]
-    return np.asarray(processor(images=given, return_tensors="np")["pixel_values"], dtype=np.float64)
+    return np.asarray(processor(images=given, return_tensors="pt")["pixel_values"], dtype=np.float64)
 
 
 def _processor(model: str, folder: Path) -> Any:

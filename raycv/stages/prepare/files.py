@@ -23,6 +23,7 @@ from raycv.data.readers import Item, NoSuchSplit
 from raycv.data.sources import Source, Split, open_source
 from raycv.errors import UserError
 from raycv.progress import doing
+from raycv.run import parquet_files
 from raycv.run.damage import refusing_damage
 from raycv.run.fingerprint import fingerprint
 from raycv.run.names import is_of_prepared
@@ -92,7 +93,7 @@ class Folder:
         """The rows of one portion of the index."""
         path = f"{PARTS}/{name}.parquet"
         with refusing_damage(f"{self.store.locate(path)} is damaged; remove it, and the same command makes it again."):
-            return pq.read_table(io.BytesIO(self.store.read(path)))
+            return parquet_files.read(io.BytesIO(self.store.read(path)))
 
     def _described(self, name: str) -> ImageFile:
         return described(name, self.part(name))
