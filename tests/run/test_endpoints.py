@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from raycv.cli import main
 from raycv.errors import UserError
 from raycv.progress import NORMAL, speak
 from raycv.run import filesystem
 from raycv.run.faults import WAITS, RetryPolicy
 from raycv.run.filesystem import READ
 from raycv.run.store import RunStore
-from tests.support.commands import failing
 from tests.support.faulty_server import faulty
 from tests.support.half_done import half_done
 from tests.support.odd_servers import ANSWERS, odd_server, silent_server
@@ -71,10 +71,7 @@ def test_what_is_no_s3_server_is_said(what: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("drips", [None, READ / 500])
 def test_a_silent_server_is_named_and_given_up(
-    drips: float | None,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
+    drips: float | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also one whose every part of an answer comes in time, and never the end.
 
@@ -84,10 +81,11 @@ def test_a_silent_server_is_named_and_given_up(
         monkeypatch.setattr(filesystem, name, getattr(filesystem, name) / 50)
     with silent_server(drips) as endpoint:
         named(endpoint, monkeypatch)
-        assert f"Could not look for {RUN}/run.json: the server does not answer" in failing(
-            capsys, "collect", "--run", RUN
-        )
-    assert caplog.text.count("waiting for the S3 server: to look for s3://results/run/run.json") == 1
+        assert main(["collect", "--run", RUN]) == 2
+    out, said = capsys.readouterr()
+    assert said.startswith(f"raycv: Could not look for {RUN}/run.json: the server does not answer")
+    assert said.count("\n") == 1
+    assert out.count(f"waiting for the S3 server: to look for {RUN}/run.json") == 1
 
 
 @pytest.mark.slow
