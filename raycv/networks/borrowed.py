@@ -29,8 +29,8 @@ def borrowed(networks: Mapping[str, nn.Module]) -> Iterator[None]:
     """Networks in evaluation mode, which leave with the modes, buffers and requires_grad they came with.
 
     Whatever ends it: an error or Ctrl-C, too. Compiled networks run without the compiler meanwhile. What a forward pass
-    of the user's leaves in other attributes of a module stays. Raises UserError where another thread, or what called
-    this one, has borrowed a part of a network.
+    of the user's leaves in other attributes of a module stays. Raises UserError where it changes weights, and where
+    another thread, or what called this one, has borrowed a part of a network.
     """
     modules = {module: name for name, net in networks.items() for module in net.modules()}
     with ExitStack() as stack:
@@ -41,6 +41,8 @@ def borrowed(networks: Mapping[str, nn.Module]) -> Iterator[None]:
         stack.enter_context(_same_gradients(modules))
         for net in networks.values():
             net.eval()
+        for name, net in networks.items():  # from here on: some merge weights when they go into evaluation mode
+            stack.enter_context(same_weights(net, f"Network {name}"))
         yield
 
 
@@ -132,6 +134,24 @@ def _same_values(tensors: Iterable[Tensor]) -> Iterator[None]:
 def _has_values(tensor: Tensor) -> bool:
     """Whether a tensor is an ordinary one; a lazy module's is made in its first pass."""
     return not (nn.parameter.is_lazy(tensor) or tensor.is_meta or tensor.layout is not torch.strided)
+
+
+@contextmanager
+def same_weights(net: nn.Module, who: str) -> Iterator[None]:
+    """Raises UserError at the end where ``net`` has changed its weights, as far as PyTorch counts changes."""
+    weights = {name: _changes(value) for name, value in net.named_parameters() if not nn.parameter.is_lazy(value)}
+    yield
+    changed = [name for name, value in net.named_parameters() if _changes(value) != weights.get(name, _changes(value))]
+    if changed:
+        raise UserError(
+            f"{who} changes its own weights while it is used ({changed[0]}), so what it gives depends on what it was "
+            "given before; compare networks that stay as they are."
+        )
+
+
+def _changes(value: Tensor) -> tuple[int, int | None]:
+    """Which tensor it is, and how often it was changed in place; None where PyTorch does not count."""
+    return id(value), None if value.is_inference() else value._version
 
 
 @contextmanager

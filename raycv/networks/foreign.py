@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from raycv.errors import WHERE, UserError
-from raycv.networks.borrowed import same_state
+from raycv.networks.borrowed import same_state, same_weights
 from raycv.networks.spec import first_of
 
 OURS = str(Path(__file__).parents[1]) + os.sep
@@ -209,22 +209,10 @@ def dtype_of(net: nn.Module) -> torch.dtype | None:
 @contextlib.contextmanager
 def as_it_was(net: nn.Module, who: str) -> Iterator[None]:
     """Inside, ``net`` may change its own state, which is put back at the end. Raises UserError for changed weights."""
-    weights = {name: _version(value) for name, value in net.named_parameters()}
-    with same_state(net):
+    with same_weights(net, who), same_state(net):
         yield
-    changed = [name for name, value in net.named_parameters() if _version(value) != weights.get(name)]
-    if changed:
-        raise UserError(
-            f"{who} changes its own weights while it is used ({changed[0]}), so what it gives depends on what it was "
-            "given before; compare networks that stay as they are."
-        )
 
 
 def restores_itself(net: nn.Module) -> bool:
     """Whether `guarded` puts the state of ``net`` back after each call in evaluation mode."""
     return bool(vars(net).get("_raycv_guard", ("", False))[1])
-
-
-def _version(value: Tensor) -> int | None:
-    """How often a tensor was changed in place; None where PyTorch does not count."""
-    return None if value.is_inference() else value._version

@@ -431,6 +431,20 @@ class Noisy(nn.Module):
         return found
 
 
+class Learns(Plain):
+    """Changes its own weights whenever it is called."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            next(self.parameters()).mul_(1.01)
+        return super().forward(images)
+
+
+def test_a_network_that_changes_its_own_weights_is_refused() -> None:
+    with pytest.raises(UserError, match="Network b changes its own weights while it is used"):
+        raycv.compare({"a": Plain(), "b": Learns()}, [torch.randn(4, 3, 8, 8) for _ in range(2)])
+
+
 def test_random_numbers_are_refused_where_they_reach_what_is_compared() -> None:
     batches, plain = [torch.randn(9, 6) for _ in range(3)], Noisy(0.0, used=True)
     with pytest.raises(UserError, match="'second' of a depends on random numbers that its forward draws in evaluation"):
