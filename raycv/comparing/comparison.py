@@ -400,7 +400,7 @@ class Comparison:
         hard_correlation_match, soft_correlation_match, soft_matching_distance, partial_matching_score and its mass, and
         of each layer alone effective_dimension; low, high: 95% jackknife over folds of the samples, NaN where that
         takes long; chance: after rotations, of those that match units, NaN for others, which a ``control`` can tell
-        (control_value). See `raycv.stages.align.measured`.
+        (control_value). See `raycv.stages.align.measures`.
 
         >>> import numpy as np, raycv
         >>> x = np.random.default_rng(0).standard_normal((800, 20))

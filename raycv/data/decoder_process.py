@@ -73,7 +73,7 @@ class DecoderProcess:
 
 def _begun(memory: int) -> subprocess.Popen[bytes]:
     # Not by multiprocessing, which would run a user's script again.
-    code = f"import sys; sys.path[:] = {sys.path!r}; from raycv.data.apart import serve; serve({memory})"
+    code = f"import sys; sys.path[:] = {sys.path!r}; from raycv.data.decoder_process import serve; serve({memory})"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from raycv.data.decoder import THREADS, TOGETHER, Decoder, joined
-from raycv.data.decoder_process import DecoderProcess
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import Source, open_source
 from raycv.errors import StageFailed, UserError
@@ -85,7 +84,6 @@ def test_a_corrupt_image_is_named(tree: Path, decoder: Decoder) -> None:
 BEGIN = """
 import sys, time
 import numpy as np
-from raycv.data.apart import Apart
 from raycv.data.decoder import Decoder, joined
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
