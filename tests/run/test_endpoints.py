@@ -31,7 +31,7 @@ KNOWN = {
     "says hello": "the answer is not from an S3 server",
     "finds the credentials expired": "the credentials have expired; sign in again",
     "has another clock": "the clocks of this machine and of the S3 server differ too much",
-    "dates a file yesterday": "what answers there is no S3 server",
+    "dates a file yesterday": "the answer is not from an S3 server",
     "is down": "the S3 server is failing (503)",
 }
 
