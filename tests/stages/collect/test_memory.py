@@ -18,7 +18,7 @@ def peak():  # of this program alone: what getrusage says begins with the peak o
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 from raycv.statistics.accumulator import Accumulator
-from raycv.stages.collect.collector import Collector, untrained
+from raycv.stages.collect.collector import Collector, untrained_specs
 from raycv.stages.collect.memory import actor_bytes
 from raycv.analysis.top_patches import TopPatches, peaks
 from raycv.statistics.parts import parts
@@ -35,7 +35,7 @@ specs = tuple(
                 preprocessing=preprocessing_of(model), width=width)
     for n in (1, 2, 3, 4)
 )
-groups = {NETS: specs, NULL: untrained(specs)}
+groups = {NETS: specs, NULL: untrained_specs(specs)}
 needed = actor_bytes(groups, shard, 50_000)
 warm = build(specs[0].model_copy(update={"model": "small-alexnet", "width": 3,
                                          "preprocessing": preprocessing_of("small-alexnet")}))
