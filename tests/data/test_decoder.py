@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from raycv.data.decoder import THREADS, TOGETHER, Decoder, joined
+from raycv.data.decoder_process import DecoderProcess
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import Source, open_source
 from raycv.errors import StageFailed, UserError
