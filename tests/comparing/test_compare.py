@@ -385,7 +385,7 @@ def test_what_the_readme_shows_is_so(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_what_the_manual_shows_runs() -> None:
     nearest = example("docs/own_networks.md")["found"].nearest_layers()
-    assert set(nearest.query("net_a == 'resnet'")["layer_a"]) == {f"layer{n}" for n in range(1, 5)}
+    assert set(nearest.query("net_a == 'resnet'")["layer_a"]) == {"layer1", "layer2"}
     assert nearest["unbiased_cka"].between(-0.1, 1).all()
 
 

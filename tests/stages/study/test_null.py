@@ -78,6 +78,7 @@ def test_slopes_beyond_the_null_cover_zero_where_nothing_changes() -> None:
     assert nulls_of["prerelu_excess"] < -0.005
 
 
+@pytest.mark.slow
 def test_a_whole_study_finds_the_latents_and_the_level_itself() -> None:
     combinations = study(0)
     nulls = at_constant_sharing(combinations)
@@ -88,6 +89,7 @@ def test_a_whole_study_finds_the_latents_and_the_level_itself() -> None:
         np.testing.assert_allclose(values, measured, atol=0.03)
 
 
+@pytest.mark.slow
 def test_without_an_effective_dimension_there_is_no_null_and_without_relu_none_before_it() -> None:
     combinations = study(0)
     unknown = [replace(one, rows=one.rows.assign(effective_dimension=np.nan)) for one in combinations]
