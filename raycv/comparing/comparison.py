@@ -258,11 +258,9 @@ class Comparison:
     @property
     def _without(self) -> str:
         """How many units take no part, if any."""
-        units = sum(len(group.statistics.dead()) for group in self._groups)
-        counts = {
-            "dead": sum(int(group.statistics.dead().sum()) for group in self._groups),
-            "rare": sum(int((~group.statistics.dead() & group.left_out).sum()) for group in self._groups),
-        }
+        dead = np.concatenate([group.statistics.dead() for group in self._groups])
+        left_out = np.concatenate([group.left_out for group in self._groups])
+        units, counts = len(dead), {"dead": int(dead.sum()), "rare": int((left_out & ~dead).sum())}
         named = " and ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
         return f", without {named} of {units:,} units" if named else ""
 
