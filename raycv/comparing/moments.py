@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from raycv.analysis.nulls import WIDE
 from raycv.analysis.splitmix import GOLDEN, mixed
 from raycv.data.recorded import in_full
+from raycv.run.folds import FOLDS, folds_of
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.folds import LayerStatistics, correlation_of
 from raycv.statistics.moments import JointMoments as Sums
@@ -23,7 +23,6 @@ from raycv.statistics.moments import merge, shifted
 from raycv.statistics.sums import sums_of
 
 LARGEST = 1e150  # of activations in float64
-FOLDS, FOLDS_OF_WIDE = 8, 2  # of products; the latter where a member has more than 1,024 units
 
 
 class Moments:
@@ -101,7 +100,7 @@ class Moments:
     def _add(self, ids: ArrayLike | range | None, tables: dict[str, torch.Tensor], count: int, positions: int) -> None:
         self._check(tables)
         widest = max(table.shape[2] for table in tables.values())
-        number = FOLDS if widest <= WIDE else FOLDS_OF_WIDE
+        number = folds_of(widest)
         finer = _folds_of(ids, count, self.samples // max(1, positions))
         if not self.names:
             self._begin(tables, number)

@@ -11,12 +11,10 @@ from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Split, open_source
 from raycv.errors import UserError
 
-Ints = np.ndarray
-
 
 def images(
     data: str = EMBEDDED, split: Split = "validation", *, count: int | None = None, size: int = 32, seed: int = 0
-) -> tuple[Ints, Ints]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, size, size, 3) uint8, red green blue, and their labels (n,) int64, in an order drawn from ``seed``.
 
     ``data``: the 8,000 training and 2,000 validation images of CIFAR-10 that raycv ships, or whatever ``--data`` takes.
