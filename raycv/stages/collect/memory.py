@@ -27,8 +27,9 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
     batch of B images, and U units of a layer stacked over the networks of a group:
 
         4·N·P                                       weights
-      + 8·B·N·A + 3·4·B·max A_layer                 tapped activations of a batch, before and after their ReLU, and
-                                                    buffers of one forward pass
+      + 4/3·(8·B·N·A + 3·4·B·max A_layer)           tapped activations of a batch, before and after their ReLU, and
+                                                    buffers of one forward pass; a third more for gaps between them,
+                                                    which glibc keeps from batch to batch
       + (1 + 4·4)·3·(pixels)·max(shard, B)          decoded images, and one batch of them as floats, at every size
       + 8·(shard)·ΣU                                where every unit of a trained network is highest in each image
       + 3·partial                                   the partial, and its file while it is written
@@ -66,7 +67,7 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
             reducing = max(reducing, _reducing_bytes(widths, shard_size), drawn, tested)
             highest += 8 * sum(widths) * shard_size if group == NETS else 0
     values = [units * positions for of_net in sizes.values() for units, positions in of_net.layers.values()]
-    forward = 8 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)
+    forward = (8 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)) * 4 // 3
     resizes = {preprocessing.resizing.size for preprocessing in {spec.preprocessing for spec in networks.values()}}
     decoded = (1 + 4 * 4) * 3 * sum(size**2 for size in resizes) * max(shard_size, BATCH)
     return max(weights + forward + decoded + highest + 3 * partial, reducing)
