@@ -31,9 +31,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests on the shared cluster, and long ones, stay with one process of pytest-xdist, one after the other."""
-    if "ray_cluster" in getattr(item, "fixturenames", ()) or item.get_closest_marker("slow"):
+    """Which tests stay with one process of pytest-xdist, one after the other.
+
+    Those on the shared cluster, and long ones; of other files those that share what is set up for the file.
+    """
+    names = getattr(item, "fixturenames", ())
+    if "ray_cluster" in names or item.get_closest_marker("slow"):
         item.add_marker(pytest.mark.xdist_group("cluster"))
+    elif isinstance(item, pytest.Function) and any(_is_of_the_file(item, name) for name in names):
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _is_of_the_file(item: pytest.Function, fixture: str) -> bool:
+    """Whether a fixture is set up once for the file of a test, in which it stands."""
+    defined = item._fixtureinfo.name2fixturedefs.get(fixture, ())
+    return any(one.scope == "module" and one.func.__module__ == item.module.__name__ for one in defined)
 
 
 @pytest.hookimpl(trylast=True)  # after -m
@@ -104,12 +116,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(s3_server: S3Server) -> Iterator[None]:
+def ray_cluster(s3_server: S3Server, request: pytest.FixtureRequest) -> Iterator[None]:
     """One small cluster for the whole session: starting one takes longer than most tests.
 
     It comes after the S3 server, so that its workers inherit the credentials.
     """
     import ray
+
+    grouped = [one.nodeid for one in request.session.items if one.get_closest_marker("xdist_group")]
+    assert "PYTEST_XDIST_WORKER" not in os.environ or all("@" in name for name in grouped), (
+        "pytest-xdist spreads the tests on this cluster over processes, with a cluster each; install constraints.txt"
+    )
 
     ray.init(num_cpus=2, log_to_driver=False, logging_level=logging.ERROR)
     yield
