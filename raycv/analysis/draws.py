@@ -78,19 +78,19 @@ def shuffled(
 
 
 def mixed_before_relu(
-    others: Sequence[Tensor], before: Tensor, left_out: int, *, count: int, seed: int
+    others: Sequence[Tensor], before: Tensor, active: Tensor | None, left_out: int, *, count: int, seed: int
 ) -> list[Floats]:
     """The null (K, S_a) of each of ``others``' units with b's units mixed before the ReLU, one mixture for all.
 
-    ``others``: z-scores (n, S_a); ``before`` (n, S_b) float32: b's activations before its ReLU in the same samples.
+    ``others``: z-scores (n, S_a); ``before`` (n, S_b) float32 and ``active`` (S_b,): as `rotated_before_relu` takes
+    them, of b in the same samples.
     ``left_out``: how many units of b take no part; as many of the least active mixtures take none.
     """
     found: list[list[Floats]] = [[] for _ in others]
     columns = before.T.contiguous().T  # which every draw counts and sums up
     for draw in range(count):
-        mixed = rotated_before_relu(columns, seed=(seed, draw))
-        active = (mixed > 0).sum(0).cpu().numpy()
-        b = scores(mixed, mixtures_left_out(active, left_out))
+        mixed = rotated_before_relu(columns, active, seed=(seed, draw))
+        b = scores(mixed, mixtures_left_out((mixed > 0).sum(0).cpu().numpy(), left_out))
         for of_other, a in zip(found, others, strict=True):
             of_other.append(best(a, b)[0])
     return [np.stack(of_other) for of_other in found]

@@ -7,7 +7,8 @@ mixed and then rectified again,
     P = max(0, (before · Q) − t)
 
 with Q a random orthonormal matrix and one threshold per column, so that the sorted active fractions of the columns are
-those of the layer. For a network of Gaussian weights and no biases P is another such network: its excess is 0.
+those of the layer. For a network of Gaussian weights and no biases P is another such network: its excess is 0. So it is
+with a batch normalisation before the ReLU, if what is mixed is what went into that.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def rotated_before_relu(before: Tensor, *, seed: int | Sequence[int]) -> Tensor:
+def rotated_before_relu(before: Tensor, active: Tensor | None = None, *, seed: int | Sequence[int]) -> Tensor:
     """P (n, S) from the activations ``before`` (n, S), float32 or float64, of all units ahead of their ReLU.
+
+    ``active`` (S,): in how many samples each unit is active, by default those in which ``before`` is above 0; to be
+    given where ``before`` went into a batch normalisation.
 
     Column j has exactly as many active samples, out of n and at most n - 1, as one of the units: the column that is
     positive most often of itself gets the count of the most active unit, and so on down, so that thresholds stay small.
@@ -40,10 +44,11 @@ def rotated_before_relu(before: Tensor, *, seed: int | Sequence[int]) -> Tensor:
     normal = np.random.default_rng(seed).standard_normal((before.shape[1], before.shape[1]))
     q = orthonormal(torch.from_numpy(normal)).to(before.device, before.dtype)
     mixed = (q.T @ before.T).T  # column by column in memory, as all that follows goes
-    active = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
-    active[(mixed > 0).sum(0).argsort(stable=True)] = (before > 0).sum(0).sort().values
+    counts = (before > 0).sum(0) if active is None else active
+    wanted = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
+    wanted[(mixed > 0).sum(0).argsort(stable=True)] = counts.sort().values
     # The highest value that must not be active; a column that is always active ends at 0.
-    return mixed.sub_(_smallest(mixed, (len(before) - active).clamp_min(1).tolist())).clamp_min_(0)
+    return mixed.sub_(_smallest(mixed, (len(before) - wanted).clamp_min(1).tolist())).clamp_min_(0)
 
 
 def _smallest(columns: Tensor, places: list[int]) -> Tensor:

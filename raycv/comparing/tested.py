@@ -93,7 +93,7 @@ class TestedSamples:
         if float(before.min()) < 0 or float((before == 0).float().mean()) < SILENT:
             return [by_images]
         null: Floats
-        (null,) = mixed_before_relu([of_a], before, int(left_out[b].sum()), count=count, seed=seed)
+        (null,) = mixed_before_relu([of_a], before, None, int(left_out[b].sum()), count=count, seed=seed)
         return [by_images, Draws(by_images.values, null)]
 
     def _samples(self, name: str) -> Tensor:

@@ -15,6 +15,7 @@ from raycv.networks.borrowed import same_state
 from raycv.networks.foreign import restores_itself
 from raycv.networks.layouts import CallShapes, Found, Layout, Probed, from_own_pass, probe, seen
 from raycv.networks.module_paths import CALL, modules_of, path_of
+from raycv.networks.rectified import Before
 from raycv.networks.watching import Calls, Returned, watched
 
 
@@ -22,14 +23,14 @@ class Tapped(NamedTuple):
     """What one layer gives: ``values`` and, where it ends in a ReLU module, what went into that."""
 
     values: Tensor
-    before: Tensor | None
+    before: Before | None
 
 
 class Kept(NamedTuple):
     """Copies of the tensors that a module returned in one call, by their number, and what is known of them."""
 
     leaves: dict[int, Tensor]
-    before: Tensor | None
+    before: Before | None
     seen: CallShapes
 
 
@@ -87,7 +88,8 @@ def record(
         layout = None if layouts is None else layouts.get(one.path) or layouts.get(f"{one.path}{CALL}{one.call}")
         wanted = [layout.leaf] if isinstance(layout, Layout) else range(len(one.leaves))
         copies = {n: _copy(one.leaves[n]) for n in wanted if n < len(one.leaves) and one.leaves[n].is_floating_point()}
-        calls.keep(one, Kept(copies, None if one.before is None else _copy(one.before), seen(one)))
+        before = one.before and one.before._replace(values=_copy(one.before.values))
+        calls.keep(one, Kept(copies, before, seen(one)))
 
     output = watched(net, run, keep, paths, calls)
     return output, calls.kept()
@@ -115,11 +117,18 @@ def laid_out(layer: str, kept: Kept, layout: Layout | str, count: int) -> Tapped
         raise UserError(f"Layer {layer!r} cannot be compared: it gives no tensor of activations for some batches.")
     try:
         values = layout.of(kept.leaves[layout.leaf], count)
-        return Tapped(values, None if kept.before is None else layout.of(kept.before, count))
+        return Tapped(values, kept.before and _of_units(kept.before, layout, count))
     except ValueError as error:
         raise UserError(
             f"Layer {layer!r} cannot be compared: its output has not the same shape for all batches ({error})."
         ) from None
+
+
+def _of_units(before: Before, layout: Layout, count: int) -> Before:
+    """With ``values`` (count, S, ...); of a normalisation of anything but the units nothing is told."""
+    values = layout.of(before.values, count)
+    normalises_units = before.scale is not None and len(before.scale) == values.shape[1]
+    return before._replace(values=values) if normalises_units else Before(values)
 
 
 _known: WeakKeyDictionary[nn.Module, dict[Any, Probed]] = WeakKeyDictionary()

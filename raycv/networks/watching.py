@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from torch import Tensor, nn
 
 from raycv.networks.module_paths import CALL, modules_of
+from raycv.networks.rectified import Before, Rectified
 from raycv.networks.unit_axis import FIRST, LAST, Hint, hint_of
 
 Kept = TypeVar("Kept")
@@ -29,7 +30,7 @@ class Returned(NamedTuple):
     leaves: list[Tensor]
     hint: Hint | None
     exact: bool
-    before: Tensor | None
+    before: Before | None
 
 
 class Calls(Generic[Kept]):
@@ -71,7 +72,7 @@ def watched(
     """
     calls, thread = Calls() if calls is None else calls, threading.get_ident()
     hint: Hint | None = None
-    rectified: tuple[Tensor, Tensor, int] | None = None  # what the last ReLU took and gave; changes of the former
+    rectified = Rectified()
     under_way: dict[str, list[int]] = {}
 
     def begin(path: str) -> Any:
@@ -83,28 +84,31 @@ def watched(
 
     def end(path: str, is_wanted: bool) -> Any:
         def hook(module: nn.Module, args: Any, out: Any) -> None:
-            nonlocal hint, rectified
+            nonlocal hint
             if threading.get_ident() != thread:
                 return
             leaves = tensors_in(out)
             own = hint_of(module, leaves[0]) if leaves else None
             hint = own or hint
-            if isinstance(module, nn.ReLU) and args and not module.inplace:
-                rectified = args[0], out, _changes(args[0])
+            rectified.give(module, args, out)
             if is_wanted:
                 numbers = under_way.get(path)
-                before = None
-                if rectified is not None and out is rectified[1] and _changes(rectified[0]) == rectified[2]:
-                    before = rectified[0]
-                note(Returned(path, numbers.pop() if numbers else 1, leaves, hint, own is not None, before))
+                call = numbers.pop() if numbers else 1
+                note(Returned(path, call, leaves, hint, own is not None, rectified.before(out)))
 
         return hook
+
+    def take(module: nn.Module, args: Any) -> None:
+        if threading.get_ident() == thread:
+            rectified.take(module, args)
 
     with ExitStack() as stack:
         for path, module in modules_of(net).items():
             is_wanted = wanted is None or path in wanted
             if is_wanted:
                 stack.callback(module.register_forward_pre_hook(begin(path)).remove)
+            if isinstance(module, nn.ReLU):
+                stack.callback(module.register_forward_pre_hook(take).remove)
             if is_wanted or isinstance(module, nn.ReLU) or _may_tell(module):
                 stack.callback(module.register_forward_hook(end(path, is_wanted)).remove)
         return run()
@@ -114,11 +118,6 @@ def _may_tell(module: nn.Module) -> bool:
     """Whether a module may say how many units there are."""
     lists = (isinstance(part, nn.ParameterList | nn.ParameterDict) for part in module.children())
     return isinstance(module, FIRST + LAST) or bool(module._parameters) or any(lists)
-
-
-def _changes(tensor: Any) -> int:
-    """How often a tensor was changed in place, as far as PyTorch counts."""
-    return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else 0
 
 
 def tensors_in(values: Any) -> list[Tensor]:

@@ -120,8 +120,8 @@ def test_activations_before_a_relu_are_tapped_where_a_module_makes_them() -> Non
     for layer in ("relu", "layer1.1"):
         before = found[layer].before
         assert before is not None
-        assert (before < 0).any()
-        torch.testing.assert_close(before.relu(), found[layer].values)
+        assert (before.values < 0).any()
+        torch.testing.assert_close(before.values.relu(), found[layer].values)
     small = spec()
     own = Taps(build(small), small.layers, "fc8").with_before(torch.randn(2, 3, 32, 32))
     assert [layer for layer, tapped in own.items() if tapped.before is None] == ["fc8"]

@@ -156,7 +156,51 @@ def test_a_relu_and_what_went_into_it_are_kept_as_they_were() -> None:
         torch.testing.assert_close(found["relu"].values, first.relu())
         before = found["relu"].before
         assert before is not None
-        torch.testing.assert_close(before, first)
+        torch.testing.assert_close(before.values, first)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_what_a_normalisation_made_of_the_weights_is_known(inplace: bool, bias: bool) -> None:
+    """Values are scale * x + shift, with x the product of the input and weights of length 1."""
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, bias=bias), nn.BatchNorm2d(5), nn.ReLU(inplace), nn.Flatten())
+    norm = net[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    for values in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var.exp_()):
+        values += 0.5 * torch.randn(5)
+    images = torch.randn(4, 3, 8, 8)
+    taps = Taps(net.eval(), ("0", "1", "2"), "logits")
+    found = taps.with_before(images)
+    with torch.no_grad():
+        convolved, normalised = net[0](images), norm(net[0](images))
+    torch.testing.assert_close(found["1"].values, normalised)
+    before = found["2"].before
+    assert before is not None
+    assert before.scale is not None
+    assert before.shift is not None
+    torch.testing.assert_close(before.values, normalised)
+    lengths = net[0].get_parameter("weight").detach().flatten(1).norm(dim=1)
+    of_units = [values[:, None, None] for values in (lengths, before.scale, before.shift)]
+    torch.testing.assert_close(convolved / of_units[0] * of_units[1] + of_units[2], normalised)
+
+
+def test_a_relu_after_something_else_follows_no_normalisation() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.relu = nn.BatchNorm2d(3), nn.ReLU(inplace=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.norm(x)
+            y += x
+            return self.relu(y)  # type: ignore[no-any-return]
+
+    before = Taps(Residual().eval(), ("relu",), "logits").with_before(torch.randn(2, 3, 4, 4))["relu"].before
+    assert before is not None
+    assert (before.values < 0).any()
+    assert before.scale is None
 
 
 @pytest.mark.slow

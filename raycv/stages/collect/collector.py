@@ -20,6 +20,7 @@ from raycv.data.sampling import Chosen, choose, choose_images
 from raycv.errors import UserError
 from raycv.networks.models import untrained as draw
 from raycv.networks.places import PlacedTaps, at
+from raycv.networks.rectified import Before
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, as_samples
 from raycv.run.paths import ACROSS, NETS, NULL, Key
@@ -62,7 +63,9 @@ class Partial:
     S_n) per network, float32 or as it was recorded. Rows are smaller than their Gram matrix until there are more images
     than units; they are multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer, by
     kind. patches (one per network): for the layers of the trained networks. before_relu: the layers whose rows and
-    samples are of the activations before the ReLU, from which those after it follow.
+    samples are of the activations before the ReLU, from which those after it follow. normalised: of those, by network,
+    scale and shift (2, S_n) of the batch normalisation that the ReLU follows, if it follows one
+    (`raycv.networks.rectified.Before`).
     """
 
     moments: dict[Key, JointMoments]
@@ -70,6 +73,7 @@ class Partial:
     samples: dict[tuple[str, Key], ShardSamples]
     patches: dict[Key, list[TopPatches]]
     before_relu: frozenset[Key]
+    normalised: dict[tuple[Key, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,13 @@ class ShardSamples:
 class Activations:
     """One layer's samples (images x positions, S_n) of every network of a group, of one batch.
 
-    ``before``: those before the ReLU, empty unless all networks have the layer end in one.
+    ``before``: those before the ReLU, empty unless all networks have the layer end in one. ``normalised``: scale and
+    shift (2, S_n), by network, where that follows a batch normalisation.
     """
 
     values: list[Tensor]
     before: list[Tensor]
+    normalised: dict[int, Tensor]
 
     @property
     def kept(self) -> list[Tensor]:
@@ -188,9 +194,18 @@ class Collector:
             for layer in specs[0].layers:
                 tapped = [found[spec.name, layer] for spec in specs]
                 values = [as_samples(one.values) for one in tapped]
-                before = [as_samples(one.before) for one in tapped if one.before is not None]
-                result[Key(group, layer)] = Activations(values, before if len(before) == len(specs) else [])
+                before = [one.before for one in tapped if one.before is not None]
+                result[Key(group, layer)] = _activations(values, before if len(before) == len(specs) else [])
         return result
+
+
+def _activations(values: list[Tensor], before: list[Before]) -> Activations:
+    normalised = {
+        n: torch.stack([one.scale, one.shift])
+        for n, one in enumerate(before)
+        if one.scale is not None and one.shift is not None
+    }
+    return Activations(values, [as_samples(one.values) for one in before], normalised)
 
 
 class _Sums:
@@ -206,6 +221,7 @@ class _Sums:
         self.rows: dict[Key, list[list[Tensor]]] = {}
         self.highest: dict[Key, list[list[Peaks]]] = {}
         self.before_relu: set[Key] = set()
+        self.normalised: dict[tuple[Key, int], np.ndarray] = {}
 
     def add(self, key: Key, activations: Activations, start: int, images: int) -> bool:
         """Add a batch of ``images`` images that starts at ``start`` in the shard; False where it is not finite."""
@@ -216,6 +232,7 @@ class _Sums:
                 self.chosen[kind, key] = KINDS[kind](self.numbers, positions, self.total_images)
         if activations.before:
             self.before_relu.add(key)
+            self.normalised |= {(key, n): of_net.cpu().numpy() for n, of_net in activations.normalised.items()}
         if key.group == NETS:
             self.highest.setdefault(key, []).append([peaks(values, images) for values in activations.values])
         if positions == 1:
@@ -245,6 +262,7 @@ class _Sums:
                 for key, parts in self.highest.items()
             },
             before_relu=frozenset(self.before_relu),
+            normalised=self.normalised,
         )
 
 

@@ -68,7 +68,7 @@ def by_chance(
     compare({kind: _Placed(own, codes, order) for kind, order in orders.items()})
     del own, codes  # as large as the samples
     if samples.before_relu:
-        mixed = rotated_before_relu(torch.from_numpy(samples.kept).to(device), seed=chance.network)
+        mixed = rotated_before_relu(*_mixable(samples, device), seed=chance.network)
         del samples
         active = (mixed > 0).sum(0).cpu().numpy()
         codes = None if coded is None else _codes(mixed)
@@ -97,7 +97,7 @@ def draws_by_chance(
     own = tested(network)
     strata, count = _strata(own.position, testing.images), draws_for(max(testing.widths))
     z = scores(torch.from_numpy(own.values).to(device), left_out[network])
-    before = torch.from_numpy(own.kept).to(device) if own.before_relu else None
+    before, active = _mixable(own, device) if own.before_relu else (None, None)
     for together in _at_once(testing.others, testing.widths):
         others = {n: scores(torch.from_numpy(tested(n).values).to(device), left_out[n]) for n in together}
         for other, of_other in others.items():
@@ -107,7 +107,7 @@ def draws_by_chance(
                 arrays |= {f"own/value/{other}": here.values, f"own/shuffled/{other}": here.null}
         if before is not None:
             number = int(left_out[network].sum())
-            null = mixed_before_relu(list(others.values()), before, number, count=count, seed=network)
+            null = mixed_before_relu(list(others.values()), before, active, number, count=count, seed=network)
             arrays |= {f"prerelu/{other}": drawn for other, drawn in zip(others, null, strict=True)}
     return {name: values.astype(np.float32) for name, values in arrays.items()}
 
@@ -126,6 +126,12 @@ def _at_once(others: Sequence[int], widths: Sequence[int]) -> list[list[int]]:
             found.append([])
         found[-1].append(other)
     return found
+
+
+def _mixable(samples: Gathered, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What is mixed before the ReLU (n, S), and in how many samples each unit is active (S,)."""
+    active = torch.from_numpy((samples.kept > 0).sum(0))
+    return torch.from_numpy(samples.weighted).to(device), active.to(device)
 
 
 def _scores(samples: Gathered, device: torch.device) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -26,11 +26,13 @@ def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[
     patches/KEY/NETWORK/...
 
     Those of moments are the ones of `raycv.statistics.parts`.
-    KEY is the group and layer. before_relu/KEY is there where rows and samples are of activations before the ReLU.
+    KEY is the group and layer. before_relu/KEY is there where rows and samples are of activations before the ReLU, and
+    normalised/KEY/NETWORK (2, S), scale and shift, where these come from a batch normalisation.
     images (n,) and labels (n,) are the numbers and classes of the shard's images.
     """
     arrays: dict[str, np.ndarray] = {"images": images, "labels": labels}
     arrays |= {f"before_relu/{key}": np.array(True) for key in partial.before_relu}
+    arrays |= {f"normalised/{key}/{n}": values for (key, n), values in partial.normalised.items()}
     for key, moments in partial.moments.items():
         arrays |= {f"moments/{key}/{name}": values for name, values in parts.to_arrays(moments).items()}
     for key, rows in partial.rows.items():
@@ -72,26 +74,39 @@ def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: Key) -> dic
 class Gathered:
     """The chosen samples of one network's layer, in the order of their ranks.
 
-    kept (samples, S): its activations, where ``before_relu`` those before its ReLU; position (samples,).
+    kept (samples, S): its activations, where ``before_relu`` those before its ReLU; position (samples,). normalised:
+    scale and shift (2, S) of the batch normalisation that these come from; (2, 0) where they come from none.
     """
 
     kept: np.ndarray
     before_relu: bool
     position: np.ndarray
+    normalised: np.ndarray = field(default_factory=lambda: np.empty((2, 0), np.float32))
 
     @property
     def values(self) -> np.ndarray:
         """The activations (samples, S), in memory of their own."""
         return np.maximum(self.kept, 0) if self.before_relu else self.kept.copy()
 
+    @property
+    def weighted(self) -> np.ndarray:
+        """What is mixed before the ReLU (samples, S): what units' weights give, as far as ``normalised`` tells."""
+        if not self.normalised.shape[1]:
+            return self.kept
+        scale, shift = self.normalised
+        weighted: np.ndarray = (self.kept - shift) / np.where(scale == 0, 1, scale)
+        weighted[:, scale == 0] = 0
+        return weighted
+
     def arrays(self) -> dict[str, np.ndarray]:
         """As named arrays."""
-        return {"kept": self.kept, "before_relu": np.array(self.before_relu), "position": self.position}
+        about = {"before_relu": np.array(self.before_relu), "normalised": self.normalised}
+        return {"kept": self.kept, "position": self.position} | about
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """From named arrays."""
-        return cls(arrays["kept"], bool(arrays["before_relu"]), arrays["position"])
+        return cls(arrays["kept"], bool(arrays["before_relu"]), arrays["position"], arrays["normalised"])
 
 
 def gather_samples(
@@ -102,9 +117,11 @@ def gather_samples(
     Raises ValueError where a sample is missing or occurs twice.
     """
     ranks, positions, values = [], [], []
-    before_relu = False
+    before_relu, normalised = False, np.empty((2, 0), np.float32)
     for arrays in partials:
         before_relu = f"before_relu/{key}" in arrays
+        if f"normalised/{key}/{network}" in arrays:
+            normalised = arrays[f"normalised/{key}/{network}"]
         ranks.append(arrays[f"{kind}/{key}/rank"])
         positions.append(arrays[f"{kind}/{key}/position"])
         if f"{kind}/{key}/{network}" in arrays:
@@ -118,7 +135,7 @@ def gather_samples(
     gathered[rank] = np.concatenate(values)
     position = np.empty(len(rank), dtype=np.int64)
     position[rank] = np.concatenate(positions)
-    return Gathered(gathered, before_relu, position)
+    return Gathered(gathered, before_relu, position, normalised)
 
 
 def reduce_part(
