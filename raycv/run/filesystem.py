@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -26,7 +26,9 @@ T = TypeVar("T")
 CONNECT, READ = 5.0, 15.0  # seconds that a server may take to accept a connection, and between two parts of an answer
 LONGEST = 45.0  # seconds after which nothing is tried once more: longer than `RetryPolicy.LONG`
 LONGEST_AGAIN = 5.0  # the same of a store that was given up
+SLOWEST = 10_000  # bytes in a second, below which a server that sends a file is given up
 TOLD_AFTER = 5.0  # seconds after which a person is told what is waited for
+READING = "read"
 SMALL = ("look for", "look at", "create", "replace")  # what is answered in a few bytes
 CLIENT = ("botocore", "aiobotocore", "s3fs")
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -74,8 +76,9 @@ def with_retries(uri: str, operation: str, action: Callable[[fsspec.AbstractFile
     """Call ``action(file system, path)`` for ``uri`` and retry while the failure may pass.
 
     Retries for about forty seconds if the store has answered before, for half of that if it refuses the credentials,
-    otherwise for a few seconds; a server that does not answer at all is given up within a minute. Tells the user what
-    it waits for. If it gives up, raises UserError with ``uri`` and ``operation``.
+    otherwise for a few seconds; a server that does not answer at all is given up within a minute, and one that sends a
+    file by drips after as long and what the file takes at 10 kB/s. Tells the user what it waits for. If it gives up,
+    raises UserError with ``uri`` and ``operation``.
     """
     fs, path = filesystem(uri)
     tries: Counter[RetryPolicy] = Counter()  # a server may refuse once it is back from an outage
@@ -87,9 +90,8 @@ def with_retries(uri: str, operation: str, action: Callable[[fsspec.AbstractFile
                 _make_ready(fs, uri)
                 with _understood():
                     if "://" in uri and not is_known_reachable(uri):
-                        _in_time(longest, lambda: _knock(fs, path))
-                    limit = longest if operation in SMALL and "://" in uri else None
-                    result = _in_time(limit, lambda: action(fs, path))
+                        _in_time([longest], lambda: _knock(fs, path))
+                    result = _in_time(_allowed(fs, path, uri, operation, longest), lambda: action(fs, path))
             except errors() as error:
                 fault = fault_of(_told_in_full(fs, path, error))
                 hopeful = is_known_reachable(uri) or fault.retries is RetryPolicy.NONE
@@ -108,11 +110,13 @@ def with_retries(uri: str, operation: str, action: Callable[[fsspec.AbstractFile
                 return result
 
 
-def _in_time(limit: float | None, action: Callable[[], T]) -> T:
-    """What ``action`` returns. Raises TimeoutError after ``limit`` seconds, in which a server may have sent something.
+def _in_time(limits: Iterable[float], action: Callable[[], T]) -> T:
+    """What ``action`` returns. Raises TimeoutError after all ``limits``, seconds in which a server may send something.
 
-    What is under way then goes on in a thread that nobody waits for.
+    Without limits it may take for ever. What is under way then goes on in a thread that nobody waits for.
     """
+    limits = iter(limits)
+    limit = next(limits, None)
     if limit is None:
         return action()
     found: Future[T] = Future()
@@ -124,7 +128,24 @@ def _in_time(limit: float | None, action: Callable[[], T]) -> T:
             found.set_exception(error)
 
     threading.Thread(target=act, daemon=True).start()
-    return found.result(limit)
+    while True:
+        try:
+            return found.result(limit)
+        except TimeoutError:
+            limit = None if found.done() else next(limits, None)
+            if limit is None:
+                return found.result(0)
+
+
+def _allowed(fs: fsspec.AbstractFileSystem, path: str, uri: str, operation: str, longest: float) -> Iterator[float]:
+    """The seconds that an operation may take; of a file that is read, more if it is large, once that is to be known."""
+    if "://" not in uri or operation not in (*SMALL, READING):
+        return
+    yield longest
+    if operation == READING:
+        with contextlib.suppress(*errors()):
+            about = fs.info(path)
+            yield about["size"] / SLOWEST if about["type"] == "file" else threading.TIMEOUT_MAX
 
 
 def _knock(fs: fsspec.AbstractFileSystem, path: str) -> None:

@@ -19,7 +19,7 @@ from raycv.run.filesystem import READ
 from raycv.run.store import RunStore
 from tests.support.faulty_server import faulty
 from tests.support.half_done import half_done
-from tests.support.odd_servers import ANSWERS, odd_server, silent_server
+from tests.support.odd_servers import ANSWERS, dripping_server, odd_server, silent_server
 from tests.support.s3_server import BUCKET, KEY, SECRET, S3Server
 
 RUN = "s3://results/run"
@@ -86,6 +86,23 @@ def test_a_silent_server_is_named_and_given_up(
     assert said.startswith(f"raycv: Could not look for {RUN}/run.json: the server does not answer")
     assert said.count("\n") == 1
     assert out.count(f"waiting for the S3 server: to look for {RUN}/run.json") == 1
+
+
+@pytest.mark.parametrize("drips", [0.02, 0.001])
+def test_a_file_that_comes_by_drips_is_given_up_unless_they_are_many(
+    drips: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of 2,000 bytes, at 400 bytes a second at least: 5 s more than the patience with a silent server."""
+    for name in ("LONGEST", "LONGEST_AGAIN"):
+        monkeypatch.setattr(filesystem, name, 0.5)
+    monkeypatch.setattr(filesystem, "SLOWEST", 400)
+    with dripping_server(2_000, drips) as endpoint:
+        named(endpoint, monkeypatch)
+        if drips == 0.001:
+            assert RunStore(RUN).read("run.json") == b"{" * 2_000
+            return
+        with pytest.raises(UserError, match=f"Could not read {RUN}/run.json: the server does not answer"):
+            RunStore(RUN).read("run.json")
 
 
 @pytest.mark.slow

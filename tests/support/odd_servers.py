@@ -64,6 +64,37 @@ def odd_server(what: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def dripping_server(size: int, seconds: float) -> Iterator[str]:
+    """The endpoint of a server on which every file has ``size`` bytes, of which one comes every some ``seconds``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            self.send_response(200)
+            head = {"ETag": '"1"', "x-amz-request-id": "1", "Last-Modified": "Mon, 30 Nov 2026 12:00:00 GMT"}
+            for name, value in (head | {"Content-Length": str(size)}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while self.command == "GET":
+                    self.wfile.write(b"{")
+                    time.sleep(seconds)
+
+        do_GET = do_HEAD = handle_any
+
+        def log_message(self, *_of_a_request: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextlib.contextmanager
 def silent_server(drips: float | None = None) -> Iterator[str]:
     """The endpoint of a server that accepts connections and never answers, or one letter every ``drips`` seconds."""
     held: list[socket.socket] = []
