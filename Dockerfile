@@ -6,10 +6,14 @@ RUN apt-get update && apt-get install --yes --no-install-recommends bash procps 
 RUN useradd --create-home --uid 1000 ray
 
 WORKDIR /home/ray/raycv
-COPY constraints.txt LICENSE pyproject.toml README.md ./
+# What raycv needs comes first, in a layer that no change of raycv's code replaces. PyTorch brings the CUDA libraries; a node
+# needs the driver and the device plugin alone.
+COPY constraints.txt pyproject.toml ./
+RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+    > /tmp/needed.txt && pip install --no-cache-dir --constraint constraints.txt --requirement /tmp/needed.txt
+COPY LICENSE README.md ./
 COPY raycv raycv
-# PyTorch brings the CUDA libraries; a node needs the driver and the device plugin alone.
-RUN pip install --no-cache-dir --constraint constraints.txt .
+RUN pip install --no-cache-dir --no-deps .
 COPY jobs jobs
 
-USER ray
+USER 1000

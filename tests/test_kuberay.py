@@ -5,7 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
+import runpy
 import shlex
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ import yaml
 from ray.scripts.scripts import cli
 from referencing import Registry, Resource
 
+from raycv import cli as cli_of_raycv
 from raycv.config import RunConfig
 from tests.support.commands import typed
 
@@ -125,9 +130,60 @@ def test_versions_are_those_that_are_installed() -> None:
 def test_the_job_is_one_that_raycv_takes() -> None:
     python, script, *flags = shlex.split(documents("RayJob")["RayJob"]["spec"]["entrypoint"])
     assert python == "python"
-    assert (ROOT / script).exists()
+    assert script == "jobs/run_on_kuberay.py"
     flags.remove("--wait")
     assert typed(RunConfig, *flags).device == "gpu"
+
+
+@pytest.mark.parametrize(("ended", "code"), [(0, 0), (2, 0), (3, 0), (1, 1), (130, 130), (143, 143)])
+def test_what_would_fail_again_is_not_tried_again(ended: int, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_of_raycv, "main", lambda _arguments: ended)
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(ROOT / "jobs" / "run_on_kuberay.py"))
+    assert done.value.code == code
+
+
+def test_a_mistake_is_said_and_ends_the_job_for_good(tmp_path: Path) -> None:
+    """Nothing that the submitting pod's shell would take as its own stands in the entry point."""
+    entrypoint = documents("RayJob")["RayJob"]["spec"]["entrypoint"]
+    assert not set(entrypoint) & set(";&|<>$`\"'(){}*?")
+    wrong = [sys.executable, shlex.split(entrypoint)[1], "--run", str(tmp_path / "run"), "--epochs", "none"]
+    done = subprocess.run(wrong, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.startswith("raycv: ")
+    assert "none" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_restricted_namespace_admits_every_container(kind: str) -> None:
+    """The pod security standard: https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."""
+    spec = cluster(kind)
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    pods = [group["template"]["spec"] for group in groups]
+    if kind == "RayJob":
+        pods.append(documents(kind)[kind]["spec"]["submitterPodTemplate"]["spec"])
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"]["type"] in ("RuntimeDefault", "Localhost")
+    containers = [container for pod in pods for container in pod["containers"]]
+    for container in (*containers, spec["autoscalerOptions"]):
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    user = pods[0]["securityContext"]["runAsUser"]
+    assert f"USER {user}" in lines  # a number, as nobody can see that a name is not root's
+    assert any(line.startswith("RUN useradd") and f"--uid {user} " in line for line in lines)
+
+
+def test_the_images_first_layer_has_all_that_raycv_needs() -> None:
+    """The command of the Dockerfile that reads the dependencies, run by a shell as it stands."""
+    whole = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+    (line,) = (line for line in whole.splitlines() if "tomllib" in line)
+    command = line.removeprefix("RUN ").partition(" > ")[0].replace("python", shlex.quote(sys.executable), 1)
+    told = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.splitlines() == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 
 def test_the_image_is_built_from_what_is_there() -> None:
