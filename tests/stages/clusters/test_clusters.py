@@ -183,9 +183,7 @@ def test_a_killed_sweep_goes_on_to_the_same_tables(swept: Path, tmp_path: Path) 
     run = make_run(tmp_path / "run")
     flags = ("--k", "5,9", "--thresholds", "0.2,0.3")
     command = ["sweep", "clusters", "--run", str(run), *flags]
-    start = "import ray; ray.init(num_cpus=1, log_to_driver=False); from raycv.cli import main"
-    # With a small cluster of its own, which ends with it.
-    driver = subprocess.Popen([sys.executable, "-c", f"{start}; main({command!r})"])
+    driver = subprocess.Popen([sys.executable, "-c", SLOW_DRIVER, *command])
     try:
         deadline = time.monotonic() + 240
         while finished_trials(run) < 2:
@@ -201,6 +199,24 @@ def test_a_killed_sweep_goes_on_to_the_same_tables(swept: Path, tmp_path: Path) 
     assert record.read(RunStore(str(run)))["stages"]["sweep clusters"]["computed"] <= 10
     for name in TABLES:
         pd.testing.assert_frame_equal(table(run, name), table(swept, name))
+
+
+# With a small cluster of its own, which ends with it. A trial takes a second, so that not all are over before one is seen.
+SLOW_DRIVER = """
+import sys
+import ray
+
+def slow():
+    import time
+    from raycv.run.trial_results import TrialResults
+    keep = TrialResults.keep
+    TrialResults.keep = lambda *given: (time.sleep(1), keep(*given))
+
+if __name__ == "__main__":
+    ray.init(num_cpus=1, log_to_driver=False, runtime_env={"worker_process_setup_hook": slow})
+    from raycv.cli import main
+    main(sys.argv[1:])
+"""
 
 
 @pytest.mark.slow
@@ -241,4 +257,4 @@ def test_a_sweep_whose_trials_die_fails_and_goes_on(
 
 
 def finished_trials(run: Path) -> int:
-    return len(list(run.glob("sweeps/*/*/*/*/done.json")))
+    return len(list(run.glob("sweeps/*/*/*/done.json")))
