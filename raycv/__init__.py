@@ -26,6 +26,7 @@ The methods themselves are pure functions on NumPy arrays, in `raycv.analysis`. 
 
 from __future__ import annotations
 
+import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,11 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Each is imported when it is first used: the command line needs none of them, and reading a run no PyTorch."""
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        state = random.getstate()  # from which rich 15 draws while it is imported
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        finally:
+            random.setstate(state)
     raise AttributeError(f"module 'raycv' has no attribute {name!r}")
 
 

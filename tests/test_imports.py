@@ -83,6 +83,24 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert loaded((*HEAVY, "numba", "pandas"), "from raycv.cli import main; main(['--version'])") == "[]"
 
 
+def test_the_first_comparison_draws_no_random_numbers_of_the_users() -> None:
+    """Nor does importing what it needs."""
+    code = """
+import random
+import numpy as np, torch
+random.seed(0), np.random.seed(0), torch.manual_seed(0)
+networks = {name: torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU()) for name in "ab"}
+batch = torch.randn(40, 6)
+before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+import raycv
+found = raycv.compare(networks, [batch])
+found.matching(), repr(found)
+after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+print(*(one == other for one, other in zip(before, after)))
+"""
+    assert python(code) == "True True True\n"
+
+
 def test_every_name_of_analysis_is_found_where_it_says() -> None:
     tree = ast.parse(Path(analysis.__file__).read_text())
     checked = {
