@@ -201,7 +201,7 @@ def test_a_killed_sweep_goes_on_to_the_same_tables(swept: Path, tmp_path: Path) 
         pd.testing.assert_frame_equal(table(run, name), table(swept, name))
 
 
-# With a small cluster of its own, which ends with it. A trial takes a second, so that not all are over before one is seen.
+# With a cluster of its own, which ends with it. A trial takes a second, so that not all are over before one is seen.
 SLOW_DRIVER = """
 import sys
 import ray
