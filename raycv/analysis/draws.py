@@ -45,9 +45,9 @@ def scores(samples: Tensor, left_out: NDArray[np.bool_]) -> Tensor:
 
 def best(a: Tensor, b: Tensor) -> tuple[Floats, Floats]:
     """The largest absolute correlation of each unit of a (S_a,) and of b (S_b,); z-scores (n, S_a) and (n, S_b)."""
-    sizes = (a.T @ b).div_(len(a)).abs_().clamp_max_(1).nan_to_num_(-1)
-    of_a, of_b = (sizes.amax(axis).double().cpu().numpy() for axis in (1, 0))
-    return np.where(of_a < 0, np.nan, of_a), np.where(of_b < 0, np.nan, of_b)
+    sizes = (a.T @ b).abs_().nan_to_num_(-1)
+    of_a, of_b = (sizes.amax(axis).double().cpu().numpy() / len(a) for axis in (1, 0))
+    return np.where(of_a < 0, np.nan, of_a).clip(max=1), np.where(of_b < 0, np.nan, of_b).clip(max=1)
 
 
 def orders(strata: NDArray[np.int64], count: int, seed: int | Sequence[int]) -> Iterator[NDArray[np.int64]]:
@@ -68,29 +68,47 @@ def shuffled(
 
     ``a`` (n, S_a), ``b`` (n, S_b): z-scores of the same samples, n = images x positions, image by image.
     """
+    (found,) = shuffled_all([a], b, strata, counts=[count], seed=seed)
+    return found
+
+
+def shuffled_all(
+    others: Sequence[Tensor], b: Tensor, strata: NDArray[np.int64], *, counts: Sequence[int], seed: int | Sequence[int]
+) -> list[tuple[Draws, Draws]]:
+    """``shuffled`` of each of ``others`` with b, whose images are shuffled once for all; ``counts``: of draws."""
     import torch
 
-    values = best(a, b)
+    null: list[list[tuple[Floats, Floats]]] = [[] for _ in others]
     images = b.view(len(strata), -1, b.shape[1])
-    null = [best(a, images[torch.from_numpy(order).to(b.device)].view_as(b)) for order in orders(strata, count, seed)]
-    of_a, of_b = (np.stack(side) for side in zip(*null, strict=True))
-    return Draws(values[0], of_a), Draws(values[1], of_b)
+    for draw, order in enumerate(orders(strata, max(counts, default=0), seed)):
+        other_b = images[torch.from_numpy(order).to(b.device)].view_as(b)
+        for drawn, a, count in zip(null, others, counts, strict=True):
+            if draw < count:
+                drawn.append(best(a, other_b))
+    found = []
+    for drawn, a in zip(null, others, strict=True):
+        values, (of_a, of_b) = best(a, b), (np.stack(side) for side in zip(*drawn, strict=True))
+        found.append((Draws(values[0], of_a), Draws(values[1], of_b)))
+    return found
 
 
 def mixed_before_relu(
-    others: Sequence[Tensor], before: Tensor, left_out: int, *, count: int, seed: int
+    others: Sequence[Tensor], before: Tensor, left_out: int, *, count: int | Sequence[int], seed: int
 ) -> list[Floats]:
     """The null (K, S_a) of each of ``others``' units with b's units mixed before the ReLU, one mixture for all.
 
     ``others``: z-scores (n, S_a); ``before`` (n, S_b) float32: b's activations before its ReLU in the same samples.
-    ``left_out``: how many units of b take no part; as many of the least active mixtures take none.
+    ``left_out``: how many units of b take no part; as many of the least active mixtures take none. ``count``: draws,
+    for all or for each of the others.
     """
+    counts = [count] * len(others) if isinstance(count, int) else count
     found: list[list[Floats]] = [[] for _ in others]
     columns = before.T.contiguous().T  # which every draw counts and sums up
-    for draw in range(count):
+    for draw in range(max(counts, default=0)):
         mixed = rotated_before_relu(columns, seed=(seed, draw))
         active = (mixed > 0).sum(0).cpu().numpy()
         b = scores(mixed, mixtures_left_out(active, left_out))
-        for of_other, a in zip(found, others, strict=True):
-            of_other.append(best(a, b)[0])
+        for of_other, a, of_count in zip(found, others, counts, strict=True):
+            if draw < of_count:
+                of_other.append(best(a, b)[0])
     return [np.stack(of_other) for of_other in found]

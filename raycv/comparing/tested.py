@@ -1,22 +1,27 @@
-"""What is kept of the samples beside their moments: whole images to test units in, and sums for unbiased CKA."""
+"""What is kept of the samples beside their moments: whole images, to test units in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled
-from raycv.analysis.measures.norms import NormSums
+from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled_all
+from raycv.analysis.partners import largest_p_values
 from raycv.analysis.significance import Draws
 from raycv.analysis.splitmix import GOLDEN, mixed
+from raycv.comparing.kept import Side
 
 SAMPLES = 10_000  # at most
 ENTRIES = 2**25  # of all members together, at most
 STRATA = 8  # of images, each with positions of its own
+SEED = 0  # of all draws, which depend on a layer's width alone
+PValues = Mapping[tuple[int, int], Floats]
 SILENT = 0.01  # of its samples at 0 and none below it: such a layer is taken for rectified
 
 
@@ -34,7 +39,6 @@ class TestedSamples:
         self._hashes = np.empty(0, np.uint64)
         self._seen = self._each = 0
         self._order = np.empty((STRATA, 0), np.int64)
-        self.norms = NormSums()
 
     def update(self, activations: Mapping[str, Tensor]) -> None:
         """Add a batch: of every member the activations (n, S, ...) of the same images at the same positions."""
@@ -43,8 +47,6 @@ class TestedSamples:
         }
         first = next(iter(tables.values()))
         count, positions = len(first), first.shape[2]
-        if positions == 1:  # else samples depend on each other
-            self.norms.add([table[..., 0].detach().cpu() for table in tables.values()])
         budget = max(2, min(SAMPLES, ENTRIES // sum(table.shape[1] for table in tables.values())))
         if not self._values:
             self._values = {name: [] for name in tables}
@@ -78,7 +80,24 @@ class TestedSamples:
             self._values[name] = [torch.cat(parts)[held, :each]] if parts else []
         self._each, self._hashes = each, kept[inside]
 
-    def draws(self, a: str, b: str, left_out: Mapping[str, np.ndarray], *, seed: int) -> list[Draws]:
+    def p_values(self, left_out: Sequence[NDArray[np.bool_]], sides: Sequence[Side]) -> PValues:
+        """By ordered pair of members, the largest p-values (S_a,) that draws by chance in b's place give a's units.
+
+        ``left_out``: by member (S,), the units that take no part; ``sides``: which members are compared. What is drawn
+        in the place of a member is the same for all others (`draws`).
+        """
+        names = list(self._values)
+        ordered = [(a, b) for first, second in sides for pair in product(first, second) for a, b in (pair, pair[::-1])]
+        scored = [scores(self._samples(name), of_member) for name, of_member in zip(names, left_out, strict=True)]
+        found: dict[tuple[int, int], Floats] = {}
+        for b, name in enumerate(names):
+            others = [a for a, of in ordered if of == b]
+            drawn = self._draws([scored[a] for a in others], scored[b], self._samples(name), left_out[b])
+            for a, draws in zip(others, drawn, strict=True):
+                found[a, b] = largest_p_values(draws)
+        return found
+
+    def draws(self, a: str, b: str, left_out: Mapping[str, NDArray[np.bool_]]) -> list[Draws]:
         """What the units of member ``a`` are tested against: images of ``b`` shuffled, and its units mixed.
 
         Of ``b`` rectified, as far as its values show it, mixtures are rectified, too, each to be active as often as one
@@ -86,15 +105,21 @@ class TestedSamples:
         """
         before = self._samples(b)
         of_a, of_b = scores(self._samples(a), left_out[a]), scores(before, left_out[b])
+        (found,) = self._draws([of_a], of_b, before, left_out[b])
+        return found
+
+    def _draws(
+        self, others: Sequence[Tensor], of_b: Tensor, before: Tensor, left_out: NDArray[np.bool_]
+    ) -> list[list[Draws]]:
+        """Of each of ``others``, z-scores (n, S_a), those with draws in the place of b's units."""
         whole = self._each == self._order.shape[1]  # then all positions are there, if in another order
         strata = np.zeros(len(self._hashes), np.int64) if whole else _strata(self._hashes)
-        count = draws_for(max(of_a.shape[1], of_b.shape[1]))
-        by_images, _ = shuffled(of_a, of_b, strata, count=count, seed=seed)
+        counts = [draws_for(max(of_a.shape[1], of_b.shape[1])) for of_a in others]
+        found = [[draws] for draws, _ in shuffled_all(others, of_b, strata, counts=counts, seed=SEED)]
         if float(before.min()) < 0 or float((before == 0).float().mean()) < SILENT:
-            return [by_images]
-        null: Floats
-        (null,) = mixed_before_relu([of_a], before, int(left_out[b].sum()), count=count, seed=seed)
-        return [by_images, Draws(by_images.values, null)]
+            return found
+        nulls = mixed_before_relu(others, before, int(left_out.sum()), count=counts, seed=SEED)
+        return [[draws, Draws(draws.values, null)] for (draws,), null in zip(found, nulls, strict=True)]
 
     def _samples(self, name: str) -> Tensor:
         """(n, S): image by image, each at its stratum's positions, or at all of them in the order of the layer."""
