@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -85,7 +86,9 @@ def passes() -> None:
     """All residual blocks of two ResNets: the comparison with its CKA over the forward passes alone."""
     nets = {"resnet18": network("resnet18"), "resnet34": network("resnet34")}
     data = images(128, 112, 32)
-    blocks = {name: [path for path in modules_of(net) if path.count(".") == 1 and "layer" in path] for name, net in nets.items()}
+    blocks = {
+        name: [path for path in modules_of(net) if re.fullmatch(r"layer\d\.\d", path)] for name, net in nets.items()
+    }
 
     def alone() -> None:
         with torch.no_grad():
@@ -163,7 +166,9 @@ def memory() -> None:
 
 def many() -> tuple[nn.Module, Any]:
     """A network of many modules, and how it wants images."""
-    return Many(int(os.environ["MODULES"])).eval(), raycv.Preprocessing(resize=224, crop=224, mean=(124, 116, 104), std=(59, 57, 57))
+    return Many(int(os.environ["MODULES"])).eval(), raycv.Preprocessing(
+        resize=224, crop=224, mean=(124, 116, 104), std=(59, 57, 57)
+    )
 
 
 class Many(nn.Module):
@@ -205,7 +210,12 @@ def naming(modules: int) -> None:
     settings = {name: Given(name, value) for name, value in given.items()}
     began = time.process_time()
     specs_of(load(TrainConfig, settings), 10)
-    row(f"naming all layers, 2 networks of {modules:,} modules", time.process_time() - began, "a forward pass", best(forward))
+    row(
+        f"naming all layers, 2 networks of {modules:,} modules",
+        time.process_time() - began,
+        "a forward pass",
+        best(forward),
+    )
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from raycv.analysis.activity import mixtures_left_out
 from raycv.analysis.arrays import Floats
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.prerelu import rotated_before_relu, standardise
+from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
 
 if TYPE_CHECKING:
@@ -93,19 +94,23 @@ def shuffled_all(
 
 
 def mixed_before_relu(
-    others: Sequence[Tensor], before: Tensor, left_out: int, *, count: int | Sequence[int], seed: int
+    others: Sequence[Tensor], before: Tensor, left_out: int, *, count: int | Sequence[int], seed: int | Rotations
 ) -> list[Floats]:
     """The null (K, S_a) of each of ``others``' units with b's units mixed before the ReLU, one mixture for all.
 
     ``others``: z-scores (n, S_a); ``before`` (n, S_b) float32: b's activations before its ReLU in the same samples.
     ``left_out``: how many units of b take no part; as many of the least active mixtures take none. ``count``: draws,
-    for all or for each of the others.
+    for all or for each of the others. ``seed``: or rotations shared with others.
     """
     counts = [count] * len(others) if isinstance(count, int) else count
     found: list[list[Floats]] = [[] for _ in others]
     columns = before.T.contiguous().T  # which every draw counts and sums up
-    for draw in range(max(counts, default=0)):
-        mixed = rotated_before_relu(columns, seed=(seed, draw))
+    draws = max(counts, default=0)
+    seeds = (
+        seed.each(before.shape[1], draws) if isinstance(seed, Rotations) else ((seed, draw) for draw in range(draws))
+    )
+    for draw, own in enumerate(seeds):
+        mixed = rotated_before_relu(columns, seed=own)
         active = (mixed > 0).sum(0).cpu().numpy()
         b = scores(mixed, mixtures_left_out(active, left_out))
         for of_other, a, of_count in zip(found, others, counts, strict=True):

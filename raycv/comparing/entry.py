@@ -121,7 +121,10 @@ def _here(
     patterns = {name: [given] if isinstance(given, str) else given for name, given in patterns.items()}
     with borrowed(modules):
         how = forward if isinstance(forward, Mapping) else dict.fromkeys(modules, forward)
-        forwards = [Forward(name, net, patterns.get(name), how.get(name), unit_axis) for name, net in modules.items()]
+        forwards = [
+            Forward(name, net, patterns.get(name), how.get(name), unit_axis, means=positions == "mean")
+            for name, net in modules.items()
+        ]
         batches = forwarded(forwards, files, data, patterns) if modules else read(files, patterns)
         expected = length(data) if modules else files[0].samples
         compared = _compared(batches, forwards, list(networks), pairing, positions, expected)

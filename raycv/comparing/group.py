@@ -33,7 +33,7 @@ class Tested(Protocol):
     """What units are tested against beside rotations; see `raycv.comparing.tested.TestedSamples`."""
 
     def p_values(
-        self, left_out: Sequence[NDArray[np.bool_]], sides: Sequence[Side]
+        self, left_out: Sequence[NDArray[np.bool_]], sides: Sequence[Side], rotations: Rotations, /
     ) -> Mapping[tuple[int, int], Floats]:
         """By ordered pair of members, those of a's units (S_a,) with chance in the place of b's."""
 
@@ -143,9 +143,9 @@ class Group:
     def tested(self) -> dict[tuple[int, int], TestedPair]:
         """The partners of all pairs, tested: one set of rotations and draws of each member serves all others."""
         left_out = [self.left_out_of(n) for n in range(len(self.members))]
-        chance = self._tested.p_values(left_out, self.sides) if self._tested else {}
-        found: dict[tuple[int, int], TestedPair] = {}
         rotations = Rotations()
+        chance = self._tested.p_values(left_out, self.sides, rotations) if self._tested else {}
+        found: dict[tuple[int, int], TestedPair] = {}
         for b in range(len(self.members)):
             within, others = self.spread(b), [a for a, of in self.pairs if of == b]
             for some in _at_once(others, self.sums.widths, len(within)):

@@ -11,6 +11,7 @@ import numpy as np
 from raycv import statistics
 from raycv.analysis.arrays import Floats
 from raycv.analysis.partners import largest_p_values
+from raycv.analysis.rotations import Rotations
 from raycv.comparing.comparison import Comparison
 from raycv.comparing.group import Tested
 from raycv.comparing.kept import Kept, KeptProducts, Side
@@ -91,7 +92,9 @@ class _Drawn:
     def __init__(self, found: Statistics, layer: str) -> None:
         self._found, self._layer = found, layer
 
-    def p_values(self, left_out: Sequence[np.ndarray], sides: Sequence[Side]) -> Mapping[tuple[int, int], Floats]:
+    def p_values(
+        self, _left_out: Sequence[np.ndarray], sides: Sequence[Side], _rotations: Rotations
+    ) -> Mapping[tuple[int, int], Floats]:
         """See `raycv.comparing.tested.TestedSamples`; the units that were left out then are those of the run."""
         values: dict[tuple[int, int], Floats] = {}
         for pair in [pair for first, second in sides for pair in product(first, second)]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from raycv.analysis.arrays import Floats
 from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled_all
 from raycv.analysis.partners import largest_p_values
+from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
 from raycv.analysis.splitmix import GOLDEN, mixed
 from raycv.comparing.kept import Side
@@ -80,11 +81,11 @@ class TestedSamples:
             self._values[name] = [torch.cat(parts)[held, :each]] if parts else []
         self._each, self._hashes = each, kept[inside]
 
-    def p_values(self, left_out: Sequence[NDArray[np.bool_]], sides: Sequence[Side]) -> PValues:
+    def p_values(self, left_out: Sequence[NDArray[np.bool_]], sides: Sequence[Side], rotations: Rotations) -> PValues:
         """By ordered pair of members, the largest p-values (S_a,) that draws by chance in b's place give a's units.
 
         ``left_out``: by member (S,), the units that take no part; ``sides``: which members are compared. What is drawn
-        in the place of a member is the same for all others (`draws`).
+        in the place of a member is the same for all others (`draws`), with mixtures by ``rotations``.
         """
         names = list(self._values)
         ordered = [(a, b) for first, second in sides for pair in product(first, second) for a, b in (pair, pair[::-1])]
@@ -92,7 +93,7 @@ class TestedSamples:
         found: dict[tuple[int, int], Floats] = {}
         for b, name in enumerate(names):
             others = [a for a, of in ordered if of == b]
-            drawn = self._draws([scored[a] for a in others], scored[b], self._samples(name), left_out[b])
+            drawn = self._draws([scored[a] for a in others], scored[b], self._samples(name), left_out[b], rotations)
             for a, draws in zip(others, drawn, strict=True):
                 found[a, b] = largest_p_values(draws)
         return found
@@ -105,11 +106,11 @@ class TestedSamples:
         """
         before = self._samples(b)
         of_a, of_b = scores(self._samples(a), left_out[a]), scores(before, left_out[b])
-        (found,) = self._draws([of_a], of_b, before, left_out[b])
+        (found,) = self._draws([of_a], of_b, before, left_out[b], Rotations(SEED))
         return found
 
     def _draws(
-        self, others: Sequence[Tensor], of_b: Tensor, before: Tensor, left_out: NDArray[np.bool_]
+        self, others: Sequence[Tensor], of_b: Tensor, before: Tensor, left_out: NDArray[np.bool_], rotations: Rotations
     ) -> list[list[Draws]]:
         """Of each of ``others``, z-scores (n, S_a), those with draws in the place of b's units."""
         whole = self._each == self._order.shape[1]  # then all positions are there, if in another order
@@ -118,7 +119,7 @@ class TestedSamples:
         found = [[draws] for draws, _ in shuffled_all(others, of_b, strata, counts=counts, seed=SEED)]
         if float(before.min()) < 0 or float((before == 0).float().mean()) < SILENT:
             return found
-        nulls = mixed_before_relu(others, before, int(left_out.sum()), count=counts, seed=SEED)
+        nulls = mixed_before_relu(others, before, int(left_out.sum()), count=counts, seed=rotations)
         return [[draws, Draws(draws.values, null)] for (draws,), null in zip(found, nulls, strict=True)]
 
     def _samples(self, name: str) -> Tensor:
