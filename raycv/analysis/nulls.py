@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +45,7 @@ WIDE = 1024  # units; wider layers get fewer rotations, which vary less there
 ROTATIONS, ROTATIONS_WHEN_WIDE = 20, 5
 MATCHINGS, MATCHINGS_WHEN_WIDE = 5, 2
 DECIDING, DECIDING_FROM = 2, 128  # rotations that decide what is mixed, of so many units or more; of fewer all do
+AT_ONCE = 2**20  # correlations with mixtures, and weights of these, at once
 ALIKE = 1e-9  # of the largest deviation: units of equal variance but for rounding
 
 
@@ -179,27 +181,30 @@ class Mixtures:
 
     def __init__(self, within: Floats, qs: Iterable[Floats], device: torch.device | str | None = None) -> None:
         self._scales, self._within = _standardised(within)
-        self._qs, self._device = qs, device
+        self._qs, self._device = iter(qs), device
 
     def largest(self, rows: Sequence[Floats]) -> list[Floats]:
         """For each of ``rows`` (S_a, S_b), live, the largest absolute correlation with a mixture: (K, S_a)."""
-        arrays = _Arrays(self._device)
-        within, scales = arrays.of(self._within), [arrays.of(scale) for scale in self._scales]
-        given = [arrays.of(one) for one in rows]
-        found: list[list[list[Floats]]] = [[[] for _ in scales] for _ in rows]
-        wanted = [range(len(scales))] * len(rows)
-        deciding = DECIDING if len(self._within) >= DECIDING_FROM else None
-        for number, q in enumerate(self._qs):
-            if number == deciding:
-                wanted = [[int(np.argmax(np.mean(of, axis=(1, 2))))] for of in found]  # type: ignore[list-item]
-            weights: dict[int, Any] = {}
-            for one, of, ways in zip(given, found, wanted, strict=True):
-                for way in ways:
-                    if way not in weights:
-                        weights[way] = _unit_variance(arrays.of(q), within, scales[way])
-                    of[way].append(arrays.largest(one, weights[way]))
-        longest = [max(of, key=lambda way: (len(way), np.mean(way))) for of in found]
-        return [np.array(way) for way in longest]
+        units = len(self._within)
+        deciding = DECIDING if units >= DECIDING_FROM else None
+        at_once = max(1, AT_ONCE // (units * max(units, *map(len, rows))))
+        found: list[list[list[Floats]]] = [[[] for _ in self._scales] for _ in rows]
+        wanted = [list(range(len(self._scales)))] * len(rows)
+        arrays, done = _Arrays(self._device), 0
+        within, given = arrays.of(self._within), [arrays.of(one) for one in rows]
+        while some := list(
+            islice(self._qs, min(at_once, deciding - done) if deciding and done < deciding else at_once)
+        ):
+            for way in sorted({way for ways in wanted for way in ways}):
+                weights = _unit_variance(arrays.of(np.stack(some)), within, arrays.of(self._scales[way]))
+                for one, of, ways in zip(given, found, wanted, strict=True):
+                    if way in ways:
+                        of[way] += arrays.largest(one, weights)
+            done += len(some)
+            if done == deciding:
+                wanted = [[int(np.argmax([np.mean(of_way) for of_way in of]))] for of in found]
+        longest = [max(of, key=lambda of_way: (len(of_way), np.mean(of_way))) for of in found]
+        return [np.array(of_way) for of_way in longest]
 
 
 class _Arrays:
@@ -215,20 +220,21 @@ class _Arrays:
 
         return torch.from_numpy(values).to(self._device)
 
-    def largest(self, rows: Any, weights: Any) -> Floats:
-        """(S_a,): of each row the largest absolute correlation with a mixture; 1 at most."""
-        mixed = rows @ weights
+    def largest(self, rows: Any, weights: Any) -> list[Floats]:
+        """k times (S_a,): of each row the largest absolute correlation with mixtures (k, S_b, S_b); 1 at most."""
+        count, units, _ = weights.shape
         if self._device is None:
-            return np.minimum(np.abs(mixed, out=mixed).max(1), 1)
-        found: Floats = mixed.abs_().amax(1).clamp_max_(1).cpu().numpy()
-        return found
+            mixed = rows @ weights.transpose(1, 0, 2).reshape(units, -1)
+            return list(np.minimum(np.abs(mixed, out=mixed).reshape(-1, count, units).max(2), 1).T)
+        mixed = rows @ weights.permute(1, 0, 2).reshape(units, -1)
+        return list(mixed.abs_().reshape(-1, count, units).amax(2).clamp_max_(1).T.cpu().numpy())
 
 
-def _unit_variance(q: Any, within: Any, scale: Any) -> Any:
-    """The weights (S_b, S_b) of z-scores in mixtures of variance 1: ``q`` of those times the ``scale`` (S_b,)."""
-    weights = scale[:, None] * q
-    variance = ((within @ weights) * weights).sum(0)
-    return weights * variance.clip(1e-300) ** -0.5
+def _unit_variance(qs: Any, within: Any, scale: Any) -> Any:
+    """The weights (..., S_b, S_b) of z-scores in mixtures of variance 1: ``qs`` of those times the ``scale`` (S_b,)."""
+    weights = scale[:, None] * qs
+    variance = ((within @ weights) * weights).sum(-2)
+    return weights * (variance.clip(1e-300) ** -0.5)[..., None, :]
 
 
 def _each(seed: int | np.random.Generator | Rotations, units: int, count: int) -> Iterator[Floats]:

@@ -16,7 +16,7 @@ from raycv.analysis.averages import mean as mean_of
 from raycv.analysis.matching import Matching, semi_matching
 from raycv.analysis.nulls import best_correlation
 from raycv.analysis.origin import SameIndex, same_index
-from raycv.analysis.partner_stability import Stability
+from raycv.analysis.partner_stability import Stability, partner_stability
 from raycv.analysis.significance import FALSE_DISCOVERIES
 from raycv.comparing.group import Group, TestedPair
 from raycv.errors import UserError
@@ -59,10 +59,11 @@ def pairs_of(
     """
     for a, b in group.pairs if among is None else among:
         if a < b:
-            cross = group.correlation(a, b)
-            there, back = (group.stabilities(a, b, signed=signed) if stable else None) or (None, None)
+            cross, splits = group.correlations(a, b, halves=stable)
+            back = [(first.T, second.T) for first, second in splits]
+            there, back_there = (partner_stability(way, signed=signed) if way else None for way in (splits, back))
             yield PairOfLayers(group, (a, b), cross, there)
-            yield PairOfLayers(group, (b, a), np.ascontiguousarray(cross.T), back)
+            yield PairOfLayers(group, (b, a), np.ascontiguousarray(cross.T), back_there)
 
 
 def _found(pair: PairOfLayers) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import combinations, permutations
 from typing import Any, Protocol
 
@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from raycv.analysis.arrays import Floats
 from raycv.analysis.matching import semi_matching
 from raycv.analysis.nulls import rotated_all
-from raycv.analysis.partner_stability import Stability
 from raycv.analysis.partners import partners
 from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import q_values
 from raycv.comparing.kept import Kept, Side
 from raycv.comparing.members import Member
-from raycv.statistics.folds import LayerStatistics, correlation_of
-from raycv.statistics.halves import halves, stabilities
-from raycv.statistics.moments import JointMoments, covariance, mean, offsets, variance
+from raycv.statistics.folds import LayerStatistics
+from raycv.statistics.halves import in_halves
+from raycv.statistics.moments import Diagonal, JointMoments, Products, mean, merge, offsets, variance
 
 UnitNames = Mapping[Member, Sequence[str]]  # of layers whose units have names
 AT_ONCE = 2**25  # correlations of other layers with one that are rotated together
@@ -56,6 +55,42 @@ class TestedPair:
     def excess(self) -> Floats:
         """(S_a,): of the value over what rotations give."""
         return self.value - self.rotated
+
+
+class SomeFolds:
+    """The samples of some of the ``folds``, by their numbers. ``left_out`` (U,): stacked units that take no part."""
+
+    def __init__(self, folds: Sequence[JointMoments], chosen: Sequence[int], left_out: np.ndarray) -> None:
+        sums = reduce(merge, [replace(folds[n], blocks=_diagonals(folds[n])) for n in chosen])
+        self._chosen, self._count, self._mean = chosen, float(sums.count), sums.total / sums.count
+        spread = np.sqrt(variance(sums))
+        self._spread = np.where(left_out | (spread == 0), np.nan, spread)
+        self._bounds = offsets(sums.widths)
+
+    def correlation(self, products: Sequence[Floats], a: int, b: int) -> Floats:
+        """(S_a, S_b) of members a and b, from the products of each fold; NaN for units left out or constant here."""
+        found = self.covariance(products, a, b)
+        found /= self._spread[self._units(a), None]
+        found /= self._spread[self._units(b)]
+        np.clip(found, -1, 1, out=found)
+        if a == b:
+            np.fill_diagonal(found, np.where(np.isnan(found.diagonal()), np.nan, 1.0))
+        return found
+
+    def covariance(self, products: Sequence[Floats], a: int, b: int) -> Floats:
+        """The same of covariances, NaN for the same units."""
+        found = np.asarray(sum(products[n] for n in self._chosen) / self._count)
+        found -= np.outer(self._mean[self._units(a)], self._mean[self._units(b)])
+        found[np.isnan(self._spread[self._units(a)])] = np.nan
+        found[:, np.isnan(self._spread[self._units(b)])] = np.nan
+        return found
+
+    def _units(self, member: int) -> slice:
+        return slice(self._bounds[member], self._bounds[member + 1])
+
+
+def _diagonals(sums: JointMoments) -> dict[tuple[int, int], Products]:
+    return {(n, n): Diagonal(sums.blocks[n, n].diagonal()) for n in range(len(sums.widths))}
 
 
 class Group:
@@ -109,25 +144,32 @@ class Group:
 
     def correlation(self, a: int, b: int) -> Floats:
         """(S_a, S_b), NaN where a unit is dead or rare."""
-        sums = self.kept.pair(a, b).together
-        found: Floats = correlation_of(sums, self.left_out_of(a, b), 0, int(a != b))
-        return found
+        return self._over.correlation(self.kept.products(a, b), a, b)
 
     def spread(self, a: int) -> Floats:
         """Covariances (S_a, S_a) of a's units, NaN where a unit is dead or rare."""
-        found: Floats = covariance(self.kept.pair(a, a).together, 0, 0)
-        constant = variance(self.sums)[self._bounds[a] : self._bounds[a + 1]] == 0
-        undefined = self.left_out_of(a) | constant
-        found[undefined] = found[:, undefined] = np.nan
-        return found
+        return self._over.covariance(self.kept.products(a, a), a, a)
+
+    @cached_property
+    def _over(self) -> SomeFolds:
+        return SomeFolds(self.kept.folds, range(len(self.kept.folds)), self.left_out)
+
+    @cached_property
+    def _halves(self) -> list[tuple[SomeFolds, SomeFolds]]:
+        folds = self.kept.folds
+        return [
+            (SomeFolds(folds, a, self.left_out), SomeFolds(folds, b, self.left_out)) for a, b in in_halves(len(folds))
+        ]
 
     def folds(self, a: int, b: int) -> LayerStatistics:
         """The moments of two members, as 0 and 1, whose products are made."""
         return LayerStatistics(tuple(fold.of(0, 1) for fold in self.kept.pair(a, b).folds))
 
-    def stabilities(self, a: int, b: int, *, signed: bool) -> tuple[Stability, Stability] | None:
-        """How stable the partners of a's units in b are, and of b's in a; None where all samples are one fold."""
-        return stabilities(halves(self.folds(a, b)), self.left_out_of(a, b), 0, 1, signed=signed)
+    def correlations(self, a: int, b: int, *, halves: bool) -> tuple[Floats, list[tuple[Floats, Floats]]]:
+        """``correlation``, and with ``halves`` those in both halves of the samples, in several splits."""
+        products = self.kept.products(a, b)
+        splits = [tuple(half.correlation(products, a, b) for half in split) for split in self._halves if halves]
+        return self._over.correlation(products, a, b), splits  # type: ignore[return-value]
 
     @cached_property
     def linear_cka(self) -> Floats:

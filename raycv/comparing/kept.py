@@ -53,6 +53,13 @@ class Kept(Protocol):
     def singles(self) -> LayerStatistics:
         """The sums of single units of all members, in eight folds."""
 
+    @property
+    def folds(self) -> Sequence[JointMoments]:
+        """The sums of single units of all members, in as many folds as their products have."""
+
+    def products(self, a: int, b: int) -> list[Floats]:
+        """Σ y_a y_bᵀ (S_a, S_b) of two members, fold by fold."""
+
     def pair(self, a: int, b: int) -> LayerStatistics:
         """The moments of two members, as 0 and 1, fold by fold."""
 
@@ -120,13 +127,15 @@ class KeptRows:
         pilot, cuts = np.concatenate(self._pilots), _cuts(finer[order])
         sums = {fold: sums_of([values[cut] for values in self._rows], pilot) for fold, cut in cuts.items()}
         self.singles = LayerStatistics(tuple(of_fold for _, of_fold in sorted(sums.items())))
-        self._folds = [
-            (reduce(merge, [sums[fold] for fold in cuts if fold % number == place]), cut)
-            for place, cut in _cuts(finer[order] % number).items()
-        ]
+        self._cuts = _cuts(finer[order] % number)
+        self.folds = [reduce(merge, [sums[fold] for fold in cuts if fold % number == place]) for place in self._cuts]
+
+    def products(self, a: int, b: int) -> list[Floats]:
+        return [self._product(cut, a, b) for cut in self._cuts.values()]
 
     def pair(self, a: int, b: int) -> LayerStatistics:
-        return LayerStatistics(tuple(of_two(sums, a, b, partial(self._product, cut)) for sums, cut in self._folds))
+        by_fold = zip(self.folds, self._cuts.values(), strict=True)
+        return LayerStatistics(tuple(of_two(sums, a, b, partial(self._product, cut)) for sums, cut in by_fold))
 
     def squares(self, sides: Sequence[Side]) -> Squares:
         return self._squares(sides, self._centred)
@@ -136,7 +145,7 @@ class KeptRows:
         if self._are_independent and count >= LEAST_SAMPLES:
             norms = np.stack([count * np.square(self._centred(n)).sum(1) for n in range(len(self._widths))])
             return _songs(self.squares(sides), norms @ norms.T, self._traces, count)
-        cuts = [cut for sums, cut in self._folds if sums.count > 1]
+        cuts = [cut for sums, cut in zip(self.folds, self._cuts.values(), strict=True) if sums.count > 1]
         together = self._squares(sides, lambda n: np.vstack([self._of_fold(n, cut) for cut in cuts or [slice(0)]]))
         each = [self._squares(sides, partial(self._of_fold, cut=cut)) for cut in cuts]
         return _across_folds(together, each)
@@ -183,6 +192,13 @@ class KeptProducts:
     def __init__(self, statistics: LayerStatistics, norms: NormSums | None) -> None:
         self._statistics, self._norms = statistics, norms
         self.singles = statistics.sums
+
+    @property
+    def folds(self) -> Sequence[JointMoments]:
+        return self._statistics.folds
+
+    def products(self, a: int, b: int) -> list[Floats]:
+        return [fold.products(a, b) for fold in self._statistics.folds]
 
     def pair(self, a: int, b: int) -> LayerStatistics:
         return LayerStatistics(tuple(of_two(fold, a, b, fold.products) for fold in self._statistics.folds))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -81,46 +80,45 @@ class TestedSamples:
             self._values[name] = [torch.cat(parts)[held, :each]] if parts else []
         self._each, self._hashes = each, kept[inside]
 
-    def p_values(self, left_out: Sequence[NDArray[np.bool_]], sides: Sequence[Side], rotations: Rotations) -> PValues:
+    def p_values(
+        self, left_out: Sequence[NDArray[np.bool_]], sides: Sequence[Side], rotations: Rotations, /
+    ) -> PValues:
         """By ordered pair of members, the largest p-values (S_a,) that draws by chance in b's place give a's units.
 
-        ``left_out``: by member (S,), the units that take no part; ``sides``: which members are compared. What is drawn
-        in the place of a member is the same for all others (`draws`), with mixtures by ``rotations``.
+        Images of b are shuffled and, as far as its values show that it is rectified, its units mixed by ``rotations``
+        and rectified, each mixture to be active as often as one of the units. What is drawn in the place of a member is
+        the same for all others. ``left_out``: by member (S,), the units that take no part; ``sides``: which members are
+        compared.
         """
-        names = list(self._values)
-        ordered = [(a, b) for first, second in sides for pair in product(first, second) for a, b in (pair, pair[::-1])]
-        scored = [scores(self._samples(name), of_member) for name, of_member in zip(names, left_out, strict=True)]
+        samples = [self._samples(name) for name in self._values]
+        scored = [scores(of_member, out) for of_member, out in zip(samples, left_out, strict=True)]
         found: dict[tuple[int, int], Floats] = {}
-        for b, name in enumerate(names):
-            others = [a for a, of in ordered if of == b]
-            drawn = self._draws([scored[a] for a in others], scored[b], self._samples(name), left_out[b], rotations)
-            for a, draws in zip(others, drawn, strict=True):
-                found[a, b] = largest_p_values(draws)
+        values: dict[tuple[int, int], Floats] = {}
+
+        def note(a: int, b: int, draws: Draws) -> None:
+            values[a, b] = draws.values
+            found[a, b] = np.maximum(found.get((a, b), 0), largest_p_values([draws]))
+
+        for first, second in sides:
+            for b, others, count in _by_count(second, first, samples):
+                of_others = [scored[a] for a in others]
+                drawn = shuffled_all(of_others, scored[b], self._strata, count=count, seed=SEED)
+                for a, (there, back) in zip(others, drawn, strict=True):
+                    note(a, b, there)
+                    note(b, a, back)
+            for b, others, count in (*_by_count(second, first, samples), *_by_count(first, second, samples)):
+                if _is_rectified(samples[b]):
+                    of_others, out = [scored[a] for a in others], int(left_out[b].sum())
+                    nulls = mixed_before_relu(of_others, samples[b], out, count=count, seed=rotations)
+                    for a, null in zip(others, nulls, strict=True):
+                        note(a, b, Draws(values[a, b], null))
         return found
 
-    def draws(self, a: str, b: str, left_out: Mapping[str, NDArray[np.bool_]]) -> list[Draws]:
-        """What the units of member ``a`` are tested against: images of ``b`` shuffled, and its units mixed.
-
-        Of ``b`` rectified, as far as its values show it, mixtures are rectified, too, each to be active as often as one
-        of the units. ``left_out``: of both the units (S,) that take no part.
-        """
-        before = self._samples(b)
-        of_a, of_b = scores(self._samples(a), left_out[a]), scores(before, left_out[b])
-        (found,) = self._draws([of_a], of_b, before, left_out[b], Rotations(SEED))
-        return found
-
-    def _draws(
-        self, others: Sequence[Tensor], of_b: Tensor, before: Tensor, left_out: NDArray[np.bool_], rotations: Rotations
-    ) -> list[list[Draws]]:
-        """Of each of ``others``, z-scores (n, S_a), those with draws in the place of b's units."""
-        whole = self._each == self._order.shape[1]  # then all positions are there, if in another order
-        strata = np.zeros(len(self._hashes), np.int64) if whole else _strata(self._hashes)
-        counts = [draws_for(max(of_a.shape[1], of_b.shape[1])) for of_a in others]
-        found = [[draws] for draws, _ in shuffled_all(others, of_b, strata, counts=counts, seed=SEED)]
-        if float(before.min()) < 0 or float((before == 0).float().mean()) < SILENT:
-            return found
-        nulls = mixed_before_relu(others, before, int(left_out.sum()), count=counts, seed=rotations)
-        return [[draws, Draws(draws.values, null)] for (draws,), null in zip(found, nulls, strict=True)]
+    @property
+    def _strata(self) -> NDArray[np.int64]:
+        """(images,): of those that have the same positions; all do where all positions are there."""
+        whole = self._each == self._order.shape[1]
+        return np.zeros(len(self._hashes), np.int64) if whole else _strata(self._hashes)
 
     def _samples(self, name: str) -> Tensor:
         """(n, S): image by image, each at its stratum's positions, or at all of them in the order of the layer."""
@@ -134,3 +132,17 @@ class TestedSamples:
 
 def _strata(hashes: np.ndarray) -> np.ndarray:
     return np.asarray(hashes >> np.uint64(8)).astype(np.int64) % STRATA
+
+
+def _is_rectified(samples: Tensor) -> bool:
+    return float(samples.min()) >= 0 and float((samples == 0).float().mean()) >= SILENT
+
+
+def _by_count(
+    members: Sequence[int], others: Sequence[int], samples: Sequence[Tensor]
+) -> Iterator[tuple[int, list[int], int]]:
+    """Of each of ``members`` those of the others for which there are equally many draws, and how many."""
+    for b in members:
+        counts = {a: draws_for(max(samples[a].shape[1], samples[b].shape[1])) for a in others}
+        for count in dict.fromkeys(counts.values()):
+            yield b, [a for a in others if counts[a] == count], count
