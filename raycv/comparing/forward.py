@@ -18,7 +18,7 @@ from raycv.networks.layers import nearest
 from raycv.networks.layouts import Found, Layout, from_own_pass, images_in, probe, seen
 from raycv.networks.module_paths import CALL, path_of, second_paths, unwrapped
 from raycv.networks.taps import Kept, Made, laid_out, name_in, record, record_as
-from raycv.networks.tokens import Part, Prefix, after_choice, part_of, prefix_of, squared, taken
+from raycv.networks.tokens import Part, Prefix, after_choice, part_of, prefixes_of, squared, taken
 from raycv.networks.watching import Returned
 
 AT_ONCE = 2**17  # activations that are taken to float64 at once
@@ -119,7 +119,8 @@ class Forward:
         for layer, part in self._layers.items():
             self._by_path.setdefault(part.path, {})[layer] = part
         grids = {layer: layout.grid for layer, layout in layouts.items() if isinstance(layout, Layout)}
-        self._told = {layer: prefix_of(self.net, part.path, grids) for layer, part in self._layers.items()}
+        prefixes = prefixes_of(self.net, self._by_path, grids)
+        self._told = {layer: prefixes[part.path] for layer, part in self._layers.items()}
         self.prefixes = {layer: after_choice(self._layers[layer], told) for layer, told in self._told.items()}
 
     def _of(self, kept: Mapping[str, Kept], count: int) -> dict[str, Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -147,6 +148,18 @@ def known(net: nn.Module, images: Tensor) -> Probed:
     if size not in of_net:
         of_net[size] = probe(net, lambda one, batch: one(batch), images)
     return of_net[size]
+
+
+@lru_cache(maxsize=16)
+def _of_kind(_kind: Hashable) -> dict[Any, Probed]:
+    return {}
+
+
+def alike(net: nn.Module, kind: Hashable) -> nn.Module:
+    """The same network, of which is ``known`` what is of all others without values of one kind."""
+    if all(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
+        _known[net] = _of_kind(kind)
+    return net
 
 
 class _Reached(Exception):
