@@ -138,16 +138,19 @@ class KeptRows:
         return LayerStatistics(tuple(of_two(sums, a, b, partial(self._product, cut)) for sums, cut in by_fold))
 
     def squares(self, sides: Sequence[Side]) -> Squares:
-        return self._squares(sides, self._centred)
+        return self._squares(sides, self._centred, int(self._all.count))
 
     def unbiased_squares(self, sides: Sequence[Side]) -> Squares:
         count = int(self._all.count)
         if self._are_independent and count >= LEAST_SAMPLES:
             norms = np.stack([count * np.square(self._centred(n)).sum(1) for n in range(len(self._widths))])
             return _songs(self.squares(sides), norms @ norms.T, self._traces, count)
-        cuts = [cut for sums, cut in zip(self.folds, self._cuts.values(), strict=True) if sums.count > 1]
-        together = self._squares(sides, lambda n: np.vstack([self._of_fold(n, cut) for cut in cuts or [slice(0)]]))
-        each = [self._squares(sides, partial(self._of_fold, cut=cut)) for cut in cuts]
+        cuts = [cut for cut in self._cuts.values() if cut.stop - cut.start > 1]
+        if len(cuts) < 2:
+            return _nowhere(len(self._widths))
+        each = [self._squares(sides, partial(self._of_fold, cut=cut), cut.stop - cut.start) for cut in cuts]
+        samples = sum(cut.stop - cut.start for cut in cuts)
+        together = self._squares(sides, lambda n: np.vstack([self._of_fold(n, cut) for cut in cuts]), samples)
         return _across_folds(together, each)
 
     @cached_property
@@ -175,13 +178,13 @@ class KeptRows:
         found: Floats = self._rows[n][cut].double().numpy()
         return (found - found.mean(0)) / np.sqrt(len(found) - 1)
 
-    def _squares(self, sides: Sequence[Side], made: Callable[[int], Floats]) -> Squares:
+    def _squares(self, sides: Sequence[Side], made: Callable[[int], Floats], samples: int) -> Squares:
         layers: list[Layer] = [partial(made, n) for n in range(len(self._widths))]
         between = np.full((len(layers), len(layers)), np.nan)
         for a, b in sides:
             widths = [self._widths[n] for n in a], [self._widths[n] for n in b]
             of_sides = [layers[n] for n in a], [layers[n] for n in b]
-            found = squares_between(*of_sides, widths, int(self._all.count))
+            found = squares_between(*of_sides, widths, samples)
             between[np.ix_(a, b)], between[np.ix_(b, a)] = found, found.T
         return Squares(own_squares(layers), between)
 
@@ -217,6 +220,8 @@ class KeptProducts:
                 norms[a, b] = norms[b, a] = self._norms.products(a, b, means, covariance(sums, a, b))
             return _songs(self.squares(sides), norms, traces, self._norms.count)
         folds = [fold for fold in self._statistics.folds if fold.count > 1]
+        if len(folds) < 2:
+            return _nowhere(len(sums.widths))
 
         def unbiased(fold: JointMoments, a: int, b: int) -> Floats:
             found: Floats = covariance(fold, a, b) * (float(fold.count) / (float(fold.count) - 1))
@@ -262,11 +267,13 @@ def _songs(biased: Squares, norms: Floats, traces: Floats, samples: int) -> Squa
 
 
 def _across_folds(together: Squares, each: Sequence[Squares]) -> Squares:
-    """Of different folds alone, see `raycv.analysis.measures.alignment.cross_fold_cka`; NaN of fewer than two."""
-    if len(each) < 2:
-        return Squares(together.own * np.nan, together.between * np.nan)
-    own = together.own - sum(of_fold.own for of_fold in each)
-    return Squares(own, together.between - sum(of_fold.between for of_fold in each))
+    """Of different folds alone, see `raycv.analysis.measures.alignment.cross_fold_cka`."""
+    own, between = (reduce(np.add, [getattr(one, name) for one in each]) for name in ("own", "between"))
+    return Squares(together.own - own, together.between - between)
+
+
+def _nowhere(members: int) -> Squares:
+    return Squares(np.full(members, np.nan), np.full((members, members), np.nan))
 
 
 def _cuts(sorted_folds: np.ndarray) -> dict[int, slice]:
