@@ -100,5 +100,6 @@ class _Drawn:
         for pair in [pair for first, second in sides for pair in product(first, second)]:
             drawn = {n: self._found.draws(self._layer, n, others=pair) for n in pair}
             for a, b in (pair, pair[::-1]):
-                values[a, b] = largest_p_values(tested_against(drawn, a, b))
+                against = tested_against(drawn, a, b)
+                values[a, b] = largest_p_values(against) if against else np.zeros(1)  # rotations alone
         return values
