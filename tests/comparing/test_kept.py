@@ -118,15 +118,27 @@ def test_results_of_two_layers_do_not_depend_on_what_else_is_compared() -> None:
         np.testing.assert_allclose(same[column], alone[column], atol=1e-9)
 
 
-def test_layers_of_one_unit_and_two_samples() -> None:
+def of_widths(samples: int) -> dict[str, dict[str, Floats]]:
     rng = np.random.default_rng(1)
-    nets = {net: {layer: rng.standard_normal((2, width)) for layer, width in (("p", 1), ("q", 5))} for net in "ab"}
-    found = raycv.compare(nets, compare="all")
+    return {
+        net: {layer: rng.standard_normal((samples, width)) for layer, width in (("p", 1), ("q", 5))} for net in "ab"
+    }
+
+
+def test_of_two_samples_every_unit_is_dead_and_two_layers_differ_in_one_direction() -> None:
+    found = raycv.compare(of_widths(2), compare="all")
     table = found.alignment()
     assert len(table) == 8
-    np.testing.assert_allclose(table["linear_cka"], 1)  # two samples differ in one direction
-    assert table["unbiased_cka"].isna().all()
-    np.testing.assert_allclose(found.matching()["value"].abs(), 1)
+    np.testing.assert_allclose(table["linear_cka"], 1)
+    assert table[["unbiased_cka", "mean", "beyond_chance"]].isna().all(axis=None)
+    assert found.matching()["value"].isna().all()
+
+
+def test_a_layer_of_one_unit_is_no_more_alike_than_its_rotations() -> None:
+    rows = raycv.compare(of_widths(200), compare="all").matching().query("layer_b == 'p'")
+    assert len(rows) == 2 * (1 + 5)
+    np.testing.assert_allclose(rows["excess"], 0, atol=1e-12)
+    assert (rows["p_value"] > 0.05).all()
 
 
 def test_what_does_not_fit_the_memory_is_refused_before_it_is_kept() -> None:
