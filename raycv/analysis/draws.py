@@ -21,11 +21,13 @@ from raycv.analysis.activity import mixtures_left_out
 from raycv.analysis.arrays import Floats
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.prerelu import rotated_before_relu, standardise
+from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+AT_ONCE = 2**23  # products of units at once
 DRAWS, DRAWS_WHEN_WIDE = 25, 5  # from 20 on, one unit above all draws of all units is a discovery
 
 
@@ -45,9 +47,40 @@ def scores(samples: Tensor, left_out: NDArray[np.bool_]) -> Tensor:
 
 def best(a: Tensor, b: Tensor) -> tuple[Floats, Floats]:
     """The largest absolute correlation of each unit of a (S_a,) and of b (S_b,); z-scores (n, S_a) and (n, S_b)."""
-    sizes = (a.T @ b).div_(len(a)).abs_().clamp_max_(1).nan_to_num_(-1)
-    of_a, of_b = (sizes.amax(axis).double().cpu().numpy() for axis in (1, 0))
-    return np.where(of_a < 0, np.nan, of_a), np.where(of_b < 0, np.nan, of_b)
+    of_a, (of_b,) = _best_of_each(a, [a.shape[1]], b)
+    return of_a, of_b
+
+
+def _best_of_each(others: Tensor, widths: Sequence[int], b: Tensor) -> tuple[Floats, list[Floats]]:
+    """``best`` of several networks' stacked units (n, ΣS_a): of all of them (ΣS_a,), and of b's with each network."""
+    import torch
+
+    of_a: list[Tensor] = []
+    of_b: list[Tensor] = []
+    parts = iter(others.split(list(widths), 1))
+    for some in _tiles(widths, b.shape[1]):
+        sizes = (torch.cat([next(parts) for _ in some], 1).T @ b if len(some) < len(widths) else others.T @ b).abs_()
+        sizes.nan_to_num_(-1)
+        of_a.append(sizes.amax(1))
+        of_b += [part.amax(0) for part in sizes.split(some)]
+    return _correlations(torch.cat(of_a), len(b)), [_correlations(one, len(b)) for one in of_b]
+
+
+def _tiles(widths: Sequence[int], units: int) -> Iterator[list[int]]:
+    """Neighbouring ``widths``, so many together that their products with ``units`` are not large."""
+    some: list[int] = []
+    for width in widths:
+        if some and (sum(some) + width) * units > AT_ONCE:
+            yield some
+            some = []
+        some.append(width)
+    yield some
+
+
+def _correlations(products: Tensor, samples: int) -> Floats:
+    """From the largest products of z-scores, -1 for those that take no part."""
+    values = products.double().cpu().numpy() / samples
+    return np.where(values < 0, np.nan, values).clip(max=1)
 
 
 def orders(strata: NDArray[np.int64], count: int, seed: int | Sequence[int]) -> Iterator[NDArray[np.int64]]:
@@ -68,29 +101,60 @@ def shuffled(
 
     ``a`` (n, S_a), ``b`` (n, S_b): z-scores of the same samples, n = images x positions, image by image.
     """
+    (found,) = shuffled_all([a], b, strata, count=count, seed=seed)
+    return found
+
+
+def shuffled_all(
+    others: Sequence[Tensor], b: Tensor, strata: NDArray[np.int64], *, count: int, seed: int | Sequence[int]
+) -> list[tuple[Draws, Draws]]:
+    """``shuffled`` of each of ``others`` with b, whose images are shuffled once for all."""
     import torch
 
-    values = best(a, b)
+    widths, stacked = [a.shape[1] for a in others], _stacked(others)
+    values, values_of_b = _best_of_each(stacked, widths, b)
     images = b.view(len(strata), -1, b.shape[1])
-    null = [best(a, images[torch.from_numpy(order).to(b.device)].view_as(b)) for order in orders(strata, count, seed)]
-    of_a, of_b = (np.stack(side) for side in zip(*null, strict=True))
-    return Draws(values[0], of_a), Draws(values[1], of_b)
+    null: list[Floats] = []
+    null_of_b: list[list[Floats]] = []
+    for order in orders(strata, count, seed):
+        of_a, of_b = _best_of_each(stacked, widths, images[torch.from_numpy(order).to(b.device)].view_as(b))
+        null.append(of_a)
+        null_of_b.append(of_b)
+    ends = np.cumsum(widths)[:-1]
+    of_others = zip(np.split(values, ends), np.split(np.stack(null), ends, axis=1), strict=True)
+    back = zip(values_of_b, zip(*null_of_b, strict=True), strict=True)
+    return [(Draws(*of_a), Draws(of_b, np.stack(drawn))) for of_a, (of_b, drawn) in zip(of_others, back, strict=True)]
 
 
 def mixed_before_relu(
-    others: Sequence[Tensor], before: Tensor, active: Tensor | None, left_out: int, *, count: int, seed: int
+    others: Sequence[Tensor],
+    before: Tensor,
+    left_out: int,
+    *,
+    count: int,
+    seed: int | Rotations,
+    active: Tensor | None = None,
 ) -> list[Floats]:
     """The null (K, S_a) of each of ``others``' units with b's units mixed before the ReLU, one mixture for all.
 
-    ``others``: z-scores (n, S_a); ``before`` (n, S_b) float32 and ``active`` (S_b,): as `rotated_before_relu` takes
-    them, of b in the same samples.
-    ``left_out``: how many units of b take no part; as many of the least active mixtures take none.
+    ``others``: z-scores (n, S_a); ``before`` (n, S_b) float32 and ``active`` (S_b,): of b in the same samples, as
+    `rotated_before_relu` takes them.
+    ``left_out``: how many units of b take no part; as many of the least active mixtures take none. ``seed``: or
+    rotations shared with others.
     """
-    found: list[list[Floats]] = [[] for _ in others]
+    widths, stacked = [a.shape[1] for a in others], _stacked(others)
+    found: list[Floats] = []
     columns = before.T.contiguous().T  # which every draw counts and sums up
-    for draw in range(count):
-        mixed = rotated_before_relu(columns, active, seed=(seed, draw))
-        b = scores(mixed, mixtures_left_out((mixed > 0).sum(0).cpu().numpy(), left_out))
-        for of_other, a in zip(found, others, strict=True):
-            of_other.append(best(a, b)[0])
-    return [np.stack(of_other) for of_other in found]
+    shared = isinstance(seed, Rotations)
+    for own in seed.each(before.shape[1], count) if shared else ((seed, draw) for draw in range(count)):
+        mixed = rotated_before_relu(columns, active, seed=own)
+        out = mixtures_left_out((mixed > 0).sum(0).cpu().numpy(), left_out)
+        found.append(_best_of_each(stacked, widths, scores(mixed, out))[0])
+    return np.split(np.stack(found), np.cumsum(widths)[:-1], axis=1)
+
+
+def _stacked(others: Sequence[Tensor]) -> Tensor:
+    """(n, ΣS_a): one product with all of them takes less time than one with each."""
+    import torch
+
+    return others[0] if len(others) == 1 else torch.cat(list(others), 1)

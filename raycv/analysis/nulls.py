@@ -11,7 +11,8 @@ models"; here both sides are absolute values). Only moments are needed. Mixtures
 rectified, so the null is a little low: two networks before training have an excess over it too, which belongs beside
 every excess.
 
-Activations and their z-scores are mixed by the same Q, and the null is the larger of both in the mean over units. Where
+Activations and their z-scores are mixed by the same Q, and the null is the larger of both in the mean over units
+and rotations, in layers of 128 units or more over the first two of these. Where
 a non-linearity commutes with rotations, mixed activations are those of such a network again: then their null is exact,
 and that of z-scores too low, as the layer's strongest directions count for less in them. Where units have scales of
 their own, as behind a normalisation, it is the other way round: a few units would make up all mixtures.
@@ -22,9 +23,10 @@ NaN marks dead units, as everywhere: their rows are NaN in every result, and the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +35,7 @@ from raycv.analysis.arrays import Floats
 from raycv.analysis.averages import mean
 from raycv.analysis.matching import bipartite_matching
 from raycv.analysis.regression import linear_r2
+from raycv.analysis.rotations import Rotations
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 WIDE = 1024  # units; wider layers get fewer rotations, which vary less there
 ROTATIONS, ROTATIONS_WHEN_WIDE = 20, 5
 MATCHINGS, MATCHINGS_WHEN_WIDE = 5, 2
+DECIDING, DECIDING_FROM = 2, 128  # rotations that decide what is mixed, of so many units or more; of fewer all do
+AT_ONCE = 2**20  # correlations with mixtures, and weights of these, at once
 ALIKE = 1e-9  # of the largest deviation: units of equal variance but for rounding
 
 
@@ -76,7 +81,7 @@ def rotated(
     within: ArrayLike,
     *,
     rotations: int | None = None,
-    seed: int | np.random.Generator = 0,
+    seed: int | np.random.Generator | Rotations = 0,
     device: torch.device | str | None = None,
 ) -> Rotated:
     """The rotated null of ``cross`` (S_a, S_b), the correlations of a's units with b's.
@@ -85,7 +90,7 @@ def rotated(
     ``rotations``: 20, but 5 for more than 1,024 units of b. All rows share the same rotations, so that the units of
     all other networks may be stacked as rows: a rotation costs as much as some seven products of S_b x S_b
     matrices and two for the rows. ``device``: where PyTorch computes, such as "cpu"; by default NumPy does, without
-    PyTorch. ``seed`` fixes the result (the same everywhere to rounding).
+    PyTorch. ``seed`` fixes the result (the same everywhere to rounding); ``Rotations`` are shared by all who have them.
 
     Raises ValueError for matrices that do not fit or are not finite between live units, and for fewer than two
     rotations.
@@ -96,43 +101,49 @@ def rotated(
         raise ValueError(f"the null needs at least 2 rotations to have an error, found {rotations}")
     values = np.full((count, len(live)), np.nan)
     if rows.size:
-        generator = np.random.default_rng(seed)
-        scales, sigma = _standardised(among)
-        if device is None:
-            drawn = np.array([_largest_in_numpy(rows, sigma, scales, generator) for _ in range(count)])
-        else:
-            import torch
-
-            r, within_b, by = (torch.from_numpy(matrix).to(device) for matrix in (rows, sigma, scales))
-            drawn = np.array(
-                [[of.amax(1).cpu().numpy() for of in _mixtures(r, within_b, by, generator)] for _ in range(count)]
-            )
-        values[:, live] = drawn[:, drawn.mean((0, 2)).argmax()]
+        of_b = Mixtures(among, _each(seed, len(among), count), device)
+        values[:, live] = of_b.largest([rows])[0]
     return Rotated(values)
 
 
-def rotated_matching(cross: ArrayLike, within: ArrayLike, *, seed: int | np.random.Generator = 0) -> Floats:
+def rotated_all(
+    crosses: Sequence[Floats], within: ArrayLike, drawn: Rotations, device: torch.device | str | None = None
+) -> list[Rotated]:
+    """``rotated`` of each of ``crosses`` (S_a, S_b), of several networks, from one set of rotations of b's units.
+
+    Each is as it would be alone.
+    """
+    parts = [_live(cross, within) for cross in crosses]
+    counts = rotations_for(len(parts[0][3])) if parts else 0
+    found = [np.full((counts, len(live)), np.nan) for _, _, live, _ in parts]
+    some = [n for n, (rows, *_) in enumerate(parts) if rows.size]
+    if some:
+        of_b = Mixtures(parts[0][1], drawn.each(len(parts[0][1]), counts), device)
+        for n, values in zip(some, of_b.largest([parts[n][0] for n in some]), strict=True):
+            found[n][:, parts[n][2]] = values
+    return [Rotated(values) for values in found]
+
+
+def rotated_matching(cross: ArrayLike, within: ArrayLike, *, seed: int | np.random.Generator | Rotations = 0) -> Floats:
     """(K,): the mean absolute correlation of units matched one to one with the units of each of K random rotations.
 
     The null of a matching (`raycv.analysis.matching.bipartite_matching`) as ``rotated`` is that of a semi-matching; the
     same arguments and errors. An assignment takes longer than a rotation, so K is 5, and 2 for more than 1,024 units.
     """
-    import torch
-
     rows, among, _, columns = _live(cross, within)
     count = MATCHINGS if len(columns) <= WIDE else MATCHINGS_WHEN_WIDE
     if not rows.size:
         return np.full(count, np.nan)
-    generator = np.random.default_rng(seed)
     scales, sigma = _standardised(among)
-    r, within_b, by = (torch.from_numpy(matrix) for matrix in (rows, sigma, scales))
     drawn: list[float] = []
-    larger = 0
-    for _ in range(count):
-        mixtures = list(_mixtures(r, within_b, by, generator))
-        if not drawn:  # which it is shows in one draw; an assignment takes longer than all else
-            larger = int(np.argmax([float(of.amax(1).mean()) for of in mixtures]))
-        drawn.append(mean(bipartite_matching(mixtures[larger].numpy()).values))
+    larger: int | None = None
+    for q in _each(seed, len(among), count):
+        weights = [_unit_variance(q, sigma, scale) for scale in (scales if larger is None else [scales[larger]])]
+        mixtures = [np.minimum(np.abs(rows @ of), 1) for of in weights]
+        if larger is None:  # which it is shows in one draw; an assignment takes longer than all else
+            larger = int(np.argmax([float(of.max(1).mean()) for of in mixtures]))
+            mixtures = mixtures[larger:]
+        drawn.append(mean(bipartite_matching(mixtures[0]).values))
     return np.array(drawn)
 
 
@@ -161,33 +172,80 @@ def _standardised(within: Floats) -> tuple[Floats, Floats]:
     return np.array(scales), within
 
 
-def _largest_in_numpy(rows: Floats, within: Floats, scales: Floats, generator: np.random.Generator) -> list[Floats]:
-    """The largest of each row of ``_mixtures``, by scale, without PyTorch, the same to rounding."""
-    q, r = np.linalg.qr(generator.standard_normal(within.shape))
-    q *= np.sign(np.diagonal(r))
-    found: list[Floats] = []
-    for scale in scales:
-        weights = scale[:, None] * q
-        spread = np.sqrt(np.maximum(((within @ weights) * weights).sum(0), 0))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found.append(np.minimum((np.abs(rows @ weights) / spread).max(1), 1))
-    return found
+class Mixtures:
+    """The units of one network as random rotations mix them, for all networks that are compared with it.
 
-
-def _mixtures(rows: Tensor, within: Tensor, scales: Tensor, generator: np.random.Generator) -> Iterator[Tensor]:
-    """For each of ``scales`` (n, S_b) the absolute correlations (S_a, S_b) of rows with the units of one rotation.
-
-    ``rows`` (S_a, S_b) and ``within`` (S_b, S_b): correlations of live units, float64. What is rotated are b's z-scores
-    times the scale; the rotation is the same for all.
+    ``within`` (S_b, S_b): covariances or correlations of live units, which are overwritten; ``qs``: the rotations. What
+    is mixed, z-scores or activations, is what gives the larger null; of 128 units or more in the first two of them.
     """
-    import torch
 
-    normal = torch.from_numpy(generator.standard_normal(tuple(within.shape))).to(within.device)
-    q = orthonormal(normal)
-    for scale in scales:
-        weights = scale[:, None] * q
-        spread = ((within @ weights) * weights).sum(0).clamp_min(0).sqrt()
-        yield ((rows @ weights).abs_() / spread).clamp_max_(1)
+    def __init__(self, within: Floats, qs: Iterable[Floats], device: torch.device | str | None = None) -> None:
+        self._scales, self._within = _standardised(within)
+        self._qs, self._device = iter(qs), device
+
+    def largest(self, rows: Sequence[Floats]) -> list[Floats]:
+        """For each of ``rows`` (S_a, S_b), live, the largest absolute correlation with a mixture: (K, S_a)."""
+        units = len(self._within)
+        deciding = DECIDING if units >= DECIDING_FROM else None
+        at_once = max(1, AT_ONCE // (units * max(units, *map(len, rows))))
+        found: list[list[list[Floats]]] = [[[] for _ in self._scales] for _ in rows]
+        wanted = [list(range(len(self._scales)))] * len(rows)
+        arrays, done = _Arrays(self._device), 0
+        within, given = arrays.of(self._within), [arrays.of(one) for one in rows]
+        while some := list(
+            islice(self._qs, min(at_once, deciding - done) if deciding and done < deciding else at_once)
+        ):
+            for way in sorted({way for ways in wanted for way in ways}):
+                weights = _unit_variance(arrays.of(np.stack(some)), within, arrays.of(self._scales[way]))
+                for one, of, ways in zip(given, found, wanted, strict=True):
+                    if way in ways:
+                        of[way] += arrays.largest(one, weights)
+            done += len(some)
+            if done == deciding:
+                wanted = [[int(np.argmax([np.mean(of_way) for of_way in of]))] for of in found]
+        longest = [max(of, key=lambda of_way: (len(of_way), np.mean(of_way))) for of in found]
+        return [np.array(of_way) for of_way in longest]
+
+
+class _Arrays:
+    """NumPy's where ``device`` is None, so that nobody needs PyTorch, and else PyTorch's."""
+
+    def __init__(self, device: torch.device | str | None) -> None:
+        self._device = device
+
+    def of(self, values: Floats) -> Any:
+        if self._device is None:
+            return values
+        import torch
+
+        return torch.from_numpy(values).to(self._device)
+
+    def largest(self, rows: Any, weights: Any) -> list[Floats]:
+        """k times (S_a,): of each row the largest absolute correlation with mixtures (k, S_b, S_b); 1 at most."""
+        count, units, _ = weights.shape
+        if self._device is None:
+            mixed = rows @ weights.transpose(1, 0, 2).reshape(units, -1)
+            return list(np.minimum(np.abs(mixed, out=mixed).reshape(-1, count, units).max(2), 1).T)
+        mixed = rows @ weights.permute(1, 0, 2).reshape(units, -1)
+        return list(mixed.abs_().reshape(-1, count, units).amax(2).clamp_max_(1).T.cpu().numpy())
+
+
+def _unit_variance(qs: Any, within: Any, scale: Any) -> Any:
+    """The weights (..., S_b, S_b) of z-scores in mixtures of variance 1: ``qs`` of those times the ``scale`` (S_b,)."""
+    weights = scale[:, None] * qs
+    variance = ((within @ weights) * weights).sum(-2)
+    return weights * (variance.clip(1e-300) ** -0.5)[..., None, :]
+
+
+def _each(seed: int | np.random.Generator | Rotations, units: int, count: int) -> Iterator[Floats]:
+    """``count`` random rotations of ``units``."""
+    if isinstance(seed, Rotations):
+        yield from seed.each(units, count)
+        return
+    generator = np.random.default_rng(seed)
+    for _ in range(count):
+        q, r = np.linalg.qr(generator.standard_normal((units, units)))
+        yield q * np.sign(np.diagonal(r))
 
 
 def orthonormal(normal: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from raycv.analysis.arrays import Floats
 from raycv.analysis.matching import Matching, semi_matching
 from raycv.analysis.nulls import Rotated, rotated, rotations_for
+from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, pooled_p_values, q_values
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def partners(
     *,
     chance: Sequence[Draws] | None = (),
     rotations: int | None = None,
-    seed: int = 0,
+    seed: int | Rotations = 0,
+    whole: Rotated | None = None,
     device: torch.device | str | None = None,
 ) -> Partners:
     """The partners in b of a's units, from ``cross`` (S_a, S_b) and those ``within`` b (S_b, S_b), as in ``rotated``.
@@ -78,23 +80,24 @@ def partners(
     ``chance``: of a's units, draws that they are tested against as well; a unit of which they know nothing, as it does
     not vary in their samples, has a p-value of 1. Without any, p-values say only that a mixture would not do as well,
     which few samples or units that seldom fire may do by accident. None: there
-    are no draws where there should be some, and p-values are NaN.
+    are no draws where there should be some, and p-values are NaN. ``seed``: or rotations shared with others; with
+    ``whole``, what they give for the whole layer, where that is known already.
 
     Raises ValueError as ``rotated``.
     """
     sizes = np.abs(np.asarray(cross, dtype=np.float64))
     within = np.asarray(within, dtype=np.float64)
     best = semi_matching(sizes)
-    generator = np.random.default_rng(seed)
+    source = seed if isinstance(seed, Rotations) else np.random.default_rng(seed)
     count = rotations_for(len(within)) if rotations is None else rotations
     rows = np.arange(len(sizes))
     columns = np.flatnonzero(~np.isnan(np.diagonal(within)))
     null, p_values = np.full((2, len(sizes)), np.nan)
-    whole: Rotated | None = None
+    drawn = whole.of(rows) if whole else None
     while True:
         here = np.ix_(rows, columns)
-        drawn = rotated(
-            np.asarray(cross)[here], within[np.ix_(columns, columns)], rotations=count, seed=generator, device=device
+        drawn = drawn or rotated(
+            np.asarray(cross)[here], within[np.ix_(columns, columns)], rotations=count, seed=source, device=device
         )
         whole = whole or drawn
         pairs = semi_matching(sizes[here])
@@ -102,12 +105,18 @@ def partners(
         taken = pairs.columns[_highest(sizes[here], pairs, null[rows])]
         if len(columns) - len(taken) < FEWEST or not (p_values[rows] < FALSE_DISCOVERIES).any():
             break
-        rows, columns = rows[~np.isin(pairs.columns, taken)], np.delete(columns, taken)
+        rows, columns, drawn = rows[~np.isin(pairs.columns, taken)], np.delete(columns, taken), None
     if chance is None:
         p_values[:] = np.nan
-    for draws in chance or ():
-        p_values = np.maximum(p_values, np.nan_to_num(pooled_p_values(draws.values, draws.null), nan=1.0))
+    elif chance:
+        p_values = np.maximum(p_values, largest_p_values(chance))
     return Partners(best.columns, best.values, null, p_values, q_values(p_values), whole, tuple(chance or ()))
+
+
+def largest_p_values(chance: Sequence[Draws]) -> Floats:
+    """(S_a,): the largest of the p-values by each of the ``chance`` draws; 1 for a unit of which one knows nothing."""
+    by_draws = [np.nan_to_num(pooled_p_values(draws.values, draws.null), nan=1.0) for draws in chance]
+    return np.asarray(np.max(by_draws, axis=0))
 
 
 def _highest(sizes: Floats, pairs: Matching, null: Floats) -> NDArray[np.int64]:

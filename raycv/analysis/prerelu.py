@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from raycv.analysis.arrays import Floats
 from raycv.analysis.nulls import orthonormal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+COLUMNS = 16  # taken to float64 at once
 
-def rotated_before_relu(before: Tensor, active: Tensor | None = None, *, seed: int | Sequence[int]) -> Tensor:
+
+def rotated_before_relu(before: Tensor, active: Tensor | None = None, *, seed: int | Sequence[int] | Floats) -> Tensor:
     """P (n, S) from the activations ``before`` (n, S), float32 or float64, of all units ahead of their ReLU.
 
     ``active`` (S,): in how many samples each unit is active, by default those in which ``before`` is above 0; to be
@@ -33,7 +36,7 @@ def rotated_before_relu(before: Tensor, active: Tensor | None = None, *, seed: i
     Column j has exactly as many active samples, out of n and at most n - 1, as one of the units: the column that is
     positive most often of itself gets the count of the most active unit, and so on down, so that thresholds stay small.
     Columns are in no relation to the units otherwise. A column with as few active samples as a silent unit is 0
-    throughout. ``seed`` fixes Q, the same on any device to rounding.
+    throughout. ``seed`` fixes Q, the same on any device to rounding, or is Q.
 
     Raises ValueError unless ``before`` is a table of finite numbers.
     """
@@ -41,8 +44,12 @@ def rotated_before_relu(before: Tensor, active: Tensor | None = None, *, seed: i
 
     if before.ndim != 2 or not len(before) or not torch.isfinite(before.sum(dtype=torch.float64)):
         raise ValueError(f"before must be a table (n, S) of finite numbers, found one of shape {tuple(before.shape)}")
-    normal = np.random.default_rng(seed).standard_normal((before.shape[1], before.shape[1]))
-    q = orthonormal(torch.from_numpy(normal)).to(before.device, before.dtype)
+    if isinstance(seed, np.ndarray):
+        q = torch.from_numpy(seed)
+    else:
+        normal = np.random.default_rng(seed).standard_normal((before.shape[1], before.shape[1]))
+        q = orthonormal(torch.from_numpy(normal))
+    q = q.to(before.device, before.dtype)
     mixed = (q.T @ before.T).T  # column by column in memory, as all that follows goes
     counts = (before > 0).sum(0) if active is None else active
     wanted = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
@@ -68,7 +75,7 @@ def standardise(samples: Tensor) -> Tensor:
     varies = samples.amax(0) > samples.amin(0)
     samples -= samples.mean(0, dtype=torch.float64).to(samples.dtype)
     # The smallest and the largest numbers of float32 have no squares in float32.
-    deviation = torch.stack([column.double().square().mean() for column in samples.T]).sqrt()
+    deviation = torch.cat([columns.double().square().mean(0) for columns in samples.split(COLUMNS, 1)]).sqrt()
     return samples.div_(torch.where(varies, deviation, torch.nan).to(samples.dtype)).float()
 
 

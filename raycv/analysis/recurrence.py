@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from raycv.analysis.arrays import Floats
 from raycv.analysis.nulls import scaled
 from raycv.analysis.partners import Partners, partners
+from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import FALSE_DISCOVERIES, Draws, estimated_share, q_values
 from raycv.analysis.similarity import Interval, jackknife
 
@@ -112,22 +113,22 @@ def recurrence(
 ) -> Recurrence:
     """From the correlations (S_n, S_m) of all pairs n <= m of two or more networks, as `folds.correlations` gives them.
 
-    ``deviations``: (S_n,) of each network's units, by which these weigh in mixtures, too (`raycv.analysis.nulls`). Each
-    ordered pair has its own rotations, and its own draws of ``chance``, if any. The other settings and what is
-    raised are those of `raycv.analysis.partners.partners`. Raises ValueError for fewer than two networks.
+    ``deviations``: (S_n,) of each network's units, by which these weigh in mixtures, too (`raycv.analysis.nulls`). All
+    pairs share their rotations, which depend on widths alone; each ordered one has its own draws of ``chance``, if any.
+    The other settings and what is raised are those of `raycv.analysis.partners.partners`. Raises ValueError for fewer
+    than two networks.
     """
     networks = sorted({n for n, _ in correlations})
     if len(networks) < 2:
         raise ValueError(f"recurrence needs two or more networks, found {len(networks)}")
-    pairs = {}
+    pairs, shared = {}, Rotations(seed)
     for n in networks:
         for m in networks:
             if n != m:
                 cross = correlations[n, m] if n < m else correlations[m, n].T
-                own = int(np.random.SeedSequence([seed, n, m]).generate_state(1)[0])
                 drawn = chance.get((n, m), ()) if chance else ()
                 within = correlations[m, m] if deviations is None else scaled(correlations[m, m], deviations[m])
-                pairs[n, m] = partners(cross, within, chance=drawn, rotations=rotations, seed=own, device=device)
+                pairs[n, m] = partners(cross, within, chance=drawn, rotations=rotations, seed=shared, device=device)
     return Recurrence(pairs, false_discoveries)
 
 

@@ -46,7 +46,7 @@ def forwarded(forwards: list[Forward], files: list[Recorded], data: Any, pattern
     layers = _layers(files, patterns)
     if files:
         _check_fixed_order(files[0].name, data)
-        _check_lengths(files, _length(data))
+        _check_lengths(files, length(data))
     start = 0
     with _following(files, beside_data(files)) as (files, orders):
         for given in stream or ():
@@ -115,7 +115,7 @@ def _check_fixed_order(name: str, data: Any) -> None:
         )
 
 
-def _length(data: Any) -> int | None:
+def length(data: Any) -> int | None:
     """How many samples ``data`` has, where that can be told before it is read."""
     if isinstance(data, list | tuple):
         return sum(images_in(as_tensors(batch)) or 0 for batch in data)

@@ -2,211 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
-from itertools import combinations, permutations
-from typing import Any, Protocol
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.averages import mean as mean_of
 from raycv.analysis.mapping import lasso_path
 from raycv.analysis.matching import bipartite_matching, semi_matching
-from raycv.analysis.measures.alignment import cross_fold_cka, debiased_cka, linear_cka
-from raycv.analysis.measures.covariances import Covariances
-from raycv.analysis.measures.norms import NormSums
-from raycv.analysis.nulls import best_correlation
-from raycv.analysis.origin import SameIndex, same_index
-from raycv.analysis.partner_stability import Stability
-from raycv.analysis.partners import Partners, partners
-from raycv.analysis.significance import Draws
 from raycv.analysis.spectral import spectral_clusters
+from raycv.comparing.columns import (
+    AVERAGES,
+    PAIR,
+    PairOfLayers,
+    averages,
+    check_average,
+    matched,
+    pairs_of,
+    stability_columns,
+    stacked,
+)
+from raycv.comparing.group import Group, Tested, UnitNames
+from raycv.comparing.kept import Kept
 from raycv.comparing.measuring import measured
 from raycv.comparing.members import Member
-from raycv.comparing.moments import Moments
 from raycv.errors import UserError
 from raycv.paper import DECAYS, THRESHOLD
 from raycv.run import origin
-from raycv.statistics.folds import correlation_of
-from raycv.statistics.halves import halves, stabilities
-from raycv.statistics.moments import JointMoments as Sums
-from raycv.statistics.moments import covariance, mean, variance
 
-UnitNames = Mapping[Member, Sequence[str]]  # of layers whose units have names
-LEAST_SAMPLES = 4  # for Song's estimator
-
-
-class Tested(Protocol):
-    """What is kept beside moments; see `raycv.comparing.tested.TestedSamples`. ``norms``: None where there are none."""
-
-    @property
-    def norms(self) -> NormSums | None:
-        """The sums for unbiased CKA."""
-
-    def draws(self, a: str, b: str, left_out: Mapping[str, np.ndarray], *, seed: int) -> list[Draws]:
-        """Of the units of member ``a``, with chance in the place of those of ``b``."""
-
-
-class _MemberPair:
-    """Two members of one group, a's units against b's."""
-
-    def __init__(self, of: _Group, a: int, b: int) -> None:
-        self.a, self.b = of.members[a], of.members[b]
-        self._of, self._at = of, (a, b)
-
-    @property
-    def about(self) -> dict[str, str]:
-        """The columns that say what is compared."""
-        return {"net_a": self.a.net, "layer_a": self.a.layer, "net_b": self.b.net, "layer_b": self.b.layer}
-
-    @property
-    def cross(self) -> Floats:
-        """Correlations (S_a, S_b), NaN where a unit is dead or rare. Not kept, as there may be many pairs."""
-        return self._of.correlation(*self._at)
-
-    @property
-    def within(self) -> tuple[Floats, Floats]:
-        """Correlations among the units of a (S_a, S_a), and of b."""
-        a, b = self._at
-        return self._of.correlation(a, a), self._of.correlation(b, b)
-
-    @cached_property
-    def partners(self) -> Partners:
-        """The partner of every unit of a, tested against chance in the place of b's units."""
-        return partners(
-            self.cross,
-            self._of.spread(self._at[1]),
-            chance=self._of.draws(*self._at, self._seed),
-            seed=self._seed,
-            device="cpu",
-        )
-
-    @property
-    def _seed(self) -> int:
-        return int(np.random.SeedSequence(self._at).generate_state(1)[0])
-
-    @property
-    def covariances(self) -> Covariances:
-        """Of all units that vary."""
-        return self._of.covariances(*self._at)
-
-    @cached_property
-    def same_index(self) -> SameIndex:
-        """How many units of a have the unit of b with their own index for a partner."""
-        cross = np.abs(self.cross)
-        return same_index(semi_matching(cross).columns, ~np.isnan(cross).all(0))
-
-    def stability(self, *, signed: bool) -> Stability | None:
-        """How stable the partners of a's units are; None where all samples are one fold."""
-        found = stabilities(self._of.halves, self._of.left_out, *self._at, signed=signed)
-        return found[0] if found else None
-
-    @cached_property
-    def stable(self) -> Stability | None:
-        """The same of partners without sign."""
-        return self.stability(signed=False)
-
-    @property
-    def unbiased_cka(self) -> float:
-        """Linear CKA without bias: of independent samples by Song's estimator, of positions of images from folds."""
-        return self._of.unbiased_cka(*self._at)
-
-
-class _Group:
-    """Members that are compared with each other, and their moments."""
-
-    def __init__(
-        self, members: list[Member], moments: Moments, tested: Tested | None, unit_names: UnitNames, keep_rare: bool
-    ) -> None:
-        self.members, self._tested = members, tested
-        self.statistics = replace(moments.statistics, keep_rare=keep_rare)
-        self._unit_names = unit_names
-        self.left_out = self.statistics.left_out()
-        self.sums = self.statistics.together
-        self.halves = halves(self.statistics)
-
-    def correlation(self, a: int, b: int) -> Floats:
-        found: Floats = correlation_of(self.sums, self.left_out, a, b)
-        return found
-
-    def spread(self, a: int) -> Floats:
-        """Covariances (S_a, S_a) of a's units, NaN where a unit is dead or rare."""
-        found: Floats = covariance(self.sums, a, a)
-        left_out = np.isnan(np.diagonal(self.correlation(a, a)))
-        found[left_out] = found[:, left_out] = np.nan
-        return found
-
-    def draws(self, a: int, b: int, seed: int) -> list[Draws] | None:
-        """What a's units are tested against beside rotations of b's; None where nothing was kept for it."""
-        left_out = np.split(self.left_out, np.cumsum(self.sums.widths)[:-1])
-        names = [str(member) for member in self.members]
-        if self._tested is None:
-            return None
-        return self._tested.draws(names[a], names[b], dict(zip(names, left_out, strict=True)), seed=seed)
-
-    def covariances(self, a: int, b: int) -> Covariances:
-        return Covariances.of(*(covariance(self.sums, *pair) for pair in ((a, a), (a, b), (b, b))))
-
-    def unbiased_cka(self, a: int, b: int) -> float:
-        norms = self._tested.norms if self._tested else None
-        if norms is not None and norms.count >= LEAST_SAMPLES:
-            means = np.split(mean(self.sums), np.cumsum(self.sums.widths)[:-1])
-            within = [covariance(self.sums, *pair) for pair in ((a, a), (a, b), (b, b))]
-            return debiased_cka(Covariances.of(*within), norms.count, norms.of_pair(a, b, means, within))
-        folds = [fold for fold in self.statistics.folds if fold.count > 1]
-        if len(folds) < 2:
-            return float("nan")
-
-        def unbiased(fold: Sums) -> Covariances:
-            n = float(fold.count)
-            return Covariances(*(covariance(fold, *pair) * (n / (n - 1)) for pair in ((a, a), (a, b), (b, b))))
-
-        return cross_fold_cka(unbiased(fold) for fold in folds)
-
-    @cached_property
-    def pairs(self) -> list[_MemberPair]:
-        """All ordered pairs of members of different networks."""
-        numbers = permutations(range(len(self.members)), 2)
-        return [_MemberPair(self, a, b) for a, b in numbers if self.members[a].net != self.members[b].net]
-
-    def mutual(self, net_a: str, net_b: str) -> pd.DataFrame:
-        """The units of two networks that are each other's best partner among those of all layers."""
-        a, b = ([n for n, member in enumerate(self.members) if member.net == net] for net in (net_a, net_b))
-        cross = np.block([[self.correlation(row, column) for column in b] for row in a])
-        there, back = semi_matching(cross), semi_matching(cross.T).columns
-        rows = np.flatnonzero((there.columns >= 0) & (back[there.columns] == np.arange(len(cross))))
-        sides = ((net_a, "a", a, rows), (net_b, "b", b, there.columns[rows]))
-        columns: dict[str, Any] = {}
-        for net, side, numbers, units in sides:
-            layers = np.repeat([self.members[n].layer for n in numbers], self.sums.widths[numbers])
-            within = np.concatenate([np.arange(width) for width in self.sums.widths[numbers]])
-            columns |= {f"net_{side}": net, f"layer_{side}": layers[units], f"unit_{side}": within[units]}
-        return pd.DataFrame(columns | {"value": there.values[rows]})
-
-    def _names(self, member: Member, width: int) -> np.ndarray:
-        """(S,): the units' own names; None where they have none."""
-        return np.array(self._unit_names.get(member, (None,) * width), dtype=object)
-
-    def units(self) -> pd.DataFrame:
-        m, widths = self.sums, self.sums.widths
-        return pd.DataFrame(
-            {
-                "net": np.repeat([member.net for member in self.members], widths),
-                "layer": np.repeat([member.layer for member in self.members], widths),
-                "unit": np.concatenate([np.arange(width) for width in widths]),
-                "unit_name": np.concatenate([self._names(m, w) for m, w in zip(self.members, widths, strict=True)]),
-                "mean": mean(m),
-                "std": np.sqrt(variance(m)),
-                "active_fraction": m.active / m.count,
-                "is_dead": self.statistics.dead(),
-                "is_rare": self.statistics.rare(),
-                "samples": int(m.count),
-            }
-        )
+MOST_LOOKED_AT = 2**25  # pairs of units in which a shared origin is looked for unasked
 
 
 class Comparison:
@@ -237,28 +64,33 @@ class Comparison:
 
     def __init__(
         self,
-        compared: Sequence[tuple[list[Member], Moments, Tested | None]],
+        compared: Sequence[tuple[list[Member], Kept, Tested | None]],
         unit_names: UnitNames | None = None,
         left_out: Mapping[str, str] | None = None,
         keep_rare: bool = False,
     ) -> None:
-        self._groups = [_Group(*of_group, unit_names or {}, keep_rare) for of_group in compared]
+        self._groups = [Group(*of_group, unit_names or {}, keep_rare) for of_group in compared]
         self.left_out = dict(left_out or {})
-        self.moments = {str(member): moments for members, moments, _ in compared for member in members}
         self.control: Comparison | None = None
 
     def __repr__(self) -> str:
-        counts = sorted({moments.samples for moments in self.moments.values()})
+        counts = sorted({group.samples for group in self._groups})
         samples = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
-        about = f"Comparison of {', '.join(self.moments)} in {samples} samples{self._without}"
+        named = dict.fromkeys(map(str, self.members))
+        about = f"Comparison of {', '.join(named)} in {samples} samples{self._without}"
         about += ", with a control" if self.control else ""
-        shared = self.shared_origin
+        shared = self.shared_origin if self._is_quick else ""
         return f"{about}\n{shared}" if shared else about
+
+    @property
+    def _is_quick(self) -> bool:
+        """Whether there are few enough pairs of units to look at all of them for a line of text."""
+        return sum(units for group, pairs in self._of_origin for units in group.units_of(pairs)) <= MOST_LOOKED_AT
 
     @property
     def _without(self) -> str:
         """How many units take no part, if any."""
-        dead = np.concatenate([group.statistics.dead() for group in self._groups])
+        dead = np.concatenate([group.singles.dead() for group in self._groups])
         left_out = np.concatenate([group.left_out for group in self._groups])
         units, counts = len(dead), {"dead": int(dead.sum()), "rare": int((left_out & ~dead).sum())}
         named = " and ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
@@ -278,13 +110,19 @@ class Comparison:
         >>> found.shared_origin.split(":")[0]
         'snapshot and later seem to share their first weights'
         """
-        named = [pair for pair in self._pairs if pair.a.layer == pair.b.layer]
-        rows = [
-            {"net_a": pair.a.net, "net_b": pair.b.net, "layer": pair.a.layer}
-            | dict(zip(origin.COLUMNS, pair.same_index, strict=True))
-            for pair in named or self._pairs
-        ]
+        rows = []
+        for group, wanted in self._of_origin:
+            for pair in pairs_of(group, among=wanted):
+                a, b = (group.members[n] for n in pair.at)
+                about = {"net_a": a.net, "net_b": b.net, "layer": a.layer}
+                rows.append(about | dict(zip(origin.COLUMNS, pair.same_index, strict=True)))
         return origin.shared_origin(pd.DataFrame(rows)) if rows else ""
+
+    @property
+    def _of_origin(self) -> list[tuple[Group, list[tuple[int, int]]]]:
+        """The pairs of layers that say whether networks share their origin, by group."""
+        named = [(group, [pair for pair in group.pairs if group.are_namesakes(*pair)]) for group in self._groups]
+        return named if any(pairs for _, pairs in named) else [(group, group.pairs) for group in self._groups]
 
     @property
     def samples(self) -> int:
@@ -292,7 +130,7 @@ class Comparison:
 
         Raises UserError where layers differ; ``units()`` has the number for each.
         """
-        counts = {str(group.members[0]): int(group.sums.count) for group in self._groups}
+        counts = {str(group.members[0]): group.samples for group in self._groups}
         if len(set(counts.values())) > 1:
             few, many = (pick(counts, key=counts.__getitem__) for pick in (min, max))
             raise UserError(
@@ -345,13 +183,15 @@ class Comparison:
         if method not in methods:
             raise UserError(f"There is no method {method!r}; allowed are {', '.join(methods)}.")
 
-        def rows(pair: _MemberPair) -> dict[str, Any]:
-            units = methods[method](pair.cross if signed else np.abs(pair.cross)).columns
-            tested = pair.partners if method == "semi" and not signed else None
-            stable = (pair.stability(signed=True) if signed else pair.stable) if method == "semi" else None
-            return _matched(pair.cross, units, tested) | (_stable(stable) if method == "semi" else {})
-
-        return self._rows(rows)
+        semi, tables = method == "semi", []
+        for group in self._groups:
+            found = {}
+            for pair in pairs_of(group, stable=semi, signed=signed):
+                units = methods[method](pair.cross if signed else np.abs(pair.cross)).columns
+                columns = matched(pair, units, tested=semi and not signed)
+                found[pair.at] = columns | (stability_columns(pair) if semi else {})
+            tables.append(stacked(group, found))
+        return pd.concat(tables, ignore_index=True)
 
     def alignment(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row per pair of layers: how alike their units are, and their subspaces.
@@ -377,8 +217,8 @@ class Comparison:
         """
         chosen = list(AVERAGES) if columns is None else list(columns)
         for column in chosen:
-            _check_average(column)
-        rows = self._rows(lambda pair: {column: [AVERAGES[column](pair)] for column in chosen})
+            check_average(column)
+        rows = pd.concat([averages(group, chosen) for group in self._groups], ignore_index=True)
         return rows if self.control is None else beside(rows, self.control.alignment(chosen))
 
     def mapping(self, decays: Sequence[float] = DECAYS) -> pd.DataFrame:
@@ -387,7 +227,10 @@ class Comparison:
         loss: half the mean squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss; units_used: units of
         a per unit of b. Fitted on all samples by the exact LASSO, so small numbers of samples flatter small decays.
         """
-        rows = self._rows(lambda pair: _mapped(pair, decays))
+        tables = []
+        for group in self._groups:
+            tables.append(stacked(group, {pair.at: _mapped(pair, decays) for pair in pairs_of(group)}))
+        rows = pd.concat(tables, ignore_index=True)
         return rows if self.control is None else beside(rows, self.control.mapping(decays))
 
     def measures(self) -> pd.DataFrame:
@@ -410,7 +253,7 @@ class Comparison:
         for group in self._groups:
             for a, b in combinations(range(len(group.members)), 2):
                 both = group.members[a], group.members[b]
-                for one in measured(group.statistics, a, b) if both[0].net != both[1].net else ():
+                for one in measured(group.folds(a, b)) if both[0].net != both[1].net else ():
                     (net_a, layer_a), (net_b, layer_b) = both[one.a], both[one.b]
                     about = {"net_a": net_a, "layer_a": layer_a, "net_b": net_b, "layer_b": layer_b}
                     ends = {"low": one.interval.low, "high": one.interval.high, "chance": one.chance}
@@ -424,8 +267,8 @@ class Comparison:
         ``k``: how many; None means in proportion to the units, as the paper's. Both ways are the same, so each two are
         there once. Raises `raycv.analysis.infeasible.Infeasible` for a k that the graph does not allow.
         """
-        once = {frozenset((pair.a, pair.b)): pair for pair in reversed(self._pairs)}
-        return pd.concat([_clustered(pair, k) for pair in reversed(once.values())], ignore_index=True)
+        once = [pair for group in self._groups for pair in pairs_of(group) if pair.at[0] < pair.at[1]]
+        return pd.concat([_clustered(pair, k) for pair in once], ignore_index=True)
 
     def nearest_layers(self, by: str = "unbiased_cka") -> pd.DataFrame:
         """For every layer and other network, the layer there that is most like it, by a column of ``alignment``.
@@ -482,8 +325,7 @@ class Comparison:
         """
         tables = []
         for group in self._groups:
-            nets = dict.fromkeys(member.net for member in group.members)
-            tables += [group.mutual(net_a, net_b) for net_a, net_b in combinations(nets, 2)]
+            tables += [group.mutual(net_a, net_b) for net_a, net_b in combinations(group.nets, 2)]
         return pd.concat(tables, ignore_index=True)
 
     def table(self, name: str) -> pd.DataFrame:
@@ -500,16 +342,6 @@ class Comparison:
             raise UserError(f"There is no table {name!r}; there are {', '.join(makers)}.")
         return makers[name]()
 
-    @property
-    def _pairs(self) -> list[_MemberPair]:
-        return [pair for group in self._groups for pair in group.pairs]
-
-    def _rows(self, rows: Callable[[_MemberPair], dict[str, Any]]) -> pd.DataFrame:
-        return pd.concat([pd.DataFrame(pair.about | rows(pair)) for pair in self._pairs], ignore_index=True)
-
-
-PAIR = ["net_a", "layer_a", "net_b", "layer_b"]
-
 
 def beside(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
     """``rows`` with the values of ``control`` of the same layers, decays and measures behind, as control_NAME."""
@@ -517,52 +349,8 @@ def beside(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
     return rows.merge(control.rename(columns=lambda name: name if name in keys else f"control_{name}"), "left", keys)
 
 
-def _matched(cross: Floats, units: np.ndarray, tested: Partners | None) -> dict[str, Any]:
-    """The columns of a matching: of ``units`` (S_a,), the partners, and of what was tested, which are the same ones."""
-    values = np.where(units < 0, np.nan, cross[np.arange(len(cross)), units])
-    sign = np.nan_to_num(np.sign(values)).astype(np.int64)
-    columns = {"unit_a": np.arange(len(units)), "unit_b": units, "value": values, "sign": sign}
-    if tested is None:
-        return columns
-    return columns | {
-        "rotated_value": tested.whole.unit_mean,
-        "excess": tested.excess,
-        "p_value": tested.p_values,
-        "q_value": tested.q_values,
-    }
-
-
-def _stable(found: Stability | None) -> dict[str, Any]:
-    return {
-        "partner_stability": found.same if found else np.nan,
-        "heldout_value": found.heldout if found else np.nan,
-    }
-
-
-# Columns of ``alignment``. Those from rotated_mean to beyond_chance need rotations.
-AVERAGES: dict[str, Callable[[_MemberPair], float]] = {
-    "mean": lambda pair: mean_of(semi_matching(pair.cross).values),
-    "mean_absolute": lambda pair: mean_of(best_correlation(pair.cross)),
-    "rotated_mean": lambda pair: pair.partners.whole.mean,
-    "excess": lambda pair: mean_of(pair.partners.excess),
-    "beyond_chance": lambda pair: mean_of(np.where(pair.partners.columns < 0, np.nan, pair.partners.found())),
-    "linear_cka": lambda pair: linear_cka(pair.covariances),
-    "unbiased_cka": lambda pair: pair.unbiased_cka,
-    "partner_stability": lambda pair: mean_of(pair.stable.same) if pair.stable else math.nan,
-    "heldout_mean": lambda pair: mean_of(pair.stable.heldout) if pair.stable else math.nan,
-    "same_index": lambda pair: pair.same_index.share,
-    "same_index_chance": lambda pair: pair.same_index.chance,
-    "same_index_p_value": lambda pair: pair.same_index.p_value,
-}
-
-
-def _check_average(column: str) -> None:
-    if column not in AVERAGES:
-        raise UserError(f"There is no column {column!r}; allowed are {', '.join(AVERAGES)}.")
-
-
-def _mapped(pair: _MemberPair, decays: Sequence[float]) -> dict[str, Any]:
-    path = lasso_path(pair.within[0], pair.cross, decays)
+def _mapped(pair: PairOfLayers, decays: Sequence[float]) -> dict[str, Any]:
+    path = lasso_path(pair.group.correlation(pair.at[0], pair.at[0]), pair.cross, decays)
     return {
         "decay": list(decays),
         "loss": [layer.loss for layer in path],
@@ -571,10 +359,11 @@ def _mapped(pair: _MemberPair, decays: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _clustered(pair: _MemberPair, k: int | None) -> pd.DataFrame:
-    a, b = pair.within
+def _clustered(pair: PairOfLayers, k: int | None) -> pd.DataFrame:
+    first, second = (pair.group.members[n] for n in pair.at)
+    a, b = (pair.group.correlation(n, n) for n in pair.at)
     found = spectral_clusters(np.block([[a, pair.cross], [pair.cross.T, b]]), len(a), k, threshold=THRESHOLD)
-    about = pair.about | {"k": found.k}
-    sides = ((pair.a.net, pair.a.layer, len(a)), (pair.b.net, pair.b.layer, len(b)))
+    about = dict(zip(PAIR, (*first, *second), strict=True)) | {"k": found.k}
+    sides = ((*first, len(a)), (*second, len(b)))
     rows = pd.concat([pd.DataFrame({"net": net, "layer": layer, "unit": range(units)}) for net, layer, units in sides])
     return rows.assign(**about, cluster=found.labels)[[*about, "net", "layer", "unit", "cluster"]]

@@ -9,13 +9,14 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
-from raycv.comparing.batches import Batch, forwarded, read
+from raycv.comparing.batches import Batch, forwarded, length, read
 from raycv.comparing.calling import Call
+from raycv.comparing.collected import Collected
 from raycv.comparing.comparison import Comparison
 from raycv.comparing.control import Control, controls
 from raycv.comparing.forward import Forward, on_one_grid
+from raycv.comparing.kept import Kept
 from raycv.comparing.members import Member, Pairing, groups
-from raycv.comparing.moments import Moments
 from raycv.comparing.tested import TestedSamples
 from raycv.data.recorded import recorded
 from raycv.errors import UserError
@@ -120,30 +121,39 @@ def _here(
     patterns = {name: [given] if isinstance(given, str) else given for name, given in patterns.items()}
     with borrowed(modules):
         how = forward if isinstance(forward, Mapping) else dict.fromkeys(modules, forward)
-        forwards = [Forward(name, net, patterns.get(name), how.get(name), unit_axis) for name, net in modules.items()]
+        forwards = [
+            Forward(name, net, patterns.get(name), how.get(name), unit_axis, means=positions == "mean")
+            for name, net in modules.items()
+        ]
         batches = forwarded(forwards, files, data, patterns) if modules else read(files, patterns)
-        compared = _compared(batches, forwards, list(networks), pairing, positions)
+        expected = length(data) if modules else files[0].samples
+        compared = _compared(batches, forwards, list(networks), pairing, positions, expected)
     names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
     left_out = {str(Member(f.name, layer)): why for f in forwards for layer, why in f.left_out.items()}
     return Comparison(compared, names, left_out, keep_rare)
 
 
 def _compared(
-    batches: Iterator[Batch], forwards: list[Forward], nets: list[str], pairing: Pairing, positions: Positions
-) -> list[tuple[list[Member], Moments, TestedSamples]]:
-    """What is kept of all batches, for each group of members."""
-    compared: list[tuple[list[Member], Moments, TestedSamples]] = []
+    batches: Iterator[Batch],
+    forwards: list[Forward],
+    nets: list[str],
+    pairing: Pairing,
+    positions: Positions,
+    expected: int | None,
+) -> list[tuple[list[Member], Kept, TestedSamples]]:
+    """What is kept of all batches, for each group of members; ``expected``: how many images there are, if known."""
+    compared: list[tuple[list[Member], Collected, TestedSamples]] = []
     for ids, activations, prefixes in batches:
         if not compared:
             _check_layers(nets, activations, forwards)
             found = groups(nets, list(activations), pairing)
-            compared = [(members, Moments(), TestedSamples()) for members in found]
-        for members, moments, tested in compared:
+            compared = [(members, Collected(expected), TestedSamples()) for members in found]
+        for members, collected, tested in compared:
             given = {str(member): activations[member] for member in members}
             told = {str(member): prefixes[member] for member in members if member in prefixes}
             try:
                 together = on_one_grid(given, positions, told)
-                moments.update(ids, **together)
+                collected.update(ids, together)
                 tested.update(together)
             except ValueError as error:
                 raise UserError(f"The networks cannot be compared: {error}.") from None
@@ -151,7 +161,7 @@ def _compared(
         raise UserError("There is nothing to compare: data gave no batch.")
     if compared[0][1].samples < 2:
         raise UserError("There is nothing to compare: a correlation needs two samples or more, and there is one.")
-    return compared
+    return [(members, collected.kept(), tested) for members, collected, tested in compared]
 
 
 def _check_layers(nets: list[str], activations: Mapping[Member, Any], forwards: list[Forward]) -> None:

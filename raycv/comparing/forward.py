@@ -15,11 +15,13 @@ from torch.nn.functional import adaptive_avg_pool2d
 from raycv.comparing.calling import caller, moved
 from raycv.errors import UserError
 from raycv.networks.layers import nearest
-from raycv.networks.layouts import Found, Layout, from_own_pass, images_in, probe
+from raycv.networks.layouts import Found, Layout, from_own_pass, images_in, probe, seen
 from raycv.networks.module_paths import CALL, path_of, second_paths, unwrapped
-from raycv.networks.taps import Kept, laid_out, record
-from raycv.networks.tokens import Part, Prefix, after_choice, part_of, prefix_of, squared, taken
+from raycv.networks.taps import Kept, Made, laid_out, name_in, record, record_as
+from raycv.networks.tokens import Part, Prefix, after_choice, part_of, prefixes_of, squared, taken
+from raycv.networks.watching import Returned
 
+AT_ONCE = 2**17  # activations that are taken to float64 at once
 TOLERANCE = 1e-3  # of the largest activation; two passes of a network on a GPU differ by less
 
 
@@ -37,11 +39,15 @@ class Forward:
         patterns: Sequence[str] | None,
         how: Callable[[nn.Module, Any], Any] | None,
         unit_axis: int | Mapping[str, int] | None,
+        means: bool = False,
     ) -> None:
+        """``means``: only the means over positions are wanted, which are taken as layers return."""
         check(name, net)
+        self._means = means
         self.name, self.net, self._patterns, self._unit_axis = name, unwrapped(net), patterns, unit_axis
         self._call = caller(name, net, how)
         self._layers: dict[str, Part] = {}
+        self._by_path: dict[str, dict[str, Part]] = {}
         self._layouts: Found | None = None
         self._gradients, self._batches = False, 0
         self._is_checked = False  # for random numbers
@@ -61,22 +67,41 @@ class Forward:
             if probed.layers is not None:
                 self._choose(probed.layers)
         states = _random_states()
-        kept = self._pass(batch)
-        if not self._layers:
-            self._choose(from_own_pass(kept, count, self._unit_axis))
-        activations = self._of(kept, count)
+        activations = self._activations(batch, count)
         if self._batches or not self._is_lazy:  # which draws its weights in the first pass
             self._check_once(states, batch, count, activations)
         self._batches += 1
         return activations
 
-    def _pass(self, batch: Any) -> dict[str, Kept]:
-        """What the modules give that are compared, or may be."""
+    def _activations(self, batch: Any, count: int) -> dict[str, Tensor]:
+        """Of every layer, or their means over positions, from one pass."""
+        if self._layers and self._means:  # taken at once, as the activations of many layers fill the memory
+            found = self._pass(batch, record_as, lambda one: self._means_of(one, count))
+            return {layer: self._ran(found, layer, part)[layer] for layer, part in self._layers.items()}
+        kept = self._pass(batch, record, self._layouts)
+        if not self._layers:
+            self._choose(from_own_pass(kept, count, self._unit_axis))
+        activations = self._of(kept, count)
+        return {layer: means(values) for layer, values in activations.items()} if self._means else activations
+
+    def _means_of(self, one: Returned, count: int) -> dict[str, Tensor]:
+        """By layer, of what a call has returned."""
+        assert self._layouts is not None
+        path = name_in(self._layouts, one)
+        layers = self._by_path.get(path)
+        if not layers:
+            return {}
+        kept = Kept({n: leaf.detach() for n, leaf in enumerate(one.leaves)}, None, seen(one))
+        values = laid_out(path, kept, self._layouts[path], count).values
+        return {layer: means(taken(part, values, self._told[layer])) for layer, part in layers.items()}
+
+    def _pass(self, batch: Any, recorded: Callable[..., tuple[Any, dict[str, Made]]], how: Any) -> dict[str, Made]:
+        """What is ``recorded`` of the modules that are compared, or may be."""
         paths = {path_of(part.path) for part in self._layers.values()} or None
         given = moved(batch, self.net)
         try:
             with torch.enable_grad() if self._gradients else torch.no_grad():
-                return record(self.net, lambda: self._call(self.net, given), paths, self._layouts)[1]
+                return recorded(self.net, lambda: self._call(self.net, given), paths, how)[1]
         except UserError:
             raise
         except Exception as error:
@@ -91,22 +116,30 @@ class Forward:
         self.left_out = {layer: layout for layer, layout in layouts.items() if isinstance(layout, str)}
         self._layers = chosen(self.name, there, self._patterns, self.left_out, second_paths(self.net))
         self._layouts = layouts
+        for layer, part in self._layers.items():
+            self._by_path.setdefault(part.path, {})[layer] = part
         grids = {layer: layout.grid for layer, layout in layouts.items() if isinstance(layout, Layout)}
-        self._told = {layer: prefix_of(self.net, part.path, grids) for layer, part in self._layers.items()}
+        prefixes = prefixes_of(self.net, self._by_path, grids)
+        self._told = {layer: prefixes[part.path] for layer, part in self._layers.items()}
         self.prefixes = {layer: after_choice(self._layers[layer], told) for layer, told in self._told.items()}
 
     def _of(self, kept: Mapping[str, Kept], count: int) -> dict[str, Tensor]:
         assert self._layouts is not None
         activations = {}
         for layer, part in self._layers.items():
-            if part.path not in kept:
-                raise UserError(
-                    f"Layer {layer!r} of {self.name} has not run in batch {self._batches + 1} of data, and ran before; "
-                    "compare layers that run in every pass."
-                )
-            values = laid_out(part.path, kept[part.path], self._layouts[part.path], count).values
+            own = self._ran(kept, layer, part)
+            values = laid_out(part.path, own, self._layouts[part.path], count).values
             activations[layer] = taken(part, values, self._told[layer])
         return activations
+
+    def _ran(self, found: Mapping[str, Made], layer: str, part: Part) -> Made:
+        """What there is of a layer. Raises UserError where it has not run."""
+        if part.path not in found:
+            raise UserError(
+                f"Layer {layer!r} of {self.name} has not run in batch {self._batches + 1} of data, and ran before; "
+                "compare layers that run in every pass."
+            )
+        return found[part.path]
 
     def _check_once(self, states: Any, batch: Any, count: int, activations: Mapping[str, Tensor]) -> None:
         """Raise UserError where random numbers, which the first pass has drawn, change what is compared."""
@@ -116,7 +149,7 @@ class Forward:
         after = _random_states()
         if _alike(states, after):
             return
-        again = self._of(self._pass(batch), count)
+        again = self._activations(batch, count)
         _set_random_states(after)
         for layer, values in activations.items():
             if (values - again[layer]).abs().max() > TOLERANCE * values.abs().max():
@@ -211,7 +244,7 @@ def on_one_grid(
         activations = {name: squared(values, (prefixes or {}).get(name)) for name, values in activations.items()}
     grids = {name: tuple(values.shape[2:]) for name, values in activations.items()}
     if positions == "mean":
-        return {name: v.double().flatten(2).mean(2) if v.ndim > 2 else v for name, v in activations.items()}
+        return {name: means(values) for name, values in activations.items()}
     if len(set(grids.values())) == 1:
         return dict(activations)
     if positions == "resample" and all(len(grid) == 2 for grid in grids.values()):
@@ -220,6 +253,14 @@ def on_one_grid(
     text = ", ".join(f"{name} {' x '.join(map(str, grid)) or 'none'}" for name, grid in grids.items())
     advice = 'positions="mean"' if positions == "resample" else 'positions="resample" or positions="mean"'
     raise UserError(f"The layers have different positions: {text}; compare them with {advice}.")
+
+
+def means(values: Tensor) -> Tensor:
+    """A copy of activations (n, S), or of their means over positions in float64, of a few images at a time."""
+    if values.ndim <= 2:
+        return values.clone()
+    parts = values.split(max(1, AT_ONCE // max(1, values[0].numel())))
+    return torch.cat([part.double().flatten(2).mean(2) for part in parts])
 
 
 def _resampled(values: Tensor, grid: tuple[int, int]) -> Tensor:

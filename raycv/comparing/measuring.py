@@ -24,9 +24,9 @@ class MeasuredValue(NamedTuple):
     chance: float
 
 
-def measured(statistics: LayerStatistics, a: int, b: int) -> Iterator[MeasuredValue]:
-    """All measures of members ``a`` and ``b``, with intervals over folds as in a run; both ways where they differ."""
-    found = measure(NetworkGroup((), LayerStatistics(tuple(fold.of(a, b) for fold in statistics.folds)), (0, 1)))
+def measured(statistics: LayerStatistics) -> Iterator[MeasuredValue]:
+    """All measures of the two members of ``statistics``, with intervals over folds as in a run; some both ways."""
+    found = measure(NetworkGroup((), statistics, (0, 1)))
     for key, value in (found.values | found.masses).items():
         interval = jackknife(value, [replicate.get(key, np.nan) for replicate in found.replicates])
         yield MeasuredValue(*key, value, interval, found.rotated.get(key, float("nan")))

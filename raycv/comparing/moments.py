@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,16 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from raycv.analysis.splitmix import GOLDEN, mixed
-from raycv.data.recorded import in_full
+from raycv.comparing.tables import Tables, check_members, check_numbers, fold_of_each, named, pilot_of, tables_of
 from raycv.run.folds import FOLDS, folds_of
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.folds import LayerStatistics, correlation_of
 from raycv.statistics.moments import JointMoments as Sums
 from raycv.statistics.moments import merge, shifted
 from raycv.statistics.sums import sums_of
-
-LARGEST = 1e150  # of activations in float64
 
 
 class Moments:
@@ -90,9 +85,7 @@ class Moments:
         Raises ValueError for members, shapes or ids that do not fit, and for numbers that are not finite; then nothing
         is added.
         """
-        tables = {name: _samples(name, values) for name, values in activations.items()}
-        count = _same(tables, "samples")
-        positions = _same({name: values[0] for name, values in tables.items() if len(values)}, "positions")
+        tables, count, positions = tables_of(activations)
         if count:
             with self._lock:
                 self._add(ids, tables, count, positions)
@@ -101,7 +94,7 @@ class Moments:
         self._check(tables)
         widest = max(table.shape[2] for table in tables.values())
         number = folds_of(widest)
-        finer = _folds_of(ids, count, self.samples // max(1, positions))
+        finer = fold_of_each(ids, count, self.samples // max(1, positions))
         if not self.names:
             self._begin(tables, number)
 
@@ -127,28 +120,14 @@ class Moments:
         self.names = list(tables)
         self._float64 = any(table.dtype == torch.float64 for table in tables.values())
         widths = [table.shape[2] for table in tables.values()]
-        pilot = np.concatenate([_pilot(table) for table in tables.values()])
+        pilot = np.concatenate([pilot_of(table) for table in tables.values()])
         self._folds = [Accumulator(widths, pilot, torch.device("cpu")) for _ in range(folds)]
         for fold in self._folds:  # they are used one after the other
             fold.shifted, fold.products = self._folds[0].shifted, self._folds[0].products
 
-    def _check(self, tables: dict[str, torch.Tensor]) -> None:
-        found = {name: table.shape[2] for name, table in tables.items()}
-        expected = dict(zip(self.names, self.widths, strict=True))
-        if expected and list(found.items()) != list(expected.items()):
-            raise ValueError(f"these moments are of {_named(expected)}, found {_named(found)}")
-        for name, table in tables.items():
-            lowest, highest = torch.aminmax(table)
-            if not torch.isfinite(lowest) or not torch.isfinite(highest):
-                bad = int((~torch.isfinite(table)).flatten(1).any(1).nonzero()[0, 0])
-                sample = self.samples // table.shape[1] + bad
-                raise ValueError(f"the activations of {name!r} are not all finite numbers, first in sample {sample:,}")
-            largest = max(float(highest), -float(lowest))
-            if largest > LARGEST:
-                raise ValueError(
-                    f"the activations of {name!r} go up to {largest:.0e}, and numbers above {LARGEST:.0e} have no "
-                    "squares; divide them by a constant"
-                )
+    def _check(self, tables: Tables) -> None:
+        check_members(tables, dict(zip(self.names, self.widths, strict=True)))
+        check_numbers(tables, self.samples)
 
     def merge(self, other: Moments) -> None:
         """Add all that ``other`` has of the same members, and of other samples.
@@ -168,7 +147,7 @@ class Moments:
             return
         mine, theirs = (dict(zip(m.names, m.widths, strict=True)) for m in (self, other))
         if list(mine.items()) != list(theirs.items()):
-            raise ValueError(f"these moments are of {_named(mine)}, those to be merged of {_named(theirs)}")
+            raise ValueError(f"these moments are of {named(mine)}, those to be merged of {named(theirs)}")
         pilot = self._own_pilot
         pairs = zip(self._folds, other._folds, strict=True)
         self._folds = [Accumulator.going_on_from(merge(a.moments(), shifted(b.moments(), pilot))) for a, b in pairs]
@@ -200,61 +179,9 @@ class Moments:
         return correlation_of(total, constant, self.names.index(a), self.names.index(b))
 
 
-def _pilot(table: torch.Tensor) -> np.ndarray:
-    """(S,): the means of (n, positions, S), representable in float32 where the table is; of constants themselves."""
-    lowest, highest = table.amin((0, 1)), table.amax((0, 1))
-    means = torch.where(lowest == highest, lowest.double(), (table.double() / table[..., 0].numel()).sum((0, 1)))
-    return (means if table.dtype == torch.float64 else means.float().double()).numpy()
-
-
 @contextmanager
 def _both(one: Moments, other: Moments) -> Iterator[None]:
     """Nobody adds to either; in one order, so that two who merge into each other do not wait for ever."""
     first, second = sorted((one, other), key=id)
     with first._lock, second._lock:
         yield
-
-
-def _samples(name: str, values: Any) -> torch.Tensor:
-    """Activations (n, S, ...) as (n, positions, S), float64 where they need it and float32 otherwise."""
-    if isinstance(values, torch.Tensor):
-        tensor = values.detach().cpu()
-        tensor = tensor.double() if tensor.dtype in (torch.int32, torch.int64) else tensor
-    else:
-        array = np.ascontiguousarray(values)
-        tensor = torch.as_tensor(in_full(repr(name), array) if array.dtype.kind in "iuf" else array)
-    if tensor.ndim < 2:
-        raise ValueError(f"activations have shape (samples, units, ...), {name!r} has {tuple(tensor.shape)}")
-    if tensor.is_complex() or (not tensor.dtype.is_floating_point and tensor.dtype == torch.bool):
-        raise ValueError(f"activations are real numbers, {name!r} has {tensor.dtype}")
-    tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
-    return tensor.reshape(*tensor.shape[:2], math.prod(tensor.shape[2:])).transpose(1, 2)
-
-
-def _same(tables: dict[str, torch.Tensor], what: str) -> int:
-    """The common length of the first axes. Raises ValueError where they differ."""
-    lengths = {name: len(table) for name, table in tables.items()}
-    if not tables:
-        if what == "samples":
-            raise ValueError("there are no activations; give those of one member or more by name")
-        return 0
-    if len(set(lengths.values())) > 1:
-        few, many = (pick(lengths, key=lengths.__getitem__) for pick in (min, max))
-        raise ValueError(
-            f"all members must have the same {what}; {few!r} has {lengths[few]:,} and {many!r} {lengths[many]:,}"
-        )
-    return next(iter(lengths.values()))
-
-
-def _folds_of(ids: ArrayLike | range | None, count: int, before: int) -> np.ndarray:
-    """(n,): the fold of each sample, one of eight, by a hash of its id; ``before``: how many samples came earlier."""
-    names = np.arange(before, before + count) if ids is None else np.asarray(ids)
-    if names.shape != (count,):
-        raise ValueError(f"there are {count:,} samples and ids of shape {names.shape}; give one id for each sample")
-    if names.dtype.kind not in "iu":
-        names = np.array([zlib.crc32(str(name).encode()) for name in names], dtype=np.uint64)
-    return np.asarray(mixed(names.astype(np.uint64) * GOLDEN) % np.uint64(FOLDS)).astype(np.int64)
-
-
-def _named(widths: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({width} units)" for name, width in widths.items())

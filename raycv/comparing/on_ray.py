@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from raycv import statistics
-from raycv.analysis.significance import Draws
+from raycv.analysis.arrays import Floats
+from raycv.analysis.partners import largest_p_values
+from raycv.analysis.rotations import Rotations
 from raycv.comparing.comparison import Comparison
+from raycv.comparing.group import Tested
+from raycv.comparing.kept import Kept, KeptProducts, Side
 from raycv.comparing.members import Member, Pairing
-from raycv.comparing.moments import Moments
 from raycv.config import CollectConfig, TrainConfig
 from raycv.errors import UserError
 from raycv.networks.spec import BETWEEN
@@ -70,28 +74,32 @@ def comparison_of(found: Statistics) -> Comparison:
     if ACROSS in found.groups:
         specs = found.groups[ACROSS]
         members = [Member(spec.network, spec.places[0].module) for spec in specs]
-        return Comparison([(members, _moments(members, found, ACROSS, ACROSS), None)], keep_rare=found.keep_rare)
-    compared: list[tuple[list[Member], Moments, _Drawn | None]] = []
+        return Comparison([(members, _kept(found, ACROSS, ACROSS), None)], keep_rare=found.keep_rare)
+    compared: list[tuple[list[Member], Kept, Tested | None]] = []
     for layer in found.layers:
         members = [Member(spec.name, spec.place(layer).module) for spec in found.networks]
-        compared.append((members, _moments(members, found, layer, NETS), _Drawn(found, layer, members)))
+        compared.append((members, _kept(found, layer, NETS), _Drawn(found, layer)))
     return Comparison(compared, keep_rare=found.keep_rare)
 
 
-def _moments(members: Sequence[Member], found: Statistics, layer: str, group: str) -> Moments:
-    return Moments.of([str(member) for member in members], found.layer(layer, group))
+def _kept(found: Statistics, layer: str, group: str) -> KeptProducts:
+    return KeptProducts(found.layer(layer, group), None)
 
 
 class _Drawn:
     """The draws of one layer that the pass has left."""
 
-    norms = None
+    def __init__(self, found: Statistics, layer: str) -> None:
+        self._found, self._layer = found, layer
 
-    def __init__(self, found: Statistics, layer: str, members: Sequence[Member]) -> None:
-        self._found, self._layer, self._names = found, layer, [str(member) for member in members]
-
-    def draws(self, a: str, b: str, left_out: Mapping[str, np.ndarray], *, seed: int) -> list[Draws]:
+    def p_values(
+        self, _left_out: Sequence[np.ndarray], sides: Sequence[Side], _rotations: Rotations
+    ) -> Mapping[tuple[int, int], Floats]:
         """See `raycv.comparing.tested.TestedSamples`; the units that were left out then are those of the run."""
-        pair = self._names.index(a), self._names.index(b)
-        drawn = {n: self._found.draws(self._layer, n, others=pair) for n in pair}
-        return tested_against(drawn, *pair)
+        values: dict[tuple[int, int], Floats] = {}
+        for pair in [pair for first, second in sides for pair in product(first, second)]:
+            drawn = {n: self._found.draws(self._layer, n, others=pair) for n in pair}
+            for a, b in (pair, pair[::-1]):
+                against = tested_against(drawn, a, b)
+                values[a, b] = largest_p_values(against) if against else np.zeros(1)  # rotations alone
+        return values

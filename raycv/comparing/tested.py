@@ -1,22 +1,27 @@
-"""What is kept of the samples beside their moments: whole images to test units in, and sums for unbiased CKA."""
+"""What is kept of the samples beside their moments: whole images, to test units in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled
-from raycv.analysis.measures.norms import NormSums
+from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled_all
+from raycv.analysis.partners import largest_p_values
+from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
 from raycv.analysis.splitmix import GOLDEN, mixed
+from raycv.comparing.kept import Side
 
 SAMPLES = 10_000  # at most
 ENTRIES = 2**25  # of all members together, at most
 STRATA = 8  # of images, each with positions of its own
+SEED = 0  # of all draws, which depend on a layer's width alone
+PValues = Mapping[tuple[int, int], Floats]
 SILENT = 0.01  # of its samples at 0 and none below it: such a layer is taken for rectified
 
 
@@ -34,7 +39,6 @@ class TestedSamples:
         self._hashes = np.empty(0, np.uint64)
         self._seen = self._each = 0
         self._order = np.empty((STRATA, 0), np.int64)
-        self.norms = NormSums()
 
     def update(self, activations: Mapping[str, Tensor]) -> None:
         """Add a batch: of every member the activations (n, S, ...) of the same images at the same positions."""
@@ -43,8 +47,6 @@ class TestedSamples:
         }
         first = next(iter(tables.values()))
         count, positions = len(first), first.shape[2]
-        if positions == 1:  # else samples depend on each other
-            self.norms.add([table[..., 0].detach().cpu() for table in tables.values()])
         budget = max(2, min(SAMPLES, ENTRIES // sum(table.shape[1] for table in tables.values())))
         if not self._values:
             self._values = {name: [] for name in tables}
@@ -78,23 +80,45 @@ class TestedSamples:
             self._values[name] = [torch.cat(parts)[held, :each]] if parts else []
         self._each, self._hashes = each, kept[inside]
 
-    def draws(self, a: str, b: str, left_out: Mapping[str, np.ndarray], *, seed: int) -> list[Draws]:
-        """What the units of member ``a`` are tested against: images of ``b`` shuffled, and its units mixed.
+    def p_values(
+        self, left_out: Sequence[NDArray[np.bool_]], sides: Sequence[Side], rotations: Rotations, /
+    ) -> PValues:
+        """By ordered pair of members, the largest p-values (S_a,) that draws by chance in b's place give a's units.
 
-        Of ``b`` rectified, as far as its values show it, mixtures are rectified, too, each to be active as often as one
-        of the units. ``left_out``: of both the units (S,) that take no part.
+        Images of b are shuffled and, as far as its values show that it is rectified, its units mixed by ``rotations``
+        and rectified, each mixture to be active as often as one of the units. What is drawn in the place of a member is
+        the same for all others. ``left_out``: by member (S,), the units that take no part; ``sides``: which members are
+        compared.
         """
-        before = self._samples(b)
-        of_a, of_b = scores(self._samples(a), left_out[a]), scores(before, left_out[b])
-        whole = self._each == self._order.shape[1]  # then all positions are there, if in another order
-        strata = np.zeros(len(self._hashes), np.int64) if whole else _strata(self._hashes)
-        count = draws_for(max(of_a.shape[1], of_b.shape[1]))
-        by_images, _ = shuffled(of_a, of_b, strata, count=count, seed=seed)
-        if float(before.min()) < 0 or float((before == 0).float().mean()) < SILENT:
-            return [by_images]
-        null: Floats
-        (null,) = mixed_before_relu([of_a], before, None, int(left_out[b].sum()), count=count, seed=seed)
-        return [by_images, Draws(by_images.values, null)]
+        samples = [self._samples(name) for name in self._values]
+        scored = [scores(of_member, out) for of_member, out in zip(samples, left_out, strict=True)]
+        found: dict[tuple[int, int], Floats] = {}
+        values: dict[tuple[int, int], Floats] = {}
+
+        def note(a: int, b: int, draws: Draws) -> None:
+            values[a, b] = draws.values
+            found[a, b] = np.maximum(found.get((a, b), 0), largest_p_values([draws]))
+
+        for first, second in sides:
+            for b, others, count in _by_count(second, first, samples):
+                of_others = [scored[a] for a in others]
+                drawn = shuffled_all(of_others, scored[b], self._strata, count=count, seed=SEED)
+                for a, (there, back) in zip(others, drawn, strict=True):
+                    note(a, b, there)
+                    note(b, a, back)
+            for b, others, count in (*_by_count(second, first, samples), *_by_count(first, second, samples)):
+                if _is_rectified(samples[b]):
+                    of_others, out = [scored[a] for a in others], int(left_out[b].sum())
+                    nulls = mixed_before_relu(of_others, samples[b], out, count=count, seed=rotations)
+                    for a, null in zip(others, nulls, strict=True):
+                        note(a, b, Draws(values[a, b], null))
+        return found
+
+    @property
+    def _strata(self) -> NDArray[np.int64]:
+        """(images,): of those that have the same positions; all do where all positions are there."""
+        whole = self._each == self._order.shape[1]
+        return np.zeros(len(self._hashes), np.int64) if whole else _strata(self._hashes)
 
     def _samples(self, name: str) -> Tensor:
         """(n, S): image by image, each at its stratum's positions, or at all of them in the order of the layer."""
@@ -108,3 +132,17 @@ class TestedSamples:
 
 def _strata(hashes: np.ndarray) -> np.ndarray:
     return np.asarray(hashes >> np.uint64(8)).astype(np.int64) % STRATA
+
+
+def _is_rectified(samples: Tensor) -> bool:
+    return float(samples.min()) >= 0 and float((samples == 0).float().mean()) >= SILENT
+
+
+def _by_count(
+    members: Sequence[int], others: Sequence[int], samples: Sequence[Tensor]
+) -> Iterator[tuple[int, list[int], int]]:
+    """Of each of ``members`` those of the others for which there are equally many draws, and how many."""
+    for b in members:
+        counts = {a: draws_for(max(samples[a].shape[1], samples[b].shape[1])) for a in others}
+        for count in dict.fromkeys(counts.values()):
+            yield b, [a for a in others if counts[a] == count], count

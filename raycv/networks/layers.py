@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
 from raycv.networks.layouts import Layout, from_own_pass
-from raycv.networks.models import check_model, preprocessing_of, tried
+from raycv.networks.models import ALIKE, check_model, preprocessing_of, tried
 from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.recordings import opened
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
-from raycv.networks.taps import known, record
+from raycv.networks.taps import alike, known, record
 from raycv.networks.tokens import part_of
 
+T = TypeVar("T")
 SHOWN = 40  # layers at most, as a person reads them
 
 
@@ -45,18 +47,33 @@ def layers_of(spec: NetworkSpec) -> dict[str, LayerSize]:
         shapes = {layer: tuple(values.shape) for layer, values in opened(spec).layers.items()}
         return {layer: LayerSize(shape[1], math.prod(shape[2:]), 0, shape[2:]) for layer, shape in shapes.items()}
 
-    def look(net: nn.Module, images: Tensor) -> dict[str, LayerSize]:
-        found = layers_run(net, images)
-        outputs = _units_of(net, images)
-        if outputs and spec.output == LOGITS:
-            found[LOGITS] = LayerSize(outputs, 1, 0)
-        return found
-
-    return tried(spec, look)
+    found = dict(_of_kind(spec, _layers_of))
+    outputs = outputs_of(spec)
+    if outputs and spec.output == LOGITS:
+        found[LOGITS] = LayerSize(outputs, 1, 0)
+    return found
 
 
 def outputs_of(spec: NetworkSpec) -> int | None:
     """How many values a network gives for an image; None where its output is no tensor (images, values)."""
+    return _of_kind(spec, _outputs_of)
+
+
+def _of_kind(spec: NetworkSpec, look: Callable[[NetworkSpec], T]) -> T:
+    """What is found once for all networks that are built alike; what cannot be is said of this one by its name."""
+    try:
+        return look(spec.model_copy(update=ALIKE | {"layers": (spec.output,)}))
+    except UserError:
+        return look(spec)
+
+
+@lru_cache(maxsize=16)
+def _layers_of(spec: NetworkSpec) -> dict[str, LayerSize]:
+    return tried(spec, lambda net, images: layers_run(alike(net, spec), images))
+
+
+@lru_cache(maxsize=16)
+def _outputs_of(spec: NetworkSpec) -> int | None:
     return tried(spec, _units_of)
 
 

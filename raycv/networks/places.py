@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from raycv.errors import UserError
 from raycv.networks.layouts import Layout
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, Taps, activation, known
-from raycv.networks.tokens import Prefix, after_choice, before_patches, part_of, prefix_of, squared, taken
+from raycv.networks.tokens import Prefix, after_choice, before_patches, part_of, prefixes_of, squared, taken
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -37,7 +37,7 @@ class PlacedTaps(Generic[Name]):
         """The same, and the activations before the ReLU of every place that ends in one and is not averaged."""
         found = self._taps.with_before(images)
         paths = {name: part_of(place.module).path for name, place in self.places.items()}
-        prefixes = {path: _prefix(self._taps.net, path, images) for path in set(paths.values())}
+        prefixes = _prefixes(self._taps.net, set(paths.values()), images)
         return {name: _placed(found[paths[name]], place, prefixes[paths[name]]) for name, place in self.places.items()}
 
 
@@ -49,12 +49,13 @@ def taps_of(net: nn.Module, spec: NetworkSpec) -> PlacedTaps[str]:
 def activation_at(net: nn.Module, place: Place, output: str, images: Tensor) -> Tensor:
     """Activations (B, S, ...) at one place; the network runs no further than it."""
     path = part_of(place.module).path
-    return at(activation(net, path, output, images), place, _prefix(net, path, images))
+    return at(activation(net, path, output, images), place, _prefixes(net, [path], images)[path])
 
 
-def _prefix(net: nn.Module, layer: str, images: Tensor) -> Prefix:
+def _prefixes(net: nn.Module, layers: Iterable[str], images: Tensor) -> dict[str, Prefix]:
     layouts = known(net, images).layers or {}
-    return prefix_of(net, layer, {name: one.grid for name, one in layouts.items() if isinstance(one, Layout)})
+    grids = {name: one.grid for name, one in layouts.items() if isinstance(one, Layout)}
+    return prefixes_of(net, layers, grids)
 
 
 def _placed(tapped: Tapped, place: Place, prefix: Prefix) -> Tapped:

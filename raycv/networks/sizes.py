@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from raycv.errors import UserError
 from raycv.memory import of_machine
 from raycv.networks.layers import LayerSize, layers_of
-from raycv.networks.models import tried
+from raycv.networks.models import ALIKE, tried
 from raycv.networks.places import taps_of
 from raycv.networks.spec import NetworkSpec, Place
+from raycv.networks.taps import alike
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class Sizes:
 
 def sizes_of(spec: NetworkSpec) -> Sizes:
     """The sizes of the network of ``spec``. Raises UserError where it cannot be built or a layer cannot be tapped."""
-    return _sizes_of(spec.model_copy(update={"seed": 0}))
+    try:
+        return _sizes_of(spec.model_copy(update={"seed": 0, "name": "net"}))  # once for all that are built alike
+    except UserError:  # to be said of this one by its name
+        return _sizes_of(spec.model_copy(update={"seed": 0}))
 
 
 @lru_cache
@@ -47,7 +51,8 @@ def _sizes_of(spec: NetworkSpec) -> Sizes:
 
 def _measured(spec: NetworkSpec, net: nn.Module, images: Tensor) -> Sizes:
     given: list[int] = []
-    taps, image = taps_of(net, spec), images[:1]
+    kind = spec.model_copy(update=ALIKE | {"layers": (spec.output,)})
+    taps, image = taps_of(alike(net, kind), spec), images[:1]
     for module in net.modules():
         if not list(module.children()):
             module.register_forward_hook(lambda _module, _given, out: given.append(_numbers(out)))

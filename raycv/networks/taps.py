@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -82,17 +83,32 @@ def record(
 
     Of each the tensor that its layout names; all, where ``layouts`` are not known.
     """
-    calls: Calls[Kept] = Calls()
 
-    def keep(one: Returned) -> None:
-        layout = None if layouts is None else layouts.get(one.path) or layouts.get(f"{one.path}{CALL}{one.call}")
+    def kept(one: Returned) -> Kept:
+        layout = None if layouts is None else layouts.get(name_in(layouts, one))
         wanted = [layout.leaf] if isinstance(layout, Layout) else range(len(one.leaves))
         copies = {n: _copy(one.leaves[n]) for n in wanted if n < len(one.leaves) and one.leaves[n].is_floating_point()}
         before = one.before and one.before._replace(values=_copy(one.before.values))
-        calls.keep(one, Kept(copies, before, seen(one)))
+        return Kept(copies, before, seen(one))
 
-    output = watched(net, run, keep, paths, calls)
+    return record_as(net, run, paths, kept)
+
+
+Made = TypeVar("Made")
+
+
+def record_as(
+    net: nn.Module, run: Callable[[], Any], paths: Collection[str] | None, made: Callable[[Returned], Made]
+) -> tuple[Any, dict[str, Made]]:
+    """What ``run`` returns, and what is ``made`` of what modules of ``net`` at ``paths`` give, when they give it."""
+    calls: Calls[Made] = Calls()
+    output = watched(net, run, lambda one: calls.keep(one, made(one)), paths, calls)
     return output, calls.kept()
+
+
+def name_in(layouts: Found, one: Returned) -> str:
+    """The name of a call among ``layouts``: the module's path where it ran once."""
+    return one.path if one.path in layouts else f"{one.path}{CALL}{one.call}"
 
 
 def _copy(values: Tensor) -> Tensor:
@@ -141,6 +157,18 @@ def known(net: nn.Module, images: Tensor) -> Probed:
     if size not in of_net:
         of_net[size] = probe(net, lambda one, batch: one(batch), images)
     return of_net[size]
+
+
+@lru_cache(maxsize=16)
+def _of_kind(_kind: Hashable) -> dict[Any, Probed]:
+    return {}
+
+
+def alike(net: nn.Module, kind: Hashable) -> nn.Module:
+    """The same network, of which is ``known`` what is of all others without values of one kind."""
+    if all(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
+        _known[net] = _of_kind(kind)
+    return net
 
 
 class _Reached(Exception):

@@ -9,7 +9,8 @@ they are as few as leave a square: 1 of 197 tokens, 5 of 261.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -63,23 +64,30 @@ CLASS_NAMES = ("cls_token", "class_token", "class_embedding")
 OTHER_NAMES = ("dist_token", "distillation_token", "reg_token", "register_tokens", "register_token", "storage_tokens")
 
 
-def prefix_of(net: nn.Module, layer: str, grids: Mapping[str, tuple[int, ...]]) -> Prefix:
-    """What the model says of the tokens before patches, or the part of it that is nearest to ``layer``.
+def prefixes_of(net: nn.Module, layers: Iterable[str], grids: Mapping[str, tuple[int, ...]]) -> dict[str, Prefix]:
+    """By layer, what the model says of the tokens before patches, or the part of it that is nearest to the layer.
 
     ``grids``: the positions of the layers of the model. Where it says nothing, a layer with a few tokens more than
     another has positions in a plane has its patches from there, and a class token first.
     """
-    parts = path_of(layer).split(".")
-    modules = modules_of(net)
-    for depth in range(len(parts) - 1, -1, -1):
-        around = modules.get(".".join(parts[:depth])) if depth else unwrapped(net)
+    modules = {"": unwrapped(net)} | modules_of(net)
+    planes = {math.prod(grid) for grid in grids.values() if len(grid) == 2}
+
+    @cache
+    def told_at(path: str) -> Prefix | None:
+        around = modules.get(path)
         found = None if around is None else _prefix_in(around)
-        if found is not None:
-            return found
-    tokens = grids.get(layer, ())
-    planes = [math.prod(grid) for grid in grids.values() if len(grid) == 2]
-    more = [tokens[0] - patches for patches in planes if len(tokens) == 1 and 0 <= tokens[0] - patches <= MOST]
-    return Prefix(min(more), has_class=min(more) > 0) if more else UNKNOWN
+        return found if found is not None or not path else told_at(path.rpartition(".")[0])
+
+    def found_of(layer: str) -> Prefix:
+        told = told_at(path_of(layer).rpartition(".")[0])
+        if told is not None:
+            return told
+        tokens = grids.get(layer, ())
+        more = [tokens[0] - patches for patches in planes if len(tokens) == 1 and 0 <= tokens[0] - patches <= MOST]
+        return Prefix(min(more), has_class=min(more) > 0) if more else UNKNOWN
+
+    return {layer: found_of(layer) for layer in layers}
 
 
 def _prefix_in(module: nn.Module) -> Prefix | None:

@@ -8,6 +8,7 @@ LEASES = "leases"  # who does which stage now
 PARTS = "parts"  # STAGE-IDENTITY/...: what a stage that comes after a run has found before it has found all
 STATISTICS = "statistics/statistics.json"  # written last: what the pass has left, and where
 NETS, NULL = "nets", "null"  # the groups of networks that the pass compares: the trained ones, untrained ones
+TESTED = (NETS, NULL)  # those whose single units are tested, by draws of their own
 ACROSS = "across"  # every layer of the trained ones, each as a network of one layer
 EPOCH = "epoch"  # and, with its number, the trained ones as they were after an epoch that training kept
 

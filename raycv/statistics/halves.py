@@ -18,12 +18,24 @@ def halves(found: LayerStatistics) -> Halves:
 
     Products are added when they are asked for, so that these take no memory.
     """
-    number, half = len(found.folds), len(found.folds) // 2
 
-    def over(first: int, count: int) -> JointMoments:
-        return LayerStatistics(tuple(found.folds[(first + n) % number] for n in range(count))).together
+    def over(chosen: Sequence[int]) -> JointMoments:
+        return LayerStatistics(tuple(found.folds[n] for n in chosen)).together
 
-    return [(over(first, half), over(first + half, number - half)) for first in range(half)]
+    return [(over(first), over(second)) for first, second in in_halves(len(found.folds))]
+
+
+def in_halves(folds: int) -> list[tuple[list[int], list[int]]]:
+    """The numbers of so many folds in two halves, in several ways.
+
+    >>> in_halves(4)
+    [([0, 1], [2, 3]), ([1, 2], [3, 0])]
+    """
+    half = folds // 2
+    return [
+        ([(first + n) % folds for n in range(half)], [(first + n) % folds for n in range(half, folds)])
+        for first in range(half)
+    ]
 
 
 def stabilities(

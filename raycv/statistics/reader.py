@@ -21,7 +21,7 @@ from raycv.run.paths import (
     ACROSS,
     EPOCH,
     NETS,
-    NULL,
+    TESTED,
     Key,
     chance_path,
     draws_path,
@@ -214,7 +214,7 @@ class Statistics:
 
         Of trained and untrained networks; none of those of earlier epochs.
         """
-        if group not in (NETS, NULL):
+        if group not in TESTED:
             return {}
         key = Key(group, layer)
         return assembled.draws(self.store, self.folder, key, self.widths(layer, group), network, others)
@@ -261,7 +261,7 @@ class Statistics:
                 for network in range(len(widths)):
                     files = range(len(others_by_part(widths, network)))
                     yield from (chance_path(self.folder, key, network, part) for part in files)
-                    if key.group in (NETS, NULL):
+                    if key.group in TESTED:
                         yield from (draws_path(self.folder, key, network, part) for part in files)
         networks = range(len(self.networks))
         for place, layer in enumerate(self.layers):

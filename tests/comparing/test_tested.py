@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import raycv
+from raycv.analysis.draws import scores, shuffled
+from raycv.analysis.significance import Draws
 from raycv.comparing.tested import SAMPLES, TestedSamples
 from tests.support.unlike import NULLS, smooth_maps, with_copies
 
@@ -66,11 +68,14 @@ def test_shuffling_keeps_the_positions_of_images_together() -> None:
     a, b = (smooth_maps(np.random.default_rng(seed)) for seed in (0, 1))
     tested = TestedSamples()
     tested.update({"a": torch.from_numpy(a), "b": torch.from_numpy(b)})
-    live = {"a": np.zeros(48, bool), "b": np.zeros(48, bool)}
-    (whole,) = tested.draws("a", "b", live, seed=0)
     apart = TestedSamples()
     apart.update({name: torch.from_numpy(np.moveaxis(x, 1, 2).reshape(-1, 48)) for name, x in (("a", a), ("b", b))})
-    (single,) = apart.draws("a", "b", live, seed=0)
+
+    def drawn(one: TestedSamples) -> Draws:
+        of_a, of_b = (scores(one._samples(name), np.zeros(48, bool)) for name in "ab")
+        return shuffled(of_a, of_b, one._strata, count=25, seed=0)[0]
+
+    whole, single = drawn(tested), drawn(apart)
     np.testing.assert_allclose(whole.values, single.values, atol=1e-5)
     assert whole.null.mean() == pytest.approx(whole.values.mean(), rel=0.15)
     assert single.null.mean() < 0.7 * whole.values.mean()

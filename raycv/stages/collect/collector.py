@@ -23,7 +23,7 @@ from raycv.networks.places import PlacedTaps, at
 from raycv.networks.rectified import Before
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, as_samples
-from raycv.run.paths import ACROSS, NETS, NULL, Key
+from raycv.run.paths import ACROSS, NETS, TESTED, Key
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.moments import JointMoments
 
@@ -277,7 +277,7 @@ def kinds_of(key: Key) -> tuple[str, ...]:
     """Which samples are kept of a layer; of layers compared with all others none, as these need moments alone."""
     if key.group == ACROSS:
         return ()
-    return tuple(KINDS) if key.group in (NETS, NULL) else ("samples",)
+    return tuple(KINDS) if key.group in TESTED else ("samples",)
 
 
 def _joined(batches: list[list[Tensor]]) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ from raycv.data.sampling import WANTED, Strata
 from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
-from raycv.run.paths import ACROSS, NETS, NULL
+from raycv.run.paths import ACROSS, NETS, TESTED
 from raycv.stages.collect.collector import BATCH, Groups
 from raycv.stages.collect.nulls import UNITS_AT_ONCE
 from raycv.stages.collect.reducer import ROWS_AT_ONCE
@@ -63,7 +63,7 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
             widths = [sizes[spec.name].layers[layer][0] for spec in specs]
             positions = sizes[specs[0].name].layers[layer][1]
             drawn = 0 if group == ACROSS else 20 * max(widths) * min(WANTED, images * positions) + 32 * max(widths) ** 2
-            tested = _tested_bytes(max(widths), images, positions) if group in (NETS, NULL) else 0
+            tested = _tested_bytes(max(widths), images, positions) if group in TESTED else 0
             reducing = max(reducing, _reducing_bytes(widths, shard_size), drawn, tested)
             highest += 8 * sum(widths) * shard_size if group == NETS else 0
     values = [units * positions for of_net in sizes.values() for units, positions in of_net.layers.values()]

@@ -107,7 +107,7 @@ def draws_by_chance(
                 arrays |= {f"own/value/{other}": here.values, f"own/shuffled/{other}": here.null}
         if before is not None:
             number = int(left_out[network].sum())
-            null = mixed_before_relu(list(others.values()), before, active, number, count=count, seed=network)
+            null = mixed_before_relu(list(others.values()), before, number, count=count, seed=network, active=active)
             arrays |= {f"prerelu/{other}": drawn for other, drawn in zip(others, null, strict=True)}
     return {name: values.astype(np.float32) for name, values in arrays.items()}
 

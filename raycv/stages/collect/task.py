@@ -13,7 +13,7 @@ from raycv.networks.stored import StoredNetwork
 from raycv.paper import SHOWN_LAYERS
 from raycv.run.paths import (
     NETS,
-    NULL,
+    TESTED,
     Key,
     chance_path,
     draws_path,
@@ -134,7 +134,7 @@ class LayerSamples:
     def paths(self, task: Pass) -> set[str]:
         """Where all of it is stored."""
         bins = {task.codes_path(self.key.layer, self.network)} if self.key.group == NETS else set()
-        tested = {task.tested_path(self.key, self.network)} if self.key.group in (NETS, NULL) else set()
+        tested = {task.tested_path(self.key, self.network)} if self.key.group in TESTED else set()
         return {task.drawn_path(self.key, self.network), *tested, *bins, *filter(None, [self.shown_path(task)])}
 
 
