@@ -16,7 +16,7 @@ from raycv.networks.borrowed import same_state
 from raycv.networks.foreign import restores_itself
 from raycv.networks.layouts import CallShapes, Found, Layout, Probed, from_own_pass, probe, seen
 from raycv.networks.module_paths import CALL, modules_of, path_of
-from raycv.networks.rectified import Before
+from raycv.networks.rectified import Before, Rectified
 from raycv.networks.watching import Calls, Returned, watched
 
 
@@ -62,7 +62,7 @@ class Taps:
         paths = {path_of(layer) for layer in inside}
         state = nullcontext() if restores_itself(self.net) else same_state(self.net)
         with torch.enable_grad() if probed.gradients else torch.no_grad(), state:
-            output, kept = record(self.net, lambda: self.net(images), paths, probed.layers)
+            output, kept = record(self.net, lambda: self.net(images), paths, probed.layers, Rectified())
         layouts = probed.layers or from_own_pass(kept, len(images))
         activations = {}
         for layer in inside:
@@ -77,11 +77,16 @@ class Taps:
 
 
 def record(
-    net: nn.Module, run: Callable[[], Any], paths: Collection[str] | None, layouts: Found | None
+    net: nn.Module,
+    run: Callable[[], Any],
+    paths: Collection[str] | None,
+    layouts: Found | None,
+    rectified: Rectified | None = None,
 ) -> tuple[Any, dict[str, Kept]]:
     """What ``run`` returns, and copies of what the modules of ``net`` at ``paths`` (None: all) give, by call.
 
-    Of each the tensor that its layout names; all, where ``layouts`` are not known.
+    Of each the tensor that its layout names; all, where ``layouts`` are not known. With ``rectified`` also what went
+    into ReLUs.
     """
 
     def kept(one: Returned) -> Kept:
@@ -91,18 +96,22 @@ def record(
         before = one.before and one.before._replace(values=_copy(one.before.values))
         return Kept(copies, before, seen(one))
 
-    return record_as(net, run, paths, kept)
+    return record_as(net, run, paths, kept, rectified)
 
 
 Made = TypeVar("Made")
 
 
 def record_as(
-    net: nn.Module, run: Callable[[], Any], paths: Collection[str] | None, made: Callable[[Returned], Made]
+    net: nn.Module,
+    run: Callable[[], Any],
+    paths: Collection[str] | None,
+    made: Callable[[Returned], Made],
+    rectified: Rectified | None = None,
 ) -> tuple[Any, dict[str, Made]]:
     """What ``run`` returns, and what is ``made`` of what modules of ``net`` at ``paths`` give, when they give it."""
     calls: Calls[Made] = Calls()
-    output = watched(net, run, lambda one: calls.keep(one, made(one)), paths, calls)
+    output = watched(net, run, lambda one: calls.keep(one, made(one)), paths, calls, rectified)
     return output, calls.kept()
 
 

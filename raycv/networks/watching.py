@@ -65,14 +65,15 @@ def watched(
     note: Callable[[Returned], None],
     wanted: Collection[str] | None = None,
     calls: Calls[Any] | None = None,
+    rectified: Rectified | None = None,
 ) -> Any:
     """What ``run`` returns while it runs ``net``. ``note`` is told of all modules that return, or the ``wanted`` ones.
 
-    Only of calls in this thread. Hooks of the user's run first, so that what they change is seen as changed.
+    ``rectified`` follows what goes into ReLUs, for `Returned.before`, which is None without it. Only of calls in this
+    thread. Hooks of the user's run first, so that what they change is seen as changed.
     """
     calls, thread = Calls() if calls is None else calls, threading.get_ident()
     hint: Hint | None = None
-    rectified = Rectified()
     under_way: dict[str, list[int]] = {}
 
     def begin(path: str) -> Any:
@@ -90,16 +91,18 @@ def watched(
             leaves = tensors_in(out)
             own = hint_of(module, leaves[0]) if leaves else None
             hint = own or hint
-            rectified.give(module, args, out)
+            if rectified is not None:
+                rectified.give(module, args, out)
             if is_wanted:
                 numbers = under_way.get(path)
                 call = numbers.pop() if numbers else 1
-                note(Returned(path, call, leaves, hint, own is not None, rectified.before(out)))
+                before = None if rectified is None else rectified.before(out)
+                note(Returned(path, call, leaves, hint, own is not None, before))
 
         return hook
 
     def take(module: nn.Module, args: Any) -> None:
-        if threading.get_ident() == thread:
+        if rectified is not None and threading.get_ident() == thread:
             rectified.take(module, args)
 
     with ExitStack() as stack:
@@ -107,9 +110,10 @@ def watched(
             is_wanted = wanted is None or path in wanted
             if is_wanted:
                 stack.callback(module.register_forward_pre_hook(begin(path)).remove)
-            if isinstance(module, nn.ReLU):
+            follows = isinstance(module, nn.ReLU) and rectified is not None
+            if follows:
                 stack.callback(module.register_forward_pre_hook(take).remove)
-            if is_wanted or isinstance(module, nn.ReLU) or _may_tell(module):
+            if is_wanted or follows or _may_tell(module):
                 stack.callback(module.register_forward_hook(end(path, is_wanted)).remove)
         return run()
 
