@@ -78,10 +78,28 @@ class Layout:
         return rows.movedim(0, self.images)
 
     @property
+    def text(self) -> str:
+        """The axes in their order, such as "images, units, 7, 7" or "5, images, units"; "4 x images" with windows."""
+        several = f"{self.times} x " if self.times > 1 else ""
+        names = {self.images: f"{several}images", self.units: "units"}
+        return ", ".join(names.get(axis, f"{size:,}") for axis, size in enumerate(self.shape))
+
+    @property
     def grid(self) -> tuple[int, ...]:
         """The positions of an image, axis by axis; the places on the images' axis come first."""
         rest = [size for axis, size in enumerate(self.shape) if axis not in (self.images, self.units)]
         return (self.times, *rest) if self.times > 1 else tuple(rest)
+
+
+def ask_units(net: nn.Module, axes: Mapping[str, int]) -> None:
+    """Say of layers of a network, and of its copies, which axis counts units, for `units_asked` to tell."""
+    net._raycv_unit_axes = dict(axes)  # type: ignore[assignment]
+
+
+def units_asked(net: nn.Module) -> dict[str, int]:
+    """The axes of units that were said of a network's layers."""
+    found: dict[str, int] = vars(net).get("_raycv_unit_axes", {})
+    return found
 
 
 class _Unclear(str):

@@ -360,7 +360,9 @@ def test_networks_that_need_values_are_run_at_other_lengths_too() -> None:
     """Blocks that look at values, with as many tokens as units or heads, and one that turns its axes around inside."""
     sizes: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 40}
     sizes |= {"num_hidden_layers": 1, "max_position_embeddings": 64}
-    alone = {f"{part}_groups": 1 for part in ("q", "k", "v", "post_attention", "intermediate", "output")}
+    alone: dict[str, Any] = {
+        f"{part}_groups": 1 for part in ("q", "k", "v", "post_attention", "intermediate", "output")
+    }
     squeeze = transformers.SqueezeBertConfig(**sizes, **alone, embedding_size=16)
     nystrom = transformers.NystromformerConfig(**sizes, num_landmarks=4, segment_means_seq_len=4)
     own, turned = "encoder.layer.0.attention.self", "encoder.layers.0.post_attention.layernorm"

@@ -382,7 +382,7 @@ def test_axes_that_are_named_the_other_way_round_are_refused(tmp_path: Path) -> 
     assert recorded("a", xarray.DataArray(X, dims=("unit_a", "feature"))).samples == SAMPLES
 
 
-def hdf5(path: Path, **attributes: Any) -> Any:
+def packed_hdf5(path: Path, **attributes: Any) -> Any:
     """Packed values as netCDF keeps them in HDF5: scales of the axes, one of them without values."""
     h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
@@ -397,7 +397,7 @@ def hdf5(path: Path, **attributes: Any) -> Any:
 
 
 def test_netcdfs_hdf5_is_read_as_netcdf_reads_it(tmp_path: Path) -> None:
-    found = recorded("a", hdf5(tmp_path / "x.h5"))
+    found = recorded("a", packed_hdf5(tmp_path / "x.h5"))
     assert (list(found.layers), found.unit_names) == (["packed"], {})
     np.testing.assert_allclose(read(found, "packed"), X[ORDER], atol=1.01e-4)
     np.testing.assert_allclose(diagonal(tmp_path / "x.h5", {"packed": X, "ids": NAMES}, "packed"), 1, atol=1e-7)
@@ -406,7 +406,7 @@ def test_netcdfs_hdf5_is_read_as_netcdf_reads_it(tmp_path: Path) -> None:
 def test_hdf5_whose_values_are_elsewhere_or_turned_around(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with pytest.raises(UserError, match="was written by MATLAB, which stores axes in reverse order"):
-        recorded("a", hdf5(tmp_path / "m.h5", MATLAB_class=np.bytes_("double")))
+        recorded("a", packed_hdf5(tmp_path / "m.h5", MATLAB_class=np.bytes_("double")))
     with h5py.File(tmp_path / "v.h5", "w") as file:
         layout = h5py.VirtualLayout((SAMPLES, UNITS), "f4")
         layout[:] = h5py.VirtualSource("gone.h5", "x", shape=(SAMPLES, UNITS))
@@ -450,7 +450,7 @@ class Drawn(torch.utils.data.Sampler[list[int]]):
     """Batches in an order of its own, drawn anew each time."""
 
     def __iter__(self) -> Any:
-        return iter(torch.randperm(SAMPLES).split(10))
+        return iter(torch.randperm(SAMPLES).reshape(-1, 10).tolist())
 
 
 def test_a_users_own_sampler_that_draws_an_order_is_refused_beside_a_recording() -> None:

@@ -21,6 +21,7 @@ TABLES = (
             NET,
             LAYER,
             UNIT,
+            Column("unit_name", TEXT, "of a recording the column of a table that the unit stands in; else null"),
             Column("mean", FLOAT, "mean activation"),
             Column("std", FLOAT, "standard deviation of the activation"),
             Column("active_fraction", FLOAT, "fraction of samples with activation above 0"),
