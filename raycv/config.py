@@ -69,8 +69,8 @@ class DataConfig(CommandConfig):
         "cifar10-subset",
         min_length=1,
         description="images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
-        "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written; an EXIF orientation is not "
-        "applied, as in torchvision",
+        "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written; an "
+        "EXIF orientation is not applied, as in torchvision",
     )
     image_column: str | None = Field(
         None, min_length=1, description="image column of the Parquet files; found automatically if not given"
@@ -147,8 +147,8 @@ class NetworksConfig(StageConfig):
     networks: tuple[Network, ...] = Field(
         (),
         description="networks as they are, instead of training: torchvision/NAME, timm/NAME, hf/FOLDER, a function of "
-        "your own, package.module:function, or a file of recorded activations (.npy, .npz, .safetensors, .pt, .parquet, "
-        ".h5, .zarr) or a folder of Parquet files; NAME=MODEL names one; more can be said of each in a YAML file",
+        "your own, package.module:function, or a file of recorded activations (.npy, .npz, .safetensors, .pt, "
+        ".parquet, .h5, .zarr) or a folder of Parquet files; NAME=MODEL names one; more can be said of each in a YAML file",
     )
 
     seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...] = Field(
