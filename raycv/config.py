@@ -148,7 +148,8 @@ class NetworksConfig(StageConfig):
         (),
         description="networks as they are, instead of training: torchvision/NAME, timm/NAME, hf/FOLDER, a function of "
         "your own, package.module:function, or a file of recorded activations (.npy, .npz, .safetensors, .pt, "
-        ".parquet, .h5, .zarr) or a folder of Parquet files; NAME=MODEL names one; more can be said of each in a YAML file",
+        ".parquet, .h5, .zarr) or a folder of Parquet files; NAME=MODEL names one; more can be said of each in a YAML "
+        "file",
     )
 
     seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...] = Field(
