@@ -110,7 +110,8 @@ def test_a_folder_of_parquet_is_a_recording(tmp_path: Path) -> None:
 def test_names_of_layers_that_a_recording_really_has(tmp_path: Path) -> None:
     for name in ("a", "b"):
         maps = np.ones((6, 3, 17))
-        np.savez(tmp_path / f"{name}.npz", **{"layer[0]": maps, "x:class": maps, "x": maps[:, :2]})
+        layers: dict[str, Any] = {"layer[0]": maps, "x:class": maps, "x": maps[:, :2]}
+        np.savez(tmp_path / f"{name}.npz", **layers)
     files = [str(tmp_path / f"{name}.npz") for name in ("a", "b")]
     a, b = specs(*files, layers=("layer[0]", "x:class", "x:patches"))
     assert a.layers == b.layers == ("layer[0]", "x:class", "x:patches")
