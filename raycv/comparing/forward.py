@@ -60,7 +60,7 @@ class Forward:
             self._gradients = probed.gradients
             if probed.layers is not None:
                 self._choose(probed.layers)
-        states = random_states()
+        states = random_states(), _own_random_states(self.net)
         kept = self._pass(batch)
         if not self._layers:
             self._choose(from_own_pass(kept, count, self._unit_axis))
@@ -114,7 +114,7 @@ class Forward:
             return
         self._is_checked = True
         after = random_states()
-        if alike(states, after):
+        if alike(states, (after, _own_random_states(self.net))):
             return
         again = self._of(self._pass(batch), count)
         set_random_states(after)
@@ -192,6 +192,16 @@ def set_random_states(states: list[Any]) -> None:
     torch.cuda.set_rng_state_all(states[1])
     np.random.set_state(states[2])  # noqa: NPY002
     random.setstate(states[3])
+
+
+def _own_random_states(net: nn.Module) -> list[str]:
+    """Those of the generators that modules of a network keep, as text."""
+    kept = [value for module in net.modules() for value in vars(module).values()]
+    return [
+        *(str(one.get_state().tolist()) for one in kept if isinstance(one, torch.Generator)),
+        *(repr(one.bit_generator.state) for one in kept if isinstance(one, np.random.Generator)),
+        *(str(one.getstate()) for one in kept if isinstance(one, random.Random)),
+    ]
 
 
 def alike(a: Any, b: Any) -> bool:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from raycv.networks.module_paths import path_of
 from raycv.networks.probe_copies import with_values, without_values
+from raycv.networks.tokens import MOST
 from raycv.networks.unit_axis import Hint
 from raycv.networks.watching import Calls, Returned, tensors_in, watched
 
@@ -312,7 +313,7 @@ def _told(shape: tuple[int, ...], rest: list[int], left: list[int], seen: CallSh
 
     Where units are at another place than usual, its output must have been turned around as a whole, or averaged over
     all positions: a part of it, as of a gated neuron, may have as many positions as there were units, and several heads
-    together as many units.
+    together as many units. Tokens that were made by a convolution may have a few others before them.
     """
     hint = seen.hint
     alike = [axis for axis in left if hint is not None and shape[axis] == hint.units]
@@ -320,8 +321,11 @@ def _told(shape: tuple[int, ...], rest: list[int], left: list[int], seen: CallSh
         return None
     others = math.prod(shape[axis] for axis in rest if axis != alike[0])
     is_turned = math.prod(shape) == hint.size and others != hint.units
+    of_image = hint.size * math.prod(shape[axis] for axis in rest) // max(1, math.prod(shape))
+    more = others - of_image // hint.units
+    has_tokens = hint.last is False and rest[-1:] == alike and len(rest) == 2 and 0 <= more <= MOST
     is_usual = alike[0] == hint.axis(len(shape))
-    return alike[0] if seen.exact or is_usual or is_turned or others == 1 else None
+    return alike[0] if seen.exact or is_usual or is_turned or has_tokens or others == 1 else None
 
 
 def _asked(unit_axis: int | Mapping[str, int] | None, name: str) -> int | None:
