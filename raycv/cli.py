@@ -81,13 +81,15 @@ def _tables() -> None:
 @click.option("--model", required=True, metavar="NAME", help="small-alexnet, alexnet or a torchvision model")
 def _layers(model: str) -> None:
     with doing("loading PyTorch"):
-        from raycv.networks.layers import layers_of_model
+        from raycv.networks.layers import layers_of_model, left_out_of_model
     trust.allow([model])
-    found = layers_of_model(model)
+    found, left_out = layers_of_model(model), left_out_of_model(model)
     width = max(len(name) for name in found)
-    answer(f"{'layer':{width}}  units  positions   parameters, at 10 classes")
+    answer(f"{'layer':{width}}  units  positions  parameters (at 10 classes)  axes of what it gives")
     for name, layer in found.items():
-        answer(f"{name:{width}}  {layer.units:5}  {layer.positions:9,}  {layer.parameters:11,}")
+        answer(f"{name:{width}}  {layer.units:5}  {layer.positions:9,}  {layer.parameters:26,}  {layer.axes}")
+    for name, why in left_out.items():
+        answer(f"{name:{width}}  none: {why}")
 
 
 @click.command("help", help="explain a command: raycv help train")

@@ -6,13 +6,14 @@ file given by ``--config``; `raycv.settings` reads them. The class in which a fi
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from raycv.data.preprocessing import Encoding, Fit, Preprocessing
-from raycv.networks.spec import LARGEST_SEED, RECORDINGS, WIDTHS, Argument
+from raycv.networks.spec import LARGEST_SEED, WIDTHS, Argument, is_recording
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, NODES_FIRST, THRESHOLD, UNITS_USED
 
 Positive = Annotated[int, Field(ge=1)]
@@ -68,7 +69,8 @@ class DataConfig(CommandConfig):
         "cifar10-subset",
         min_length=1,
         description="images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
-        "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written",
+        "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written; an "
+        "EXIF orientation is not applied, as in torchvision",
     )
     image_column: str | None = Field(
         None, min_length=1, description="image column of the Parquet files; found automatically if not given"
@@ -105,8 +107,10 @@ class Network(BaseModel):
 
     @property
     def is_recorded(self) -> bool:
-        """Whether it is no network but its recorded activations."""
-        return self.model.rstrip("/").lower().endswith(RECORDINGS)
+        """Whether it is no network but its recorded activations, in a file or a folder of Parquet files."""
+        path = self.model.removeprefix("file://")
+        is_folder = "://" in path or ("/" in path and os.path.isdir(os.path.expanduser(path)))
+        return is_recording(f"{self.model}/" if is_folder else self.model)
 
     @model_validator(mode="before")
     @classmethod
@@ -143,8 +147,9 @@ class NetworksConfig(StageConfig):
     networks: tuple[Network, ...] = Field(
         (),
         description="networks as they are, instead of training: torchvision/NAME, timm/NAME, hf/FOLDER, a function of "
-        "your own, package.module:function, or a file of recorded activations (.npy, .npz, .safetensors, .parquet, "
-        ".zarr); NAME=MODEL names one; more can be said of each in a YAML file",
+        "your own, package.module:function, or a file of recorded activations (.npy, .npz, .safetensors, .pt, "
+        ".parquet, .h5, .zarr) or a folder of Parquet files; NAME=MODEL names one; more can be said of each in a YAML "
+        "file",
     )
 
     seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...] = Field(
@@ -179,6 +184,11 @@ class NetworksConfig(StageConfig):
         description="same: every position of an image is a sample, and compared layers must have as many; resample: "
         "the finer grid is averaged over the areas of the coarser one; mean: one sample an image, the mean over "
         "positions",
+    )
+    unit_axis: tuple[Annotated[str, Field(pattern=r"^.+=-?[0-9]{1,2}$")], ...] = Field(
+        (),
+        description="axis that counts units, where it cannot be told: LAYER=AXIS, such as blocks.0.attn.softmax=1, the "
+        "axis from 0 as the layer gives it, or from -1, the last one",
     )
     checkpoints: tuple[str, ...] = Field(
         (),

@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from raycv.comparing.calling import as_tensors
-from raycv.comparing.forward import Forward, chosen
+from raycv.comparing.forward import Forward, alike, chosen, random_states, set_random_states
 from raycv.comparing.members import Member
 from raycv.data.recorded import Recorded, in_full, paired
 from raycv.data.samples import beside_data
@@ -25,6 +26,7 @@ from raycv.networks.tokens import Part, Prefix, taken
 
 ROWS = 4096  # of recorded activations read at once, where they are not large
 ENTRIES = 2**25  # of all layers, read at once
+ASKED = 10_000  # of a sampler's numbers, to see whether they change
 Patterns = Mapping[str, Sequence[str] | None]
 Orders = list[NDArray[np.int64] | None]
 
@@ -106,13 +108,24 @@ def _check_fixed_order(name: str, data: Any) -> None:
     """Raise UserError where ``data`` comes in another order each time, so that no recording can stand in it."""
     if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
         return
-    sampler = getattr(data.batch_sampler, "sampler", data.sampler)
+    of_batches = data.batch_sampler
+    sampler = data.sampler if of_batches is None else getattr(of_batches, "sampler", of_batches)
     is_random = isinstance(sampler, RandomSampler | SubsetRandomSampler | WeightedRandomSampler)
-    if is_random or getattr(sampler, "shuffle", False):
+    if is_random or getattr(sampler, "shuffle", False) or _changes(sampler):
         raise UserError(
             f"data is shuffled ({type(sampler).__name__}) and the samples of the recording {name} stand in one order; "
             "give a DataLoader with shuffle=False, in the order in which they were recorded."
         )
+
+
+def _changes(sampler: Any) -> bool:
+    """Whether a sampler gives another order when it is asked again. Random numbers stay as they are."""
+    if isinstance(sampler, Iterator):  # which could be asked once
+        return False
+    states = random_states()
+    one, other = (list(islice(sampler, ASKED)) for _ in range(2))
+    set_random_states(states)
+    return not alike(one, other)
 
 
 def length(data: Any) -> int | None:

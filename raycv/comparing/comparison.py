@@ -40,8 +40,9 @@ class Comparison:
     """Networks compared by `raycv.compare`. Tables are computed when they are first asked for.
 
     In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there
-    both ways. Dead units and rare ones keep their rows and numbers and have no partner: units that are constant once
-    some eighth of the images is left out, or then have less than a fifth of their variance, if there are 64 samples.
+    both ways; a mapping predicts target units from source units. Dead units and rare ones keep their rows and numbers
+    and have no partner: units that are constant once some eighth of the images is left out, or then have less than a
+    fifth of their variance, if there are 64 samples.
     ``left_out``: by NET/LAYER why a module that ran is not compared, as one without an axis that counts images.
     ``control``: the comparison of what was given as control, if anything.
 
@@ -54,7 +55,7 @@ class Comparison:
     (20, 20)
     >>> found.matching("bipartite").query("net_a == 'a'")["unit_b"].tolist()[:3]
     [19, 18, 17]
-    >>> found.mapping([0.001]).round(2)[["net_a", "r2", "units_used"]].values.tolist()
+    >>> found.mapping([0.001]).round(2)[["source_net", "r2", "units_used"]].values.tolist()
     [['a', 1.0, 1.0], ['b', 1.0, 1.0]]
     >>> found.clusters(k=20).query("unit == 0 and net == 'a' or unit == 19 and net == 'b'")["cluster"].nunique()
     1
@@ -222,16 +223,20 @@ class Comparison:
         return rows if self.control is None else beside(rows, self.control.alignment(chosen))
 
     def mapping(self, decays: Sequence[float] = DECAYS) -> pd.DataFrame:
-        """How well a sparse mapping layer predicts the units of b from those of a (paper, section 4), by L1 decay.
+        """How well a sparse mapping layer predicts target units from source units (paper, section 4), by L1 decay.
 
-        loss: half the mean squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss; units_used: units of
-        a per unit of b. Fitted on all samples by the exact LASSO, so small numbers of samples flatter small decays.
+        source_net, source_layer, target_net, target_layer: every pair of networks both ways. loss: half the mean
+        squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss; units_used: source units per target
+        unit. Fitted on all samples by the exact LASSO, so small numbers of samples flatter small decays.
         """
+        return self._mappings(decays).rename(columns=dict(zip(PAIR, PREDICTED, strict=True)))
+
+    def _mappings(self, decays: Sequence[float]) -> pd.DataFrame:
         tables = []
         for group in self._groups:
             tables.append(stacked(group, {pair.at: _mapped(pair, decays) for pair in pairs_of(group)}))
         rows = pd.concat(tables, ignore_index=True)
-        return rows if self.control is None else beside(rows, self.control.mapping(decays))
+        return rows if self.control is None else beside(rows, self.control._mappings(decays))
 
     def measures(self) -> pd.DataFrame:
         """Published measures of similarity of every two layers, as in a run's table ``measures``.
@@ -341,6 +346,9 @@ class Comparison:
         if name not in makers:
             raise UserError(f"There is no table {name!r}; there are {', '.join(makers)}.")
         return makers[name]()
+
+
+PREDICTED = ["source_net", "source_layer", "target_net", "target_layer"]  # PAIR where b is predicted from a
 
 
 def beside(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:

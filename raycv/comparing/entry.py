@@ -76,7 +76,7 @@ def compare(
     _check(networks, data, layers, compare, positions)
     if run is not None:
         _check_run(forward, unit_axis, control)
-        return _on_ray(networks, run, data, layers, compare, positions, keep_rare)
+        return _on_ray(networks, run, data, layers, compare, positions, unit_axis, keep_rare)
     others = controls(networks, control, data)
     return _beside_control(networks, others, data, layers, compare, positions, forward, unit_axis, keep_rare)
 
@@ -94,13 +94,14 @@ def _on_ray(
     layers: Any,
     pairing: Pairing,
     positions: Positions,
+    unit_axis: Any,
     keep_rare: bool,
 ) -> Comparison:
     from raycv.comparing.on_ray import on_ray
 
     if data is not None and not isinstance(data, str):
         raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
-    return on_ray(networks, run, data, layers, pairing, positions, keep_rare=keep_rare)
+    return on_ray(networks, run, data, layers, pairing, positions, unit_axis, keep_rare=keep_rare)
 
 
 def _here(
@@ -192,8 +193,10 @@ def _check(networks: Any, data: Any, layers: Any, compare: Any, positions: Any) 
 
 
 def _check_run(forward: Any, unit_axis: Any, control: Any) -> None:
-    if forward is not None or unit_axis is not None:
-        raise UserError("forward and unit_axis are for modules in this process, and a run builds its own networks.")
+    if forward is not None:
+        raise UserError("forward is for modules in this process, and a run builds its own networks.")
+    if isinstance(unit_axis, int):
+        raise UserError('On Ray unit_axis is said layer by layer, as {"blocks.0.attn.softmax": 1}.')
     if control is not None:
         raise UserError(
             "control is for networks in this process; a run draws untrained networks itself, see the columns "

@@ -66,7 +66,7 @@ class Forward:
             self._gradients = probed.gradients
             if probed.layers is not None:
                 self._choose(probed.layers)
-        states = _random_states()
+        states = random_states(), _own_random_states(self.net)
         activations = self._activations(batch, count)
         if self._batches or not self._is_lazy:  # which draws its weights in the first pass
             self._check_once(states, batch, count, activations)
@@ -146,11 +146,11 @@ class Forward:
         if self._is_checked:
             return
         self._is_checked = True
-        after = _random_states()
-        if _alike(states, after):
+        after = random_states()
+        if alike(states, (after, _own_random_states(self.net))):
             return
         again = self._activations(batch, count)
-        _set_random_states(after)
+        set_random_states(after)
         for layer, values in activations.items():
             if (values - again[layer]).abs().max() > TOLERANCE * values.abs().max():
                 raise UserError(
@@ -214,22 +214,33 @@ def _no_layer(net: str, path: str, first: str, there: Sequence[str], left_out: M
     return f"{net} has no layer {path!r}; the nearest are {', '.join(nearest(path, there))}."
 
 
-def _random_states() -> list[Any]:
+def random_states() -> list[Any]:
     """Those of all generators that a forward may draw from without having its own."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     return [torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()]  # noqa: NPY002
 
 
-def _set_random_states(states: list[Any]) -> None:
+def set_random_states(states: list[Any]) -> None:
     torch.set_rng_state(states[0])
     torch.cuda.set_rng_state_all(states[1])
     np.random.set_state(states[2])  # noqa: NPY002
     random.setstate(states[3])
 
 
-def _alike(a: Any, b: Any) -> bool:
+def _own_random_states(net: nn.Module) -> list[str]:
+    """Those of the generators that modules of a network keep, as text."""
+    kept = [value for module in net.modules() for value in vars(module).values()]
+    return [
+        *(str(one.get_state().tolist()) for one in kept if isinstance(one, torch.Generator)),
+        *(repr(one.bit_generator.state) for one in kept if isinstance(one, np.random.Generator)),
+        *(str(one.getstate()) for one in kept if isinstance(one, random.Random)),
+    ]
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two values, or lists of such, hold the same numbers."""
     if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(_alike(one, other) for one, other in zip(a, b, strict=True))
+        return len(a) == len(b) and all(alike(one, other) for one, other in zip(a, b, strict=True))
     return bool(np.array_equal(np.asarray(a), np.asarray(b)))
 
 

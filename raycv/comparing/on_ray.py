@@ -18,7 +18,7 @@ from raycv.comparing.kept import Kept, KeptProducts, Side
 from raycv.comparing.members import Member, Pairing
 from raycv.config import CollectConfig, TrainConfig
 from raycv.errors import UserError
-from raycv.networks.spec import BETWEEN
+from raycv.networks.spec import BETWEEN, NetworkSpec
 from raycv.run import lease, record
 from raycv.run.paths import ACROSS, NETS
 from raycv.run.store import RunStore
@@ -35,6 +35,7 @@ def on_ray(
     layers: Sequence[str] | Mapping[str, Sequence[str]] | None,
     compare: Pairing,
     positions: str,
+    unit_axis: Mapping[str, int] | None = None,
     *,
     keep_rare: bool = False,
 ) -> Comparison:
@@ -44,6 +45,7 @@ def on_ray(
         "networks": [_network(name, network, layers) for name, network in networks.items()],
         "compare": [compare] if isinstance(compare, str) else [BETWEEN.join(row) for row in compare],
         "positions": positions,
+        "unit_axis": [f"{layer}={axis}" for layer, axis in (unit_axis or {}).items()],
         "data": data,
         "layers": None if isinstance(layers, Mapping) else layers,
         "keep_rare": keep_rare,
@@ -74,12 +76,21 @@ def comparison_of(found: Statistics) -> Comparison:
     if ACROSS in found.groups:
         specs = found.groups[ACROSS]
         members = [Member(spec.network, spec.places[0].module) for spec in specs]
-        return Comparison([(members, _kept(found, ACROSS, ACROSS), None)], keep_rare=found.keep_rare)
+        alone: list[tuple[list[Member], Kept, Tested | None]] = [(members, _kept(found, ACROSS, ACROSS), None)]
+        return Comparison(alone, _unit_names(specs, (ACROSS,)), keep_rare=found.keep_rare)
     compared: list[tuple[list[Member], Kept, Tested | None]] = []
     for layer in found.layers:
         members = [Member(spec.name, spec.place(layer).module) for spec in found.networks]
         compared.append((members, _kept(found, layer, NETS), _Drawn(found, layer)))
-    return Comparison(compared, keep_rare=found.keep_rare)
+    return Comparison(compared, _unit_names(found.networks, found.layers), keep_rare=found.keep_rare)
+
+
+def _unit_names(specs: Sequence[NetworkSpec], layers: Sequence[str]) -> dict[Member, tuple[str, ...]]:
+    """Those of the units of recordings, as far as they have any."""
+    names = {
+        Member(spec.network, spec.place(layer).module): spec.names_of_units(layer) for spec in specs for layer in layers
+    }
+    return {member: found for member, found in names.items() if found}
 
 
 def _kept(found: Statistics, layer: str, group: str) -> KeptProducts:

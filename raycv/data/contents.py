@@ -14,7 +14,8 @@ ONLY = "activations"  # the name of the layer where a recording has one, and no 
 IDS = "ids"
 # Columns that say something of a sample, by their names.
 ABOUT_SAMPLES = re.compile(
-    r"(.*_)?(ids?|idx|index|labels?|targets?|class|classes|samples?|images?|img|rows?|fold|split|key|filename|path)"
+    r"(.*_)?(ids?|idx|index|labels?|targets?|class|classes|samples?|images?|img|rows?|fold|split|key|filename|"
+    r"path|trials?|stimul(us|i)|session|subject|epoch|batch|time|timestamp)"
     r"|(image|img|sample|row)_?(number|no|nr)|unnamed: \d+|level_\d+|__index_level_\d+__",
     re.IGNORECASE,
 )
@@ -41,7 +42,7 @@ def unit_columns(where: str, kinds: Mapping[str, str]) -> list[str]:
     type than numbers, an integer beside others of another type, or one with such a name as label or sample_id.
     """
     for name, kind in kinds.items():
-        if re.fullmatch(r"u?int\d+|float\d+|half|float|double", kind) is None:
+        if re.fullmatch(r"u?int\d+|float\d+|halffloat|half|float|double", kind) is None:
             raise UserError(
                 f"{where} has a column {name!r} of {kind}; a layer is a column of lists of numbers, or columns of "
                 f"numbers, and ids stand in a column named {IDS}."

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from raycv.data.contents import IDS, ONLY, Contents, unit_columns
+from raycv.data.labelled import check_samples_first
 from raycv.data.sample_ids import ids_of, lacking, order_like
 from raycv.errors import UserError
 
@@ -38,6 +39,7 @@ def contents_of_table(name: str, given: Any) -> Contents:
 
 def _of_frame(name: str, frame: Any) -> Contents:
     where = f"The table of {name}"
+    check_samples_first(where, (frame.index.name, frame.columns.name))
     names = [str(column) for column in frame.columns]
     if len(set(names)) < len(names):
         twice = next(column for column in names if names.count(column) > 1)
@@ -50,7 +52,7 @@ def _of_frame(name: str, frame: Any) -> Contents:
     layers: dict[str, Any] = {column: _stacked(where, column, values) for column, values in lists.items()}
     unit_names = {}
     if numbers:
-        kinds = {column: str(values.dtype).lower() for column, values in numbers.items()}
+        kinds = {column: _kind(values.dtype) for column, values in numbers.items()}
         units = unit_columns(where, kinds | dict.fromkeys(lists, "lists") if lists else kinds)
         places = [names.index(unit) for unit in units]
         columns = frame if places == list(range(len(names))) else frame.iloc[:, places]
@@ -58,6 +60,12 @@ def _of_frame(name: str, frame: Any) -> Contents:
         if not _are_numbers(frame.columns):
             unit_names[ONLY] = tuple(units)
     return Contents(layers, index if ids is None else ids.to_numpy(), ids is None and is_numbered, unit_names)
+
+
+def _kind(dtype: Any) -> str:
+    """The name of a column's type, whether NumPy, pandas, Arrow or a sparse column has it."""
+    found = getattr(dtype, "subtype", dtype)
+    return str(found).lower().removesuffix("[pyarrow]")
 
 
 def _are_numbers(columns: Any) -> bool:
@@ -102,6 +110,8 @@ def _of_xarray(given: Any) -> Contents:
             f"The variables {', '.join(layers)} have different first axes, {', '.join(map(str, sorted(firsts)))}; "
             "transpose them so that the samples come first."
         )
+    for name, values in variables.items():
+        check_samples_first(f"The array {name!r}", values.dims)
     index = given.indexes.get(next(iter(firsts), None))
     ids, is_numbered = (None, False) if index is None else _of_index(index)
     unit_names = {}

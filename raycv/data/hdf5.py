@@ -1,7 +1,12 @@
-"""Recordings in HDF5, on disk or on S3, read in pieces, where the package h5py is installed."""
+"""Recordings in HDF5, on disk or on S3, read in pieces, where the package h5py is installed.
+
+Files that xarray and netCDF wrote are read as these read them: dimension scales are no layers, those of the first axis
+are the ids, and packed values are unpacked.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raycv.data.contents import Contents
+from raycv.data.labelled import NamedArray, contents_of_labelled, warn_of_chunks
 from raycv.data.natural import natural
-from raycv.data.stored_rows import with_ids
 from raycv.errors import UserError
 from raycv.run.filesystem import check_file, with_retries
+
+LENGTH_ALONE = b"This is a netCDF dimension but not a netCDF variable"  # netCDF's own words for an axis without values
 
 
 @dataclass
@@ -38,23 +45,59 @@ class Hdf5Rows:
 
 
 def hdf5(uri: str) -> Contents:
-    """The data sets of a file by their paths in it, in natural order. Raises UserError where h5py is not installed."""
+    """The data sets of a file by their paths in it, in natural order.
+
+    Warns where chunks of one are not there. Raises UserError where h5py is not installed, for data sets that are made
+    of other files, and for those of MATLAB, whose axes stand the other way round.
+    """
     h5py = _h5py(uri)
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, NamedArray] = {}
 
     def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            text = h5py.check_string_dtype(item.dtype) is not None
-            arrays[name] = item.asstr()[:] if text else Hdf5Rows(uri, name, tuple(item.shape), item.dtype)
+        if isinstance(item, h5py.Dataset) and not _is_length_alone(item):
+            arrays[name] = _labelled(uri, name, item, h5py.check_string_dtype(item.dtype) is not None)
 
-    def read(fs: Any, path: str) -> None:
+    def read(fs: Any, path: str) -> dict[str, Any]:
         check_file(fs, path)
         arrays.clear()
         with fs.open(path, "rb") as content, h5py.File(content, "r") as file:
             file.visititems(note)
+            return dict(file.attrs)
 
-    with_retries(uri, "read", read)
-    return with_ids({name: arrays[name] for name in natural(arrays)})
+    about = with_retries(uri, "read", read)
+    return contents_of_labelled(uri, {name: arrays[name] for name in natural(arrays)}, about)
+
+
+def _labelled(uri: str, name: str, item: Any, is_text: bool) -> NamedArray:
+    """One data set of an open file."""
+    if item.is_virtual or item.external:
+        raise UserError(f"{name!r} of {uri} is made of other files, which may be missing; write its values into it.")
+    if "MATLAB_class" in item.attrs and item.ndim > 1:
+        raise UserError(
+            f"{name!r} of {uri} was written by MATLAB, which stores axes in reverse order, and is {item.shape} here; "
+            "write it with h5py, samples first."
+        )
+    if item.chunks:
+        chunks = math.prod(-(-size // of) for size, of in zip(item.shape, item.chunks, strict=True))
+        absent = chunks - item.id.get_num_chunks()
+        if absent:
+            warn_of_chunks(uri, name, absent, chunks, item.fillvalue)
+    rows = item.asstr()[:] if is_text else Hdf5Rows(uri, name, tuple(item.shape), item.dtype)
+    axes = tuple(_axis(axis) for axis in item.dims)
+    is_scale = item.attrs.get("CLASS") == b"DIMENSION_SCALE"
+    named = (item.name.rpartition("/")[2],) if is_scale else axes if all(axes) else ()
+    return NamedArray(rows, named, dict(item.attrs), lambda: np.asarray(rows[:]))
+
+
+def _is_length_alone(item: Any) -> bool:
+    """Whether this stands for an axis of which netCDF says no more than how long it is."""
+    name = item.attrs.get("NAME", b"")
+    return (name if isinstance(name, bytes) else str(name).encode()).startswith(LENGTH_ALONE)
+
+
+def _axis(axis: Any) -> str:
+    """The name of an axis: of the scale that is attached to it, or its label."""
+    return str(axis[0].name).rpartition("/")[2] if len(axis) else str(axis.label)
 
 
 def _h5py(uri: str) -> Any:

@@ -127,7 +127,7 @@ def recorded(name: str, given: Any) -> Recorded:
         contents = _opened(name, _named(os.fspath(given)).rstrip("/"))
     elif is_table(given):
         contents = contents_of_table(name, given)
-    elif isinstance(given, Mapping):
+    elif isinstance(given, Mapping) and not is_sparse(given):
         contents = contents_of_mapping(name, given)
     else:
         contents = Contents({ONLY: given})
@@ -168,7 +168,22 @@ def _numbers(name: str, arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def _array(name: str, layer: str, values: Any) -> Any:
-    """An array, or what is indexed like one; tensors and sparse matrices become such. Raises UserError for masks."""
+    """An array, or what is indexed like one; tensors and sparse matrices become such.
+
+    Raises UserError for masks, and for what makes no array, as rows of different lengths.
+    """
+    try:
+        return _as_array(name, layer, values)
+    except UserError:
+        raise
+    except Exception as error:  # each library has errors of its own
+        why = str(error).strip().split("\n")[0].rstrip(".!")
+        raise UserError(
+            f"The activations {layer!r} of {name} are {type(values).__name__}, of which no array can be made: {why}."
+        ) from None
+
+
+def _as_array(name: str, layer: str, values: Any) -> Any:
     if hasattr(values, "detach"):
         tensor = values.detach().cpu()
         return (tensor.float() if tensor.dtype.is_floating_point and tensor.element_size() < 4 else tensor).numpy()

@@ -6,15 +6,14 @@ and packed values are unpacked.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raycv.data.contents import IDS, ONLY, Contents
+from raycv.data.contents import ONLY, Contents
+from raycv.data.labelled import NamedArray, check_samples_first, contents_of_labelled, warn_of_chunks
 from raycv.data.natural import natural
 from raycv.data.packing import unpacked
 from raycv.errors import UserError
@@ -63,32 +62,10 @@ def zarr(uri: str) -> Contents:
 
     found, about = with_retries(uri, "read", read)
     if about is None:
-        return Contents({ONLY: _rows(uri, ONLY, found)})
-    return _of_group(uri, {name: found[name] for name in natural(found)}, about)
-
-
-def _of_group(uri: str, arrays: dict[str, Any], about: Mapping[str, Any]) -> Contents:
-    axes = {name: _axes(array) for name, array in arrays.items()}
-    said = [about, *(array.attrs for array in arrays.values())]
-    told = {name for attributes in said for name in str(attributes.get("coordinates", "")).split()}
-    coordinates = {name for name in arrays if name in told or axes[name] == (name,)}
-    layers = {n: _rows(uri, n, array) for n, array in arrays.items() if n != IDS and n not in coordinates}
-    firsts = {axes[name][0] for name in layers if axes[name]}
-    if len(firsts) > 1:
-        raise UserError(
-            f"The arrays of {uri} have different first axes, {', '.join(sorted(firsts))}; write them with the samples "
-            "first."
-        )
-    (first,) = firsts or {""}
-    named = IDS if IDS in arrays else first
-    ids = np.asarray(arrays[named][:]) if named in arrays else None
-    is_numbered = ids is not None and named != IDS and ids.dtype.kind in "iu" and (ids == np.arange(len(ids))).all()
-    unit_names = {
-        name: tuple(map(str, arrays[axes[name][1]][:].tolist()))
-        for name in layers
-        if len(axes[name]) > 1 and axes[name][1] in coordinates
-    }
-    return Contents(layers, ids, bool(is_numbered), unit_names)
+        alone = _labelled(uri, ONLY, found)
+        check_samples_first(f"The array of {uri}", alone.axes)
+        return Contents({ONLY: unpacked(alone.rows, alone.attributes, alone.fill)})
+    return contents_of_labelled(uri, {name: _labelled(uri, name, found[name]) for name in natural(found)}, about)
 
 
 def _axes(array: Any) -> tuple[str, ...]:
@@ -97,14 +74,10 @@ def _axes(array: Any) -> tuple[str, ...]:
     return tuple(named) if all(named) else ()
 
 
-def _rows(uri: str, name: str, array: Any) -> Any:
+def _labelled(uri: str, name: str, array: Any) -> NamedArray:
     absent = array.nchunks - array.nchunks_initialized
     if absent:
-        warnings.warn(
-            f"{absent:,} of the {array.nchunks:,} chunks of {name!r} in {uri} are not there and are read as "
-            f"{array.fill_value}: zarr does not write chunks that hold nothing else, and does not tell them from lost "
-            "ones.",
-            stacklevel=2,
-        )
+        warn_of_chunks(uri, name, absent, array.nchunks, array.fill_value)
     is_of_xarray = "_ARRAY_DIMENSIONS" in array.attrs and array.metadata.zarr_format == 2
-    return unpacked(ZarrRows(uri, array), array.attrs, array.fill_value if is_of_xarray else None)
+    fill = array.fill_value if is_of_xarray else None
+    return NamedArray(ZarrRows(uri, array), _axes(array), array.attrs, lambda: np.asarray(array[:]), fill)

@@ -106,9 +106,8 @@ def import_weights(uri: str, spec: NetworkSpec) -> dict[str, Tensor]:
             "torch.save(model.state_dict(), path) or safetensors."
         ) from None
     for _ in range(DEEPEST):
-        inner = [loaded[name] for name in WRAPPERS if isinstance(loaded, dict) and isinstance(loaded.get(name), dict)]
-        loaded = inner[0] if inner else loaded
-    if not isinstance(loaded, dict) or not loaded or not all(map(_is_entry, loaded.items())):
+        loaded = _inside(uri, loaded)
+    if not _is_state(loaded):
         raise UserError(
             f"The checkpoint {uri} holds no state dict (a mapping of names to tensors); save one with "
             "torch.save(model.state_dict(), path) or safetensors."
@@ -123,6 +122,26 @@ def import_weights(uri: str, spec: NetworkSpec) -> dict[str, Tensor]:
     return _of_network(uri, named, sizes_of(spec).names)
 
 
+def _inside(uri: str, loaded: Any) -> Any:
+    """What a wrapper holds, else the same. Raises UserError where it could be one of several."""
+    inner = [name for name in WRAPPERS if isinstance(loaded, dict) and isinstance(loaded.get(name), dict)]
+    if not inner:
+        return loaded
+    if len(inner) > 1:
+        raise UserError(
+            f"The checkpoint {uri} holds {' and '.join(map(repr, inner))}, and it is not clear which are the weights; "
+            "save those alone, with torch.save(model.state_dict(), path) or safetensors."
+        )
+    others = [name for name, value in loaded.items() if name not in inner and _is_state(value)]
+    if others:
+        say(f"{uri}: taking the weights under {inner[0]!r}; it also has some under {', '.join(map(repr, others))}")
+    return loaded[inner[0]]
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(map(_is_entry, value.items()))
+
+
 def _loaded(uri: str, content: bytes) -> Any:
     """What `torch.save` wrote. Raises UserError that names an object of a kind that is not unpickled."""
     with torch.serialization.safe_globals(PLAIN):
@@ -133,8 +152,8 @@ def _loaded(uri: str, content: bytes) -> Any:
             if refused is None:
                 raise
             raise UserError(
-                f"The checkpoint {uri} holds an object of {refused[1]} beside the weights, which is not loaded because "
-                "that could run code; save the weights alone, with torch.save(model.state_dict(), path) or safetensors."
+                f"The checkpoint {uri} holds an object of {refused[1]}, which is not loaded because that could "
+                "run code; save the weights alone, with torch.save(model.state_dict(), path) or safetensors."
             ) from None
 
 

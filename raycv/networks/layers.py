@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
-from raycv.networks.layouts import Layout, from_own_pass
+from raycv.networks.layouts import Found, Layout, from_own_pass, units_asked
 from raycv.networks.models import ALIKE, check_model, preprocessing_of, tried
 from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.recordings import opened
@@ -28,13 +28,14 @@ SHOWN = 40  # layers at most, as a person reads them
 class LayerSize(NamedTuple):
     """What one layer has: units, positions in an image (1 where there are none), and parameters below its module.
 
-    ``grid``: the positions by axis: (height, width), (tokens,) or ().
+    ``grid``: the positions by axis: (height, width), (tokens,) or (). ``axes``: what the axes are of what it gives.
     """
 
     units: int
     positions: int
     parameters: int
     grid: tuple[int, ...] = ()
+    axes: str = "images, units"
 
 
 def layers_of(spec: NetworkSpec) -> dict[str, LayerSize]:
@@ -45,13 +46,18 @@ def layers_of(spec: NetworkSpec) -> dict[str, LayerSize]:
     """
     if spec.is_recorded:
         shapes = {layer: tuple(values.shape) for layer, values in opened(spec).layers.items()}
-        return {layer: LayerSize(shape[1], math.prod(shape[2:]), 0, shape[2:]) for layer, shape in shapes.items()}
+        return {layer: _recorded(shape) for layer, shape in shapes.items()}
 
     found = dict(_of_kind(spec, _layers_of))
     outputs = outputs_of(spec)
     if outputs and spec.output == LOGITS:
         found[LOGITS] = LayerSize(outputs, 1, 0)
     return found
+
+
+def _recorded(shape: tuple[int, ...]) -> LayerSize:
+    axes = ", ".join(["images", "units", *(f"{size:,}" for size in shape[2:])])
+    return LayerSize(shape[1], math.prod(shape[2:]), 0, shape[2:], axes)
 
 
 def outputs_of(spec: NetworkSpec) -> int | None:
@@ -85,12 +91,21 @@ def _units_of(net: nn.Module, images: Tensor) -> int | None:
 
 def layers_of_model(model: str, classes: int = 10) -> dict[str, LayerSize]:
     """The layers of a model at its usual width. Raises UserError where there is no such model."""
+    return layers_of(_bare(model, classes))
+
+
+def left_out_of_model(model: str, classes: int = 10) -> dict[str, str]:
+    """By each module of a model that runs and is no layer, why. Raises UserError where there is no such model."""
+    found = tried(_bare(model, classes), _found)
+    return {name: layout for name, layout in found.items() if isinstance(layout, str)}
+
+
+def _bare(model: str, classes: int) -> NetworkSpec:
     check_model(model)
     output = ALEXNET_LAYERS[-1] if model in WIDTHS else LOGITS
-    bare = NetworkSpec(
+    return NetworkSpec(
         name=model, model=model, classes=classes, seed=0, layers=(output,), preprocessing=preprocessing_of(model)
     )
-    return layers_of(bare)
 
 
 def matching(net: str, there: Sequence[str], patterns: Sequence[str]) -> list[str]:
@@ -117,17 +132,25 @@ def layers_run(net: nn.Module, images: Tensor) -> dict[str, LayerSize]:
     A module that runs several times in a pass is PATH#1, PATH#2 and so on.
     """
     modules = modules_of(net)
-    layouts = known(net, images).layers
-    if layouts is None:  # no copy can be run
-        with torch.no_grad():
-            layouts = from_own_pass(record(net, lambda: net(images), None, None)[1], len(images))
     return {
         name: LayerSize(
-            layout.shape[layout.units], math.prod(layout.grid), _parameters(modules[path_of(name)]), layout.grid
+            layout.shape[layout.units],
+            math.prod(layout.grid),
+            _parameters(modules[path_of(name)]),
+            layout.grid,
+            layout.text,
         )
-        for name, layout in layouts.items()
+        for name, layout in _found(net, images).items()
         if isinstance(layout, Layout)
     }
+
+
+def _found(net: nn.Module, images: Tensor) -> Found:
+    layouts = known(net, images).layers
+    if layouts is not None:
+        return layouts
+    with torch.no_grad():  # no copy can be run
+        return from_own_pass(record(net, lambda: net(images), None, None)[1], len(images), units_asked(net))
 
 
 def _parameters(module: nn.Module) -> int:

@@ -8,6 +8,7 @@ a copy that has them is run; where it cannot be copied, its own first pass must 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from raycv.networks.module_paths import path_of
 from raycv.networks.probe_copies import with_values, without_values
+from raycv.networks.tokens import MOST
 from raycv.networks.unit_axis import Hint
 from raycv.networks.watching import Calls, Returned, tensors_in, watched
 
@@ -77,10 +79,32 @@ class Layout:
         return rows.movedim(0, self.images)
 
     @property
+    def text(self) -> str:
+        """The axes in their order, such as "images, units, 7, 7" or "5, images, units"; "4 x images" with windows."""
+        several = f"{self.times} x " if self.times > 1 else ""
+        names = {self.images: f"{several}images", self.units: "units"}
+        return ", ".join(names.get(axis, f"{size:,}") for axis, size in enumerate(self.shape))
+
+    @property
     def grid(self) -> tuple[int, ...]:
         """The positions of an image, axis by axis; the places on the images' axis come first."""
         rest = [size for axis, size in enumerate(self.shape) if axis not in (self.images, self.units)]
         return (self.times, *rest) if self.times > 1 else tuple(rest)
+
+
+def ask_units(net: nn.Module, axes: Mapping[str, int]) -> None:
+    """Say of layers of a network, and of its copies, which axis counts units, for `units_asked` to tell."""
+    net._raycv_unit_axes = dict(axes)  # type: ignore[assignment]
+
+
+def units_asked(net: nn.Module) -> dict[str, int]:
+    """The axes of units that were said of a network's layers."""
+    found: dict[str, int] = vars(net).get("_raycv_unit_axes", {})
+    return found
+
+
+class _Unclear(str):
+    """Why a tensor that may well be the activations has no layout."""
 
 
 Found = dict[str, Layout | str]  # by layer, in the order in which they begin; or why it is none
@@ -111,7 +135,8 @@ def probe(net: nn.Module, run: Run, batch: Any, unit_axis: int | Mapping[str, in
                 )
             except Exception:  # whatever a user's forward does without values
                 continue
-            longer = [] if values else _longer(copied, run, resized(batch, count, count, values), gradients=gradients)
+            few = resized(batch, count, min(count, 2) if values else count, values)
+            longer = _longer(copied, run, few, gradients=gradients)
             found = _compared(one, other, sizes, longer, unit_axis)
             return Probed(_with_orders(net, run, batch, found, gradients=gradients), gradients)
     return Probed(None, False)
@@ -132,8 +157,9 @@ def from_own_pass(kept: Mapping[str, HasSeen], count: int, unit_axis: int | Mapp
         for leaf, shape in enumerate(one.shapes):
             reason = _unusable(one.dtypes[leaf], shape)
             axes = [axis for axis, size in enumerate(shape) if size == count]
-            if not reason and len(axes) != 1:
-                what = "more than one of its axes has" if axes else "none of its axes has"
+            folded = bool(axes) and any(not size % count for size in shape[: axes[0]])  # windows or heads with images
+            if not reason and (len(axes) != 1 or folded):
+                what = "more than one of its axes may have" if axes else "none of its axes has"
                 reason = (
                     f"it gives {_text(shape)} for {count:,} images, and {what} as many places; give batches of another "
                     "size"
@@ -146,6 +172,9 @@ def from_own_pass(kept: Mapping[str, HasSeen], count: int, unit_axis: int | Mapp
                     break
                 reason = units
             reasons.append(reason)
+            if isinstance(reason, _Unclear):
+                found[name] = reason
+                break
         else:
             found[name] = reasons[0] if reasons else "it returns no tensor"
     return found
@@ -199,6 +228,9 @@ def _compared(
                 found[name] = layout
                 break
             reasons.append(layout)
+            if isinstance(layout, _Unclear):  # a later tensor would be taken for this one
+                found[name] = layout
+                break
         else:
             found[name] = reasons[0] if reasons else "it returns no tensor"
     return found
@@ -230,6 +262,12 @@ def _layout(
     units = _units(shape, images, longer, first, unit_axis)
     if isinstance(units, str):
         return units
+    told = first.hint is not None and first.hint.units == shape[units]
+    if times > 1 and unit_axis is None and not told:
+        return _Unclear(
+            f"it gives {_text(shape)} for {sizes[0]} images, {times} places for each, which may be windows or heads; "
+            "say with unit_axis which axis counts units"
+        )
     single = tuple(times if axis == images else size for axis, size in enumerate(shape))
     return Layout(leaf, single, images, times, units)
 
@@ -248,10 +286,13 @@ def _units(
     if asked is not None:
         axis = asked % len(shape) if -len(shape) <= asked < len(shape) else images
         return axis if axis != images else f"unit_axis is {asked}, which is no axis of units of {_text(shape)}"
+    sure = seen.hint.axis(len(shape)) if seen.exact and seen.hint is not None and seen.hint.is_sure else None
+    if sure in rest and seen.hint is not None and shape[sure] == seen.hint.units:
+        return sure
     if len(rest) == 1:
         return rest[0]
     changed = [[a for a in rest if len(more) == len(shape) and more[a] != shape[a]] for more in longer]
-    if any(_pairs(shape, more, axes) for more, axes in zip(longer, changed, strict=True)):
+    if any(len(axes) > 1 for axes in changed):  # one axis of what goes in is in it twice
         return (
             f"it gives {_text(shape)}, where two axes count positions, as maps of attention have; say which axis "
             "counts units with unit_axis"
@@ -259,25 +300,32 @@ def _units(
     left = [axis for axis in rest if not any(axis in axes for axes in changed)]
     if not left:
         return f"it gives {_text(shape)}, all axes of which follow the size of what goes in"
-    if len(left) == 1:
-        return left[0]
+    told = left[0] if len(left) == 1 else _told(shape, rest, left, seen)
+    return (
+        _Unclear(f"it gives {_text(shape)}, of which more than one axis may count units; say which with unit_axis")
+        if told is None
+        else told
+    )
+
+
+def _told(shape: tuple[int, ...], rest: list[int], left: list[int], seen: CallShapes) -> int | None:
+    """Which of the axes that are ``left`` is as long as the last module says that there are units; None if unclear.
+
+    Where units are at another place than usual, its output must have been turned around as a whole, or averaged over
+    all positions: a part of it, as of a gated neuron, may have as many positions as there were units, and several heads
+    together as many units. Tokens that were made by a convolution may have a few others before them.
+    """
     hint = seen.hint
     alike = [axis for axis in left if hint is not None and shape[axis] == hint.units]
-    if len(alike) == 1:
-        return alike[0]
-    if hint is not None and hint.last is not None:
-        usual = rest[-1] if hint.last else rest[0]
-        certain = seen.exact or (not alike and (len(shape) == 3 or not hint.last))
-        if usual in left and certain:
-            return usual
-    elif len(shape) == 3 and not alike and rest[-1] in left:
-        return rest[-1]
-    return f"it gives {_text(shape)}, of which more than one axis may count units; say which with unit_axis"
-
-
-def _pairs(shape: tuple[int, ...], longer: tuple[int, ...], changed: list[int]) -> bool:
-    """Whether two axes count the same positions: one axis of what goes in has changed both."""
-    return len(changed) > 1 and all(len({sizes[axis] for axis in changed}) == 1 for sizes in (shape, longer))
+    if hint is None or len(alike) != 1:
+        return None
+    others = math.prod(shape[axis] for axis in rest if axis != alike[0])
+    is_turned = math.prod(shape) == hint.size and others != hint.units
+    of_image = hint.size * math.prod(shape[axis] for axis in rest) // max(1, math.prod(shape))
+    more = others - of_image // hint.units
+    has_tokens = hint.last is False and rest[-1:] == alike and len(rest) == 2 and 0 <= more <= MOST
+    is_usual = alike[0] == hint.axis(len(shape))
+    return alike[0] if seen.exact or is_usual or is_turned or has_tokens or others == 1 else None
 
 
 def _asked(unit_axis: int | Mapping[str, int] | None, name: str) -> int | None:
@@ -289,7 +337,7 @@ def _text(shape: tuple[int, ...]) -> str:
 
 
 def _longer(net: nn.Module, run: Run, batch: Any, *, gradients: bool) -> list[dict[str, CallShapes]]:
-    """What a copy without values gives for longer inputs, one axis after the other, as far as it runs.
+    """What a copy gives for longer inputs, one axis after the other, as far as it runs.
 
     The axis of channels or features can be lengthened only where no weights fix it; then the first of images counts
     channels, and of other inputs nothing is known.
@@ -312,16 +360,14 @@ def _longer(net: nn.Module, run: Run, batch: Any, *, gradients: bool) -> list[di
 
 
 def _lengthened(batch: Any, axis: int, factor: float) -> Any:
-    """Every tensor that has as many places on ``axis`` as the first one, with others."""
+    """Every tensor that has as many places on ``axis`` as the first one, with more or fewer of them."""
     length = tensors_in(batch)[0].shape[axis]
     wanted = max(1, int(length * factor))
 
     def longer(tensor: Tensor) -> Tensor:
         if tensor.ndim <= axis or tensor.shape[axis] != length:
             return tensor
-        shape = [*tensor.shape]
-        shape[axis] = wanted
-        return tensor.new_empty(shape)
+        return tensor.index_select(axis, torch.arange(wanted, device=tensor.device) % length)
 
     return mapped(batch, longer)
 

@@ -16,12 +16,20 @@ from raycv.errors import UserError
 from raycv.networks.catalogue import kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
 from raycv.networks.foreign import copies_well, guarded
+from raycv.networks.layouts import ask_units
 from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.spec import LOGITS, Argument, NetworkSpec
 from raycv.networks.tokens import part_of
 
 T = TypeVar("T")
-ALIKE = {"name": "net", "seed": 0, "layers": (LOGITS,), "places": (), "across": ()}  # what does not shape a network
+ALIKE = {
+    "name": "net",
+    "seed": 0,
+    "layers": (LOGITS,),
+    "places": (),
+    "across": (),
+    "unit_axes": (),
+}  # what does not shape a network
 # In torchvision's Inception family a classifier for training alone changes what forward returns: networks have none.
 AUXILIARY = re.compile(r"(aux1|aux2|AuxLogits)\.")
 
@@ -52,6 +60,7 @@ def _with_layers(spec: NetworkSpec, net: nn.Module) -> nn.Module:
     """``net`` as the network of ``spec``, whose layers it must have."""
     if isinstance(net, torch.jit.ScriptModule):
         raise UserError(f"{spec.model} is a TorchScript module, whose layers cannot be read; build the module itself.")
+    ask_units(net, dict(spec.unit_axes))
     known = modules_of(net)
     wanted = [path_of(part_of(spec.place(layer).module).path) for layer in spec.layers]
     unknown = [module for module in wanted if module not in known and module != LOGITS]

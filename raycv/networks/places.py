@@ -12,7 +12,7 @@ from raycv.errors import UserError
 from raycv.networks.layouts import Layout
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, Taps, activation, known
-from raycv.networks.tokens import Prefix, after_choice, before_patches, part_of, prefixes_of, squared, taken
+from raycv.networks.tokens import Part, Prefix, after_choice, before_patches, part_of, prefixes_of, squared, taken
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -63,19 +63,21 @@ def _placed(tapped: Tapped, place: Place, prefix: Prefix) -> Tapped:
     return Tapped(at(tapped.values, place, prefix), tapped.before if whole else None)
 
 
-def at(values: Tensor, place: Place, prefix: Prefix | None = None) -> Tensor:
+def at(values: Tensor, place: Place, prefix: Prefix | None = None, part: Part | None = None) -> Tensor:
     """Activations (B, S, ...) of a whole module at a place: (B, S), (B, S, tokens) or (B, S, height, width).
 
-    ``prefix``: what the model says of the tokens before its patches; None for recordings.
+    ``prefix``: what the model says of the tokens before its patches; None for recordings. ``part``: which tokens are
+    meant, where the module's name does not say it.
 
     Raises UserError where a layer has no such tokens, or positions that cannot be averaged to the grid.
     """
-    values = taken(place.module, values, prefix)
+    part = part or part_of(place.module)
+    values = taken(part, values, prefix)
     if place.grid is None or values.ndim == 2:
         return values
     if not place.grid:
         return values.double().flatten(2).mean(2)  # float32 loses digits of units whose mean is above their spread
-    patches = squared(values, prefix and after_choice(part_of(place.module), prefix))
+    patches = squared(values, prefix and after_choice(part, prefix))
     if patches.ndim != 4:
         raise UserError(f"Layer {place.module!r} has positions {tuple(values.shape[2:])}, which are no grid.")
     height, width = place.grid

@@ -12,7 +12,7 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.data.recorded import Recorded, located, recorded
 from raycv.data.samples import orders, samples_of
 from raycv.data.sources import Source, open_source
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.spec import NetworkSpec, is_recording
 from raycv.run.filesystem import with_retries
 from raycv.run.fingerprint import fingerprint
 
@@ -22,8 +22,18 @@ NO_IMAGES = Preprocessing(resize=1, crop=1, mean=(0, 0, 0), std=(1, 1, 1))
 def recording_spec(name: str, path: str) -> NetworkSpec:
     """The description of a recording; its layers are all that it holds. Raises UserError where it cannot be read."""
     where = located(path)
-    layers = tuple(recorded(name, where).layers)
-    return NetworkSpec(name=name, model=where, classes=1, seed=0, layers=layers, preprocessing=NO_IMAGES, as_built=True)
+    where = where if is_recording(where) else f"{where}/"
+    found = recorded(name, where)
+    return NetworkSpec(
+        name=name,
+        model=where,
+        classes=1,
+        seed=0,
+        layers=tuple(found.layers),
+        preprocessing=NO_IMAGES,
+        as_built=True,
+        unit_names=tuple(found.unit_names.items()),
+    )
 
 
 def opened(spec: NetworkSpec) -> Recorded:
@@ -52,5 +62,6 @@ def validation_of(specs: Sequence[NetworkSpec], data: str, **columns: str | None
 
 
 def check_samples(specs: Sequence[NetworkSpec], images: int) -> None:
-    """Raise UserError where a recording is not of the validation images."""
-    orders([opened(spec) for spec in specs if spec.is_recorded], images)
+    """Raise UserError where a recording is not of the validation images, or recordings alone of the same samples."""
+    recordings = [opened(spec) for spec in specs if spec.is_recorded]
+    orders(recordings, images if len(recordings) < len(specs) else None)

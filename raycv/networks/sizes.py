@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -16,6 +16,7 @@ from raycv.networks.models import ALIKE, tried
 from raycv.networks.places import taps_of
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import alike
+from raycv.networks.tokens import CLASS, PATCHES, before_patches, part_among
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ def sizes_of(spec: NetworkSpec) -> Sizes:
 def _sizes_of(spec: NetworkSpec) -> Sizes:
     if spec.is_recorded:
         there = layers_of(spec)
-        places = {layer: spec.place(layer) for layer in spec.layers}
-        layers = {layer: (there[p.module].units, _positions(p, there[p.module])) for layer, p in places.items()}
+        layers = {layer: _recorded(spec.place(layer), there) for layer in spec.layers}
         return Sizes(layers, weights=0, values=0)
     return tried(spec, partial(_measured, spec))
 
@@ -76,8 +76,13 @@ def _prepared_alike(a: NetworkSpec, b: NetworkSpec) -> bool:
     return a.preprocessing == b.preprocessing or a.is_recorded or b.is_recorded
 
 
-def _positions(place: Place, layer: LayerSize) -> int:
-    return layer.positions if place.grid is None else math.prod(place.grid)
+def _recorded(place: Place, there: Mapping[str, LayerSize]) -> tuple[int, int]:
+    """Units and positions of a layer of a recording."""
+    part = part_among(place.module, there)
+    layer = there[part.path]
+    few = (before_patches(layer.positions) or 0) if part.tokens == PATCHES else 0
+    own = 1 if part.tokens == CLASS else layer.positions - few
+    return layer.units, own if place.grid is None else math.prod(place.grid)
 
 
 def check_sizes(specs: Sequence[NetworkSpec]) -> None:

@@ -47,6 +47,16 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}(@[0-9]{1,9})?(/[^\x00-\x1f\x7f]{1,1000}
 TORCHVISION, TIMM = re.compile(r"(torchvision/)?[a-z0-9_]+"), re.compile(r"timm/[a-z0-9_]+(\.[a-z0-9_]+)*")
 
 
+def is_recording(model: str) -> bool:
+    """Whether a model is a file of recorded activations, or with / at its end a folder of Parquet files.
+
+    >>> [is_recording(model) for model in ("a.npy", "parts/", "parts.parquet/", "hf/folder/", "resnet18")]
+    [True, True, True, False, False]
+    """
+    is_folder = model.endswith("/") and not model.startswith(("hf/", "timm/", "torchvision/"))
+    return is_folder or model.rstrip("/").lower().endswith(RECORDINGS)
+
+
 class Place(BaseModel):
     """Where in a network a layer is, and at which positions its units are taken.
 
@@ -79,7 +89,9 @@ class NetworkSpec(BaseModel):
     places: tuple[Place, ...] = ()  # of the layers; none where all are module paths and have their own positions
     across: tuple[Path, ...] = ()  # module paths that are also compared with every one of the other networks
     arguments: tuple[tuple[Identifier, Argument], ...] = ()  # by name, for what builds the model
+    unit_axes: tuple[tuple[Path, Annotated[int, Field(ge=-16, le=16)]], ...] = ()  # of layers where it cannot be told
     as_built: bool = False  # not trained or imported from a file: what builds the model gives its weights too
+    unit_names: tuple[tuple[str, tuple[str, ...]], ...] = ()  # of a recording: the columns of its tables, by layer
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> Self:
@@ -129,7 +141,7 @@ class NetworkSpec(BaseModel):
     @property
     def is_recorded(self) -> bool:
         """Whether it is no network but its recorded activations, in the file ``model``."""
-        return self.model.rstrip("/").lower().endswith(RECORDINGS)
+        return is_recording(self.model)
 
     @property
     def has_own_outputs(self) -> bool:
@@ -140,9 +152,13 @@ class NetworkSpec(BaseModel):
         """Where one of the layers is."""
         return self.places[self.layers.index(layer)] if self.places else Place(module=layer)
 
+    def names_of_units(self, layer: str) -> tuple[str, ...] | None:
+        """The columns in which the units of one of the layers were recorded; None where they have no names."""
+        return dict(self.unit_names).get(self.place(layer).module)
+
     def without_layers(self) -> dict[str, Any]:
         """As JSON, without what is compared: what the weights depend on."""
-        return self.model_dump(mode="json", exclude={"layers", "places", "across"})
+        return self.model_dump(mode="json", exclude={"layers", "places", "across", "unit_axes"})
 
     def members(self) -> tuple[NetworkSpec, ...]:
         """One description for each layer that is compared across layers: its mean over the positions."""

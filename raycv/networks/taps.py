@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raycv.errors import UserError
 from raycv.networks.borrowed import same_state
 from raycv.networks.foreign import restores_itself
-from raycv.networks.layouts import CallShapes, Found, Layout, Probed, from_own_pass, probe, seen
+from raycv.networks.layouts import CallShapes, Found, Layout, Probed, from_own_pass, probe, seen, units_asked
 from raycv.networks.module_paths import CALL, modules_of, path_of
 from raycv.networks.rectified import Before, Rectified
 from raycv.networks.watching import Calls, Returned, watched
@@ -63,7 +63,7 @@ class Taps:
         state = nullcontext() if restores_itself(self.net) else same_state(self.net)
         with torch.enable_grad() if probed.gradients else torch.no_grad(), state:
             output, kept = record(self.net, lambda: self.net(images), paths, probed.layers, Rectified())
-        layouts = probed.layers or from_own_pass(kept, len(images))
+        layouts = probed.layers or from_own_pass(kept, len(images), units_asked(self.net))
         activations = {}
         for layer in inside:
             if layer not in kept:
@@ -164,7 +164,7 @@ def known(net: nn.Module, images: Tensor) -> Probed:
     of_net = _known.setdefault(net, {})
     size = (*images.shape[1:], images.dtype)
     if size not in of_net:
-        of_net[size] = probe(net, lambda one, batch: one(batch), images)
+        of_net[size] = probe(net, lambda one, batch: one(batch), images, units_asked(net))
     return of_net[size]
 
 
@@ -203,7 +203,9 @@ def activation(net: nn.Module, layer: str, output: str, images: Tensor) -> Tenso
     else:
         raise UserError(f"The network has never run its layer {layer!r}; name another one.")
     kept = Kept(dict(enumerate(one.leaves)), None, seen(one))
-    found = (layouts or from_own_pass({layer: kept}, len(images))).get(layer, "it runs several times in a pass")
+    found = (layouts or from_own_pass({layer: kept}, len(images), units_asked(net))).get(
+        layer, "it runs several times in a pass"
+    )
     return laid_out(layer, kept, found, len(images)).values
 
 

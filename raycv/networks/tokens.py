@@ -9,7 +9,7 @@ they are as few as leave a square: 1 of 197 tokens, 5 of 261.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -33,6 +33,11 @@ def part_of(layer: str) -> Part:
     """The module path and the tokens that a layer's name means."""
     path, _, tokens = layer.rpartition(":")
     return Part(path, tokens) if path and tokens in (CLASS, PATCHES) else Part(layer, "")
+
+
+def part_among(layer: str, there: Collection[str]) -> Part:
+    """The same among the layers of a recording: one that has just this name means itself, whatever it ends in."""
+    return Part(layer, "") if layer in there else part_of(layer)
 
 
 def before_patches(tokens: int) -> int | None:

@@ -354,3 +354,96 @@ def test_blocks_of_other_libraries() -> None:
             recorded(net, layer, data, lambda out: out[0] if isinstance(out, tuple) else out) for net in nets.values()
         )
         assert_correlations(found, f"a/{layer}", f"b/{layer}", x, y)
+
+
+def test_networks_that_need_values_are_run_at_other_lengths_too() -> None:
+    """Blocks that look at values, with as many tokens as units or heads, and one that turns its axes around inside."""
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 40}
+    sizes |= {"num_hidden_layers": 1, "max_position_embeddings": 64}
+    alone: dict[str, Any] = {
+        f"{part}_groups": 1 for part in ("q", "k", "v", "post_attention", "intermediate", "output")
+    }
+    squeeze = transformers.SqueezeBertConfig(**sizes, **alone, embedding_size=16)
+    nystrom = transformers.NystromformerConfig(**sizes, num_landmarks=4, segment_means_seq_len=4)
+    own, turned = "encoder.layer.0.attention.self", "encoder.layers.0.post_attention.layernorm"
+    cases: list[tuple[Any, Any, str, Callable[[Any], Tensor]]] = [
+        (nystrom, transformers.NystromformerModel, own, lambda out: out[0]),
+        (squeeze, transformers.SqueezeBertModel, turned, lambda out: out.transpose(1, 2)),
+    ]
+    data = [torch.randint(40, (4, 16)) for _ in range(2)]
+    for config, kind, layer, tokens_last in cases:
+        nets: dict[str, Any] = {name: kind(config) for name in "ab"}
+        found = raycv.compare(nets, data)
+        x, y = (recorded(net, layer, data, tokens_last) for net in nets.values())
+        assert x.shape == (8 * 16, 16)
+        assert_correlations(found, f"a/{layer}", f"b/{layer}", x, y)
+        maps = [layer for layer in found.left_out if layer.endswith(("softmax", "matmul_qk"))]
+        assert all("where two axes count positions" in found.left_out[layer] for layer in maps)
+        assert maps or kind is transformers.NystromformerModel
+
+
+class Heads(nn.Module):
+    """Attention of a fixed number of tokens, with its heads beside the images, and a gated neuron behind it."""
+
+    def __init__(self, tokens: int = 16, width: int = 8) -> None:
+        super().__init__()
+        self.positions, self.first = nn.Parameter(torch.randn(tokens, width)), nn.Linear(width, 3 * width)
+        self.queries, self.weights = nn.Identity(), nn.Softmax(-1)
+        self.gated, self.value, self.last = nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(width, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.first(x + self.positions).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = parts.flatten(1, 2)
+        mixed = self.weights(self.queries(q) @ k.transpose(1, 2)) @ v
+        gate, value = self.gated(mixed.unflatten(0, (-1, 2)).transpose(1, 2).flatten(2)).chunk(2, -1)
+        found: Tensor = self.last(gate * self.value(value))
+        return found
+
+
+def test_units_are_not_guessed_where_a_network_takes_one_length() -> None:
+    """16 tokens of 8 units: the value of a gated neuron has as many tokens as the map before it has units."""
+    nets, data = {"a": Heads(), "b": Heads()}, tokens(6, 16, 8)
+    found = raycv.compare(nets, data)
+    assert [member.layer for member in found.members if member.net == "a"] == ["first", "gated", "last"]
+    for layer in ("queries", "weights", "value"):
+        assert "more than one axis may count units; say which with unit_axis" in found.left_out[f"a/{layer}"]
+    asked = raycv.compare(nets, data, layers=["value"], unit_axis=-1)
+    x, y = (recorded(net, "value", data, lambda out: out) for net in nets.values())
+    assert_correlations(asked, "a/value", "b/value", x, y)
+
+
+def test_normalisation_over_whole_maps_says_nothing_of_units() -> None:
+    nets: dict[str, Any] = {
+        name: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.LayerNorm([4, 6, 6]), nn.Flatten(), nn.Linear(144, 3))
+        for name in "ab"
+    }
+    data = [torch.randn(5, 3, 6, 6) for _ in range(3)]
+    found = raycv.compare(nets, data, layers=["1"])
+    x, y = (recorded(net, "1", data, lambda out: out.movedim(1, -1)) for net in nets.values())
+    assert x.shape == (15 * 36, 4)
+    assert_correlations(found, "a/1", "b/1", x, y)
+
+
+class MapFirst(nn.Module):
+    """A block that returns the map of its attention before what it gives, or what cannot be told before it."""
+
+    def __init__(self, *, unclear: bool) -> None:
+        super().__init__()
+        self.unclear, self.linear, self.inner = unclear, nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h, inner = self.linear(x), self.inner(x)
+        first = inner.unflatten(-1, (2, 2)) if self.unclear else h @ h.transpose(1, 2)
+        return first, h
+
+
+def test_another_tensor_is_not_taken_for_one_whose_axes_are_unclear() -> None:
+    data = tokens(4, 5, 8)
+    for unclear in (False, True):
+        nets = {name: nn.Sequential(MapFirst(unclear=unclear)) for name in "ab"}
+        found = raycv.compare(nets, data)
+        if unclear:
+            assert "more than one axis may count units" in found.left_out["a/0"]
+            continue
+        x, y = (recorded(net, "0", data, lambda out: out[1]) for net in nets.values())
+        assert_correlations(found, "a/0", "b/0", x, y)

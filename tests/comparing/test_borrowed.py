@@ -445,6 +445,29 @@ def test_a_network_that_changes_its_own_weights_is_refused() -> None:
         raycv.compare({"a": Plain(), "b": Learns()}, [torch.randn(4, 3, 8, 8) for _ in range(2)])
 
 
+class OwnNoise(nn.Module):
+    """Draws from a generator of its own."""
+
+    def __init__(self, generator: Any) -> None:
+        super().__init__()
+        self.generator, self.linear = generator, nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        is_torch = isinstance(self.generator, torch.Generator)
+        drawn = (
+            torch.randn(len(x), 6, generator=self.generator) if is_torch else self.generator.normal(size=(len(x), 6))
+        )
+        out: Tensor = self.linear(x + torch.as_tensor(drawn, dtype=x.dtype))
+        return out
+
+
+@pytest.mark.parametrize("made", [torch.Generator, np.random.default_rng])
+def test_random_numbers_of_a_networks_own_generator_are_seen(made: Any) -> None:
+    nets = {name: nn.Sequential(OwnNoise(made())) for name in "ab"}
+    with pytest.raises(UserError, match="'0' of a depends on random numbers that its forward draws in evaluation"):
+        raycv.compare(nets, [torch.randn(9, 6) for _ in range(3)], layers=["0"])
+
+
 def test_random_numbers_are_refused_where_they_reach_what_is_compared() -> None:
     batches, plain = [torch.randn(9, 6) for _ in range(3)], Noisy(0.0, used=True)
     with pytest.raises(UserError, match="'second' of a depends on random numbers that its forward draws in evaluation"):

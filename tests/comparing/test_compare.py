@@ -271,7 +271,7 @@ def test_mappings_equal_sklearns_lasso_and_clusters_hold_the_copies_together() -
     x, y = recordings()
     found = raycv.compare({"a": x, "b": y})
     decay = 1e-3
-    row = found.mapping([decay]).query("net_a == 'a'").iloc[0]
+    row = found.mapping([decay]).query("source_net == 'a'").iloc[0]
     model = Lasso(alpha=decay * UNITS, fit_intercept=False, tol=1e-8).fit(z_scores(x), z_scores(y))
     assert row["loss"] == pytest.approx(((model.predict(z_scores(x)) - z_scores(y)) ** 2).mean() / 2, abs=1e-5)
     members = found.clusters(k=25).pivot(index="unit", columns="net", values="cluster")

@@ -360,3 +360,104 @@ def test_what_is_no_number_is_left_out_and_told() -> None:
 
 def test_a_sparse_matrix_and_a_masked_array_without_masks() -> None:
     np.testing.assert_allclose(diagonal(scipy.sparse.coo_array(X), np.ma.masked_array(X)), 1, atol=1e-9)
+
+
+def unit_first(path: Path) -> Any:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(str(path / "x.zarr"), mode="w", zarr_format=3)
+    group.create_array("x", data=X.T, dimension_names=("unit", "sample"))
+    return path / "x.zarr"
+
+
+def test_axes_that_are_named_the_other_way_round_are_refused(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    turned = pd.DataFrame(X.T, pd.Index(range(UNITS), name="neuron"), pd.Index(NAMES, name="image"))
+    for one, axis in (
+        (xarray.DataArray(X.T, dims=("neuroid", "presentation")), "neuroid"),
+        (unit_first(tmp_path), "unit"),
+        (turned, "neuron"),
+    ):
+        with pytest.raises(UserError, match=f"has '{axis}' for its first axis, and must have its samples there"):
+            recorded("a", one)
+    assert recorded("a", xarray.DataArray(X, dims=("unit_a", "feature"))).samples == SAMPLES
+
+
+def packed_hdf5(path: Path, **attributes: Any) -> Any:
+    """Packed values as netCDF keeps them in HDF5: scales of the axes, one of them without values."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        packed = file.create_dataset("packed", data=np.round((X[ORDER] - 1.5) / 2e-4).astype(np.int16), chunks=(15, 6))
+        packed.attrs.update(attributes | {"scale_factor": 2e-4, "add_offset": np.array([1.5])})
+        file["sample"], file["unit"] = np.array(NAMES, dtype=object)[ORDER], np.zeros(UNITS)
+        file["sample"].make_scale("sample")
+        file["unit"].make_scale("This is a netCDF dimension but not a netCDF variable.        12")
+        for axis, name in enumerate(("sample", "unit")):
+            packed.dims[axis].attach_scale(file[name])
+    return path
+
+
+def test_netcdfs_hdf5_is_read_as_netcdf_reads_it(tmp_path: Path) -> None:
+    found = recorded("a", packed_hdf5(tmp_path / "x.h5"))
+    assert (list(found.layers), found.unit_names) == (["packed"], {})
+    np.testing.assert_allclose(read(found, "packed"), X[ORDER], atol=1.01e-4)
+    np.testing.assert_allclose(diagonal(tmp_path / "x.h5", {"packed": X, "ids": NAMES}, "packed"), 1, atol=1e-7)
+
+
+def test_hdf5_whose_values_are_elsewhere_or_turned_around(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with pytest.raises(UserError, match="was written by MATLAB, which stores axes in reverse order"):
+        recorded("a", packed_hdf5(tmp_path / "m.h5", MATLAB_class=np.bytes_("double")))
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        layout = h5py.VirtualLayout((SAMPLES, UNITS), "f4")
+        layout[:] = h5py.VirtualSource("gone.h5", "x", shape=(SAMPLES, UNITS))
+        file.create_virtual_dataset("x", layout)
+        assert not file["x"][:].any()  # what the library gives of a file that is not there
+    with pytest.raises(UserError, match=r"'x' of .*v.h5 is made of other files, which may be missing"):
+        recorded("a", tmp_path / "v.h5")
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file.create_dataset("x", (SAMPLES, UNITS), "f4", chunks=(15, 6), fillvalue=0.5)[:15] = X[:15]
+    with pytest.warns(UserWarning, match="6 of the 8 chunks of 'x' in .*c.h5 are not there and are read as 0.5"):
+        recorded("a", tmp_path / "c.h5")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[1.0, 2.0], [3.0]], "'activations' of a are list, of which no array can be made: setting an array element"),
+        ({"x": [[1.0], [2.0, 3.0]]}, "'x' of a are list, of which no array can be made"),
+        (torch.ones(3, 2).to_sparse(), r"Tensor, of which no array can be made: can't convert Sparse layout"),
+        (torch.empty(3, 2, device="meta"), "no array can be made: Cannot copy out of meta tensor; no data"),
+        (frame().assign(trial=1.0), "has a column 'trial' of float64 beside '0' of float64, which looks like no unit"),
+        (scipy.sparse.dok_matrix(X).astype(complex), "are of type complex128; they must be numbers"),
+    ],
+)
+def test_what_makes_no_array_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recorded("a", given)
+
+
+def test_numbers_in_the_types_of_other_libraries(tmp_path: Path) -> None:
+    names = [f"u{n}" for n in range(UNITS)]
+    half = X.astype(np.float16)
+    pq.write_table(pa.table({name: half[:, n] for n, name in enumerate(names)}), tmp_path / "half.parquet")
+    arrow = pd.DataFrame(X, columns=names).astype("double[pyarrow]")
+    sparse, keys = pd.DataFrame(X, columns=names).astype(pd.SparseDtype("float64", 0)), scipy.sparse.dok_matrix(X)
+    for one, expected in ((tmp_path / "half.parquet", half), (arrow, X), (sparse, X), (keys, X)):
+        np.testing.assert_array_equal(read(recorded("a", one), "activations"), expected)
+
+
+class Drawn(torch.utils.data.Sampler[list[int]]):
+    """Batches in an order of its own, drawn anew each time."""
+
+    def __iter__(self) -> Any:
+        return iter(torch.randperm(SAMPLES).reshape(-1, 10).tolist())
+
+
+def test_a_users_own_sampler_that_draws_an_order_is_refused_beside_a_recording() -> None:
+    data = TensorDataset(torch.from_numpy(X).float())
+    net, state = torch.nn.Linear(UNITS, 3), torch.get_rng_state()
+    with pytest.raises(UserError, match=r"data is shuffled \(Drawn\)"):
+        raycv.compare({"a": torch.nn.Sequential(net), "b": {"0": X}}, DataLoader(data, batch_sampler=Drawn()))
+    assert torch.equal(state, torch.get_rng_state())
+    found = raycv.compare({"a": torch.nn.Sequential(net), "b": {"0": X}}, DataLoader(data, 10))
+    assert found.samples == SAMPLES

@@ -65,7 +65,20 @@ def test_a_prefix_that_is_left_out_is_said_and_what_is_not_loaded_is_named(
     assert import_weights(str(tmp_path / "net.pt"), NET).keys() == weights.keys()
     assert "the names of all weights begin with model.net., which is left out" in capsys.readouterr().out
     torch.save({"model": weights, "when": datetime.timedelta(1)}, tmp_path / "net.pt")
-    with pytest.raises(UserError, match=r"holds an object of datetime.timedelta beside the weights, which is not"):
+    with pytest.raises(UserError, match=r"holds an object of datetime.timedelta, which is not loaded"):
+        import_weights(str(tmp_path / "net.pt"), NET)
+
+
+def test_several_networks_in_a_checkpoint_are_not_taken_for_one(
+    tmp_path: Path, weights: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    averaged = {key: value * 0 for key, value in weights.items()}
+    torch.save({"state_dict": weights, "state_dict_ema": averaged, "epoch": 3}, tmp_path / "net.pt")
+    assert torch.equal(import_weights(str(tmp_path / "net.pt"), NET)[KEY], weights[KEY])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "taking the weights under 'state_dict'; it also has some under 'state_dict_ema'" in said
+    torch.save({"model": weights, "net": averaged}, tmp_path / "net.pt")
+    with pytest.raises(UserError, match="holds 'model' and 'net', and it is not clear which are the weights"):
         import_weights(str(tmp_path / "net.pt"), NET)
 
 

@@ -125,7 +125,7 @@ def test_the_command_prints_the_layers_in_the_order_in_which_they_run(capsys: py
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("layer1.0")]
     parts = ("", ".conv1", ".bn1", ".relu#1", ".conv2", ".bn2", ".relu#2")
     assert [row[0] for row in rows] == [f"layer1.0{part}" for part in parts]
-    assert rows[1][1:] == ["64", "3,136", "36,864"]
+    assert rows[1][1:] == ["64", "3,136", "36,864", "images,", "units,", "56,", "56"]
     assert main(["layers", "--model", "resnet19"]) == 2
     assert "There is no model 'resnet19'" in capsys.readouterr().err
 

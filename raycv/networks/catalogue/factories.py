@@ -52,7 +52,7 @@ def _preprocessing(model: str, arguments: tuple[tuple[str, Any], ...]) -> Prepro
     with doing(f"calling {model}"):
         net, found = _called(model, dict(arguments))
     if found is None and isinstance(getattr(net, "pretrained_cfg", None), dict):
-        found = of_timm({"crop_pct": 1.0, "interpolation": "bicubic", **net.pretrained_cfg})  # type: ignore[dict-item]
+        found = of_timm(model, {"crop_pct": 1.0, "interpolation": "bicubic", **net.pretrained_cfg})  # type: ignore[dict-item]
     if found is None:
         raise UserError(
             f"{model} does not say how its network wants images: return the network and a raycv.Preprocessing, or give "

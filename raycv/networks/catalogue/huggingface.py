@@ -127,9 +127,13 @@ def preprocessing(model: str, _arguments: dict[str, object]) -> Preprocessing:
     pictures = _pictures()
     try:
         colours = _prepared(processor, np.stack([np.full((64, 64, 3), level, np.uint8) for level in (0, 255)]))
-        wanted = [_prepared(processor, picture[None])[0] for picture in pictures]
+        of_each = [_prepared(processor, picture[None]) for picture in pictures]
     except Exception as error:  # each processor has errors of its own
         raise _unknown(model, f"its image processor fails: {_first(error)}") from None
+    several = max(map(len, of_each))
+    if several > 1:
+        raise _unknown(model, f"its image processor makes {several} images of one")
+    wanted = [values[0] for values in of_each]
     crop = wanted[0].shape[-1]
     for values in wanted:
         if values.shape != (3, crop, crop):
@@ -171,14 +175,17 @@ def _distance(way: Preprocessing, picture: NDArray[np.uint8], levels: Floats) ->
 
 
 def _pictures() -> list[NDArray[np.uint8]]:
-    """Some, upright and lying, of widths whose centres are rounded in different ways."""
+    """Some, upright and lying, of widths whose centres are rounded in different ways, then small, large and long."""
     lying = [_picture(width) for width in range(431, 436)]
-    return [*lying, lying[0].transpose(1, 0, 2)]
+    return [*lying, lying[0].transpose(1, 0, 2), _picture(161, 120), _picture(1000, 640), _picture(900, 200)]
 
 
-def _picture(width: int) -> NDArray[np.uint8]:
-    """A picture (299, width, 3) with edges, gradients and texture, in which no part and no colour is like another."""
-    y, x = np.mgrid[:299, :width].astype(np.float64)
+def _picture(width: int, height: int = 299) -> NDArray[np.uint8]:
+    """A picture (height, width, 3) with edges, gradients and texture, in which no part and no colour is like another.
+
+    How fine its texture is does not depend on its size.
+    """
+    y, x = np.mgrid[:height, :width].astype(np.float64) * (299 / height)
     waves = 60 * np.sin(x / 9 + y / 23) + 40 * np.sin(x * y / 4000)
     edges = 50 * ((x // 37 + y // 29) % 2)
     distance = np.hypot(x - 150, y - 190)
@@ -217,18 +224,24 @@ def _first(error: Exception) -> str:
 
 def _of_images(net: nn.Module) -> nn.Module:
     """The same network, called with images and returning one tensor; its module paths stay as they are."""
-    whole = net.forward
-
-    def forward(images: Tensor) -> Tensor:
-        found: Any = whole(pixel_values=images)
-        for name in ("logits", "pooler_output", "last_hidden_state"):
-            if getattr(found, name, None) is not None:
-                values: Tensor = getattr(found, name)
-                return values
-        raise UserError("The model gives neither logits nor features.")
-
-    net.forward = forward
+    net.__class__ = _class_of_images(type(net))
     return net
+
+
+def _class_of_images(kind: Any) -> type[nn.Module]:
+    """A class like ``kind`` that is called with images; unlike a function in a network it follows its copies."""
+
+    class OfImages(kind):  # type: ignore[misc]
+        def forward(self, images: Tensor) -> Tensor:
+            found: Any = super().forward(pixel_values=images)
+            for name in ("logits", "pooler_output", "last_hidden_state"):
+                if getattr(found, name, None) is not None:
+                    values: Tensor = getattr(found, name)
+                    return values
+            raise UserError("The model gives neither logits nor features.")
+
+    OfImages.__name__, OfImages.__qualname__, OfImages.__module__ = kind.__name__, kind.__qualname__, kind.__module__
+    return OfImages
 
 
 def _folder(model: str) -> Path:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
-from raycv.data.preprocessing import Preprocessing
+from raycv.data.preprocessing import Fit, Interpolation, Preprocessing
 from raycv.errors import UserError
 from raycv.networks.spec import TIMM, Argument, NetworkSpec
 
@@ -19,6 +19,7 @@ CLOSED = re.compile(
     "scriptable|exportable|no_jit|device|dtype|hf_.*|source|url|file|architecture|model_name|variant"
 )
 WORD = re.compile("[A-Za-z0-9_.-]*")  # no path, no address
+FITS: dict[str, Fit] = {"center": "short-side", "squash": "squash"}  # timm's modes of cropping
 
 
 def check(model: str, arguments: Mapping[str, Argument]) -> None:
@@ -60,18 +61,33 @@ def preprocessing(model: str, arguments: dict[str, object]) -> Preprocessing:
     timm = _timm(model)
     config = timm.models.get_pretrained_cfg(model.removeprefix(PREFIX))
     found: dict[str, Any] = timm.data.resolve_data_config(pretrained_cfg=config.to_dict() if config else {})
-    size = arguments.get("img_size", found["input_size"][-1])
-    return of_timm(found | {"input_size": (3, size, size)})
+    size = arguments.get("img_size")
+    return of_timm(model, found | ({"input_size": (3, size, size)} if "img_size" in arguments else {}))
 
 
-def of_timm(found: dict[str, Any]) -> Preprocessing:
-    """From what timm says of a model's data."""
-    crop = int(found["input_size"][-1])
+def of_timm(model: str, found: dict[str, Any]) -> Preprocessing:
+    """From what timm says of a model's data. Raises UserError where raycv cannot prepare images in this way."""
+    channels, height, crop = found["input_size"]
+    mode = found.get("crop_mode") or "center"
+    resize = int(crop / found["crop_pct"])
+    why = ""
+    if (channels, height) != (3, crop):
+        why = f"it takes images of {channels} x {height} x {crop} values, and raycv makes squares of three colours"
+    elif mode not in FITS:
+        why = f"it crops images in timm's mode {mode}, and raycv does {' and '.join(FITS)}"
+    elif found["interpolation"] not in get_args(Interpolation):
+        why = f"it resizes by {found['interpolation']}, and raycv by {' or '.join(get_args(Interpolation))}"
+    elif crop > resize:
+        why = f"it resizes images to {resize} pixels and puts a frame around, up to {crop}"
+    if why:
+        raise UserError(
+            f"Images cannot be prepared as {model} has them: {why}; give preprocessing in the list of networks."
+        )
     return Preprocessing(
-        resize=int(crop / found["crop_pct"]),
+        resize=resize,
         crop=crop,
-        fit="squash" if found.get("crop_mode") == "squash" else "short-side",
-        interpolation="bilinear" if found["interpolation"] == "bilinear" else "bicubic",
+        fit=FITS[mode],
+        interpolation=found["interpolation"],
         mean=tuple(255 * m for m in found["mean"]),
         std=tuple(255 * s for s in found["std"]),
     )

@@ -21,6 +21,7 @@ TABLES = (
             NET,
             LAYER,
             UNIT,
+            Column("unit_name", TEXT, "of a recording the column of a table that the unit stands in; else null"),
             Column("mean", FLOAT, "mean activation"),
             Column("std", FLOAT, "standard deviation of the activation"),
             Column("active_fraction", FLOAT, "fraction of samples with activation above 0"),
@@ -445,10 +446,10 @@ TABLES = (
         "published measures of similarity of two networks, one row per pair, two for pwcca and regression_r2, which "
         "have a direction; effective_dimension is of one network (net_a = net_b)",
         (
-            Column("layer_a", TEXT, "layer of net_a, as a module path"),
-            Column("layer_b", TEXT, "layer of net_b"),
             NET_A,
+            Column("layer_a", TEXT, "layer of net_a, as a module path"),
             NET_B,
+            Column("layer_b", TEXT, "layer of net_b"),
             Column(
                 "measure",
                 TEXT,

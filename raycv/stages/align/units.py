@@ -34,6 +34,7 @@ def unit_rows(
             "net": np.repeat([spec.name for spec in specs], total.widths),
             "layer": layer,
             "unit": np.concatenate([np.arange(width) for width in total.widths]),
+            "unit_name": [name for n, spec in enumerate(specs) for name in _names(spec, layer, int(total.widths[n]))],
             "mean": mean(total),
             "std": np.sqrt(variance(total)),
             "active_fraction": total.active / total.count,
@@ -46,6 +47,10 @@ def unit_rows(
         },
         index=range(bounds[-1]),
     )
+
+
+def _names(spec: NetworkSpec, layer: str, width: int) -> Sequence[str | None]:
+    return spec.names_of_units(layer) or [None] * width
 
 
 def _over_others(stability: Mapping[tuple[int, int], Stability], widths: Sequence[int], name: str) -> np.ndarray:

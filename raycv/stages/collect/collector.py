@@ -23,6 +23,7 @@ from raycv.networks.places import PlacedTaps, at
 from raycv.networks.rectified import Before
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, as_samples
+from raycv.networks.tokens import part_among
 from raycv.run.paths import ACROSS, NETS, TESTED, Key
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.moments import JointMoments
@@ -187,8 +188,10 @@ class Collector:
             for net, taps in self.taps.items():
                 found |= taps.with_before(batches[self.preprocessing[net]])
         for recording, of_network in self.recordings.values():
-            rows = recording.rows({place.module for place in of_network.values()}, numbers, self.device)
-            found |= {named: Tapped(at(rows[place.module], place), None) for named, place in of_network.items()}
+            parts = {named: part_among(of.module, recording.recorded.layers) for named, of in of_network.items()}
+            rows = recording.rows({part.path for part in parts.values()}, numbers, self.device)
+            for named, part in parts.items():
+                found[named] = Tapped(at(rows[part.path], of_network[named], part=part), None)
         result: dict[Key, Activations] = {}
         for group, specs in self.groups.items():
             for layer in specs[0].layers:

@@ -9,7 +9,7 @@ from raycv.errors import UserError
 from raycv.networks.layers import LayerSize, nearest
 from raycv.networks.places import grid_of
 from raycv.networks.spec import BETWEEN, LOGITS, NetworkSpec, Place
-from raycv.networks.tokens import CLASS, part_of
+from raycv.networks.tokens import CLASS, part_among
 from raycv.progress import say
 
 There = Mapping[str, LayerSize]  # the layers of one network
@@ -93,7 +93,8 @@ def _grid(
         return None
     if positions == "mean":
         return ()
-    own = [() if part_of(path).tokens == CLASS else of[path].grid for path, of in zip(row, there, strict=True)]
+    parts = [part_among(path, spec.layers) for path, spec in zip(row, specs, strict=True)]
+    own = [() if part.tokens == CLASS else of[path].grid for part, path, of in zip(parts, row, there, strict=True)]
     if len({() if math.prod(positions) == 1 else positions for positions in own}) == 1:
         return None
     grids = [grid_of(positions) for positions in own]

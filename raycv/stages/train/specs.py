@@ -11,7 +11,7 @@ from raycv.networks.models import preprocessing_of
 from raycv.networks.recordings import recording_spec
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec, Place, check_alike
-from raycv.networks.tokens import CLASS, PATCHES, part_of
+from raycv.networks.tokens import CLASS, PATCHES, part_among, part_of
 from raycv.stages.train.layer_pairs import placed, rows_of
 
 
@@ -22,6 +22,8 @@ def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
     if len(bare) < 2:
         given = "networks" if whole else "checkpoints" if config.checkpoints else "seeds"
         raise UserError(f"A comparison needs two networks and --{given} names one; name two or more.")
+    asked = tuple((layer, int(axis)) for layer, _, axis in (given.rpartition("=") for given in config.unit_axis))
+    bare = [spec if spec.is_recorded else spec.model_copy(update={"unit_axes": asked}) for spec in bare]
     names = [spec.name for spec in bare]
     if len(set(names)) < len(names):
         raise UserError(f"Two networks have the name {max(names, key=names.count)}; give them different names.")
@@ -89,6 +91,13 @@ def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[s
     """
     own = [network.layers for network in config.networks] or [None] * len(specs)
     there = [layers_of(spec) for spec in specs]
+    asked = {layer for spec in specs for layer, _ in spec.unit_axes}
+    unknown = [layer for layer in asked if not any(layer in of for of in there)]
+    if unknown:
+        raise UserError(
+            f"unit_axis names {unknown[0]!r}, which is no layer of a network with that axis; `raycv layers` says what "
+            "the axes of a model's layers are."
+        )
     several = len({spec.architecture for spec in specs}) > 1
     chosen = []
     for spec, layers, given in zip(specs, there, own, strict=True):
@@ -101,7 +110,7 @@ def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[s
 
 
 def _matches(pattern: str, layers: dict[str, LayerSize]) -> bool:
-    return any(fnmatchcase(layer, part_of(pattern).path) for layer in layers)
+    return pattern in layers or any(fnmatchcase(layer, part_of(pattern).path) for layer in layers)
 
 
 def _layers(
@@ -120,7 +129,7 @@ def _layers(
     for pattern in patterns:
         if not spec.is_recorded and not _matches(pattern, there) and not set(pattern) & set("*?["):
             sizes_of(spec.model_copy(update={"layers": (pattern,)}))  # says what is the matter with it
-    return {layer: there[part_of(layer).path] for layer in matching(spec.name, list(there), patterns)}
+    return {layer: there[part_among(layer, there).path] for layer in matching(spec.name, list(there), patterns)}
 
 
 def _with_logits(specs: list[NetworkSpec]) -> list[NetworkSpec]:

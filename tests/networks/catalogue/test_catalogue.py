@@ -47,7 +47,8 @@ def test_timms_networks_see_what_timm_shows_them(model: str, size: tuple[int, in
 def test_timms_models_have_layers_and_as_many_outputs_as_classes() -> None:
     spec = described("timm/vit_tiny_patch16_224")
     layers = layers_of(spec)
-    assert layers["blocks.3"] == (192, 197, layers["blocks.3"].parameters, (197,))
+    block = layers["blocks.3"]
+    assert (block.units, block.positions, block.grid, block.axes) == (192, 197, (197,), "images, 197, units")
     assert outputs_of(spec) == 10
     assert outputs_of(described("timm/vit_tiny_patch16_224", as_built=True)) == 1000
     narrow = described("timm/vit_tiny_patch16_224", arguments=(("embed_dim", 96),))

@@ -204,11 +204,19 @@ def test_the_same_from_python(run: Path, images: Path, tmp_path: Path) -> None:
     """In a run of its own, and equal to a comparison in this process."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((400, 6)).astype(np.float32)
-    np.save(tmp_path / "a.npy", x)
-    np.save(tmp_path / "b.npy", x[:, ::-1] + 0.1 * rng.standard_normal((400, 6)).astype(np.float32))
-    files = {"a": str(tmp_path / "a.npy"), "b": str(tmp_path / "b.npy")}
+    names_of = {net: [f"{net}{n}" for n in range(6)] for net in "ab"}
+    one = pd.DataFrame(x, columns=names_of["a"], index=[f"image {n}" for n in range(400)])
+    noisy = x[:, ::-1] + 0.1 * rng.standard_normal((400, 6)).astype(np.float32)
+    (tmp_path / "parts").mkdir()
+    for part in range(2):
+        one[part * 200 : part * 200 + 200].to_parquet(tmp_path / "parts" / f"{part}.parquet")
+    pd.DataFrame(noisy, one.index, names_of["b"]).sample(frac=1, random_state=1).to_parquet(tmp_path / "b.parquet")
+    files = {"a": str(tmp_path / "parts"), "b": str(tmp_path / "b.parquet")}
     kept = raycv.compare(files, run=str(tmp_path / "run"))
     here = raycv.compare(files)
+    assert kept.units()["unit_name"].tolist() == here.units()["unit_name"].tolist() == names_of["a"] + names_of["b"]
+    expected = np.corrcoef(x, noisy, rowvar=False)[:6, 6:]
+    np.testing.assert_allclose(kept.correlation("a/activations", "b/activations"), expected, atol=1e-6)
     names = "a/activations", "b/activations"
     np.testing.assert_allclose(kept.correlation(*names), here.correlation(*names), atol=1e-6)
     pd.testing.assert_frame_equal(
@@ -218,6 +226,9 @@ def test_the_same_from_python(run: Path, images: Path, tmp_path: Path) -> None:
         raycv.compare({"a": torch.nn.Linear(2, 2), "b": files["b"]}, run=str(tmp_path / "other"))
     with pytest.raises(UserError, match="There is no file"):
         raycv.compare({"a": "nowhere.npy", "b": files["b"]}, run=str(tmp_path / "other"))
+    assert main(["align", "--run", str(tmp_path / "run")]) == 0
+    units = raycv.open_run(str(tmp_path / "run")).table("units")
+    assert units["unit_name"].tolist() == names_of["a"] + names_of["b"]
 
 
 @pytest.mark.slow

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from raycv.config import TrainConfig
 from raycv.errors import UserError
 from raycv.networks import trust
+from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec, Place
 from raycv.settings import Given, load
 from raycv.stages.train.stage import asked_for
@@ -91,6 +94,38 @@ def test_a_recording_beside_networks_is_of_the_validation_images(tmp_path: Path)
     np.savez(path, deep=np.ones((1999, 7), np.float16))
     with pytest.raises(UserError, match=r"the validation images has 2,000 samples and r 1,999"):
         specs(f"r={path}", CONVOLUTIONS, compare=("deep~3",))
+
+
+def test_a_folder_of_parquet_is_a_recording(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for part in range(2):
+            pd.DataFrame(np.ones((3, 2)), columns=["u", "v"]).to_parquet(tmp_path / name / f"{part}.parquet")
+    a, b = specs(f"a={tmp_path / 'a'}", f"b=file://{tmp_path / 'b'}/")
+    assert (a.model, b.model) == (f"{tmp_path}/a/", f"{tmp_path}/b/")
+    assert a.is_recorded
+    assert a.names_of_units("activations") == ("u", "v")
+
+
+def test_names_of_layers_that_a_recording_really_has(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        maps = np.ones((6, 3, 17))
+        layers: dict[str, Any] = {"layer[0]": maps, "x:class": maps, "x": maps[:, :2]}
+        np.savez(tmp_path / f"{name}.npz", **layers)
+    files = [str(tmp_path / f"{name}.npz") for name in ("a", "b")]
+    a, b = specs(*files, layers=("layer[0]", "x:class", "x:patches"))
+    assert a.layers == b.layers == ("layer[0]", "x:class", "x:patches")
+    assert sizes_of(a).layers == {"layer[0]": (3, 17), "x:class": (3, 17), "x:patches": (2, 16)}
+
+
+def test_the_axis_of_units_may_be_said() -> None:
+    with pytest.raises(UserError, match="which is no layer of a network with that axis"):
+        specs(TOKENS, TOKENS, layers=("blocks.0",), unit_axis=("blocks.9=1",))
+    a, _ = specs(TOKENS, TOKENS, layers=("blocks.0",), unit_axis=("blocks.0=1",), positions="mean")
+    assert sizes_of(a).layers["blocks.0"] == (17, 1)  # tokens are taken for units, as was said
+    assert a.without_layers() == specs(TOKENS, TOKENS, layers=("blocks.0",))[0].without_layers()
+    with pytest.raises(ValidationError, match="unit_axis"):
+        specs(TOKENS, TOKENS, layers=("blocks.0",), unit_axis=("blocks.0",))
 
 
 @pytest.mark.parametrize(
