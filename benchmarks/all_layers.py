@@ -34,7 +34,8 @@ def row(work: str, ours: float, other: str, theirs: float) -> None:
 
 def images(count: int, size: int, batch: int) -> list[Tensor]:
     """Batches of noise."""
-    return list(torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0)).split(batch))
+    values = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return [values[start : start + batch] for start in range(0, count, batch)]
 
 
 def network(name: str, **settings: Any) -> nn.Module:
@@ -100,8 +101,8 @@ def passes() -> None:
         found = raycv.compare(nets, data, layers=blocks, compare="all", positions="mean")
         found.alignment(["unbiased_cka", "linear_cka"])
 
-    def theirs(table: Callable[[Features, Features], object]) -> Callable[[], None]:
-        return lambda: table(*(extracted(net, blocks[name], data) for name, net in nets.items())) and None
+    def theirs(table: Callable[[Features, Features], object]) -> Callable[[], object]:
+        return lambda: table(*(extracted(net, blocks[name], data) for name, net in nets.items()))
 
     forward = best(alone)
     row("compare and CKA of all blocks, resnet18 x resnet34", best(ours), "the forward passes alone", forward)

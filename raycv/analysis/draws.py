@@ -57,12 +57,12 @@ def _best_of_each(others: Tensor, widths: Sequence[int], b: Tensor) -> tuple[Flo
 
     of_a: list[Tensor] = []
     of_b: list[Tensor] = []
-    parts = iter(others.split(list(widths), 1))
+    parts = iter(torch.split_with_sizes(others, list(widths), 1))
     for some in _tiles(widths, b.shape[1]):
         sizes = (torch.cat([next(parts) for _ in some], 1).T @ b if len(some) < len(widths) else others.T @ b).abs_()
         sizes.nan_to_num_(-1)
         of_a.append(sizes.amax(1))
-        of_b += [part.amax(0) for part in sizes.split(some)]
+        of_b += [part.amax(0) for part in torch.split_with_sizes(sizes, some)]
     return _correlations(torch.cat(of_a), len(b)), [_correlations(one, len(b)) for one in of_b]
 
 
@@ -145,12 +145,19 @@ def mixed_before_relu(
     widths, stacked = [a.shape[1] for a in others], _stacked(others)
     found: list[Floats] = []
     columns = before.T.contiguous().T  # which every draw counts and sums up
-    shared = isinstance(seed, Rotations)
-    for own in seed.each(before.shape[1], count) if shared else ((seed, draw) for draw in range(count)):
+    for own in _own_seeds(seed, before.shape[1], count):
         mixed = rotated_before_relu(columns, active, seed=own)
         out = mixtures_left_out((mixed > 0).sum(0).cpu().numpy(), left_out)
         found.append(_best_of_each(stacked, widths, scores(mixed, out))[0])
     return np.split(np.stack(found), np.cumsum(widths)[:-1], axis=1)
+
+
+def _own_seeds(seed: int | Rotations, units: int, count: int) -> Iterator[tuple[int, int] | Floats]:
+    """Of each draw."""
+    if isinstance(seed, Rotations):
+        yield from seed.each(units, count)
+    else:
+        yield from ((seed, draw) for draw in range(count))
 
 
 def _stacked(others: Sequence[Tensor]) -> Tensor:

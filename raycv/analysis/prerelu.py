@@ -75,7 +75,8 @@ def standardise(samples: Tensor) -> Tensor:
     varies = samples.amax(0) > samples.amin(0)
     samples -= samples.mean(0, dtype=torch.float64).to(samples.dtype)
     # The smallest and the largest numbers of float32 have no squares in float32.
-    deviation = torch.cat([columns.double().square().mean(0) for columns in samples.split(COLUMNS, 1)]).sqrt()
+    parts = (samples[:, first : first + COLUMNS] for first in range(0, samples.shape[1], COLUMNS))
+    deviation = torch.cat([columns.double().square().mean(0) for columns in parts]).sqrt()
     return samples.div_(torch.where(varies, deviation, torch.nan).to(samples.dtype)).float()
 
 

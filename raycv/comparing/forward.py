@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -270,7 +271,8 @@ def means(values: Tensor) -> Tensor:
     """A copy of activations (n, S), or of their means over positions in float64, of a few images at a time."""
     if values.ndim <= 2:
         return values.clone()
-    parts = values.split(max(1, AT_ONCE // max(1, values[0].numel())))
+    step = max(1, AT_ONCE // max(1, math.prod(values.shape[1:])))
+    parts = (values[start : start + step] for start in range(0, len(values), step))
     return torch.cat([part.double().flatten(2).mean(2) for part in parts])
 
 

@@ -171,12 +171,14 @@ class KeptRows:
         units = slice(bounds[n], bounds[n + 1])
         found: Floats = self._rows[n].double().numpy() - mean(self._all)[units]
         found[:, self._all.minimum[units] == self._all.maximum[units]] = 0
-        return found / np.sqrt(self._all.count)
+        found /= np.sqrt(self._all.count)
+        return found
 
     def _of_fold(self, n: int, cut: slice) -> Floats:
         """(n, S): those of a fold, of which products are unbiased covariances."""
         found: Floats = self._rows[n][cut].double().numpy()
-        return (found - found.mean(0)) / np.sqrt(len(found) - 1)
+        centred: Floats = (found - found.mean(0)) / np.sqrt(len(found) - 1)
+        return centred
 
     def _squares(self, sides: Sequence[Side], made: Callable[[int], Floats], samples: int) -> Squares:
         layers: list[Layer] = [partial(made, n) for n in range(len(self._widths))]
