@@ -31,6 +31,7 @@ from raycv.run.filesystem import check_file, filesystem, is_known_reachable, mar
 
 T = TypeVar("T")
 TEMPORARY = ".part"  # suffix of files that are being written
+SMALL = 100  # bytes: archives below have no arrays
 SHOWN = 3  # of files that are in the way, this many are named
 
 
@@ -264,6 +265,10 @@ def _refusing_damage(uri: str) -> Iterator[None]:
 
 def _arrays_in(file: IO[bytes]) -> Any:
     """The arrays of an ``.npz`` file, open. Raises one of OF_ARRAYS for a file that is none."""
+    is_small = file.seek(0, os.SEEK_END) < SMALL
+    file.seek(0)
+    if is_small:  # fsspec 2026.9 raises ValueError where zipfile, which looks before the start, counts on OSError
+        file = io.BytesIO(file.read())
     loaded = np.load(file, allow_pickle=False)
     if not isinstance(loaded, np.lib.npyio.NpzFile):
         raise ValueError("one array, not named ones")

@@ -54,6 +54,14 @@ def test_folder_markers_of_other_writers_are_no_files(s3_server: S3Server) -> No
     assert store.list("") == ["networks/net1/x"]
 
 
+def test_no_arrays_are_read_as_none(store: RunStore) -> None:
+    """As the first of two networks leaves them in a layer whose units are not mixed before a ReLU."""
+    store.write_arrays("none.npz", {})
+    assert store.read_arrays("none.npz") == {}
+    with store.open_arrays("none.npz") as arrays:
+        assert dict(arrays) == {}
+
+
 def test_json_and_arrays(store: RunStore) -> None:
     store.write_json("x.json", {"a": [1, None, "é"]})
     assert store.read_json("x.json") == {"a": [1, None, "é"]}
