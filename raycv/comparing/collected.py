@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from raycv.analysis.measures.norms import NormSums
-from raycv.comparing.kept import Kept, KeptProducts, KeptRows
+from raycv.comparing.kept import KeptMembers, KeptProducts, KeptRows
 from raycv.comparing.moments import Moments
 from raycv.comparing.tables import Tables, check_members, check_numbers, fold_of_each, tables_of
 from raycv.errors import UserError
@@ -67,7 +67,7 @@ class Collected:
             while self._batches:
                 self._add(*self._batches.pop(0))
 
-    def kept(self) -> Kept:
+    def kept(self) -> KeptMembers:
         """What has come; nothing can be added after that."""
         if self._moments is not None:
             return KeptProducts(self._moments.statistics, self._norms if self._positions == 1 else None)

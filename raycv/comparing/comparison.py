@@ -26,7 +26,7 @@ from raycv.comparing.columns import (
     stacked,
 )
 from raycv.comparing.group import Group, Tested, UnitNames
-from raycv.comparing.kept import Kept
+from raycv.comparing.kept import KeptMembers
 from raycv.comparing.measuring import measured
 from raycv.comparing.members import Member
 from raycv.errors import UserError
@@ -65,7 +65,7 @@ class Comparison:
 
     def __init__(
         self,
-        compared: Sequence[tuple[list[Member], Kept, Tested | None]],
+        compared: Sequence[tuple[list[Member], KeptMembers, Tested | None]],
         unit_names: UnitNames | None = None,
         left_out: Mapping[str, str] | None = None,
         keep_rare: bool = False,

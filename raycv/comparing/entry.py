@@ -15,7 +15,7 @@ from raycv.comparing.collected import Collected
 from raycv.comparing.comparison import Comparison
 from raycv.comparing.control import Control, controls
 from raycv.comparing.forward import Forward, on_one_grid
-from raycv.comparing.kept import Kept
+from raycv.comparing.kept import KeptMembers
 from raycv.comparing.members import Member, Pairing, groups
 from raycv.comparing.tested import TestedSamples
 from raycv.data.recorded import recorded
@@ -141,7 +141,7 @@ def _compared(
     pairing: Pairing,
     positions: Positions,
     expected: int | None,
-) -> list[tuple[list[Member], Kept, TestedSamples]]:
+) -> list[tuple[list[Member], KeptMembers, TestedSamples]]:
     """What is kept of all batches, for each group of members; ``expected``: how many images there are, if known."""
     compared: list[tuple[list[Member], Collected, TestedSamples]] = []
     for ids, activations, prefixes in batches:

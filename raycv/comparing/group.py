@@ -18,7 +18,7 @@ from raycv.analysis.nulls import rotated_all
 from raycv.analysis.partners import partners
 from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import q_values
-from raycv.comparing.kept import Kept, Side
+from raycv.comparing.kept import KeptMembers, Side
 from raycv.comparing.members import Member
 from raycv.statistics.folds import LayerStatistics
 from raycv.statistics.halves import in_halves
@@ -97,7 +97,7 @@ class Group:
     """Members that are compared with each other, by their numbers, and what is kept of their samples."""
 
     def __init__(
-        self, members: list[Member], kept: Kept, tested: Tested | None, unit_names: UnitNames, keep_rare: bool
+        self, members: list[Member], kept: KeptMembers, tested: Tested | None, unit_names: UnitNames, keep_rare: bool
     ) -> None:
         self.members, self.kept, self._tested, self._unit_names = members, kept, tested, unit_names
         self.singles = replace(kept.singles, keep_rare=keep_rare)

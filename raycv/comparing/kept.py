@@ -46,7 +46,7 @@ class Squares:
         return found
 
 
-class Kept(Protocol):
+class KeptMembers(Protocol):
     """What is kept of members, who go by their numbers."""
 
     @property

@@ -14,7 +14,7 @@ from raycv.analysis.partners import largest_p_values
 from raycv.analysis.rotations import Rotations
 from raycv.comparing.comparison import Comparison
 from raycv.comparing.group import Tested
-from raycv.comparing.kept import Kept, KeptProducts, Side
+from raycv.comparing.kept import KeptMembers, KeptProducts, Side
 from raycv.comparing.members import Member, Pairing
 from raycv.config import CollectConfig, TrainConfig
 from raycv.errors import UserError
@@ -76,9 +76,9 @@ def comparison_of(found: Statistics) -> Comparison:
     if ACROSS in found.groups:
         specs = found.groups[ACROSS]
         members = [Member(spec.network, spec.places[0].module) for spec in specs]
-        alone: list[tuple[list[Member], Kept, Tested | None]] = [(members, _kept(found, ACROSS, ACROSS), None)]
+        alone: list[tuple[list[Member], KeptMembers, Tested | None]] = [(members, _kept(found, ACROSS, ACROSS), None)]
         return Comparison(alone, _unit_names(specs, (ACROSS,)), keep_rare=found.keep_rare)
-    compared: list[tuple[list[Member], Kept, Tested | None]] = []
+    compared: list[tuple[list[Member], KeptMembers, Tested | None]] = []
     for layer in found.layers:
         members = [Member(spec.name, spec.place(layer).module) for spec in found.networks]
         compared.append((members, _kept(found, layer, NETS), _Drawn(found, layer)))

@@ -72,50 +72,55 @@ def watched(
     ``rectified`` follows what goes into ReLUs, for `Returned.before`, which is None without it. Only of calls in this
     thread. Hooks of the user's run first, so that what they change is seen as changed.
     """
-    calls, thread = Calls() if calls is None else calls, threading.get_ident()
-    hint: Hint | None = None
-    under_way: dict[str, list[int]] = {}
-
-    def begin(path: str) -> Any:
-        def hook(_module: nn.Module, _args: Any) -> None:
-            if threading.get_ident() == thread:
-                under_way.setdefault(path, []).append(calls.begin(path))
-
-        return hook
-
-    def end(path: str, is_wanted: bool) -> Any:
-        def hook(module: nn.Module, args: Any, out: Any) -> None:
-            nonlocal hint
-            if threading.get_ident() != thread:
-                return
-            leaves = tensors_in(out)
-            own = hint_of(module, leaves[0]) if leaves else None
-            hint = own or hint
-            if rectified is not None:
-                rectified.give(module, args, out)
-            if is_wanted:
-                numbers = under_way.get(path)
-                call = numbers.pop() if numbers else 1
-                before = None if rectified is None else rectified.before(out)
-                note(Returned(path, call, leaves, hint, own is not None, before))
-
-        return hook
-
-    def take(module: nn.Module, args: Any) -> None:
-        if rectified is not None and threading.get_ident() == thread:
-            rectified.take(module, args)
-
+    hooks = _Hooks(note, Calls() if calls is None else calls, rectified)
     with ExitStack() as stack:
         for path, module in modules_of(net).items():
             is_wanted = wanted is None or path in wanted
-            if is_wanted:
-                stack.callback(module.register_forward_pre_hook(begin(path)).remove)
             follows = isinstance(module, nn.ReLU) and rectified is not None
+            if is_wanted:
+                stack.callback(module.register_forward_pre_hook(hooks.begin(path)).remove)
             if follows:
-                stack.callback(module.register_forward_pre_hook(take).remove)
+                stack.callback(module.register_forward_pre_hook(hooks.take).remove)
             if is_wanted or follows or _may_tell(module):
-                stack.callback(module.register_forward_hook(end(path, is_wanted)).remove)
+                stack.callback(module.register_forward_hook(hooks.end(path, is_wanted)).remove)
         return run()
+
+
+class _Hooks:
+    """What the hooks of one pass do, and have seen so far. They are deaf to other threads."""
+
+    def __init__(self, note: Callable[[Returned], None], calls: Calls[Any], rectified: Rectified | None) -> None:
+        self._note, self._calls, self._rectified = note, calls, rectified
+        self._thread = threading.get_ident()
+        self._hint: Hint | None = None
+        self._under_way: dict[str, list[int]] = {}
+
+    def begin(self, path: str) -> Callable[[nn.Module, Any], None]:
+        def hook(_module: nn.Module, _args: Any) -> None:
+            if threading.get_ident() == self._thread:
+                self._under_way.setdefault(path, []).append(self._calls.begin(path))
+
+        return hook
+
+    def take(self, module: nn.Module, args: Any) -> None:
+        if self._rectified is not None and threading.get_ident() == self._thread:
+            self._rectified.take(module, args)
+
+    def end(self, path: str, is_wanted: bool) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, out: Any) -> None:
+            if threading.get_ident() != self._thread:
+                return
+            leaves = tensors_in(out)
+            own = hint_of(module, leaves[0]) if leaves else None
+            self._hint = own or self._hint
+            if self._rectified is not None:
+                self._rectified.give(module, args, out)
+            if is_wanted:
+                numbers = self._under_way.get(path)
+                before = None if self._rectified is None else self._rectified.before(out)
+                self._note(Returned(path, numbers.pop() if numbers else 1, leaves, self._hint, own is not None, before))
+
+        return hook
 
 
 def _may_tell(module: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from raycv.analysis.measures.alignment import NormProducts, cross_fold_cka, debi
 from raycv.analysis.measures.covariances import Covariances
 from raycv.comparing.collected import Collected
 from raycv.comparing.group import Group
-from raycv.comparing.kept import Kept, KeptProducts, KeptRows
+from raycv.comparing.kept import KeptMembers, KeptProducts, KeptRows
 from raycv.comparing.members import Member
 from raycv.comparing.moments import Moments
 from raycv.comparing.tables import fold_of_each
@@ -32,7 +32,7 @@ def layers(samples: int, positions: int = 1) -> list[Floats]:
     return made
 
 
-def both(made: list[Floats]) -> tuple[Kept, Kept]:
+def both(made: list[Floats]) -> tuple[KeptMembers, KeptMembers]:
     """The same samples as they are, and as products."""
     collected, moments = Collected(), Moments()
     given = {str(member): layer for member, layer in zip(MEMBERS, made, strict=True)}

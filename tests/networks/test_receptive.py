@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from raycv.networks.layouts import ask_units
 from raycv.networks.models import build
 from raycv.networks.receptive import receptive_fields, trace
 from raycv.networks.spec import NetworkSpec
@@ -121,7 +122,9 @@ class Tokens(nn.Module):
 
 
 def test_positions_without_a_place_of_their_own_are_given_the_whole_input() -> None:
-    tokens = trace(Taps(nn.Sequential(Tokens()), ("0",), "0"), 6)["0"]
+    net = nn.Sequential(Tokens())
+    ask_units(net, {"0": 2})
+    tokens = trace(Taps(net, ("0",), "0"), 6)["0"]
     assert tokens.rows.tolist() == [[0, 6]]
     assert tokens.columns.tolist() == [[0, 6]] * 5
     on_padding = trace(Taps(nn.Sequential(nn.Conv2d(3, 2, 1, padding=1)), ("0",), "0"), 3)["0"]
