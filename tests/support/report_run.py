@@ -82,6 +82,7 @@ def write_units(store: RunStore) -> None:
                 "net": net,
                 "layer": layer,
                 "unit": np.arange(width),
+                "unit_name": None,
                 "mean": rng.uniform(0, 1, width),
                 "std": rng.uniform(0, 2, width),
                 "active_fraction": rng.uniform(0, 1, width),
@@ -103,6 +104,7 @@ def write_recurrence(store: RunStore) -> None:
     """Every third unit has a partner in both other networks, the others in one or none."""
     frames = [
         pd.DataFrame({"layer": layer, "net": net, "unit": np.arange(width), "partners": np.arange(width) % 3})
+                "unit_name": None,
         for layer, widths in WIDTHS.items()
         for net, width in zip(NETS, widths, strict=True)
     ]
