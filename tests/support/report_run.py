@@ -104,7 +104,6 @@ def write_recurrence(store: RunStore) -> None:
     """Every third unit has a partner in both other networks, the others in one or none."""
     frames = [
         pd.DataFrame({"layer": layer, "net": net, "unit": np.arange(width), "partners": np.arange(width) % 3})
-                "unit_name": None,
         for layer, widths in WIDTHS.items()
         for net, width in zip(NETS, widths, strict=True)
     ]
