@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from raycv.errors import UserError
 from raycv.networks.layouts import Found, Layout, from_own_pass, units_asked
-from raycv.networks.models import ALIKE, check_model, preprocessing_of, tried
+from raycv.networks.models import check_model, kind_key, preprocessing_of, tried
 from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.recordings import opened
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
@@ -68,7 +68,7 @@ def outputs_of(spec: NetworkSpec) -> int | None:
 def _of_kind(spec: NetworkSpec, look: Callable[[NetworkSpec], T]) -> T:
     """What is found once for all networks that are built alike; what cannot be is said of this one by its name."""
     try:
-        return look(spec.model_copy(update=ALIKE | {"layers": (spec.output,)}))
+        return look(kind_key(spec))
     except UserError:
         return look(spec)
 

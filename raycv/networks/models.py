@@ -34,6 +34,11 @@ ALIKE = {
 AUXILIARY = re.compile(r"(aux1|aux2|AuxLogits)\.")
 
 
+def kind_key(spec: NetworkSpec) -> NetworkSpec:
+    """The same for all networks whose modules, and the axes of what these give, are alike."""
+    return spec.model_copy(update=ALIKE | {"layers": (spec.output,), "unit_axes": spec.unit_axes})
+
+
 def build(spec: NetworkSpec, *, published: bool = False) -> nn.Module:
     """The network of ``spec``, in evaluation mode and channels-last layout, its weights drawn from its seed.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from raycv.errors import UserError
 from raycv.memory import of_machine
 from raycv.networks.layers import LayerSize, layers_of
-from raycv.networks.models import ALIKE, tried
+from raycv.networks.models import kind_key, tried
 from raycv.networks.places import taps_of
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import alike
@@ -51,8 +51,7 @@ def _sizes_of(spec: NetworkSpec) -> Sizes:
 
 def _measured(spec: NetworkSpec, net: nn.Module, images: Tensor) -> Sizes:
     given: list[int] = []
-    kind = spec.model_copy(update=ALIKE | {"layers": (spec.output,)})
-    taps, image = taps_of(alike(net, kind), spec), images[:1]
+    taps, image = taps_of(alike(net, kind_key(spec)), spec), images[:1]
     for module in net.modules():
         if not list(module.children()):
             module.register_forward_hook(lambda _module, _given, out: given.append(_numbers(out)))

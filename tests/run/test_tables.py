@@ -247,7 +247,15 @@ def test_a_table_left_half_replaced_is_refused(tmp_path: Path, monkeypatch: pyte
 
 def test_a_table_of_another_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
     store = RunStore(str(tmp_path))
-    rows = {"net": ["net1"], "layer": ["conv1"], "unit": [0], "mean": [1.0], "std": [1.0], "active_fraction": [0.5]}
+    rows = {
+        "net": ["net1"],
+        "layer": ["conv1"],
+        "unit": [0],
+        "unit_name": ["a"],
+        "mean": [1.0],
+        "std": [1.0],
+        "active_fraction": [0.5],
+    }
     store.write("tables/units/units.parquet", pd.DataFrame(rows).to_parquet())
     with pytest.raises(
         UserError, match="units.parquet has no column 'kurtosis': another version .* run `raycv align` again"

@@ -17,6 +17,7 @@ from raycv.data.recorded import recorded
 from raycv.data.shards import shards
 from raycv.data.sources import open_source
 from raycv.errors import UserError
+from raycv.networks import trust
 from raycv.networks.models import build, untrained
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.run.paths import ACROSS, NETS, NULL, Key
@@ -156,6 +157,7 @@ def test_other_layers_are_compared_without_importing_again(
 
 
 def test_each_network_runs_once_a_batch_whatever_is_compared() -> None:
+    trust.allow(["tests.support.nets:tokens", "tests.support.nets:convolutions"])
     specs = [
         NetworkSpec(
             name=name,
