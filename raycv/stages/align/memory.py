@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from raycv.analysis.nulls import WIDE
+from raycv.analysis.nulls import ROTATIONS, WIDE
+from raycv.analysis.rotations import KEPT
 from raycv.memory import FEWER_NETWORKS, Need
 from raycv.stages.intended import Intended
 from raycv.statistics.moments import gram_bytes
@@ -25,14 +26,16 @@ def command_bytes(widths: Sequence[int], folds: int) -> int:
       (F + 6)·gram        the products of units by fold, over all images, and without one fold
     + 6·8·U²              similarities of all pairs, of both kinds, and what chance gives in their place
     + threads·60·8·S²     the measures of one pair of networks
+    + 20·8·S²             rotations that all pairs share, 2²⁷ at most
 
     Of a layer whose moments fill several files the command takes the values of one pair of networks after the other,
     64·S²; what is above is needed where they are compared.
     """
     if len(parts(widths)) > 1:
         return 64 * max(widths) ** 2
+    rotations = min(KEPT, ROTATIONS * 8 * max(widths) ** 2)
     threads = 1 if max(widths) > WIDE else os.cpu_count() or 1
-    return (folds + 6) * gram_bytes(widths) + 48 * sum(widths) ** 2 + threads * 480 * max(widths) ** 2
+    return (folds + 6) * gram_bytes(widths) + 48 * sum(widths) ** 2 + threads * 480 * max(widths) ** 2 + rotations
 
 
 def needs(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> list[Need]:
