@@ -144,7 +144,7 @@ def _allowed(fs: fsspec.AbstractFileSystem, path: str, uri: str, operation: str,
     yield longest
     if operation == READING:
         with contextlib.suppress(*errors()):
-            about = fs.info(path)
+            about = _in_time([longest], lambda: fs.info(path))
             yield about["size"] / SLOWEST if about["type"] == "file" else threading.TIMEOUT_MAX
 
 

@@ -233,7 +233,7 @@ class _Sums:
         for kind in kinds:
             if (kind, key) not in self.chosen:
                 self.chosen[kind, key] = KINDS[kind](self.numbers, positions, self.total_images)
-        if activations.before:
+        if activations.before and key not in self.before_relu:
             self.before_relu.add(key)
             self.normalised |= {(key, n): of_net.cpu().numpy() for n, of_net in activations.normalised.items()}
         if key.group == NETS:
