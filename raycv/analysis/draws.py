@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raycv.analysis.activity import mixtures_left_out
-from raycv.analysis.arrays import Floats
+from raycv.analysis.arrays import Floats, neighbours
 from raycv.analysis.nulls import WIDE
 from raycv.analysis.prerelu import rotated_before_relu, standardise
 from raycv.analysis.rotations import Rotations
@@ -58,23 +58,13 @@ def _best_of_each(others: Tensor, widths: Sequence[int], b: Tensor) -> tuple[Flo
     of_a: list[Tensor] = []
     of_b: list[Tensor] = []
     parts = iter(torch.split_with_sizes(others, list(widths), 1))
-    for some in _tiles(widths, b.shape[1]):
+    for places in neighbours([width * b.shape[1] for width in widths], AT_ONCE):
+        some = [widths[n] for n in places]
         sizes = (torch.cat([next(parts) for _ in some], 1).T @ b if len(some) < len(widths) else others.T @ b).abs_()
         sizes.nan_to_num_(-1)
         of_a.append(sizes.amax(1))
         of_b += [part.amax(0) for part in torch.split_with_sizes(sizes, some)]
     return _correlations(torch.cat(of_a), len(b)), [_correlations(one, len(b)) for one in of_b]
-
-
-def _tiles(widths: Sequence[int], units: int) -> Iterator[list[int]]:
-    """Neighbouring ``widths``, so many together that their products with ``units`` are not large."""
-    some: list[int] = []
-    for width in widths:
-        if some and (sum(some) + width) * units > AT_ONCE:
-            yield some
-            some = []
-        some.append(width)
-    yield some
 
 
 def _correlations(products: Tensor, samples: int) -> Floats:

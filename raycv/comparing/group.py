@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import combinations, permutations
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from raycv.analysis.arrays import Floats
+from raycv.analysis.arrays import Floats, neighbours
 from raycv.analysis.matching import semi_matching
 from raycv.analysis.nulls import rotated_all
 from raycv.analysis.partners import partners
@@ -190,7 +190,8 @@ class Group:
         found: dict[tuple[int, int], TestedPair] = {}
         for b in range(len(self.members)):
             within, others = self.spread(b), [a for a, of in self.pairs if of == b]
-            for some in _at_once(others, self.sums.widths, len(within)):
+            sizes = [int(self.sums.widths[a]) * len(within) for a in others]
+            for some in ([others[n] for n in places] for places in neighbours(sizes, AT_ONCE)):
                 crosses = [self.correlation(a, b) for a in some]
                 wholes = rotated_all(crosses, within, rotations, device="cpu")
                 for a, cross, whole in zip(some, crosses, wholes, strict=True):
@@ -248,15 +249,3 @@ def _best_of_layers(group: Group, a: Sequence[int], b: Sequence[int]) -> tuple[n
         columns.append(best)
         values.append(value)
     return np.concatenate(columns), np.concatenate(values)
-
-
-def _at_once(others: Sequence[int], widths: np.ndarray, units: int) -> Iterator[list[int]]:
-    """``others``, so many together that their correlations with ``units`` stay small."""
-    some: list[int] = []
-    for a in others:
-        if some and int(widths[[*some, a]].sum()) * units > AT_ONCE:
-            yield some
-            some = []
-        some.append(a)
-    if some:
-        yield some

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raycv.analysis.arrays import neighbours
 from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled
 from raycv.analysis.histograms import Codes
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
@@ -98,7 +99,8 @@ def draws_by_chance(
     strata, count = _strata(own.position, testing.images), draws_for(max(testing.widths))
     z = scores(torch.from_numpy(own.values).to(device), left_out[network])
     before, active = _mixable(own, device) if own.before_relu else (None, None)
-    for together in _at_once(testing.others, testing.widths):
+    for places in neighbours([testing.widths[n] for n in testing.others], UNITS_AT_ONCE):
+        together = [testing.others[n] for n in places]
         others = {n: scores(torch.from_numpy(tested(n).values).to(device), left_out[n]) for n in together}
         for other, of_other in others.items():
             if other < network:
@@ -116,16 +118,6 @@ def _strata(position: np.ndarray, images: int) -> np.ndarray:
     """(images,): those of the same number are tested at the same positions; ``position`` (n,) of each sample."""
     rows = position.reshape(min(images, TESTED), -1)
     return np.asarray(np.unique(rows, axis=0, return_inverse=True)[1]).ravel()
-
-
-def _at_once(others: Sequence[int], widths: Sequence[int]) -> list[list[int]]:
-    """The other networks, as many at once as have 4,096 units together, or one: their samples are held."""
-    found: list[list[int]] = []
-    for other in others:
-        if not found or sum(widths[n] for n in (*found[-1], other)) > UNITS_AT_ONCE:
-            found.append([])
-        found[-1].append(other)
-    return found
 
 
 def _mixable(samples: Gathered, device: torch.device) -> tuple[Tensor, Tensor]:
