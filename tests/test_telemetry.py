@@ -51,7 +51,7 @@ def test_counters_stand_at_the_port(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     pool.run([*range(5)], lambda actor, item: actor.write.remote(item), lambda _item, _result: None)
     pool.close()
     assert RunStore(run).read("4.txt") == b"x" * 1000
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(filesystem, "_wait", lambda _seconds, _why: None)
     with pytest.raises(Exception, match="Could not"):
         filesystem.with_retries(run, "read", lambda fs, path: (_ for _ in ()).throw(ConnectionError()))
     monkeypatch.undo()

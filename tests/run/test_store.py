@@ -192,7 +192,7 @@ def test_a_store_that_was_given_up_is_not_waited_for_again_until_it_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr("raycv.run.filesystem._wait", lambda seconds, _why: slept.append(seconds))
     uri = str(tmp_path / "file")
 
     def away(*_given: object) -> None:
@@ -215,7 +215,7 @@ def test_a_store_that_refuses_once_it_is_back_is_waited_for_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr("raycv.run.filesystem._wait", lambda seconds, _why: slept.append(seconds))
     uri = str(tmp_path / "file")
     refused = ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
     coming: list[Exception] = []
