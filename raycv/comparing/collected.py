@@ -81,7 +81,7 @@ class Collected:
     def _of_products(self) -> int:
         """Bytes of the products of all units, in their folds."""
         widths = list(self._widths.values())
-        return gram_bytes(widths) * folds_of(max(widths))
+        return gram_bytes(widths) * folds_of(widths)
 
     def _add(self, ids: Any, tables: Tables) -> None:
         assert self._moments is not None

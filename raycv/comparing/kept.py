@@ -117,7 +117,7 @@ class KeptRows:
 
     def __init__(self, rows: list[torch.Tensor], finer: np.ndarray, *, are_independent: bool) -> None:
         widths = [values.shape[1] for values in rows]
-        number = folds_of(max(widths))
+        number = folds_of(widths)
         order = np.lexsort((finer, finer % number))
         self._rows: list[torch.Tensor] = []
         while rows:  # one at a time, so that they are not there twice

@@ -92,8 +92,7 @@ class Moments:
 
     def _add(self, ids: ArrayLike | range | None, tables: dict[str, torch.Tensor], count: int, positions: int) -> None:
         self._check(tables)
-        widest = max(table.shape[2] for table in tables.values())
-        number = folds_of(widest)
+        number = folds_of([table.shape[2] for table in tables.values()])
         finer = fold_of_each(ids, count, self.samples // max(1, positions))
         if not self.names:
             self._begin(tables, number)

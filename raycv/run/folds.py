@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from raycv.analysis.nulls import WIDE
+from raycv.statistics.moments import gram_bytes
 
 FOLDS = 8
-FOLDS_OF_WIDE = 2  # for layers wider than WIDE, whose moments are large
+FEWER = (8, 4, 2)  # of layers wider than WIDE: as many as take at most MOST_BYTES, and two at least
+MOST_BYTES = 2**31
 
 
-def has_own_sums(width: int) -> bool:
+def has_own_sums(widths: Sequence[int]) -> bool:
     """Whether sums of single units are kept in more folds than products."""
-    return folds_of(width) < FOLDS
+    return folds_of(widths) < FOLDS
 
 
-def folds_of(width: int) -> int:
-    """Into how many folds the moments of a layer with ``width`` units in its widest network are kept."""
-    return FOLDS if width <= WIDE else FOLDS_OF_WIDE
+def folds_of(widths: Sequence[int]) -> int:
+    """Into how many folds the products of a layer are kept whose networks have ``widths`` units."""
+    if max(widths) <= WIDE:
+        return FOLDS
+    return next((folds for folds in FEWER if folds * gram_bytes(widths) <= MOST_BYTES), FEWER[-1])

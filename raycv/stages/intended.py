@@ -42,4 +42,4 @@ class Intended:
     @property
     def folds(self) -> dict[str, int]:
         """Into how many folds the moments of a layer are kept."""
-        return {layer: folds_of(max(of_layer)) for layer, of_layer in self.widths.items()}
+        return {layer: folds_of(of_layer) for layer, of_layer in self.widths.items()}

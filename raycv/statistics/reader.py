@@ -144,7 +144,7 @@ class Statistics:
     def _finer(self, key: Key, networks: Sequence[int]) -> list[Arrays]:
         """The sums of single units of some networks in eight folds, where their products are in fewer; else none."""
         widths = self.of_widths[key]
-        if not has_own_sums(max(widths)):
+        if not has_own_sums(widths):
             return []
         return assembled.sum_arrays(self.store, self.folder, key, widths, networks)
 
@@ -255,7 +255,7 @@ class Statistics:
             widths = self.of_widths[key]
             files = range(len(parts(widths)))
             yield from (moments_path(self.folder, key, fold, part) for fold in range(folds) for part in files)
-            if has_own_sums(max(widths)):
+            if has_own_sums(widths):
                 yield from (sums_path(self.folder, key, fold) for fold in range(FOLDS))
             if key.group != ACROSS:
                 for network in range(len(widths)):

@@ -19,7 +19,7 @@ from raycv.analysis.nulls import WIDE, effective_dimension
 from raycv.analysis.partner_stability import Stability
 from raycv.analysis.recurrence import Recurrence
 from raycv.distributed.tasks import in_order
-from raycv.run.paths import NETS, NULL
+from raycv.run.paths import NETS, NULL, Key
 from raycv.stages.align.excess import (
     Columns,
     WithoutFold,
@@ -114,7 +114,8 @@ def compare_all(found: Statistics, pieces: Sequence[AlignTask]) -> Iterator[Comp
     """What ``compare`` gives for each piece, in order: small ones in this process, the others as Ray tasks."""
     large = [piece for piece in pieces if not piece.is_small]
     widths = {piece.layer: found.widths(piece.layer, piece.group) for piece in large}
-    computed = in_order(compare, found, large, comparison_need(widths).bytes) if large else iter(())
+    folds = {piece.layer: found.folds[Key(piece.group, piece.layer)] for piece in large}
+    computed = in_order(compare, found, large, comparison_need(widths, folds).bytes) if large else iter(())
     for piece in pieces:
         yield compare(found, piece) if piece.is_small else next(computed)
 

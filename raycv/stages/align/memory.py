@@ -12,7 +12,7 @@ from raycv.stages.intended import Intended
 from raycv.statistics.moments import gram_bytes
 from raycv.statistics.parts import parts
 
-MATRICES = 48  # float64, as large as a pair's correlations, at the peak of a comparison
+MATRICES = 60  # float64, as large as a pair's correlations, at the peak of a comparison, beside those of the folds
 
 
 def command_need(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> Need:
@@ -41,12 +41,19 @@ def command_bytes(widths: Sequence[int], folds: int) -> int:
 def needs(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> list[Need]:
     """Of the command and, where layers are compared pair by pair of networks, of a comparison."""
     wide = {layer: units for layer, units in widths.items() if len(parts(units)) > 1}
-    return [command_need(widths, folds), *([comparison_need(wide)] if wide else [])]
+    return [command_need(widths, folds), *([comparison_need(wide, folds)] if wide else [])]
 
 
-def comparison_need(widths: Mapping[str, Sequence[int]]) -> Need:
-    """What a task needs that compares two networks in the widest layer: 48·8·S² bytes, for S units."""
-    return Need.of(MATRICES * 8 * max(map(max, widths.values())) ** 2, FEWER_NETWORKS, "a comparison")
+def comparison_need(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int]) -> Need:
+    """What a task needs that compares two networks in the widest layer, for S units and F folds.
+
+    (60 + 3·F)·8·S² bytes, and the rotations that are kept.
+    """
+    needed = []
+    for layer, of_layer in widths.items():
+        square = 8 * max(of_layer) ** 2
+        needed.append((MATRICES + 3 * folds[layer]) * square + min(KEPT, ROTATIONS * square))
+    return Need.of(max(needed), FEWER_NETWORKS, "a comparison")
 
 
 def planned(run: Intended) -> list[Need]:

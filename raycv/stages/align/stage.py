@@ -96,7 +96,7 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     pieces = [piece for layer in found.layers for group in groups for piece in pieces_of(found, layer, group)]
     if not all(piece.is_small for piece in pieces):
         ray_cluster.connect(store.uri)
-        ray_cluster.check_memory("align", comparison_need(found.sizes()[0]))
+        ray_cluster.check_memory("align", comparison_need(*found.sizes()))
     with (
         tables.Writer(store, "correlations", found.layers) as of_correlation,
         tables.Writer(store, "mutual_information", found.layers) as of_information,

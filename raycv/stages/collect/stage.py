@@ -224,7 +224,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
     ]
     images = len(task.source)
     tests = [
-        Testing(one.key, one.network, one.number, one.others, folds_of(max(widths[one.key])), widths[one.key], images)
+        Testing(one.key, one.network, one.number, one.others, folds_of(widths[one.key]), widths[one.key], images)
         for one in chances
         if "tested" in kinds_of(one.key)
     ]
@@ -254,7 +254,7 @@ def _reduce(pool: Pool, task: Pass, work: list[Shard]) -> dict[Key, int]:
 
 def reductions_of(key: Key, work: list[Shard], widths: tuple[int, ...]) -> list[Reduction]:
     """The reductions, by fold and part, of one layer of one group whose networks have ``widths`` units."""
-    folds = folds_of(max(widths))
+    folds = folds_of(widths)
     result = []
     for fold in range(folds):
         members = [shard for shard in work if shard.fold * folds // FOLDS == fold]
@@ -267,7 +267,7 @@ def reductions_of(key: Key, work: list[Shard], widths: tuple[int, ...]) -> list[
 
 def sums_of(key: Key, work: list[Shard], widths: tuple[int, ...]) -> list[Summing]:
     """The sums of single units, by fold of eight, of one layer of one group; none where products are in as many."""
-    if not has_own_sums(max(widths)):
+    if not has_own_sums(widths):
         return []
     members = [tuple(shard.number for shard in work if shard.fold == fold) for fold in range(FOLDS)]
     return [Summing(key, fold, widths, numbers) for fold, numbers in enumerate(members)]

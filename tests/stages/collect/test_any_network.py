@@ -235,7 +235,7 @@ def test_the_same_from_python(run: Path, images: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_rare_units_of_a_wide_layer_are_told_by_eight_folds(tmp_path: Path, ray_cluster: None) -> None:
-    """Products are in two folds there: a unit of five folds, mostly of one half, is no rare one."""
+    """A unit of five folds, mostly of one half, is no rare one."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((400, 1030)).astype(np.float32)
     fold_of = np.empty(400, np.int64)
