@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-LINE_EVERY = 4.0  # seconds between lines where there is no terminal
+LINE_EVERY = 4.0  # seconds, after which a line may be due where there is no terminal,
+SILENT = 30.0  # or is, if no tenth of the work has been done meanwhile
+FORECAST_AFTER, FORECAST_FROM, FORECAST_LATEST = 20.0, 0.05, 120.0  # seconds, share of the work; seconds with any share
 AT_ONCE = 0.5  # seconds that nobody needs to be told of
 
 QUIET, NORMAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
@@ -109,7 +111,8 @@ class Progress:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.first = 0, 0
         self.next = self.last = ""
-        self.told = -1  # done when the last line was printed
+        self.told = -1  # done when the last line was printed,
+        self.told_at = -SILENT  # and when that was
         self.start = time.monotonic()
         self._open = ExitStack()
         self.bar: Bar | None = None
@@ -123,7 +126,7 @@ class Progress:
             self.bar = self._open.enter_context(Bar(*columns, *times, console=Console(stderr=True)))
             self.task = self.bar.add_task(self.title, total=self.total, note="")
         else:
-            self._open.enter_context(_reminded(LINE_EVERY, lambda: self._line(self.last), again=True))
+            self._open.enter_context(_reminded(LINE_EVERY, self._line_if_due, again=True))
         return self
 
     def __exit__(
@@ -165,21 +168,32 @@ class Progress:
             say(text)
 
     def sentence(self) -> str:
-        """How many units are done, the rate and the time left."""
+        """How many units are done, the rate, and the time left once it can be told."""
         elapsed = max(time.monotonic() - self.start, 1e-9)
-        rate = (self.done - self.first) / elapsed
-        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
-        left = f"{(self.total - self.done) / rate:,.0f} s left" if rate > 0 else "time left unknown"
+        share = self.done / max(self.total, 1)
+        there = f"{self.title}: {self.done:,} of {self.total:,} {self.unit} ({100 * share:.0f}%), "
         if self.done >= self.total:
-            left = f"done in {elapsed:,.0f} s"
-        return (
-            f"{self.title}: {self.done:,} of {self.total:,} {self.unit} ({100 * self.done / max(self.total, 1):.0f}%), "
-            f"{speed} {self.unit}/s, {left}"
-        )
+            return there + f"{_rate(self.total - self.first, elapsed)} {self.unit}/s, done in {elapsed:,.0f} s"
+        if self.done <= self.first:
+            before = there if self.first else f"{self.title}: "
+            return before + f"{self.total - self.done:,} {self.unit} to do, {elapsed:,.0f} s so far"
+        rate = (self.done - self.first) / elapsed
+        can_tell = elapsed >= FORECAST_AFTER and (share >= FORECAST_FROM or elapsed >= FORECAST_LATEST)
+        left = f", {(self.total - self.done) / rate:,.0f} s left" if can_tell else ""
+        return there + f"{_rate(self.done - self.first, elapsed)} {self.unit}/s{left}"
+
+    def _line_if_due(self) -> None:
+        tenths, told = (10 * done // max(self.total, 1) for done in (self.done, max(self.told, 0)))
+        if tenths > told or time.monotonic() - self.told_at >= SILENT:
+            self._line(self.last)
 
     def _line(self, note: str) -> None:
-        self.told = self.done
+        self.told, self.told_at = self.done, time.monotonic()
         say(self.sentence() + (f"  {note}" if note else ""))
+
+
+def _rate(units: int, seconds: float) -> str:
+    return f"{units / seconds:,.0f}" if units >= 10 * seconds else f"{units / seconds:.2g}"
 
 
 def shown() -> str:

@@ -55,7 +55,8 @@ def test_a_moment_is_not_worth_a_line(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_log_has_lines_while_nothing_is_finished(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "LINE_EVERY", 0.1)
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.05)
+    monkeypatch.setattr(progress, "SILENT", 0.3)
     with Progress("collect", 10, "images") as shown:
         shown.resume_at(4)
         lines: list[str] = []
@@ -63,8 +64,42 @@ def test_a_log_has_lines_while_nothing_is_finished(
             time.sleep(0.05)
             lines += capsys.readouterr().out.splitlines()
         shown.update(10, "all shards")
-    assert lines[0] == lines[1] == "collect: 4 of 10 images (40%), 0 images/s, time left unknown"
+    assert lines[0] == lines[1] == "collect: 4 of 10 images (40%), 6 images to do, 0 s so far"
     assert "collect: 10 of 10 images (100%)" in capsys.readouterr().out
+
+
+def test_a_log_has_a_line_for_every_tenth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.01)
+    with Progress("collect", 200, "images") as shown:
+        for done in range(1, 201):
+            shown.update(done)
+            time.sleep(0.005)
+    lines = capsys.readouterr().out.splitlines()
+    assert 4 <= len(lines) <= 12
+    assert lines[-1].startswith("collect: 200 of 200 images (100%), ")
+    tenths = [int(line.split()[1]) // 20 for line in lines if " of " in line]
+    assert sorted(set(tenths)) == tenths
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "told"),
+    [
+        (0, 7, "align: 1,000 pairs to do, 7 s so far"),
+        (1, 7, "align: 1 of 1,000 pairs (0%), 0.14 pairs/s"),
+        (100, 7, "align: 100 of 1,000 pairs (10%), 14 pairs/s"),
+        (100, 25, "align: 100 of 1,000 pairs (10%), 4 pairs/s, 225 s left"),
+        (1, 60, "align: 1 of 1,000 pairs (0%), 0.017 pairs/s"),
+        (4, 200, "align: 4 of 1,000 pairs (0%), 0.02 pairs/s, 49,800 s left"),
+        (1000, 200, "align: 1,000 of 1,000 pairs (100%), 5 pairs/s, done in 200 s"),
+    ],
+)
+def test_the_time_left_is_told_once_it_can_be(
+    done: int, seconds: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = Progress("align", 1000, "pairs")
+    shown.done = done
+    shown.start -= seconds
+    assert shown.sentence() == told
 
 
 def test_a_terminal_has_a_bar() -> None:
