@@ -11,14 +11,14 @@ import click
 from click.shell_completion import ShellComplete, get_completion_class
 
 import raycv
-from raycv import flags
+from raycv import flags, queries
 from raycv.commands import COMMANDS
 from raycv.config import PrepareConfig, StageConfig, StudyConfig
 from raycv.errors import WHERE, StageFailed, UserError
 from raycv.flags import SectionedGroup
 from raycv.networks import trust
-from raycv.progress import NORMAL, QUIET, VERBOSE, answer, doing, is_told, speak
-from raycv.run import lease, record, schema
+from raycv.progress import NORMAL, QUIET, VERBOSE, answer, is_told, speak
+from raycv.run import lease, record
 from raycv.run.store import RunStore
 from raycv.settings import Given, load, models_named
 from raycv.stages import registry
@@ -54,7 +54,7 @@ def _commands() -> SectionedGroup:
                 callback=partial(_prepared, name),
             )
         )
-    for explain in (_tables, _layers, _help, _completion):
+    for explain in (queries.compare, queries.diff, queries.tables, queries.layers, _help, _completion):
         root.add_command(explain)
     return root
 
@@ -66,30 +66,6 @@ def _prepared(name: str, **typed: Any) -> Callable[[], int]:
         raise UserError("--verbose and --quiet contradict each other; give one of them.")
     given, trusted = flags.given(COMMANDS[name].settings, typed), flags.trusted(typed)
     return partial(_do, name, given, level, typed.get("wait", False), trusted)
-
-
-@click.command("tables", help="print what every table and column means")
-def _tables() -> None:
-    answer(schema.describe())
-
-
-@click.command(
-    "layers",
-    help="print the layers of a model that can be compared",
-    epilog="Example: raycv layers --model resnet18",
-)
-@click.option("--model", required=True, metavar="NAME", help="small-alexnet, alexnet or a torchvision model")
-def _layers(model: str) -> None:
-    with doing("loading PyTorch"):
-        from raycv.networks.layers import layers_of_model, left_out_of_model
-    trust.allow([model])
-    found, left_out = layers_of_model(model), left_out_of_model(model)
-    width = max(len(name) for name in found)
-    answer(f"{'layer':{width}}  units  positions  parameters (at 10 classes)  axes of what it gives")
-    for name, layer in found.items():
-        answer(f"{name:{width}}  {layer.units:5}  {layer.positions:9,}  {layer.parameters:26,}  {layer.axes}")
-    for name, why in left_out.items():
-        answer(f"{name:{width}}  none: {why}")
 
 
 @click.command("help", help="explain a command: raycv help train")

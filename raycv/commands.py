@@ -56,6 +56,12 @@ COMMANDS = {
         "show the state of each stage of a run",
         "status.stage:status",
     ),
+    "show": Command(
+        config.ShowConfig,
+        "print the numbers in which a run has ended once more",
+        "align.health:check_aligned",
+        checks_health=True,
+    ),
     "plan": Command(
         config.PlanConfig, "say what `raycv run` would do, with the same flags", "plan.stage:plan", loads=PYTORCH
     ),

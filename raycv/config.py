@@ -460,6 +460,10 @@ class StatusConfig(StageConfig):
     """`raycv status`: what each stage of a run is doing or has done."""
 
 
+class ShowConfig(StageConfig):
+    """`raycv show`: the numbers in which a run has ended."""
+
+
 class CleanConfig(StageConfig):
     """`raycv clean`: remove what stages that did not finish have left."""
 

@@ -16,7 +16,8 @@ from raycv.errors import UserError
 from raycv.settings import Given, nearest, takes_several
 
 BUILDING = (NetworksConfig, ComputeConfig, MappingSweepConfig)  # settings of commands that build networks
-LAST = ("processors",)  # groups that few need
+FIRST = ("run", "images", "networks", "training", "pass")  # groups that most need; the others follow as they come
+LAST = ("settings", "processors")  # and those that few do
 WIDTH = 100  # of help texts
 WORDS = {int: "integer", float: "number", str: "text"}
 FILES = {"config": "file", "checkpoints": "file", "run": "dir", "data": "dir"}  # what a shell completes
@@ -58,7 +59,7 @@ class Flag(click.Option):
 def flags_of(settings: type[CommandConfig]) -> list[click.Parameter]:
     """One flag for every field of ``settings``, group by group, and those that every command has."""
     flags: list[click.Parameter] = []
-    for name, field in sorted(settings.model_fields.items(), key=lambda item: _group(settings, item[0]) in LAST):
+    for name, field in sorted(settings.model_fields.items(), key=lambda item: _rank(_group(settings, item[0]))):
         names = [name, _typed(name)] + ([f"-{name}"] if len(name) == 1 else [])
         kind = Text(name, field.annotation)
         if kind.kind is bool:
@@ -92,6 +93,13 @@ def flags_of(settings: type[CommandConfig]) -> list[click.Parameter]:
     )
     flags.append(Flag(["quiet", "-q", "--quiet"], "output", is_flag=True, help="say only results and errors"))
     return flags
+
+
+def _rank(group: str) -> int:
+    """Where a group of flags stands in the help."""
+    if group in LAST:
+        return len(FIRST) + 1
+    return FIRST.index(group) if group in FIRST else len(FIRST)
 
 
 def wait() -> click.Parameter:
@@ -222,4 +230,4 @@ def _choices(kind: Any) -> list[str]:
 def _metavar(field: FieldInfo) -> str:
     """In words, what a flag takes."""
     words = [WORDS[part] for part in _kinds(field.annotation) if part in WORDS] + _choices(field.annotation)
-    return "|".join(words) + (",..." if takes_several(field) else "")
+    return ("|".join(words) or "model") + (",..." if takes_several(field) else "")
