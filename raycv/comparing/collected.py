@@ -14,7 +14,7 @@ from raycv.comparing.moments import Moments
 from raycv.comparing.tables import Tables, check_members, check_numbers, fold_of_each, tables_of
 from raycv.errors import UserError
 from raycv.memory import available
-from raycv.run.folds import folds_of
+from raycv.statistics.folding import folds_of
 from raycv.statistics.moments import gram_bytes
 
 

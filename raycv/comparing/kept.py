@@ -19,7 +19,7 @@ from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.norms import NormSums
 from raycv.analysis.measures.squares import Layer, own_squares, squares_between
 from raycv.comparing.tables import pilot_of
-from raycv.run.folds import folds_of
+from raycv.statistics.folding import folds_of
 from raycv.statistics.folds import LayerStatistics
 from raycv.statistics.moments import JointMoments, covariance, mean, merge, offsets, variance
 from raycv.statistics.sums import sums_of

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import ArrayLike
 
 from raycv.comparing.tables import Tables, check_members, check_numbers, fold_of_each, named, pilot_of, tables_of
-from raycv.run.folds import FOLDS, folds_of
 from raycv.statistics.accumulator import Accumulator
+from raycv.statistics.folding import FOLDS, folds_of
 from raycv.statistics.folds import LayerStatistics, correlation_of
 from raycv.statistics.moments import JointMoments as Sums
 from raycv.statistics.moments import merge, shifted

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from raycv.analysis.splitmix import GOLDEN, mixed
 from raycv.data.recorded import in_full
-from raycv.run.folds import FOLDS
+from raycv.statistics.folding import FOLDS
 
 LARGEST = 1e150  # of activations in float64
 Tables = dict[str, torch.Tensor]  # by member (n, positions, S)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from raycv.config import RunConfig
 from raycv.networks.spec import NetworkSpec
-from raycv.run.folds import folds_of
+from raycv.statistics.folding import folds_of
 
 
 @dataclass(frozen=True)

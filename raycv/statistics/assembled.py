@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raycv.run.folds import FOLDS
 from raycv.run.paths import Key, chance_path, draws_path, information_path, moments_path, sums_path
 from raycv.run.store import RunStore
 from raycv.statistics.checked import Shapes, checked, damaged, read_checked
+from raycv.statistics.folding import FOLDS
 from raycv.statistics.parts import OF_UNITS, Arrays, Part, information_of, others_by_part, parts
 
 

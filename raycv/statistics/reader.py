@@ -16,7 +16,6 @@ from raycv.networks.recordings import validation_of
 from raycv.networks.spec import NetworkSpec
 from raycv.paper import SHOWN_LAYERS, TOP_PATCHES
 from raycv.run import record
-from raycv.run.folds import FOLDS, has_own_sums
 from raycv.run.paths import (
     ACROSS,
     EPOCH,
@@ -34,6 +33,7 @@ from raycv.run.paths import (
 from raycv.run.store import RunStore
 from raycv.statistics import assembled
 from raycv.statistics.checked import Shapes, damaged, read_checked
+from raycv.statistics.folding import FOLDS, has_own_sums
 from raycv.statistics.folds import LayerStatistics
 from raycv.statistics.index import read_index
 from raycv.statistics.parts import Arrays, from_arrays, information_blocks, others_by_part, parts

@@ -179,7 +179,7 @@ def test_moments_of_others_are_not_merged_and_unknown_members_refused() -> None:
 
 def test_single_units_have_eight_folds_at_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit that fires in three images is judged alike in a narrow layer and in one whose products are too large."""
-    monkeypatch.setattr("raycv.run.folds.MOST_BYTES", 2**20)
+    monkeypatch.setattr("raycv.statistics.folding.MOST_BYTES", 2**20)
     rng = np.random.default_rng(5)
     x = rng.standard_normal((300, 1030)).astype(np.float32)
     alone = raycv.Moments()

@@ -23,7 +23,6 @@ from raycv.networks.stored import StoredNetwork, kept_epochs, stored, weights_co
 from raycv.progress import Progress, doing, say
 from raycv.run import record
 from raycv.run.fingerprint import fingerprint
-from raycv.run.folds import FOLDS, folds_of, has_own_sums
 from raycv.run.names import is_ours
 from raycv.run.paths import ACROSS, EPOCH, NETS, STATISTICS, Key
 from raycv.run.store import RunStore
@@ -32,6 +31,7 @@ from raycv.stages.collect.collector import kinds_of
 from raycv.stages.collect.memory import actor_need
 from raycv.stages.collect.planned import groups_of
 from raycv.stages.collect.task import Chance, Information, LayerSamples, Pass, Patches, Reduction, Summing, Testing
+from raycv.statistics.folding import FOLDS, folds_of, has_own_sums
 from raycv.statistics.index import FORMAT
 from raycv.statistics.parts import information_blocks, others_by_part, parts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raycv.run.folds import folds_of, has_own_sums
+from raycv.statistics.folding import folds_of, has_own_sums
 
 
 @pytest.mark.parametrize(
