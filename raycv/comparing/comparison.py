@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
@@ -44,7 +45,8 @@ class Comparison:
     and have no partner: units that are constant once some eighth of the images is left out, or then have less than a
     fifth of their variance, if there are 64 samples.
     ``left_out``: by NET/LAYER why a module that ran is not compared, as one without an axis that counts images.
-    ``control``: the comparison of what was given as control, if anything.
+    ``control``: the comparison of what was given as control, if anything. ``weight_correlations``: by pair of networks
+    that have weights, how these correlate (`raycv.analysis.origin.weight_correlation`).
 
     >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
@@ -69,7 +71,9 @@ class Comparison:
         unit_names: UnitNames | None = None,
         left_out: Mapping[str, str] | None = None,
         keep_rare: bool = False,
+        weight_correlations: Mapping[frozenset[str], float] | None = None,
     ) -> None:
+        self.weight_correlations = dict(weight_correlations or {})
         self._groups = [Group(*of_group, unit_names or {}, keep_rare) for of_group in compared]
         self.left_out = dict(left_out or {})
         self.control: Comparison | None = None
@@ -102,7 +106,7 @@ class Comparison:
         """Which networks seem to share their first weights, in one sentence; empty where none do.
 
         From the share of units whose best partner has their own index, see ``alignment``, in layers of the same name,
-        or in all layers that were compared where none share a name.
+        or in all layers that were compared where none share a name; and from ``weight_correlations``.
 
         >>> import numpy as np, raycv
         >>> first = np.random.default_rng(0).standard_normal((800, 20))
@@ -115,7 +119,8 @@ class Comparison:
         for group, wanted in self._of_origin:
             for pair in pairs_of(group, among=wanted):
                 a, b = (group.members[n] for n in pair.at)
-                about = {"net_a": a.net, "net_b": b.net, "layer": a.layer}
+                weights = self.weight_correlations.get(frozenset((a.net, b.net)), math.nan)
+                about = {"net_a": a.net, "net_b": b.net, "layer": a.layer, origin.WEIGHTS: weights}
                 rows.append(about | dict(zip(origin.COLUMNS, pair.same_index, strict=True)))
         return origin.shared_origin(pd.DataFrame(rows)) if rows else ""
 

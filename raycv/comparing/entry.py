@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any, Literal, get_args
 
 import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
+from raycv.analysis.origin import weight_correlation
 from raycv.comparing.batches import Batch, forwarded, length, read
 from raycv.comparing.calling import Call
 from raycv.comparing.collected import Collected
@@ -21,6 +23,7 @@ from raycv.comparing.tested import TestedSamples
 from raycv.data.recorded import recorded
 from raycv.errors import UserError
 from raycv.networks.borrowed import borrowed
+from raycv.networks.weight_samples import sampled
 
 Positions = Literal["same", "resample", "mean"]
 
@@ -131,7 +134,9 @@ def _here(
         compared = _compared(batches, forwards, list(networks), pairing, positions, expected)
     names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
     left_out = {str(Member(f.name, layer)): why for f in forwards for layer, why in f.left_out.items()}
-    return Comparison(compared, names, left_out, keep_rare)
+    samples = {name: sampled(dict(net.named_parameters())) for name, net in modules.items()}
+    weights = {frozenset((a, b)): weight_correlation(samples[a], samples[b]) for a, b in combinations(samples, 2)}
+    return Comparison(compared, names, left_out, keep_rare, weights)
 
 
 def _compared(

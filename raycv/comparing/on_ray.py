@@ -19,6 +19,7 @@ from raycv.comparing.members import Member, Pairing
 from raycv.config import CollectConfig, TrainConfig
 from raycv.errors import UserError
 from raycv.networks.spec import BETWEEN, NetworkSpec
+from raycv.networks.stored import weight_correlations
 from raycv.run import lease, record
 from raycv.run.paths import ACROSS, NETS
 from raycv.run.store import RunStore
@@ -73,16 +74,18 @@ def _network(name: str, network: Any, layers: Any) -> dict[str, Any]:
 
 def comparison_of(found: Statistics) -> Comparison:
     """The layers of a run that are compared with each other; all with all where it has that."""
+    weights = weight_correlations(found.store, found.names)
     if ACROSS in found.groups:
         specs = found.groups[ACROSS]
         members = [Member(spec.network, spec.places[0].module) for spec in specs]
         alone: list[tuple[list[Member], KeptMembers, Tested | None]] = [(members, _kept(found, ACROSS, ACROSS), None)]
-        return Comparison(alone, _unit_names(specs, (ACROSS,)), keep_rare=found.keep_rare)
+        return Comparison(alone, _unit_names(specs, (ACROSS,)), keep_rare=found.keep_rare, weight_correlations=weights)
     compared: list[tuple[list[Member], KeptMembers, Tested | None]] = []
     for layer in found.layers:
         members = [Member(spec.name, spec.place(layer).module) for spec in found.networks]
         compared.append((members, _kept(found, layer, NETS), _Drawn(found, layer)))
-    return Comparison(compared, _unit_names(found.networks, found.layers), keep_rare=found.keep_rare)
+    names = _unit_names(found.networks, found.layers)
+    return Comparison(compared, names, keep_rare=found.keep_rare, weight_correlations=weights)
 
 
 def _unit_names(specs: Sequence[NetworkSpec], layers: Sequence[str]) -> dict[Member, tuple[str, ...]]:

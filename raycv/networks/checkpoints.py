@@ -22,7 +22,8 @@ from torch import Tensor
 from raycv.errors import UserError
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.stored import StoredNetwork, folder_of, kept_epochs, stored, weights_content
+from raycv.networks.stored import SAMPLE, StoredNetwork, folder_of, kept_epochs, stored, weights_content
+from raycv.networks.weight_samples import sampled
 from raycv.progress import say
 from raycv.run.filesystem import with_retries
 from raycv.run.store import RunStore
@@ -51,7 +52,10 @@ def save(
 
     Its description is written last and makes it visible.
     """
-    return save_in(store, folder_of(spec.name, epoch), spec, weights, number=number)
+    folder = folder_of(spec.name, epoch)
+    if epoch is None:
+        store.write_arrays(f"{folder}/{SAMPLE}", sampled(weights))
+    return save_in(store, folder, spec, weights, number=number)
 
 
 def save_in(

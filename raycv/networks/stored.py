@@ -11,15 +11,19 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Annotated
 
 import numpy as np
 import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from raycv.analysis.origin import weight_correlation
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec, first_of
 from raycv.run.store import RunStore
+
+SAMPLE = "weights-sample.npz"  # a few of its weights, see `raycv.networks.weight_samples`
 
 
 @dataclass(frozen=True)
@@ -116,3 +120,12 @@ def first_filters(store: RunStore, networks: Sequence[StoredNetwork], units: dic
         if of_colours:
             found[network.spec.name] = of_colours[0].astype(np.float32)
     return found
+
+
+def weight_correlations(store: RunStore, names: Sequence[str]) -> dict[frozenset[str], float]:
+    """By pair of networks, how their weights correlate; NaN where one has no weights in the run, as a recording."""
+    samples = {}
+    for name in names:
+        path = f"{folder_of(name)}/{SAMPLE}"  # runs of earlier versions have none
+        samples[name] = store.read_arrays(path) if store.exists(path) else {}
+    return {frozenset((a, b)): weight_correlation(samples[a], samples[b]) for a, b in combinations(names, 2)}

@@ -32,7 +32,7 @@ PORTION = r"(?:train|validation)/\d{5}-[0-9a-f]{16}"  # some prepared images
 
 _IDENTITY = r"[0-9a-f]{16}"  # a fingerprint
 _ONE, _SOME = r"[^/]+", r".+"  # one folder, as of a network or a layer; one or more
-_WEIGHTS = r"weights\.safetensors|network\.json"
+_WEIGHTS = r"weights\.safetensors|weights-sample\.npz|network\.json"
 _TABLE = "|".join(sorted(BY_NAME, key=len, reverse=True))
 _ROWS = rf"(?:{_TABLE})\.parquet|done\.json|error\.txt"
 _PAPERS = (  # figure-12-clusters, or for one layer figure-14-clusters-conv1

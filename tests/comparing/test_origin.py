@@ -43,6 +43,9 @@ def test_fine_tuned_twins_are_seen_and_the_independent_network_beside_them_is_no
     nets = {"first": first, "twin": fine_tuned(first, labels), "other": network(1)}
     found = raycv.compare(nets, images(), layers=["1", "4"])
     assert repr(found).splitlines()[1].startswith(f"first and twin {SHARED}: in ")
+    weights = found.weight_correlations
+    assert weights[frozenset(("first", "twin"))] > 0.9
+    assert abs(weights[frozenset(("first", "other"))]) < 0.15
     table = found.alignment(["same_index", "same_index_chance", "same_index_p_value"])
     twins = table["net_a"].isin(["first", "twin"]) & table["net_b"].isin(["first", "twin"])
     assert (table.loc[twins, "same_index"] > 0.5).all()
@@ -73,3 +76,15 @@ def test_layers_of_other_names_say_nothing_where_some_share_theirs() -> None:
     nets = {"a": {"low": rows[0], "high": rows[1]}, "b": {"low": rows[2], "deep": rows[1]}}
     assert raycv.compare(nets, compare="all").shared_origin == ""
     assert SHARED in raycv.compare({"a": {"x": rows[1]}, "b": {"y": rows[1]}}, compare=[["x", "y"]]).shared_origin
+
+
+def test_weights_tell_where_units_do_not() -> None:
+    """Two thirds of a large step towards other weights leave no unit with its index, and weights that correlate."""
+    first, other, twin = (network(0), network(1), network(0))
+    with torch.no_grad():
+        for mine, theirs in zip(twin.parameters(), other.parameters(), strict=True):
+            mine.mul_(0.5).add_(theirs)
+    found = raycv.compare({"first": first, "twin": twin}, images(), layers=["4"])
+    said = found.shared_origin
+    assert said.startswith(f"first and twin {SHARED}: ")
+    assert f"their weights correlate by {found.weight_correlations[frozenset(('first', 'twin'))]:.2f}" in said

@@ -241,6 +241,13 @@ TABLES = (
             Column(
                 "same_index_p_value", FLOAT, "probability, at most, that numbering them at random gives as many or more"
             ),
+            Column(
+                "weight_correlation",
+                FLOAT,
+                "correlation of the weights of both networks, the median over tensors of one name and shape, the same "
+                "in all layers; about 0 for networks trained from other first weights; null where they have no "
+                "such tensors, as recordings",
+            ),
         ),
     ),
     Table(

@@ -13,6 +13,7 @@ import pandas as pd
 from raycv import memory, statistics
 from raycv.config import AlignConfig
 from raycv.distributed import ray_cluster
+from raycv.networks.stored import weight_correlations
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
@@ -30,7 +31,7 @@ from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.memory import command_need, comparison_need
 from raycv.statistics.reader import Statistics
 
-FORMAT = 9  # of the tables; part of their identity
+FORMAT = 10  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -118,6 +119,9 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     for name in {*WRITTEN_OF_EPOCHS, *WRITTEN_OF_ACROSS}.difference(names):  # of an earlier training or comparison
         store.remove(f"tables/{name}")
     whole = {name: _joined(name, frames + informed.get(name, [])) for name, frames in small.items()}
+    weights = weight_correlations(store, found.names)
+    pairs = zip(whole["alignment"]["net_a"], whole["alignment"]["net_b"], strict=True)
+    whole["alignment"]["weight_correlation"] = [weights[frozenset(pair)] for pair in pairs]
     whole["alignment_by_layer"] = average_rows(whole["alignment"], whole["measures"])
     for name, frame in whole.items():
         tables.write(store, name, frame)
