@@ -11,6 +11,7 @@ import pytest
 from raycv import analysis
 from raycv.analysis import Rotated
 
+LABELS = np.array([0, 0, 1, 1, 1])
 EYE, WIDE = np.eye(5), np.eye(5)[:3]
 ONE_UNIT = Rotated(np.full((4, 1), 0.3))
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
@@ -28,6 +29,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "the best of a list": (lambda: analysis.best_correlation([0.5, 0.2]), "two axes"),
     "the dimension of what is not square": (lambda: analysis.effective_dimension(WIDE), "is square"),
     "correlations as p-values": (lambda: analysis.q_values([0.1, -0.5]), "from 0 to 1, found -0.5 to 0.1"),
+    "fewer labels than units": (lambda: analysis.modularity(EYE, LABELS[:3]), "do not fit a matrix"),
+    "more labels than units": (lambda: analysis.cluster_metrics(EYE, 2, np.append(LABELS, 0)), "do not fit a matrix"),
+    "sources that are not square": (lambda: analysis.rotated_sources(WIDE, WIDE, seed=0), "source must be"),
 }
 
 
