@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,7 @@ import pytest
 from PIL import Image
 
 import raycv
-from raycv.data import in_memory
 from raycv.errors import UserError
-
-
-def test_the_example_in_the_docstring() -> None:
-    result = doctest.testmod(in_memory)
-    assert result.attempted
-    assert not result.failed
 
 
 def test_images_of_a_tree_are_those_of_the_tree(tmp_path: Path) -> None:
