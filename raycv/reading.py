@@ -23,9 +23,29 @@ if TYPE_CHECKING:
 
 
 def open_run(uri: str) -> Run:
-    """The run in folder ``uri``, a local path or ``s3://bucket/prefix``.
+    """Open a run for reading, which needs neither Ray nor PyTorch.
 
-    Raises UserError where there is no run, or the store cannot be reached.
+    Parameters
+    ----------
+    uri : str
+        Its folder, a local path or ``s3://bucket/prefix``.
+
+    Returns
+    -------
+    Run
+        Tables, correlations and moments are read when they are asked for.
+
+    Raises
+    ------
+    UserError
+        Where there is no run, or the store cannot be reached.
+
+    Examples
+    --------
+    >>> import raycv
+    >>> run = raycv.open_run("runs/first")  # as README makes it
+    >>> run.layers[:2], list(run.networks)[:2]
+    (['conv1', 'conv2'], ['net1', 'net2'])
     """
     store = RunStore(uri)
     if not store.exists(record.PATH):
@@ -34,7 +54,17 @@ def open_run(uri: str) -> Run:
 
 
 class Run:
-    """A run opened for reading. Reading what no stage has written yet raises UserError with the name of the stage."""
+    """A run opened for reading, see `open_run`.
+
+    Reading what no stage has written yet raises UserError with the name of the stage.
+
+    Examples
+    --------
+    >>> import raycv
+    >>> run = raycv.open_run("runs/first")
+    >>> run.networks["net2"].seed, "matchings" in run.tables
+    (2, True)
+    """
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
@@ -49,7 +79,13 @@ class Run:
 
     @property
     def report(self) -> str:
-        """Where the report is. Raises UserError where `raycv report` has not run yet."""
+        """Where the report is, a path or address.
+
+        Raises
+        ------
+        UserError
+            Where `raycv report` has not run yet.
+        """
         if not self._store.exists("report.html"):
             raise UserError(f"The run {self.uri} has no report yet; run `raycv report` first.")
         return self._store.locate("report.html")
@@ -60,11 +96,34 @@ class Run:
         return tables.names(self._store)
 
     def table(self, name: str, **equalities: Any) -> pd.DataFrame:
-        """Table ``name``, or its rows in which every named column has the given value: ``table("units", net="net1")``.
+        """Read a table, or some of its rows.
 
-        All rows come from one writing: while a stage replaces the table, the call waits. Raises UserError for a table
-        that the run does not have, for a column that the table does not have, and for a value of the wrong type for
-        the column. A value of the right type that does not occur gives no rows.
+        All rows come from one writing: while a stage replaces the table, the call waits.
+
+        Parameters
+        ----------
+        name : str
+            One of ``tables``; `raycv tables` says what each column means.
+        equalities : value by column
+            Rows in which every named column has the given value; a value that does not occur gives no rows.
+
+        Returns
+        -------
+        DataFrame
+            With the columns of the table's schema.
+
+        Raises
+        ------
+        UserError
+            For a table that the run does not have, for a column that the table does not have, and for a value of the
+            wrong type for the column.
+
+        Examples
+        --------
+        >>> import raycv
+        >>> rows = raycv.open_run("runs/first").table("matchings", layer="conv1", net_a="net1")
+        >>> rows["layer"].unique().tolist(), rows["net_a"].unique().tolist()
+        (['conv1'], ['net1'])
         """
         if name not in BY_NAME:
             raise UserError(f"There is no table {name!r}; there are {', '.join(BY_NAME)}.")
@@ -83,17 +142,58 @@ class Run:
         return list(self._statistics.layers)
 
     def moments(self, layer: str) -> LayerStatistics:
-        """The joint moments of all networks' units of ``layer``, fold by fold (`raycv.statistics.moments`).
+        """Read the joint moments of all networks' units of a layer, fold by fold.
 
-        The networks stand in the order of ``networks``. Raises UserError for a layer that was not compared.
+        Parameters
+        ----------
+        layer : str
+            One of ``layers``.
+
+        Returns
+        -------
+        LayerStatistics
+            The networks stand in the order of ``networks``; `raycv.Moments.of` takes it.
+
+        Raises
+        ------
+        UserError
+            For a layer that was not compared.
+
+        Examples
+        --------
+        >>> import raycv
+        >>> run = raycv.open_run("runs/first")
+        >>> raycv.Moments.of(list(run.networks), run.moments("conv1")).widths[:2]
+        [18, 18]
         """
         self._check_layer(layer)
         return self._statistics.layer(layer)
 
     def correlation(self, layer: str, net_a: str, net_b: str) -> np.ndarray:
-        """Correlations (S_a, S_b) of the units of ``net_a`` with those of ``net_b``, float64, NaN where one is dead.
+        """Correlate the units of two networks in a layer (Pearson).
 
-        Both may be the same network. Raises UserError for a layer or a network that was not compared.
+        Parameters
+        ----------
+        layer : str
+            One of ``layers``.
+        net_a, net_b : str
+            Two of ``networks``; both may be the same.
+
+        Returns
+        -------
+        ndarray of shape (S_a, S_b), float64
+            NaN in the rows and columns of dead units, which are constant once some one fold is left out.
+
+        Raises
+        ------
+        UserError
+            For a layer or a network that was not compared.
+
+        Examples
+        --------
+        >>> import raycv
+        >>> raycv.open_run("runs/first").correlation("conv1", "net1", "net2").shape
+        (18, 18)
         """
         names = self._statistics.names
         for net in (net_a, net_b):

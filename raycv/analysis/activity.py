@@ -11,10 +11,24 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ActivityRanking:
-    """One net's curve of figure 17.
+    """One net's curve of the paper's figure 17, from `activity_ranking`.
 
-    ``units`` (S,): unit numbers by falling mean activation; ties: the lower number first. ``means`` (S,): the
-    means in that order. ``silent``: the units that never fire (mean 0), which come last.
+    Attributes
+    ----------
+    units : ndarray of shape (S,), int64
+        Unit numbers by falling mean activation; ties: the lower number first.
+    means : ndarray of shape (S,)
+        The means in that order.
+    silent : ndarray, int64
+        The units that never fire (mean 0), which come last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import activity_ranking
+    >>> ranking = activity_ranking(np.array([0.0, 3.0, 1.0, 2.0]))
+    >>> ranking.most_active(2).tolist(), ranking.least_active(2).tolist(), ranking.silent.tolist()
+    ([1, 3], [3, 2], [0])
     """
 
     units: NDArray[np.int64]
@@ -22,11 +36,33 @@ class ActivityRanking:
     silent: NDArray[np.int64]
 
     def most_active(self, count: int) -> NDArray[np.int64]:
-        """Numbers of the ``count`` most active units, the most active first; fewer if fewer units fire."""
+        """Number the most active units.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+
+        Returns
+        -------
+        ndarray, int64
+            The most active first; fewer if fewer units fire.
+        """
         return self.units[: len(self.units) - len(self.silent)][:count]
 
     def least_active(self, count: int) -> NDArray[np.int64]:
-        """Numbers of the ``count`` least active units that fire at all, the least active last."""
+        """Number the least active units that fire at all.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+
+        Returns
+        -------
+        ndarray, int64
+            The least active last; fewer if fewer units fire.
+        """
         return self.units[: len(self.units) - len(self.silent)][::-1][:count][::-1]
 
 
@@ -34,11 +70,25 @@ class ActivityRanking:
 class ActivitySpread:
     """How much mean activations vary between the units of a net and between N nets, without silent units.
 
-    ``highest`` and ``lowest`` (N,): the largest and smallest mean of each net. ``decades`` (N,): log10 of
-    their ratio. ``rank_ratio`` (R,): at each rank, highest first, the largest of the nets' means divided by the
-    smallest. R is the smallest number of units that fire in a net; a net with more contributes R evenly spaced
-    quantiles. ``distance`` (N, N): the 1-Wasserstein distance between the nets' distributions of log10 mean, in
-    decades.
+    Attributes
+    ----------
+    highest, lowest : ndarray of shape (N,)
+        The largest and smallest mean of each net.
+    decades : ndarray of shape (N,)
+        log10 of their ratio.
+    rank_ratio : ndarray of shape (R,)
+        At each rank, highest first, the largest of the nets' means divided by the smallest. R is the smallest number of
+        units that fire in a net; a net with more contributes R evenly spaced quantiles.
+    distance : ndarray of shape (N, N)
+        The 1-Wasserstein distance between the nets' distributions of log10 mean, in decades.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import activity_spread
+    >>> spread = activity_spread([np.array([100.0, 1.0, 0.0]), np.array([50.0, 1.0])])
+    >>> spread.decades.round(2).tolist(), round(spread.top_ratio, 6), round(spread.typical_ratio, 6)
+    ([2.0, 1.7], 2.0, 1.5)
     """
 
     highest: NDArray[np.float64]
@@ -59,9 +109,29 @@ class ActivitySpread:
 
 
 def activity_ranking(means: NDArray[np.floating]) -> ActivityRanking:
-    """Order the units of one layer of one net by mean activation ``means`` (S,) over samples (and positions).
+    """Order the units of one layer of one net by mean activation (paper, S.4, figure 17).
 
-    Raises ValueError unless the means are finite and not negative, as they are after a ReLU.
+    Parameters
+    ----------
+    means : ndarray of shape (S,)
+        Over samples, and positions, as after a ReLU.
+
+    Returns
+    -------
+    ActivityRanking
+        The most active first.
+
+    Raises
+    ------
+    ValueError
+        Unless the means are finite and not negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import activity_ranking
+    >>> activity_ranking(np.array([0.0, 3.0, 1.0, 2.0])).units.tolist()
+    [1, 3, 2, 0]
     """
     values = _checked(means)
     units = np.argsort(-values, kind="stable")
@@ -69,9 +139,29 @@ def activity_ranking(means: NDArray[np.floating]) -> ActivityRanking:
 
 
 def activity_spread(means: Sequence[NDArray[np.floating]]) -> ActivitySpread:
-    """Spread statistics of one layer of N nets from the mean activations (S_n,) of each; widths may differ.
+    """Compute how mean activations of one layer vary within and between nets (paper, S.4, figures 17 to 19).
 
-    Raises ValueError for means that are negative or not finite, and for a net in which no unit fires.
+    Parameters
+    ----------
+    means : sequence of ndarray of shape (S_n,)
+        Of each net; widths may differ.
+
+    Returns
+    -------
+    ActivitySpread
+        Without silent units.
+
+    Raises
+    ------
+    ValueError
+        For means that are negative or not finite, for a net in which no unit fires, and for no net.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import activity_spread
+    >>> activity_spread([np.array([1.0, 10.0]), np.array([10.0, 100.0])]).distance.round(6).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
     """
     from scipy.stats import wasserstein_distance  # which takes a second
 

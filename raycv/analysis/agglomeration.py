@@ -15,10 +15,20 @@ from raycv.analysis.arrays import Floats, Ints
 class Agglomeration:
     """The tree over n = S_b + S_a leaves: leaf i < S_b is row i of the weights, leaf S_b + j is column j.
 
-    ``merges`` (n − 1, 4) has rows as in ``scipy.cluster.hierarchy.linkage``: the numbers of the two merged clusters
-    (0 to n − 1 for leaves, n + r for the cluster of row r; the smaller number first), the average weight between them
-    in place of a distance, and the number of leaves in the new cluster. The averages never rise, except by rounding,
-    so ``merges[0, 2] - merges[:, 2]`` are distances for ``scipy.cluster.hierarchy.dendrogram``.
+    Attributes
+    ----------
+    merges : ndarray of shape (n − 1, 4)
+        Rows as in ``scipy.cluster.hierarchy.linkage``: the numbers of the two merged clusters (0 to n − 1 for leaves, n
+        + r for the cluster of row r; the smaller number first), the average weight between them in place of a distance,
+        and the number of leaves in the new cluster. The averages never rise, except by rounding, so ``merges[0, 2] -
+        merges[:, 2]`` are distances for ``scipy.cluster.hierarchy.dendrogram``.
+
+    Examples
+    --------
+    >>> from raycv.analysis import agglomerate
+    >>> tree = agglomerate([[0.9, 0.1], [0.0, 0.5]])
+    >>> tree.leaf_order.tolist(), tree.cut(2).tolist()
+    ([0, 2, 1, 3], [0, 1, 0, 1])
     """
 
     merges: Floats
@@ -38,9 +48,22 @@ class Agglomeration:
         return np.array(order, dtype=np.int64)
 
     def cut(self, n_clusters: int) -> Ints:
-        """(n,): the cluster of each leaf when ``n_clusters`` are left; clusters are numbered by their lowest leaves.
+        """Cut the tree into clusters.
 
-        Raises ValueError unless 1 <= n_clusters <= n.
+        Parameters
+        ----------
+        n_clusters : int
+            How many are left, from 1 to n.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            The cluster of each leaf; clusters are numbered by their lowest leaves.
+
+        Raises
+        ------
+        ValueError
+            For another number.
         """
         leaves = len(self.merges) + 1
         if not 1 <= n_clusters <= leaves:
@@ -56,20 +79,39 @@ class Agglomeration:
 
 
 def agglomerate(weights: ArrayLike, reverse: ArrayLike | None = None) -> Agglomeration:
-    """Repeatedly merge the two units or clusters with the largest average weight between them until one is left.
+    """Merge the two clusters with the largest average weight between them until one is left (paper, section 4).
 
-    ``weights`` W (S_b, S_a) is a mapping layer. The weight between units p and q is B_pq of B = [I, W; Wᵀ, I], so it
-    is 0 within a net. The weight between two clusters is the average over all pairs with a unit from each. n = S_b +
-    S_a units take n − 1 merges, the paper's 2S − 1. With ``reverse`` (S_a, S_b), the mapping layer in the other
-    direction, B = [I, W; reverse, I] (footnote 11), and a pair's weight is the average of B_pq and B_qp. Apart from
-    ties, the merges are those of ``scipy.cluster.hierarchy.linkage(c - B, "average")``.
+    The weight between units p and q is B_pq of B = [I, W; Wᵀ, I], so it is 0 within a net. The weight between two
+    clusters is the average over all pairs with a unit from each. n = S_b + S_a units take n − 1 merges, the paper's 2S
+    − 1. Apart from ties, the merges are those of ``scipy.cluster.hierarchy.linkage(c - B, "average")``.
 
     Sparse weights give many averages of 0, which tie. Ties: the pair that contains the cluster with the lowest leaf;
-    among those, the pair whose other cluster has the lowest leaf.
+    among those, the pair whose other cluster has the lowest leaf. Memory: one matrix of B's size and a few numbers per
+    leaf. Time: O(n²) as a rule, O(n³) at worst.
 
-    Memory: one matrix of B's size and a few numbers per leaf. Time: O(n²) as a rule, O(n³) at worst.
-    Raises ValueError for weights that are empty or not a matrix of finite numbers, and for a ``reverse`` of the wrong
-    shape.
+    Parameters
+    ----------
+    weights : array_like of shape (S_b, S_a)
+        W, a mapping layer.
+    reverse : array_like of shape (S_a, S_b), optional
+        The mapping layer in the other direction; then B = [I, W; reverse, I] (footnote 11), and a pair's weight is the
+        average of B_pq and B_qp.
+
+    Returns
+    -------
+    Agglomeration
+        The tree.
+
+    Raises
+    ------
+    ValueError
+        For weights that are empty or not a matrix of finite numbers, and for a ``reverse`` of the wrong shape.
+
+    Examples
+    --------
+    >>> from raycv.analysis import agglomerate
+    >>> agglomerate([[0.9, 0.1], [0.0, 0.5]]).merges.tolist()
+    [[0.0, 2.0, 0.9, 2.0], [1.0, 3.0, 0.5, 2.0], [4.0, 5.0, 0.025, 4.0]]
     """
     corner = _matrix("weights", weights)
     if reverse is not None:

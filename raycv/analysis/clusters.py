@@ -13,13 +13,26 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ClusterMetrics:
-    """Similarities of k clusters.
+    """Similarities of k clusters of the units of two nets (paper, S.3.5).
 
-    ``between_net_similarity`` (k,) is the mean correlation over all pairs of a source unit and a target unit
-    of the cluster, or 0 if the cluster has units of one net only, as in the paper's figure 16.
-    ``within_net_similarity`` (k,) is (Sim_X→X + Sim_Y→Y) / 2, where Sim_X→X is the mean over all ordered pairs of
-    the cluster's units in X, including each unit with itself. For a cluster in one net only it is that net's mean.
-    ``units_per_net`` (k, 2) counts the units in the source net and in the target net.
+    Attributes
+    ----------
+    between_net_similarity : ndarray of shape (k,)
+        The mean correlation over all pairs of a source unit and a target unit of the cluster; 0 if the cluster has
+        units of one net only, as in the paper's figure 16.
+    within_net_similarity : ndarray of shape (k,)
+        (Sim_X→X + Sim_Y→Y) / 2, where Sim_X→X is the mean over all ordered pairs of the cluster's units in X, each unit
+        with itself included. For a cluster in one net only it is that net's mean.
+    units_per_net : ndarray of shape (k, 2), int64
+        Units in the source net and in the target net.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import cluster_metrics
+    >>> found = cluster_metrics(np.eye(4), 2, np.array([0, 0, 1, -1]))     # the fourth unit is in no cluster
+    >>> found.units_per_net.tolist(), found.one_net.tolist(), found.single_unit.tolist(), found.units_two_net
+    ([[2, 0], [0, 1]], [0, 1], [1], 0)
     """
 
     between_net_similarity: NDArray[np.float64]
@@ -48,13 +61,41 @@ class ClusterMetrics:
 
 
 def cluster_metrics(correlation: NDArray[np.floating], n_source: int, labels: NDArray[np.int64]) -> ClusterMetrics:
-    """Metrics of the clusters ``labels`` (n,), 0 .. k−1 or −1 for a unit in none, in ``correlation`` (n, n).
+    """Compute similarities within and between nets for every cluster (paper, S.3.5).
 
-    The first ``n_source`` units are the source net's. All correlations count, including negative ones and those
-    below any threshold. In S.3.5 both sums are divided by the number of units squared. Here the between-net sum of
-    a cluster with n_X units in one net and n_Y in the other is divided by n_X·n_Y, which is the same if the numbers
-    are equal.
+    All correlations count, negative ones and those below any threshold, too. In S.3.5 both sums are divided by the
+    number of units squared. Here the between-net sum of a cluster with n_X units in one net and n_Y in the other is
+    divided by n_X·n_Y, which is the same if the numbers are equal.
+
+    Parameters
+    ----------
+    correlation : ndarray of shape (n, n)
+        Of all units of both nets; a dead unit, NaN, makes those of its cluster NaN.
+    n_source : int
+        The first so many units are the source net's.
+    labels : ndarray of shape (n,), int
+        Clusters 0 .. k−1, or −1 for a unit in none, as dead ones should be.
+
+    Returns
+    -------
+    ClusterMetrics
+        Of k clusters.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, and where a net would have no unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import cluster_metrics
+    >>> correlation = np.array([[1, 0, 0.8, 0], [0, 1, 0, 0.6], [0.8, 0, 1, 0], [0, 0.6, 0, 1]])
+    >>> found = cluster_metrics(correlation, 2, np.array([0, 1, 0, 1]))
+    >>> found.between_net_similarity.tolist(), found.within_net_similarity.tolist()
+    ([0.8, 0.6], [1.0, 1.0])
     """
+    _check_labels(correlation, labels)
     check_nets(len(labels), n_source)
     k = int(labels.max(initial=-1)) + 1
     members = np.flatnonzero(labels >= 0)
@@ -90,14 +131,38 @@ def _pair_sums(
 
 
 def modularity(weights: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """Newman's modularity of the partition ``labels`` (n,) of the graph with edge ``weights`` (n, n).
+    """Compute Newman's modularity of a partition of a weighted graph.
 
     Q = Σ_c [W_c / W − (D_c / W)²] (Newman, 2004, "Analysis of weighted networks"). W is the sum of all degrees, W_c
     that of the weights within cluster c, each edge counted twice in both, and D_c that of c's degrees. Q is how much
-    more of the weight lies within clusters than if edges joined units of the same degrees at random: 0 for one
-    cluster, below 1.
-    Units labelled −1 add nothing; they should have no edge.
+    more of the weight lies within clusters than if edges joined units of the same degrees at random.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n, n)
+        Of edges, symmetric and 0 or more, as `similarity_graph` gives them, with one edge or more.
+    labels : ndarray of shape (n,), int
+        Clusters 0 .. k−1. Units labelled −1 add nothing; they should have no edge.
+
+    Returns
+    -------
+    float
+        0 for one cluster, below 1.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import modularity
+    >>> pairs = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]])
+    >>> modularity(pairs, np.array([0, 0, 1, 1])), modularity(pairs, np.array([0, 1, 0, 1]))
+    (0.5, -0.5)
     """
+    _check_labels(weights, labels)
     degree = weights.sum(axis=1)
     total = degree.sum()
     clusters = [np.flatnonzero(labels == c) for c in range(int(labels.max(initial=-1)) + 1)]
@@ -105,11 +170,30 @@ def modularity(weights: NDArray[np.floating], labels: NDArray[np.int64]) -> floa
 
 
 def stability(partitions: Sequence[NDArray[np.int64]]) -> float:
-    """Mean adjusted Rand index (Hubert & Arabie, 1985) over all pairs of partitions (n,) of the same units.
+    """Average the adjusted Rand index over all pairs of partitions of the same units (Hubert & Arabie, 1985).
 
-    It is 1 if all partitions agree or there is only one, and about 0 for independent partitions. Units labelled −1
-    in any partition are left out. Use it with one clustering's ``restart_labels``, or with the ``labels`` found with
-    several seeds.
+    Parameters
+    ----------
+    partitions : sequence of ndarray of shape (n,), int
+        Such as one clustering's ``restart_labels``, or the ``labels`` found with several seeds. Units labelled −1 in
+        any partition are left out.
+
+    Returns
+    -------
+    float
+        1 if all partitions agree or there is only one, about 0 for independent partitions.
+
+    Raises
+    ------
+    ValueError
+        For partitions of different numbers of units, and for none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import stability
+    >>> stability([np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0])])      # numbers of clusters mean nothing
+    1.0
     """
     from sklearn.metrics import adjusted_rand_score  # which takes two seconds
 
@@ -117,6 +201,12 @@ def stability(partitions: Sequence[NDArray[np.int64]]) -> float:
     labelled = stacked[:, (stacked >= 0).all(axis=0)]
     scores = [adjusted_rand_score(a, b) for a, b in combinations(labelled, 2)]
     return float(np.mean(scores)) if scores else 1.0
+
+
+def _check_labels(matrix: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
+    """Raise ValueError unless there is one label for each unit: compiled code does not look whether there is."""
+    if labels.ndim != 1 or matrix.shape != (len(labels), len(labels)):
+        raise ValueError(f"labels of shape {labels.shape} do not fit a matrix of shape {matrix.shape}: give one a unit")
 
 
 def check_nets(n_units: int, n_source: int) -> None:

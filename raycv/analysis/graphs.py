@@ -9,9 +9,34 @@ from raycv.analysis.arrays import Floats
 
 
 def combined_correlation(source: Floats, cross: Floats, target: Floats) -> Floats:
-    """[[source, cross], [crossᵀ, target]] of (S_a, S_a), (S_a, S_b), (S_b, S_b): the paper's W_l (S.3.2).
+    """Put the correlations of two nets into one matrix, the paper's W_l (S.3.2).
 
-    Unit i of the source net becomes vertex i, unit j of the target net vertex S_a + j.
+    Parameters
+    ----------
+    source : ndarray of shape (S_a, S_a)
+        Within the source net.
+    cross : ndarray of shape (S_a, S_b)
+        Of source units with target units.
+    target : ndarray of shape (S_b, S_b)
+        Within the target net.
+
+    Returns
+    -------
+    ndarray of shape (S_a + S_b, S_a + S_b)
+        [[source, cross], [crossᵀ, target]]: unit i of the source net becomes vertex i, unit j of the target net vertex
+        S_a + j.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import combined_correlation
+    >>> combined_correlation(np.eye(1), np.array([[0.5, 0.2]]), np.eye(2)).tolist()
+    [[1.0, 0.5, 0.2], [0.5, 1.0, 0.0], [0.2, 0.0, 1.0]]
     """
     s_a, s_b = cross.shape
     if source.shape != (s_a, s_a) or target.shape != (s_b, s_b):
@@ -23,15 +48,35 @@ def combined_correlation(source: Floats, cross: Floats, target: Floats) -> Float
 
 
 def similarity_graph(correlation: NDArray[np.floating], threshold: float = 0.0) -> Floats:
-    """Edge weights (n, n) of the graph of a correlation matrix (n, n): symmetric, with zero diagonal.
+    """Turn correlations into the edge weights of a graph whose vertices are units (paper, S.3.1).
 
-    Two different units are joined by an edge of weight c_pq if c_pq > ``threshold``. A net's own matrix gives the
-    paper's single-net graph G_X; ``combined_correlation`` gives the combined graph G_X + G_Y + G_XY. A dead unit,
-    whose row and column are NaN, has no edge.
+    Two different units p and q are joined by an edge of weight c_pq if c_pq > ``threshold``. A net's own matrix gives
+    the paper's single-net graph G_X; `combined_correlation` gives the combined graph G_X + G_Y + G_XY.
 
-    Raises ValueError for a matrix that is not square and symmetric (to 1e-6), has infinite entries or NaN
-    outside the rows and columns of dead units, and for a negative threshold (the Laplacian needs weights of
-    one sign).
+    Parameters
+    ----------
+    correlation : ndarray of shape (n, n)
+        Symmetric to 1e-6; NaN in the rows and columns of dead units, which have no edge.
+    threshold : float, default 0.0
+        0 or more: the Laplacian needs weights of one sign.
+
+    Returns
+    -------
+    ndarray of shape (n, n), float64
+        Exactly symmetric, with zero diagonal.
+
+    Raises
+    ------
+    ValueError
+        For a matrix that is not square and symmetric, has infinite entries or NaN outside the rows and columns of dead
+        units, and for a negative threshold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import similarity_graph
+    >>> similarity_graph(np.array([[1.0, 0.4, -0.2], [0.4, 1.0, 0.1], [-0.2, 0.1, 1.0]]), threshold=0.2).tolist()
+    [[0.0, 0.4, 0.0], [0.4, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     if correlation.ndim != 2 or correlation.shape[0] != correlation.shape[1]:
         raise ValueError(f"the correlation matrix must be square, got shape {correlation.shape}")

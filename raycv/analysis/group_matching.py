@@ -78,25 +78,120 @@ def _folded(values: np.ndarray, batch: Dimensions, pairs: Dimensions) -> np.ndar
 
 
 def weight_evidence(groups: UnitGroups, a: Weights, b: Weights, *, scale: float = 1.0) -> list[WeightEvidence]:
-    """The evidence of all weights of two networks of these groups."""
+    """Collect what the weights of two networks say for pairs of their units.
+
+    Parameters
+    ----------
+    groups : UnitGroups
+        Of both networks (`raycv.networks.unit_graph.tracing.unit_groups`).
+    a, b : mapping of str to ndarray
+        The networks' weights by name.
+    scale : float, default 1.0
+        By which this counts beside other evidence.
+
+    Returns
+    -------
+    list of WeightEvidence
+        The products of the weights of every block, for `match_groups`.
+
+    Raises
+    ------
+    KeyError
+        For a name that one network lacks.
+    ValueError
+        For weights whose shapes differ.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from raycv.analysis import weight_evidence
+    >>> from raycv.networks.unit_graph.tracing import unit_groups
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    >>> weights = {name: value.numpy() for name, value in net.state_dict().items()}
+    >>> [one.block.name for one in weight_evidence(unit_groups(net, torch.zeros(2, 4)), weights, weights)]
+    ['0.weight', '0.bias', '2.weight']
+    """
     first, second = ({name: np.ascontiguousarray(of[name], np.float64) for name in of} for of in (a, b))
+    for name in {block.name for block in groups.blocks}:
+        if first[name].shape != second[name].shape:
+            raise ValueError(f"{name} has shape {first[name].shape} in a and {second[name].shape} in b")
     return [WeightEvidence(block, first[block.name], second[block.name], scale) for block in groups.blocks]
 
 
 def similarity_evidence(groups: UnitGroups, layer: str, similarity: np.ndarray) -> list[SimilarityEvidence]:
-    """The evidence of the units of one layer."""
+    """Collect what the similarity of units says for pairs of them.
+
+    Parameters
+    ----------
+    groups : UnitGroups
+        Of both networks.
+    layer : str
+        One of ``groups.layers``; for any other there is no evidence.
+    similarity : ndarray of shape (S, S)
+        Of its units in the two networks; NaN, where it is not defined, counts as 0.
+
+    Returns
+    -------
+    list of SimilarityEvidence
+        For `match_groups`.
+
+    Raises
+    ------
+    ValueError
+        For another number of units.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from raycv.analysis import similarity_evidence
+    >>> from raycv.networks.unit_graph.tracing import unit_groups
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    >>> groups = unit_groups(net, torch.zeros(2, 4))
+    >>> len(similarity_evidence(groups, "1", np.eye(3))), len(similarity_evidence(groups, "2", np.eye(2)))  # fixed
+    (1, 0)
+    """
+    blocks = groups.layers.get(layer, ())
+    units = sum(int(np.prod(block.shape)) for block in blocks)
+    if blocks and similarity.shape != (units, units):
+        raise ValueError(f"{layer} has {units} units and similarities are of shape {similarity.shape}")
     return [
-        SimilarityEvidence(block, similarity)
-        for block in groups.layers.get(layer, ())
-        if any(group is not None for group in block.groups)
+        SimilarityEvidence(block, similarity) for block in blocks if any(group is not None for group in block.groups)
     ]
 
 
 def match_groups(groups: UnitGroups, evidence: Iterable[Evidence], *, seed: int = 0) -> dict[int, Order]:
-    """The order of every group in the second network that brings its units beside those of the first.
+    """Find the order of every group of units in a second network that brings them beside those of the first.
 
-    Groups of which no evidence speaks keep their order. Where evidence concerns several groups, the result depends on
-    the order in which they are taken, which follows from ``seed``.
+    The orders make the sum of all evidence of what lies beside one another large, group by group, each the best
+    assignment while all others stay, until none changes. With weights this is the weight matching of Ainsworth, Hayase
+    & Srinivasa (2022), *Git Re-Basin*, algorithm 1.
+
+    Parameters
+    ----------
+    groups : UnitGroups
+        Of both networks.
+    evidence : iterable of Evidence
+        From `weight_evidence`, `similarity_evidence`, or both.
+    seed : int, default 0
+        Of the order in which groups are taken, on which the result depends where evidence concerns several groups.
+
+    Returns
+    -------
+    dict of int to ndarray
+        By group which old place stands at each new one, for ``groups.permuted``. Groups of which no evidence speaks
+        keep their order.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from raycv.analysis import match_groups, weight_evidence
+    >>> from raycv.networks.unit_graph.tracing import unit_groups
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    >>> groups = unit_groups(net, torch.zeros(2, 4))
+    >>> weights = {name: value.numpy() for name, value in net.state_dict().items()}
+    >>> other = groups.permuted(weights, {0: np.array([2, 0, 1])})               # the same network, renumbered
+    >>> match_groups(groups, weight_evidence(groups, weights, other))[0].tolist()
+    [1, 2, 0]
     """
     about: dict[int, list[Evidence]] = {number: [] for number in range(len(groups.groups))}
     for one in evidence:

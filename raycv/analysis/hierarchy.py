@@ -14,10 +14,22 @@ from raycv.analysis.spectral import SpectralClusters, number_by_size
 
 @dataclass(frozen=True)
 class ClusterTree:
-    """A tree whose nodes 0 .. k−1 are the original clusters, with their numbers; children have larger numbers.
+    """A tree of clusters; nodes 0 .. k−1 are the original ones, with their numbers, and children have larger numbers.
 
-    ``parent`` (nodes,) is −1 for the first k nodes. ``leaf`` (units,) is the node without children that contains
-    the unit, −1 for isolated units.
+    Attributes
+    ----------
+    parent : ndarray of shape (nodes,), int64
+        −1 for the first k nodes.
+    leaf : ndarray of shape (units,), int64
+        The node without children that contains the unit; −1 for isolated units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import ClusterTree
+    >>> tree = ClusterTree(parent=np.array([-1, -1, 0, 0]), leaf=np.array([2, 3, 1, -1]))
+    >>> tree.leaves.tolist(), tree.labels.tolist(), tree.members(0).tolist()
+    ([1, 2, 3], [1, 2, 0, -1], [0, 1])
     """
 
     parent: NDArray[np.int64]
@@ -34,7 +46,18 @@ class ClusterTree:
         return np.where(self.leaf < 0, -1, np.searchsorted(self.leaves, self.leaf))
 
     def members(self, node: int) -> NDArray[np.int64]:
-        """Numbers of the units below ``node``."""
+        """Number the units below a node.
+
+        Parameters
+        ----------
+        node : int
+            Any, of the tree.
+
+        Returns
+        -------
+        ndarray, int64
+            Rising.
+        """
         below = np.zeros(len(self.parent) + 1, dtype=bool)  # one more entry, so that index −1 means "no node"
         below[node] = True
         for child in range(node + 1, len(self.parent)):
@@ -45,14 +68,41 @@ class ClusterTree:
 def split_clusters(
     clusters: SpectralClusters, *, alpha: float = 0.025, seed: int = 0, restarts: int = 10
 ) -> ClusterTree:
-    """Split every cluster larger than the limit, 2·alpha·S = alpha·(S_a + S_b) units, and split its parts likewise.
+    """Split clusters that are too large, and their parts likewise (paper, S.3.4).
 
-    k-means runs on the cluster's rows of the embedding that made the clusters (k eigenvectors). The paper does not
-    give the number of parts; here it is ⌈size / limit⌉, the fewest that can meet the limit. A leaf exceeds the limit
-    only if all its rows are the same, so that it cannot be split. This is a whole connected piece, when k is the
-    number of pieces.
+    k-means runs on the cluster's rows of the embedding that made the clusters. The paper does not give the number of
+    parts; here it is ⌈size / limit⌉, the fewest that can meet the limit.
 
-    Raises ValueError if the limit is below one unit.
+    Parameters
+    ----------
+    clusters : SpectralClusters
+        Of S_a + S_b units.
+    alpha : float, default 0.025
+        The limit is alpha · (S_a + S_b) units.
+    seed : int, default 0
+        Of k-means.
+    restarts : int, default 10
+        Of k-means.
+
+    Returns
+    -------
+    ClusterTree
+        A leaf exceeds the limit only if all its rows are the same, so that it cannot be split. This is a whole
+        connected piece, when k is the number of pieces.
+
+    Raises
+    ------
+    ValueError
+        If the limit is below one unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, spectral_clusters, split_clusters
+    >>> x = np.random.default_rng(0).standard_normal((50, 12))
+    >>> tree = split_clusters(spectral_clusters(correlation(x, x), 6, k=2), alpha=0.25)
+    >>> bool(max(len(tree.members(leaf)) for leaf in tree.leaves) <= 3)
+    True
     """
     limit = alpha * len(clusters.labels)
     if not limit >= 1:

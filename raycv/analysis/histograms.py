@@ -25,16 +25,39 @@ SAMPLES_PER_PRODUCT = 2048
 
 
 def joint_histograms(codes_a: Codes, codes_b: Codes, bins: int) -> np.ndarray:
-    """Joint counts (S_a, S_b, bins, bins) int32 of every unit of ``codes_a`` with every unit of ``codes_b``.
+    """Count how often every two units have each pair of codes, as exact integers.
 
-    codes_a (S_a, samples) and codes_b (S_b, samples) are uint8 below ``bins``; entry [i, j, x, y] is the
-    number of samples with code x in unit i of a and code y in unit j of b, equal to
-    ``numpy.histogram2d(codes_a[i], codes_b[j], bins=[range(bins + 1)] * 2)``. Counts of disjoint sets of
-    samples, such as shards, can be added in any order to give the counts of all samples.
+    Counts of disjoint sets of samples, such as shards, can be added in any order to give the counts of all samples.
+    numpy codes are counted on the calling thread, which releases the interpreter lock; torch codes on their device.
+    Memory is 4·S_a·S_b·bins² bytes; `pairwise_information` needs less.
 
-    numpy codes are counted on the calling thread, which releases the interpreter lock; torch codes on their
-    device. Memory is 4·S_a·S_b·bins² bytes; `raycv.analysis.information.pairwise_information` needs less, because
-    it holds only tiles. Raises ValueError for codes of another shape, type or range.
+    Parameters
+    ----------
+    codes_a : ndarray or Tensor of shape (S_a, n), uint8
+        One code for each sample, unit by unit, below ``bins``.
+    codes_b : ndarray or Tensor of shape (S_b, n), uint8
+        The same of b, of the same kind of array.
+    bins : int
+        How many codes there are, up to 256.
+
+    Returns
+    -------
+    ndarray of shape (S_a, S_b, bins, bins), int32
+        Entry [i, j, x, y] is the number of samples with code x in unit i of a and code y in unit j of b, equal to
+        ``numpy.histogram2d(codes_a[i], codes_b[j], bins=[range(bins + 1)] * 2)``.
+
+    Raises
+    ------
+    ValueError
+        For codes of another shape, type or range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import joint_histograms
+    >>> codes = np.array([[0, 1, 1, 1]], dtype=np.uint8)
+    >>> joint_histograms(codes, 1 - codes, 2).tolist()
+    [[[[0, 1], [3, 0]]]]
     """
     if not (isinstance(codes_a, np.ndarray) or isinstance(codes_b, np.ndarray)):
         return product_histograms(codes_a, codes_b, bins).cpu().numpy()

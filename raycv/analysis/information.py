@@ -39,15 +39,26 @@ ENCODED_AT_ONCE = 4096
 
 
 class MutualInformation(NamedTuple):
-    """Estimates for every pair of units, in nats: value and corrected, both (S_a, S_b) float64.
+    """Mutual information of every pair of units, in nats.
 
-    value = Σ p(x, y) log(p(x, y) / (p(x) p(y))), where p are the counted fractions. It is never negative, and
-    exactly 0 if all samples of a unit are in one bin. For independent units it is too large by about
-    (bins - 1)² / 2n.
+    Attributes
+    ----------
+    value : ndarray of shape (S_a, S_b), float64
+        Σ p(x, y) log(p(x, y) / (p(x) p(y))), where p are the counted fractions. It is never negative, and exactly 0 if
+        all samples of a unit are in one bin. For independent units it is too large by about (bins - 1)² / 2n.
+    corrected : ndarray of shape (S_a, S_b), float64
+        value + (m_a + m_b - m_ab - 1) / 2n, where m_a and m_b are the numbers of bins, and m_ab the number of cells,
+        that hold a sample. This corrects the three entropies as in Miller (1955), "Note on the bias of information
+        estimates". It may be negative.
 
-    corrected = value + (m_a + m_b - m_ab - 1) / 2n, where m_a and m_b are the numbers of bins, and m_ab the
-    number of cells, that hold a sample. This corrects the three entropies as in Miller (1955), "Note on the bias
-    of information estimates". It may be negative.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import estimate_information
+    >>> a, b = np.random.default_rng(0).standard_normal((2, 2000, 1))            # independent
+    >>> found = estimate_information(a, b)
+    >>> bool(0.05 < found.value[0, 0] < 0.2), bool(abs(found.corrected[0, 0]) < 0.03)
+    (True, True)
     """
 
     value: np.ndarray
@@ -57,11 +68,42 @@ class MutualInformation(NamedTuple):
 def mutual_information(
     samples_a: np.ndarray, samples_b: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 1e-6
 ) -> np.ndarray:
-    """Mutual information (S_a, S_b) in nats of every unit of a with every unit of b (paper, section 3.2).
+    """Estimate the mutual information of every unit of a with every unit of b (paper, section 3.2).
 
-    samples_a (samples, S_a) and samples_b (samples, S_b) are paired: row r of both is the same image and
-    position. Equal to ``sklearn.metrics.mutual_info_score`` of the units' bins. `estimate_information` also
-    gives the corrected value. Raises ValueError as `estimate_information` does.
+    Each unit has bins of its own: percentile bins, and for a unit that is rectified the special bin (-inf, zero] of the
+    paper's footnote 8. Equal to ``sklearn.metrics.mutual_info_score`` of the units' bins; `estimate_information` also
+    gives the corrected value.
+
+    Parameters
+    ----------
+    samples_a : ndarray of shape (n, S_a)
+        Activations; a sample is an image and, in a convolutional layer, a position.
+    samples_b : ndarray of shape (n, S_b)
+        Activations in the same samples.
+    bin_mass : float, default 0.05
+        The share of the samples in each percentile bin, 1 / m for a whole number m from 1 to 255.
+    zero : float, default 1e-6
+        The largest activation that counts as zero. A unit is rectified that is never negative and is at its minimum in
+        half or more of the samples up to it.
+
+    Returns
+    -------
+    ndarray of shape (S_a, S_b), float64
+        In nats; 0 for constant units.
+
+    Raises
+    ------
+    ValueError
+        For samples that are not a table of finite numbers, for tables of different length, and for another
+        ``bin_mass``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import mutual_information
+    >>> x = np.linspace(-1, 1, 2000)[:, None]
+    >>> round(float(mutual_information(x, x**2, bin_mass=0.1)[0, 0]), 2)         # which have no correlation
+    1.61
     """
     return estimate_information(samples_a, samples_b, bin_mass=bin_mass, zero=zero).value
 
@@ -69,10 +111,37 @@ def mutual_information(
 def estimate_information(
     samples_a: np.ndarray, samples_b: np.ndarray, *, bin_mass: float = BIN_MASS, zero: float = 1e-6
 ) -> MutualInformation:
-    """The same as `mutual_information`, with both the plain and the Miller–Madow corrected value.
+    """Estimate mutual information as `mutual_information` does, with the Miller–Madow corrected value beside it.
 
-    Raises ValueError for samples that are not a table of finite numbers, for tables of different length, and
-    for a ``bin_mass`` that is not 1 / n for a whole number n from 1 to 255.
+    Parameters
+    ----------
+    samples_a : ndarray of shape (n, S_a)
+        As in `mutual_information`.
+    samples_b : ndarray of shape (n, S_b)
+        As in `mutual_information`.
+    bin_mass : float, default 0.05
+        As in `mutual_information`.
+    zero : float, default 1e-6
+        As in `mutual_information`.
+
+    Returns
+    -------
+    MutualInformation
+        In nats.
+
+    Raises
+    ------
+    ValueError
+        As `mutual_information`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import estimate_information
+    >>> rectified = np.array([[0.0], [0.0], [1.0], [1.0]])
+    >>> found = estimate_information(rectified, rectified, bin_mass=0.5)
+    >>> round(float(found.value[0, 0]), 3), round(float(found.corrected[0, 0]), 3)     # log 2, and 1 / 2n more
+    (0.693, 0.818)
     """
 
     def code(samples: np.ndarray) -> np.ndarray:
@@ -173,15 +242,39 @@ def information(counts: np.ndarray) -> MutualInformation:
 
 
 def pairwise_information(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInformation:
-    """`information` of the joint counts of codes_a (S_a, samples) and codes_b (S_b, samples), tile by tile.
+    """Compute the mutual information of every pair from binned samples, without holding all joint counts.
 
-    Codes are uint8 below ``bins``. Each thread holds the counts of one tile of pairs: at most 4·64²·bins² bytes
-    (7 MB for 21 bins), or 4·256²·bins² for torch codes. So two layers of 4,096 units need little more memory than
-    their codes (2 x 246 MB for 60,000 samples) and the result (268 MB). With ``codes_b is codes_a`` (units within
-    one network) each pair is counted once, and the result is exactly symmetric. Tiles of numpy codes are shared among
-    threads (`raycv.analysis.threads`), whose number does not change the result; those of torch codes are
-    worked out on their device, to the same result but for rounding. Raises ValueError as
-    `raycv.analysis.histograms.joint_histograms` does, and if there are no samples.
+    Each thread holds the counts of one tile of pairs: at most 4·64²·bins² bytes (7 MB for 21 bins), or 4·256²·bins² for
+    torch codes. So two layers of 4,096 units need little more memory than their codes (2 x 246 MB for 60,000 samples)
+    and the result (268 MB). Tiles of numpy codes are shared among threads, whose number does not change the result;
+    those of torch codes are worked out on their device, to the same result but for rounding.
+
+    Parameters
+    ----------
+    codes_a : ndarray or Tensor of shape (S_a, n), uint8
+        The number of the bin of each sample, unit by unit, below ``bins``.
+    codes_b : ndarray or Tensor of shape (S_b, n), uint8
+        The same of b. With ``codes_b is codes_a`` each pair is counted once, and the result is exactly symmetric.
+    bins : int
+        How many bins there are, up to 256.
+
+    Returns
+    -------
+    MutualInformation
+        In nats.
+
+    Raises
+    ------
+    ValueError
+        For codes of another shape, type or range, and if there are no samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import pairwise_information
+    >>> codes = np.array([[0, 0, 1, 1], [0, 1, 0, 1]], dtype=np.uint8)
+    >>> pairwise_information(codes, codes, 2).value.round(3).tolist()
+    [[0.693, 0.0], [0.0, 0.693]]
     """
     within = codes_b is codes_a
     size = CPU_TILE if isinstance(codes_a, np.ndarray) else GPU_TILE

@@ -32,12 +32,44 @@ class KMeans(NamedTuple):
 def kmeans(points: NDArray[np.float64], k: int, *, restarts: int, rng: np.random.Generator) -> KMeans:
     """Minimise Σ_i ‖x_i − μ(label_i)‖² over labels in 0 .. k−1, where μ(c) is the mean of the points labelled c.
 
-    ``points`` is (n, d), 1 <= k <= n. Each restart is greedy k-means++ seeding (Arthur & Vassilvitskii, 2007,
-    with 2 + ⌊ln k⌋ candidates per step, as in ``sklearn.cluster.KMeans``), then Lloyd's iterations until no point
-    moves. A cluster's last point never leaves it, so all k clusters have members even if points coincide.
-    Raises ValueError for other k, and if ``restarts`` is below 1.
-    Time O(restarts · n · (n + k · iterations)) after one product O(n² d); memory O(n²).
+    Each restart is greedy k-means++ seeding (Arthur & Vassilvitskii, 2007, with 2 + ⌊ln k⌋ candidates per step, as in
+    ``sklearn.cluster.KMeans``), then Lloyd's iterations until no point moves. A cluster's last point never leaves it,
+    so all k clusters have members even if points coincide. Time O(restarts · n · (n + k · iterations)) after one
+    product O(n² d); memory O(n²).
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, d), float64
+        Few of many dimensions: only their scalar products are used.
+    k : int
+        From 1 to n.
+    restarts : int
+        1 or more.
+    rng : Generator
+        Of the seeding.
+
+    Returns
+    -------
+    KMeans
+        ``labels`` (restarts, n) and ``inertia`` (restarts,), the minimum found, of every restart; ``best``, the one of
+        least inertia.
+
+    Raises
+    ------
+    ValueError
+        For other numbers of clusters or restarts, and for points that are not a matrix.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis.kmeans import kmeans
+    >>> found = kmeans(np.array([[0.0], [0.2], [5.0]]), 2, restarts=3, rng=np.random.default_rng(0))
+    >>> labels = found.labels[found.best]
+    >>> bool(labels[0] == labels[1] != labels[2]), round(float(found.inertia[found.best]), 6)
+    (True, 0.02)
     """
+    if points.ndim != 2:
+        raise ValueError(f"points have two axes (n, d), found shape {points.shape}")
     if not 1 <= k <= len(points) or restarts < 1:
         raise ValueError(
             f"k-means needs k from 1 to the {len(points)} points and at least 1 restart, "

@@ -50,9 +50,29 @@ SIGNIFICANT = 1e-3  # a source unit counts as used above this absolute weight; t
 class MappingLayer:
     """A mapping layer and how well it predicts the images that it was fitted on.
 
-    ``weights`` (S_b, S_a): one row per target unit. ``alpha`` is S_b·decay. ``target_loss`` (S_b,): the loss of each
-    target unit. ``target_gap`` (S_b,): its duality gap, an upper bound on how far the objective ½ E[…] + α‖w‖₁ is
-    above its minimum, in units of the target's variance. Loss and gap are NaN for dead target units.
+    Attributes
+    ----------
+    decay : float
+        The paper's L1 penalty.
+    alpha : float
+        The LASSO's: S_b · decay.
+    weights : ndarray of shape (S_b, S_a)
+        Of z-scores, one row per target unit; 0 for dead units.
+    target_loss : ndarray of shape (S_b,)
+        ½ E[(z − prediction)²] of each target unit, 0.5 where nothing is predicted; NaN for dead ones.
+    target_gap : ndarray of shape (S_b,)
+        Duality gap: an upper bound on how far ½ E[…] + alpha ‖w‖₁ is above its minimum, in units of the target's
+        variance; NaN for dead target units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import lasso_path
+    >>> (layer,) = lasso_path(np.eye(2), np.array([[0.8, 0.0], [0.0, 0.6]]), [0.1])
+    >>> layer.weights.round(3).tolist(), layer.target_loss.round(3).tolist(), round(layer.loss, 3)
+    ([[0.6, 0.0], [0.0, 0.4]], [0.2, 0.34], 0.27)
+    >>> layer.units_used(), round(layer.r2, 3)
+    (1.0, 0.46)
     """
 
     decay: float
@@ -82,11 +102,33 @@ class MappingLayer:
         return float(np.nanmax(self.target_gap, initial=0.0))
 
     def target_units_used(self, threshold: float = SIGNIFICANT) -> Floats:
-        """(S_b,): how many source units predict each target unit with a weight above ``threshold``; NaN if dead."""
+        """Count the source units that predict each target unit.
+
+        Parameters
+        ----------
+        threshold : float, default 0.001
+            A source unit counts above this absolute weight; the paper gives none.
+
+        Returns
+        -------
+        ndarray of shape (S_b,)
+            NaN for dead target units.
+        """
         return np.where(np.isnan(self.target_loss), np.nan, (np.abs(self.weights) > threshold).sum(1))
 
     def units_used(self, threshold: float = SIGNIFICANT) -> float:
-        """The mean of ``target_units_used`` over live target units; NaN where there are none."""
+        """Average ``target_units_used`` over live target units.
+
+        Parameters
+        ----------
+        threshold : float, default 0.001
+            As there.
+
+        Returns
+        -------
+        float
+            NaN where there are none.
+        """
         return mean(self.target_units_used(threshold))
 
 
@@ -99,27 +141,54 @@ def lasso_path(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> list[MappingLayer]:
-    """Fit the mapping layers that minimise the penalised loss, one per decay in the order given.
+    """Fit the mapping layers that minimise the penalised loss, one per decay (paper, section 4).
 
-    source_correlation (S_a, S_a) and cross_correlation (S_a, S_b) are Pearson correlations, NaN in the rows and
-    columns of dead units (a source unit with 0 on the diagonal is dead too). Each row w_c of the weights minimises
-    ½ E[(z_c − w_c·z)²] + α ‖w_c‖₁, α = decay·S_b, as ``sklearn.linear_model.Lasso(alpha, fit_intercept=False)``
-    does on the z-scores. For decay 0 it is the least-squares solution of minimum norm.
+    Each row w_c of the weights minimises ½ E[(z_c − w_c·z)²] + α ‖w_c‖₁, α = decay·S_b, as
+    ``sklearn.linear_model.Lasso(alpha, fit_intercept=False)`` does on the z-scores. For decay 0 it is the least-squares
+    solution of minimum norm.
 
-    ``tolerance``: no KKT condition is violated by more than tolerance·min(α, 1), and no duality gap, in units of the
-    target's variance, is much above ``tolerance``. A ConvergenceWarning reports where rounding prevents this.
-    ``device``: a GPU solves all target units at once (`raycv.analysis.proximal`), to the same tolerance.
-    ``progress(done, targets)`` is called when a block of target units is finished.
+    Rounding or quantisation can give the source correlation negative eigenvalues. No data have such a matrix, and its
+    LASSO is not convex. The eigenvalues up to the size of the most negative one are then set to 0 and the cross
+    correlation is projected on the range of the result; weights, losses and gaps are those of the changed problem.
+    Losses can be below 0 where the two matrices contradict each other. Second moments of another scale are used
+    unchanged, but losses assume that every target has variance 1.
 
-    Rounding or quantisation can give the source correlation negative eigenvalues. No data have such a matrix, and
-    its LASSO is not convex. `lasso.make_problem` then sets to 0 the eigenvalues up to the size of the most negative
-    one and projects the cross correlation on the range of the result. Weights, losses and gaps are those of the
-    changed problem. Losses can be below 0 where the two matrices contradict each other.
+    Parameters
+    ----------
+    source_correlation : array_like of shape (S_a, S_a)
+        NaN in the rows and columns of dead units; a source unit with 0 on the diagonal is dead too.
+    cross_correlation : array_like of shape (S_a, S_b)
+        Of source units with target units, NaN for dead ones.
+    decays : array_like of shape (D,)
+        Each 0 or more.
+    tolerance : float, default 1e-6
+        No KKT condition is violated by more than tolerance · min(α, 1), and no duality gap, in units of the target's
+        variance, is much above it. A ConvergenceWarning reports where rounding prevents this.
+    device : torch.device or str, default "cpu"
+        A GPU solves all target units at once, to the same tolerance.
+    progress : callable, optional
+        Called with the numbers of target units done and in all, when a block of them is finished.
 
-    Second moments of another scale are used unchanged, but losses assume that every target has variance 1.
+    Returns
+    -------
+    list of MappingLayer
+        One per decay, in the order given.
 
-    Raises ValueError for matrices whose shapes do not fit, that are not symmetric or not finite between live units,
-    for negative decays and for a tolerance that is not positive.
+    Raises
+    ------
+    ValueError
+        For matrices whose shapes do not fit, that are not symmetric or not finite between live units, for negative
+        decays and for a tolerance that is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, lasso_path
+    >>> a = np.random.default_rng(0).standard_normal((500, 10))
+    >>> b = a[:, :2] + a[:, 2:4]                                 # each the sum of two units
+    >>> path = lasso_path(correlation(a, a), correlation(a, b), [0.0, 0.01, 1.0])
+    >>> [layer.units_used() for layer in path], [round(layer.r2, 2) for layer in path]
+    ([2.0, 2.0, 0.0], [1.0, 1.0, 0.0])
     """
     pair = Pair.of(source_correlation, cross_correlation)
     wanted = checked_decays(decays)
@@ -164,14 +233,48 @@ def find_decay(
     tolerance: float = 1e-6,
     device: torch.device | str = "cpu",
 ) -> MappingLayer:
-    """Find the decay whose mapping layer has a given sparsity or loss, and return that layer.
+    """Find the decay whose mapping layer has a given sparsity or loss.
 
-    Give either ``units_used``, the mean number of source units per target unit, or ``loss``. The decay is found to
-    one part in 10⁶. The loss rises with the decay, so it is met that closely. The number of units falls in steps and
-    may rise in between: the result is at a step across ``units_used``, on the side closer to it. The paper chose its
-    decay 10^-2.6, with 4.7 units used, by hand.
+    The decay is found to one part in 10⁶. The loss rises with the decay, so it is met that closely. The number of units
+    falls in steps and may rise in between: the result is at a step across ``units_used``, on the side closer to it. The
+    paper chose its decay 10^-2.6, with 4.7 units used, by hand.
 
-    Raises ValueError unless exactly one of the two is given, Infeasible for a value that no decay reaches.
+    Parameters
+    ----------
+    source_correlation : array_like of shape (S_a, S_a)
+        As in `lasso_path`.
+    cross_correlation : array_like of shape (S_a, S_b)
+        As in `lasso_path`.
+    units_used : float, optional
+        The mean number of source units per target unit. Either this or ``loss`` is given.
+    loss : float, optional
+        The mean loss over target units, up to 0.5.
+    threshold : float, default 0.001
+        A source unit counts as used above this absolute weight.
+    tolerance : float, default 1e-6
+        As in `lasso_path`.
+    device : torch.device or str, default "cpu"
+        As in `lasso_path`.
+
+    Returns
+    -------
+    MappingLayer
+        Its ``decay`` is what was sought.
+
+    Raises
+    ------
+    ValueError
+        Unless exactly one of ``units_used`` and ``loss`` is given, and as `lasso_path`.
+    Infeasible
+        For a value that no decay reaches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import find_decay
+    >>> layer = find_decay(np.eye(2), np.array([[0.8], [0.1]]), loss=0.3)
+    >>> round(layer.decay, 3), round(layer.loss, 3)
+    (0.49, 0.3)
     """
     if (units_used is None) == (loss is None):
         raise ValueError("give exactly one of units_used and loss")

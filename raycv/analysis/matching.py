@@ -15,16 +15,54 @@ from scipy.optimize import linear_sum_assignment
 
 @dataclass(frozen=True)
 class Matching:
-    """The partner of every row: ``columns`` (S_a,) int64, -1 where it has none; ``values`` (S_a,), NaN there."""
+    """The partner of every unit of a.
+
+    Attributes
+    ----------
+    columns : ndarray of shape (S_a,), int64
+        The number of its unit of b, -1 where it has none.
+    values : ndarray of shape (S_a,)
+        Their similarity, NaN where there is none.
+
+    Examples
+    --------
+    >>> from raycv.analysis import semi_matching
+    >>> found = semi_matching([[0.1, 0.9], [0.8, 0.2]])
+    >>> found.columns.tolist(), found.values.tolist()
+    ([1, 0], [0.9, 0.8])
+    """
 
     columns: np.ndarray
     values: np.ndarray
 
 
 def semi_matching(similarity: ArrayLike) -> Matching:
-    """Match each row to its most similar column; several rows may share a column. Ties: the lowest column.
+    """Match each row to its most similar column; several rows may share a column.
 
-    The paper's bipartite semi-matching (Lawler, 1976). Raises ValueError where ``similarity`` is not a matrix.
+    The paper's bipartite semi-matching (section 3.1; Lawler, 1976). Ties: the lowest column.
+
+    Parameters
+    ----------
+    similarity : array_like of shape (S_a, S_b)
+        Any similarity, such as correlations or their absolute values; NaN marks undefined entries, which are never
+        matched.
+
+    Returns
+    -------
+    Matching
+        A row of NaN, as that of a dead unit, has no partner.
+
+    Raises
+    ------
+    ValueError
+        Where ``similarity`` is not a matrix or has infinite entries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import semi_matching
+    >>> semi_matching([[0.9, 0.1], [0.8, 0.2], [np.nan, np.nan]]).columns.tolist()
+    [0, 0, -1]
     """
     matrix = _matrix(similarity)
     usable = np.where(np.isnan(matrix), -np.inf, matrix)
@@ -35,10 +73,30 @@ def semi_matching(similarity: ArrayLike) -> Matching:
 
 
 def bipartite_matching(similarity: ArrayLike) -> Matching:
-    """The assignment of rows to distinct columns with the largest sum of similarities.
+    """Assign rows to distinct columns so that the sum of similarities is largest.
 
-    The paper's matching, by ``scipy.optimize.linear_sum_assignment`` (Crouse, 2016). In a rectangular matrix the
-    surplus rows have no partner. Raises ValueError where ``similarity`` is not a matrix.
+    The paper's matching (section 3.1), by ``scipy.optimize.linear_sum_assignment``.
+
+    Parameters
+    ----------
+    similarity : array_like of shape (S_a, S_b)
+        As in `semi_matching`.
+
+    Returns
+    -------
+    Matching
+        In a rectangular matrix the surplus rows have no partner. A pair whose similarity is NaN is no pair.
+
+    Raises
+    ------
+    ValueError
+        Where ``similarity`` is not a matrix or has infinite entries.
+
+    Examples
+    --------
+    >>> from raycv.analysis import bipartite_matching
+    >>> bipartite_matching([[0.9, 0.8], [0.8, 0.1], [0.3, 0.2]]).columns.tolist()
+    [1, 0, -1]
     """
     matrix = _matrix(similarity)
     undefined = np.isnan(matrix)
@@ -67,7 +125,32 @@ def inverse(matching: Matching, units: int) -> Matching:
 
 
 def agreement(a: Matching, b: Matching) -> float:
-    """Of the rows that have a partner in both matchings, the fraction with the same partner; NaN if there are none."""
+    """Compute the fraction of rows with the same partner in two matchings.
+
+    Parameters
+    ----------
+    a, b : Matching
+        Of the same rows.
+
+    Returns
+    -------
+    float
+        Of the rows that have a partner in both; NaN if there are none.
+
+    Raises
+    ------
+    ValueError
+        For matchings of different numbers of rows.
+
+    Examples
+    --------
+    >>> from raycv.analysis import agreement, bipartite_matching, semi_matching
+    >>> similarity = [[0.9, 0.8], [0.8, 0.1]]
+    >>> agreement(semi_matching(similarity), bipartite_matching(similarity))
+    0.5
+    """
+    if a.columns.shape != b.columns.shape:
+        raise ValueError(f"the matchings are of {len(a.columns)} and {len(b.columns)} rows; compare those of the same")
     both = (a.columns >= 0) & (b.columns >= 0)
     return float((a.columns == b.columns)[both].mean()) if both.any() else float("nan")
 

@@ -49,9 +49,39 @@ def gain(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def interpolated(networks: Sequence[Weights], shares: Sequence[float]) -> dict[str, np.ndarray]:
-    """Σ w_i θ_i; what is not a floating-point number, such as a count of batches, is the first network's."""
+    """Interpolate the weights of networks, Σ w_i θ_i.
+
+    Parameters
+    ----------
+    networks : sequence of mapping of str to ndarray
+        Weights by name, the same names and shapes in all.
+    shares : sequence of float
+        The w_i, one a network; they add up to 1, or outputs are scaled.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Of the first network's types. What is not a floating-point number, such as a count of batches, is the first
+        network's.
+
+    Raises
+    ------
+    ValueError
+        For another number of shares than of networks, and for arrays of different shapes.
+    KeyError
+        For a name that one network lacks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import interpolated
+    >>> interpolated([{"weight": np.zeros(2)}, {"weight": np.ones(2)}], [0.75, 0.25])["weight"].tolist()
+    [0.25, 0.25]
+    """
     result = {}
     for name, first in networks[0].items():
+        if len({one[name].shape for one in networks}) > 1:
+            raise ValueError(f"{name} has other shapes in other networks, so that it cannot be interpolated")
         if first.dtype.kind == "f":
             total = sum(share * one[name].astype(np.float64) for share, one in zip(shares, networks, strict=True))
             result[name] = np.asarray(total).astype(first.dtype, order="C")
@@ -151,9 +181,49 @@ def _applied(block: WeightBlock, values: np.ndarray, zips: Mapping[int, Zip], ne
 
 
 def zipped_mean(groups: UnitGroups, layer: str, values: Sequence[np.ndarray], zips: Mapping[int, Zip]) -> np.ndarray:
-    """(S,): what the merged units of ``layer`` have of ``values`` (S,) of the units of the two networks."""
+    """Compute what the merged units of a layer have of values of the units of two networks.
+
+    Parameters
+    ----------
+    groups : UnitGroups
+        Of both networks (`raycv.networks.unit_graph.tracing.unit_groups`).
+    layer : str
+        One of ``groups.layers``.
+    values : two ndarrays of shape (S,)
+        Of the first and the second network's units.
+    zips : mapping of int to Zip
+        By group, how units were merged (`raycv.analysis.merging.zipped_units`). Other groups are averaged as they lie.
+
+    Returns
+    -------
+    ndarray of shape (S,)
+        The mean over what went into each merged unit.
+
+    Raises
+    ------
+    KeyError
+        For a layer without units.
+    ValueError
+        For values of another number of units.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from raycv.analysis import zipped_mean
+    >>> from raycv.analysis.merging import zipped_units
+    >>> from raycv.networks.unit_graph.tracing import unit_groups
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU(), torch.nn.Linear(2, 3))
+    >>> groups = unit_groups(net, torch.zeros(2, 4))
+    >>> pairs = zipped_units(np.eye(2), np.array([[0.1, 0.9], [0.8, 0.2]]), np.eye(2))     # 0 with 1, and 1 with 0
+    >>> zipped_mean(groups, "1", [np.array([1.0, 2.0]), np.array([20.0, 10.0])], {0: pairs}).tolist()
+    [5.5, 11.0]
+    """
+    blocks = groups.layers[layer]
+    units = sum(int(np.prod(block.shape)) for block in blocks)
+    if any(one.shape != (units,) for one in values):
+        raise ValueError(f"{layer} has {units} units and values are of shapes {[one.shape for one in values]}")
     result: np.ndarray = (values[0] + values[1]) / 2
-    for block in groups.layers[layer]:
+    for block in blocks:
         if any(group in zips for group in block.groups):
             made = [
                 _applied_to_layer(block, block.of(np.ascontiguousarray(one)), zips, n) for n, one in enumerate(values)

@@ -51,7 +51,21 @@ ALIKE = 1e-9  # of the largest deviation: units of equal variance but for roundi
 
 @dataclass(frozen=True)
 class Rotated:
-    """``values`` (K, S_a): the largest absolute correlation of each unit of a with a rotated unit of b, by rotation."""
+    """What units of a correlate with randomly rotated units of b: the null of `excess`.
+
+    Attributes
+    ----------
+    values : ndarray of shape (K, S_a)
+        The largest absolute correlation of each unit of a with a rotated unit of b, by rotation; NaN for dead units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import Rotated
+    >>> null = Rotated(np.array([[0.2, 0.4, np.nan], [0.4, 0.6, np.nan]]))
+    >>> null.unit_mean.round(3).tolist(), round(null.mean, 3), round(null.error, 3)
+    ([0.3, 0.5, nan], 0.4, 0.1)
+    """
 
     values: Floats
 
@@ -72,7 +86,18 @@ class Rotated:
         return float(np.std([mean(row) for row in self.values], ddof=1) / math.sqrt(len(self.values)))
 
     def of(self, units: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Rotated:
-        """Of some units of a alone: of one network, where ``rotated`` was given the rows of several."""
+        """Take some units of a alone: of one network, where ``rotated`` was given the rows of several.
+
+        Parameters
+        ----------
+        units : slice, or ndarray of bool or int
+            Which.
+
+        Returns
+        -------
+        Rotated
+            With the same rotations.
+        """
         return Rotated(self.values[:, units])
 
 
@@ -84,16 +109,52 @@ def rotated(
     seed: int | np.random.Generator | Rotations = 0,
     device: torch.device | str | None = None,
 ) -> Rotated:
-    """The rotated null of ``cross`` (S_a, S_b), the correlations of a's units with b's.
+    """Compute the rotated null: what each unit of a correlates with the best of random mixtures of b's units.
 
-    ``within`` (S_b, S_b): the covariances of b's units, or their correlations; then z-scores alone are mixed.
-    ``rotations``: 20, but 5 for more than 1,024 units of b. All rows share the same rotations, so that the units of
-    all other networks may be stacked as rows: a rotation costs as much as some seven products of S_b x S_b
-    matrices and two for the rows. ``device``: where PyTorch computes, such as "cpu"; by default NumPy does, without
-    PyTorch. ``seed`` fixes the result (the same everywhere to rounding); ``Rotations`` are shared by all who have them.
+    Every rotation is orthonormal and uniform over all (Haar). With c_i the covariances of unit i, as z-scores, with the
+    units of b, Σ_b those among them and q_j the columns of a rotation, the null is the mean over rotations of
 
-    Raises ValueError for matrices that do not fit or are not finite between live units, and for fewer than two
-    rotations.
+        max over j of |c_iᵀ q_j| / sqrt(q_jᵀ Σ_b q_j)
+
+    (rotated neurons as a baseline: Gurnee et al., 2024, "Universal neurons in GPT2 language models"; here both sides
+    are absolute values). Activations and z-scores are mixed, and what gives the larger mean counts. Mixtures of
+    rectified units are not rectified, so the null is a little low after a ReLU; `rotated_before_relu` mixes before it.
+
+    Parameters
+    ----------
+    cross : array_like of shape (S_a, S_b)
+        Correlations of a's units with b's, NaN in the rows and columns of dead units. The units of several networks may
+        be stacked as rows: a rotation costs as much as some seven products of S_b x S_b matrices and two for the rows.
+    within : array_like of shape (S_b, S_b)
+        Covariances of b's units (`scaled`), or their correlations; then z-scores alone are mixed. Dead units, NaN, are
+        part of no mixture.
+    rotations : int, optional
+        How many, at least 2. None: 20, but 5 for more than 1,024 live units of b.
+    seed : int, Generator or Rotations, default 0
+        Fixes the result, the same everywhere to rounding; ``Rotations`` are shared by all who have them.
+    device : torch.device or str, optional
+        Where PyTorch computes, such as "cpu"; None: NumPy does, without PyTorch.
+
+    Returns
+    -------
+    Rotated
+        NaN for dead units of a.
+
+    Raises
+    ------
+    ValueError
+        For matrices that do not fit or are not finite between live units, and for fewer than two rotations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, excess, rotated
+    >>> rng = np.random.default_rng(0)
+    >>> b = rng.standard_normal((500, 30))
+    >>> a = b + rng.standard_normal((500, 30))                   # every unit of a has one of b for a partner
+    >>> null = rotated(correlation(a, b), correlation(b, b))
+    >>> null.values.shape, bool(0.2 < null.mean < 0.4), bool(excess(correlation(a, b), null).mean > 0.3)
+    ((20, 30), True, True)
     """
     rows, among, live, columns = _live(cross, within)
     count = rotations_for(len(columns)) if rotations is None else rotations
@@ -125,10 +186,38 @@ def rotated_all(
 
 
 def rotated_matching(cross: ArrayLike, within: ArrayLike, *, seed: int | np.random.Generator | Rotations = 0) -> Floats:
-    """(K,): the mean absolute correlation of units matched one to one with the units of each of K random rotations.
+    """Compute the null of a one-to-one matching, as `rotated` is that of a semi-matching.
 
-    The null of a matching (`raycv.analysis.matching.bipartite_matching`) as ``rotated`` is that of a semi-matching; the
-    same arguments and errors. An assignment takes longer than a rotation, so K is 5, and 2 for more than 1,024 units.
+    Parameters
+    ----------
+    cross : array_like of shape (S_a, S_b)
+        As in `rotated`.
+    within : array_like of shape (S_b, S_b)
+        As in `rotated`.
+    seed : int, Generator or Rotations, default 0
+        As in `rotated`.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+        The mean absolute correlation of units matched one to one (`bipartite_matching`) with the units of each
+        rotation. An assignment takes longer than a rotation, so K is 5, and 2 for more than 1,024 live units of b. NaN
+        where all units are dead.
+
+    Raises
+    ------
+    ValueError
+        For matrices that do not fit or are not finite between live units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, rotated_matching
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.standard_normal((2, 500, 30))                 # nothing in common
+    >>> chance = rotated_matching(correlation(a, b), correlation(b, b))
+    >>> len(chance), bool(0.05 < chance.mean() < 0.1)
+    (5, True)
     """
     rows, among, _, columns = _live(cross, within)
     count = MATCHINGS if len(columns) <= WIDE else MATCHINGS_WHEN_WIDE
@@ -148,7 +237,34 @@ def rotated_matching(cross: ArrayLike, within: ArrayLike, *, seed: int | np.rand
 
 
 def scaled(correlation: Floats, deviations: Floats) -> Floats:
-    """The covariances (S, S) of units from their correlations and their ``deviations`` (S,)."""
+    """Compute covariances of units from their correlations.
+
+    Parameters
+    ----------
+    correlation : ndarray of shape (S, S)
+        NaN in the rows and columns of dead units.
+    deviations : ndarray of shape (S,)
+        Standard deviations, in units of the activation.
+
+    Returns
+    -------
+    ndarray of shape (S, S)
+        NaN where the correlations are.
+
+    Raises
+    ------
+    ValueError
+        For another number of deviations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import scaled
+    >>> scaled(np.array([[1.0, 0.5], [0.5, 1.0]]), np.array([1.0, 4.0])).tolist()
+    [[1.0, 2.0], [2.0, 16.0]]
+    """
+    if correlation.shape != (len(deviations), len(deviations)):
+        raise ValueError(f"{len(deviations)} deviations do not fit correlations of shape {correlation.shape}")
     covariances: Floats = correlation * deviations[:, None]
     covariances *= deviations
     return covariances
@@ -262,10 +378,26 @@ def orthonormal(normal: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Excess:
-    """What the units of a have beyond the null.
+    """What the units of a have beyond the null, from `excess`.
 
-    ``best`` (S_a,): the largest absolute correlation with a unit of b; ``units`` (S_a,): the excess over the unit's own
-    null; ``mean`` over live units, with the standard ``error`` that the number of rotations leaves.
+    Attributes
+    ----------
+    best : ndarray of shape (S_a,)
+        The largest absolute correlation with a unit of b; NaN for dead units.
+    units : ndarray of shape (S_a,)
+        Its excess over the unit's own null; NaN for dead units.
+    mean : float
+        Over live units.
+    error : float
+        The standard error of ``mean`` that the number of rotations leaves; neither images nor networks are in it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import Rotated, excess
+    >>> found = excess([[0.9, -0.1], [0.2, -0.7]], Rotated(np.array([[0.3, 0.2], [0.3, 0.4]])))
+    >>> found.best.tolist(), found.units.round(3).tolist(), round(found.mean, 3), round(found.error, 3)
+    ([0.9, 0.7], [0.6, 0.4], 0.5, 0.05)
     """
 
     best: Floats
@@ -275,25 +407,92 @@ class Excess:
 
 
 def excess(cross: ArrayLike, null: Rotated) -> Excess:
-    """The best absolute correlations of ``cross`` (S_a, S_b) less their ``null``."""
+    """Subtract the null from the best absolute correlation of every unit of a.
+
+    Parameters
+    ----------
+    cross : array_like of shape (S_a, S_b)
+        Correlations of a's units with b's, NaN in the rows and columns of dead units.
+    null : Rotated
+        Of the same units, as `rotated` gives it.
+
+    Returns
+    -------
+    Excess
+        About 0 where mixtures of b's units do as well as its units.
+
+    Raises
+    ------
+    ValueError
+        For a null of another number of units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, excess, rotated
+    >>> x = np.random.default_rng(0).standard_normal((2000, 30))
+    >>> mixed = x @ np.linalg.qr(np.random.default_rng(1).standard_normal((30, 30)))[0]
+    >>> cross = correlation(x, mixed)                            # the same subspace, and no unit in common
+    >>> abs(round(excess(cross, rotated(cross, correlation(mixed, mixed))).mean, 1))
+    0.0
+    """
     best = best_correlation(cross)
+    _check_null(best, null)
     units = best - null.unit_mean
     return Excess(best, units, mean(units), null.error)
 
 
 def best_correlation(cross: ArrayLike) -> Floats:
-    """(S_a,): each row's largest absolute correlation; NaN for dead units."""
+    """Take each row's largest absolute correlation.
+
+    Parameters
+    ----------
+    cross : array_like of shape (S_a, S_b)
+        Correlations, NaN in the rows and columns of dead units.
+
+    Returns
+    -------
+    ndarray of shape (S_a,)
+        NaN for dead units, and for all where there is no live unit of b.
+
+    Raises
+    ------
+    ValueError
+        Where ``cross`` is not a matrix.
+
+    Examples
+    --------
+    >>> from raycv.analysis import best_correlation
+    >>> best_correlation([[0.2, -0.6], [float("nan")] * 2]).tolist()
+    [0.6, nan]
+    """
     sizes = np.abs(np.asarray(cross, dtype=np.float64))
+    if sizes.ndim != 2:
+        raise ValueError(f"correlations have two axes (S_a, S_b), found shape {sizes.shape}")
     best: Floats = np.where(np.isnan(sizes), -1, sizes).max(1, initial=-1)
     return np.where(best < 0, np.nan, best)
 
 
 @dataclass(frozen=True)
 class OneUnitShare:
-    """What predicts which fraction of each unit's variance, all (S_a,).
+    """What predicts which fraction of each unit's variance, from `one_unit_share`.
 
-    ``best``: its partner; ``rotated``: the best of the rotated units, mean over rotations; ``linear``: all units of b
-    together, R² of least squares.
+    Attributes
+    ----------
+    best : ndarray of shape (S_a,)
+        Its partner, the unit of b of largest absolute correlation.
+    rotated : ndarray of shape (S_a,)
+        The best of the rotated units, mean over rotations.
+    linear : ndarray of shape (S_a,)
+        All units of b together, R² of least squares.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import OneUnitShare
+    >>> found = OneUnitShare(np.array([0.6, 0.3]), np.array([0.2, 0.3]), np.array([1.0, 0.3]))
+    >>> found.units.round(3).tolist(), round(found.mean, 3)
+    ([0.5, nan], 0.5)
     """
 
     best: Floats
@@ -315,19 +514,76 @@ class OneUnitShare:
 
 
 def one_unit_share(cross: ArrayLike, correlation: ArrayLike, null: Rotated) -> OneUnitShare:
-    """The share of what b's units predict linearly that one unit of b holds; ``correlation`` (S_b, S_b) among them."""
-    return OneUnitShare(
-        best_correlation(cross) ** 2, (null.values**2).mean(0), linear_r2(correlation, np.asarray(cross).T)
-    )
+    """Compute the share of what all of b's units predict linearly that one unit of b holds.
+
+    Parameters
+    ----------
+    cross : array_like of shape (S_a, S_b)
+        Correlations of a's units with b's, NaN in the rows and columns of dead units.
+    correlation : array_like of shape (S_b, S_b)
+        Those among b's units.
+    null : Rotated
+        Of the same ``cross``, as `rotated` gives it.
+
+    Returns
+    -------
+    OneUnitShare
+        Its ``mean`` is 1 for a renumbered copy and 0 after a rotation.
+
+    Raises
+    ------
+    ValueError
+        For matrices, or a null, of other shapes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, one_unit_share, rotated
+    >>> x = np.random.default_rng(0).standard_normal((500, 30))
+    >>> cross, within = correlation(x, x[:, ::-1]), correlation(x[:, ::-1], x[:, ::-1])
+    >>> round(one_unit_share(cross, within, rotated(cross, within)).mean, 6)
+    1.0
+    """
+    best = best_correlation(cross)
+    _check_null(best, null)
+    return OneUnitShare(best**2, (null.values**2).mean(0), linear_r2(correlation, np.asarray(cross).T))
+
+
+def _check_null(units: Floats, null: Rotated) -> None:
+    if null.values.shape[1:] != units.shape:
+        raise ValueError(f"the null is of {null.values.shape[-1]} units and there are {len(units)}")
 
 
 def effective_dimension(covariance: ArrayLike) -> float:
-    """The participation ratio (Σ λ)² / Σ λ² of the eigenvalues of a covariance or correlation matrix (S, S).
+    """Compute the participation ratio (Σ λ)² / Σ λ² of the eigenvalues λ of a covariance matrix.
 
-    S for independent units of equal variance, 1 where all follow one signal (Gao et al., 2017). Dead units, whose rows
-    are NaN, are left out; NaN where all are.
+    (Gao et al., 2017.)
+
+    Parameters
+    ----------
+    covariance : array_like of shape (S, S)
+        Covariances or correlations. Dead units, whose rows are NaN, are left out.
+
+    Returns
+    -------
+    float
+        S for independent units of equal variance, 1 where all follow one signal; NaN where all units are dead.
+
+    Raises
+    ------
+    ValueError
+        For a matrix that is not square.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import effective_dimension
+    >>> effective_dimension(np.eye(5)), effective_dimension(np.ones((5, 5)))
+    (5.0, 1.0)
     """
     matrix = np.asarray(covariance, dtype=np.float64)
+    if matrix.ndim != 2 or len(set(matrix.shape)) > 1:
+        raise ValueError(f"a covariance matrix is square (S, S), found shape {matrix.shape}")
     live = ~np.isnan(np.diagonal(matrix))
     kept = matrix[np.ix_(live, live)]
     squares = float((kept**2).sum())

@@ -37,9 +37,34 @@ FEWEST = 16  # units of b in a rotation: one of fewer is hardly a mixture, and i
 class Partners:
     """For every unit of a the unit of b of largest absolute correlation, and whether chance would give as much.
 
-    ``columns`` (S_a,) int64, -1 for dead units; ``values`` (S_a,) the absolute correlation; ``null`` (S_a,) its mean
-    null by rotations when it was tested; ``p_values`` and ``q_values`` (S_a,); NaN for dead units. ``whole`` is the
-    null of the whole layer, with which testing begins; ``chance`` are the other draws tested against.
+    Attributes
+    ----------
+    columns : ndarray of shape (S_a,), int64
+        Its number; -1 for dead units.
+    values : ndarray of shape (S_a,)
+        The absolute correlation; NaN for dead units, here and below.
+    null : ndarray of shape (S_a,)
+        The unit's mean null by rotations, of the units of b that were left when it was tested.
+    p_values : ndarray of shape (S_a,)
+        How often chance gives as much.
+    q_values : ndarray of shape (S_a,)
+        The smallest false discovery rate at which the partner counts.
+    whole : Rotated
+        The null of the whole layer, with which testing begins.
+    chance : tuple of Draws
+        The other draws tested against.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation
+    >>> from raycv.analysis.partners import partners
+    >>> rng = np.random.default_rng(0)
+    >>> b = rng.standard_normal((500, 30))
+    >>> a = np.hstack([b[:, :10] + rng.standard_normal((500, 10)), rng.standard_normal((500, 20))])
+    >>> found = partners(correlation(a, b), correlation(b, b))
+    >>> bool(found.found()[:10].all()), bool((found.excess[:10] > 0.3).all())
+    (True, True)
     """
 
     columns: NDArray[np.int64]
@@ -56,7 +81,18 @@ class Partners:
         return self.values - self.whole.unit_mean
 
     def found(self, false_discoveries: float = FALSE_DISCOVERIES) -> NDArray[np.bool_]:
-        """(S_a,): the units whose partner counts, at this false discovery rate."""
+        """Say which units have a partner that counts.
+
+        Parameters
+        ----------
+        false_discoveries : float, default 0.05
+            The rate of those that count by chance among all that count.
+
+        Returns
+        -------
+        ndarray of shape (S_a,), bool
+            False for dead units.
+        """
         return self.q_values <= false_discoveries
 
 
@@ -70,20 +106,54 @@ def partners(
     whole: Rotated | None = None,
     device: torch.device | str | None = None,
 ) -> Partners:
-    """The partners in b of a's units, from ``cross`` (S_a, S_b) and those ``within`` b (S_b, S_b), as in ``rotated``.
+    """Find the partners in b of a's units, and test each against mixtures of those units of b that are not yet taken.
 
     Step by step: the units of b not yet taken are rotated; every unit of a whose best unit is among them gets the
     p-value of that correlation; the fifth of the mutual best pairs that stands highest above the null is taken. It ends
     when no p-value left is below .05, or fewer than 16 units of b would be left: a rotated block smaller than that
-    cannot be told from partners. In all this costs about two times as much as ``rotated``.
+    cannot be told from partners. In all this costs about two times as much as `rotated`.
 
-    ``chance``: of a's units, draws that they are tested against as well; a unit of which they know nothing, as it does
-    not vary in their samples, has a p-value of 1. Without any, p-values say only that a mixture would not do as well,
-    which few samples or units that seldom fire may do by accident. None: there
-    are no draws where there should be some, and p-values are NaN. ``seed``: or rotations shared with others; with
-    ``whole``, what they give for the whole layer, where that is known already.
+    Parameters
+    ----------
+    cross : array_like of shape (S_a, S_b)
+        As in `rotated`.
+    within : array_like of shape (S_b, S_b)
+        As in `rotated`.
+    chance : sequence of Draws, optional
+        Draws of a's units that they are tested against as well, each with ``null`` (K, S_a); a unit of which they know
+        nothing, as it does not vary in their samples, has a p-value of 1. Without any, the default, p-values say only
+        that a mixture would not do as well, which few samples or units that seldom fire may do by accident. None: there
+        are no draws where there should be some, and p-values are NaN.
+    rotations : int, optional
+        As in `rotated`.
+    seed : int or Rotations, default 0
+        Or rotations shared with others.
+    whole : Rotated, optional
+        What these give for the whole layer, where that is known already.
+    device : torch.device or str, optional
+        As in `rotated`.
 
-    Raises ValueError as ``rotated``.
+    Returns
+    -------
+    Partners
+        NaN and -1 for dead units.
+
+    Raises
+    ------
+    ValueError
+        As `rotated`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation
+    >>> from raycv.analysis.partners import partners
+    >>> rng = np.random.default_rng(0)
+    >>> b = rng.standard_normal((500, 30))
+    >>> a = b[:, ::-1] + rng.standard_normal((500, 30))
+    >>> found = partners(correlation(a, b), correlation(b, b))
+    >>> found.columns[:3].tolist(), bool(found.q_values.max() < 0.05)
+    ([29, 28, 27], True)
     """
     sizes = np.abs(np.asarray(cross, dtype=np.float64))
     within = np.asarray(within, dtype=np.float64)

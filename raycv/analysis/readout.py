@@ -16,10 +16,32 @@ ITERATIONS = 200  # of L-BFGS at most
 
 @dataclass(frozen=True)
 class ReadOut:
-    """Logits of classes from units: z-scores (x − ``centre``) · ``scale`` times ``weights`` (C, S), plus ``bias`` (C,).
+    """Logits of classes from units: z-scores (x − centre) · scale times the weights, plus the bias.
 
-    ``weights`` and ``bias`` minimise the mean cross-entropy over the images of the fit, in nats, plus ``penalty``/2 ·
-    ‖weights‖². ``sklearn.linear_model.LogisticRegression(C=1/(n·penalty))`` on z-scores is the same.
+    ``weights`` and ``bias`` minimise the mean cross-entropy over the images of the fit, in nats, plus penalty/2 ·
+    ‖weights‖². ``sklearn.linear_model.LogisticRegression(C=1/(n·penalty))`` on z-scores is the same. Called with
+    activations (n, S) it gives logits (n, C).
+
+    Attributes
+    ----------
+    centre : Tensor of shape (S,), float64
+        Means over the images of the fit.
+    scale : Tensor of shape (S,), float64
+        1 over standard deviations; 0 for a unit that is constant over these images.
+    weights : Tensor of shape (C, S), float64
+        Of z-scores.
+    bias : Tensor of shape (C,), float64
+        Of classes.
+    penalty : float
+        Of the squared weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from raycv.analysis import read_out
+    >>> activations, labels = torch.tensor([[-1.0], [-0.5], [0.5], [1.0]]), torch.tensor([0, 0, 1, 1])
+    >>> read_out(activations, labels, classes=2, penalty=0.01)(activations).argmax(1).tolist()
+    [0, 0, 1, 1]
     """
 
     centre: Tensor
@@ -34,9 +56,39 @@ class ReadOut:
 
 
 def read_out(activations: Tensor, labels: Tensor, classes: int, penalty: float) -> ReadOut:
-    """Fit on activations (n, S) and labels (n,), in float64 by L-BFGS on the device of the activations.
+    """Fit a linear read-out of classes: multinomial logistic regression with an L2 penalty.
 
-    A unit that is constant over these images has scale 0. Raises ValueError for a penalty that is not positive.
+    In float64 by L-BFGS on the device of the activations.
+
+    Parameters
+    ----------
+    activations : Tensor of shape (n, S)
+        Of the units, in the images of the fit.
+    labels : Tensor of shape (n,), int64
+        Classes, from 0.
+    classes : int
+        C.
+    penalty : float
+        Of the squared weights of z-scores, above 0.
+
+    Returns
+    -------
+    ReadOut
+        Weights and bias that minimise mean cross-entropy plus penalty/2 · ‖weights‖².
+
+    Raises
+    ------
+    ValueError
+        For a penalty that is not positive.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from raycv.analysis import read_out
+    >>> activations = torch.tensor([[-1.0, 5.0], [-0.5, 5.0], [0.5, 5.0], [1.0, 5.0]])  # one is constant
+    >>> found = read_out(activations, torch.tensor([0, 0, 1, 1]), classes=2, penalty=0.01)
+    >>> found.weights.shape, found.scale[1].item()
+    (torch.Size([2, 2]), 0.0)
     """
     import torch
     import torch.nn.functional as F
@@ -71,10 +123,44 @@ def read_out(activations: Tensor, labels: Tensor, classes: int, penalty: float) 
 def chosen_penalty(
     activations: Tensor, labels: Tensor, classes: int, penalties: Sequence[float] = PENALTIES, *, seed: int = 0
 ) -> float:
-    """The penalty with the smallest cross-entropy on a random fifth of the images, fitted on the others."""
+    """Choose the penalty of a read-out with the smallest cross-entropy on a random fifth of the images.
+
+    Parameters
+    ----------
+    activations : Tensor of shape (n, S)
+        As in `read_out`; five images or more.
+    labels : Tensor of shape (n,), int64
+        As in `read_out`.
+    classes : int
+        As in `read_out`.
+    penalties : sequence of float
+        Those tried; by default 1e-4, 1e-3, 1e-2 and 1e-1.
+    seed : int, default 0
+        Of the fifth.
+
+    Returns
+    -------
+    float
+        One of ``penalties``, fitted on the other images.
+
+    Raises
+    ------
+    ValueError
+        For fewer than five images, and for a penalty that is not positive.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from raycv.analysis import chosen_penalty
+    >>> noise = torch.randn(100, 20, generator=torch.Generator().manual_seed(0))
+    >>> chosen_penalty(noise, torch.arange(100) % 2, classes=2)                  # there is nothing to read out
+    0.1
+    """
     import torch
     import torch.nn.functional as F
 
+    if len(labels) < 5:
+        raise ValueError(f"a fifth of the images is needed to choose a penalty on, and there are {len(labels)}")
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
     apart, fit = order[: len(labels) // 5], order[len(labels) // 5 :]
 

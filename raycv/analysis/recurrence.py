@@ -28,9 +28,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recurrence:
-    """``pairs``: for each ordered pair (n, m) of different networks the partners in m of n's units.
+    """Which units have partners in other networks trained anew, from `raycv.analysis.recurrence.recurrence`.
 
-    Every per-unit result is (S_n,) for a network ``n``. ``false_discoveries``: the rate at which a partner counts.
+    Attributes
+    ----------
+    pairs : mapping of (int, int) to Partners
+        For each ordered pair (n, m) of different networks the partners in m of n's units.
+    false_discoveries : float, default 0.05
+        The rate at which a partner counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation
+    >>> from raycv.analysis.recurrence import recurrence
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((500, 20))
+    >>> nets = [x + 0.5 * rng.standard_normal((500, 20)) for _ in range(3)]
+    >>> found = recurrence({(n, m): correlation(nets[n], nets[m]) for n in range(3) for m in range(n, 3)})
+    >>> found.partners(0).tolist() == [2] * 20, found.groups()[:2].tolist()
+    (True, [[0, 0, 0], [1, 1, 1]])
     """
 
     pairs: Mapping[tuple[int, int], Partners]
@@ -42,36 +59,108 @@ class Recurrence:
         return sorted({n for n, _ in self.pairs})
 
     def live(self, n: int) -> NDArray[np.bool_]:
-        """The units that are not dead."""
+        """Say which units are not dead.
+
+        Parameters
+        ----------
+        n : int
+            A network.
+
+        Returns
+        -------
+        ndarray of shape (S_n,), bool
+            False for dead units.
+        """
         live: NDArray[np.bool_] = np.any([of_pair.columns >= 0 for of_pair in self._of(n)], axis=0)
         return live
 
     def partners(self, n: int) -> NDArray[np.int64]:
-        """In how many of the other networks a unit has a partner beyond chance; 0 for dead units."""
+        """Count in how many of the other networks each unit has a partner beyond chance.
+
+        Parameters
+        ----------
+        n : int
+            A network.
+
+        Returns
+        -------
+        ndarray of shape (S_n,), int64
+            0 for dead units.
+        """
         found: NDArray[np.int64] = np.sum([of_pair.found(self.false_discoveries) for of_pair in self._of(n)], axis=0)
         return found
 
     def mutual(self, n: int) -> NDArray[np.int64]:
-        """In how many of the other networks the best unit for it has it for its best in turn."""
+        """Count in how many of the other networks the best unit for it has it for its best in turn.
+
+        Parameters
+        ----------
+        n : int
+            A network.
+
+        Returns
+        -------
+        ndarray of shape (S_n,), int64
+            0 for dead units.
+        """
         found: NDArray[np.int64] = np.sum([self._mutual(n, m) for m in self.networks if m != n], axis=0)
         return found
 
     def excess(self, n: int) -> Floats:
-        """The mean over the other networks of the excess over the rotated null; NaN for dead units."""
+        """Average the excess over the rotated null over the other networks.
+
+        Parameters
+        ----------
+        n : int
+            A network.
+
+        Returns
+        -------
+        ndarray of shape (S_n,)
+            NaN for dead units.
+        """
         mean: Floats = np.mean([of_pair.excess for of_pair in self._of(n)], axis=0)
         return mean
 
     def p_values(self, n: int) -> Floats:
-        """That a unit has a partner in *all* others: the largest of its p-values (Berger, 1982); NaN for dead units."""
+        """Test that a unit has a partner in *all* others: by the largest of its p-values (Berger, 1982).
+
+        Parameters
+        ----------
+        n : int
+            A network.
+
+        Returns
+        -------
+        ndarray of shape (S_n,)
+            NaN for dead units.
+        """
         largest: Floats = np.max([of_pair.p_values for of_pair in self._of(n)], axis=0)
         return largest
 
     def q_values(self, n: int) -> Floats:
-        """The false discovery rates that belong to ``p_values``."""
+        """Compute the false discovery rates that belong to ``p_values``.
+
+        Parameters
+        ----------
+        n : int
+            A network.
+
+        Returns
+        -------
+        ndarray of shape (S_n,)
+            NaN for dead units.
+        """
         return q_values(self.p_values(n))
 
     def groups(self) -> NDArray[np.int64]:
-        """(G, M): the groups, one unit number per network in the order of ``networks``, rising in the first."""
+        """Find groups of one unit of every network, each the best unit of its network for each of the others.
+
+        Returns
+        -------
+        ndarray of shape (G, M), int64
+            One unit number per network in the order of ``networks``, rising in the first.
+        """
         first, *others = self.networks
         columns = [self.pairs[first, m].columns for m in others]
         units = np.stack([np.arange(len(columns[0])), *columns], axis=1)
@@ -83,14 +172,36 @@ class Recurrence:
         return units
 
     def group(self, n: int) -> NDArray[np.int64]:
-        """The row of ``groups`` that a unit is in; -1 for none."""
+        """Name the row of ``groups`` that each unit is in.
+
+        Parameters
+        ----------
+        n : int
+            A network.
+
+        Returns
+        -------
+        ndarray of shape (S_n,), int64
+            -1 for units in no group.
+        """
         groups = self.groups()
         numbers = np.full(len(self.live(n)), -1, dtype=np.int64)
         numbers[groups[:, self.networks.index(n)]] = np.arange(len(groups))
         return numbers
 
     def without(self, n: int) -> Recurrence:
-        """Among the other networks alone."""
+        """Leave one network out.
+
+        Parameters
+        ----------
+        n : int
+            A network.
+
+        Returns
+        -------
+        Recurrence
+            Among the others alone.
+        """
         return Recurrence({pair: found for pair, found in self.pairs.items() if n not in pair}, self.false_discoveries)
 
     def _of(self, n: int) -> list[Partners]:
@@ -111,12 +222,44 @@ def recurrence(
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> Recurrence:
-    """From the correlations (S_n, S_m) of all pairs n <= m of two or more networks, as `folds.correlations` gives them.
+    """Find the partners of every ordered pair of networks.
 
-    ``deviations``: (S_n,) of each network's units, by which these weigh in mixtures, too (`raycv.analysis.nulls`). All
-    pairs share their rotations, which depend on widths alone; each ordered one has its own draws of ``chance``, if any.
-    The other settings and what is raised are those of `raycv.analysis.partners.partners`. Raises ValueError for fewer
-    than two networks.
+    Parameters
+    ----------
+    correlations : mapping of (int, int) to ndarray of shape (S_n, S_m)
+        Of all pairs n <= m of two or more networks, NaN in the rows and columns of dead units.
+    deviations : mapping of int to ndarray of shape (S_n,), optional
+        Standard deviations of each network's units, by which these weigh in mixtures, too (`rotated`).
+    chance : mapping of (int, int) to sequence of Draws, optional
+        Of each ordered pair, as in `raycv.analysis.partners.partners`.
+    false_discoveries : float, default 0.05
+        The rate at which a partner counts.
+    rotations : int, optional
+        As in `rotated`.
+    seed : int, default 0
+        All pairs share their rotations, which depend on widths alone.
+    device : torch.device or str, optional
+        As in `rotated`.
+
+    Returns
+    -------
+    Recurrence
+        Of all ordered pairs.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two networks, and as `rotated`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, partner_share
+    >>> from raycv.analysis.recurrence import recurrence
+    >>> a, b = np.random.default_rng(0).standard_normal((2, 500, 40))          # nothing in common
+    >>> found = recurrence({(0, 0): correlation(a, a), (0, 1): correlation(a, b), (1, 1): correlation(b, b)})
+    >>> found.networks, partner_share(found) < 0.1
+    ([0, 1], True)
     """
     networks = sorted({n for n, _ in correlations})
     if len(networks) < 2:
@@ -133,20 +276,82 @@ def recurrence(
 
 
 def recurring_share(found: Recurrence) -> float:
-    """The fraction of all networks' live units that have a partner beyond chance in all other networks."""
+    """Compute the fraction of all networks' live units that have a partner beyond chance in all other networks.
+
+    Parameters
+    ----------
+    found : Recurrence
+        Of two or more networks.
+
+    Returns
+    -------
+    float
+        From 0 to 1, lower among more networks; NaN where all units are dead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, recurring_share
+    >>> from raycv.analysis.recurrence import recurrence
+    >>> x = np.random.default_rng(0).standard_normal((500, 20))
+    >>> within = correlation(x, x)
+    >>> recurring_share(recurrence({(0, 0): within, (0, 1): within, (1, 1): within}))
+    1.0
+    """
     others = len(found.networks) - 1
     return _share(found, lambda n: found.partners(n) == others)
 
 
 def grouped_share(found: Recurrence) -> float:
-    """The fraction of all networks' live units that are in a group."""
+    """Compute the fraction of all networks' live units that are in a group (`Recurrence.groups`).
+
+    Parameters
+    ----------
+    found : Recurrence
+        Of two or more networks.
+
+    Returns
+    -------
+    float
+        From 0 to 1, lower among more networks; NaN where all units are dead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, grouped_share
+    >>> from raycv.analysis.recurrence import recurrence
+    >>> x = np.random.default_rng(0).standard_normal((500, 20))
+    >>> within = correlation(x, x)
+    >>> grouped_share(recurrence({(0, 0): within, (0, 1): within, (1, 1): within}))
+    1.0
+    """
     return _share(found, lambda n: found.group(n) >= 0)
 
 
 def partner_share(found: Recurrence) -> float:
-    """The fraction of live units with a partner beyond chance, mean over ordered pairs of networks.
+    """Compute the fraction of live units with a partner beyond chance, mean over ordered pairs of networks.
 
-    Unlike the other two it does not fall with the number of networks.
+    Unlike `recurring_share` and `grouped_share` it does not fall with the number of networks.
+
+    Parameters
+    ----------
+    found : Recurrence
+        Of two or more networks.
+
+    Returns
+    -------
+    float
+        From 0 to 1; NaN where a network has no live unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, partner_share
+    >>> from raycv.analysis.recurrence import recurrence
+    >>> x = np.random.default_rng(0).standard_normal((500, 20))
+    >>> within = correlation(x, x)
+    >>> partner_share(recurrence({(0, 0): within, (0, 1): within, (1, 1): within}))
+    1.0
     """
     fractions = [
         _fraction(of_pair.found(found.false_discoveries), of_pair.columns >= 0) for of_pair in found.pairs.values()

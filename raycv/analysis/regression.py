@@ -10,13 +10,38 @@ from raycv.analysis.arrays import Floats
 
 
 def linear_r2(source: ArrayLike, cross: ArrayLike, target_variance: ArrayLike = 1.0) -> Floats:
-    """(S_b,): R² = cᵀ Σ⁺ c / variance of least squares of every target unit on all source units, between 0 and 1.
+    """Compute how much of every target unit least squares on all source units predicts, R² = cᵀ Σ⁺ c / variance.
 
-    ``source`` Σ (S_a, S_a) and ``cross`` (S_a, S_b), whose columns are the c, are correlations, or covariances with
-    ``target_variance`` (S_b,). Dead source units are left out; NaN for dead target units. Directions of the source that
-    rounding cannot tell from constant ones predict nothing (see ``whitening``).
+    Parameters
+    ----------
+    source : array_like of shape (S_a, S_a)
+        Σ: correlations of source units, or covariances. Dead units, NaN, are left out; directions that rounding cannot
+        tell from constant ones predict nothing.
+    cross : array_like of shape (S_a, S_b)
+        Correlations, or covariances, of source units with target units; the columns are the c.
+    target_variance : array_like of shape (S_b,), default 1.0
+        Of target units, where covariances are given.
+
+    Returns
+    -------
+    ndarray of shape (S_b,)
+        Between 0 and 1; NaN for dead target units.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import linear_r2
+    >>> linear_r2(np.eye(2), np.array([[0.6, 0.0], [0.8, 0.5]])).round(6).tolist()
+    [1.0, 0.25]
     """
     within, between = np.asarray(source, dtype=np.float64), np.asarray(cross, dtype=np.float64)
+    if within.ndim != 2 or between.ndim != 2 or within.shape != (len(between), len(between)):
+        raise ValueError(f"source must be (S_a, S_a) and cross (S_a, S_b), found {within.shape} and {between.shape}")
     sources = np.flatnonzero(~np.isnan(np.diagonal(within)))
     between = between[sources]
     targets = ~np.isnan(between).all(0) if len(sources) else np.zeros(between.shape[1], dtype=bool)

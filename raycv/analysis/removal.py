@@ -19,13 +19,35 @@ def order_by(values: ArrayLike, *, highest_first: bool = False) -> Ints:
 
 
 def redundancy_order(correlation: ArrayLike) -> Ints:
-    """(S,): the units in the order of greedy removal: next goes the one that the units still there predict best.
+    """Order units for greedy removal: next goes the one that the units still there predict best.
 
-    ``correlation`` (S, S), NaN for dead units, which go first. With P the inverse of the correlations of the units
-    still there, R² of unit i by the others is 1 − 1/P_ii; without unit i the inverse is P − P_·i P_i· / P_ii.
-    A ridge of 1e-6 keeps P finite where units are linearly dependent.
+    With P the inverse of the correlations of the units still there, R² of unit i by the others is 1 − 1/P_ii; without
+    unit i the inverse is P − P_·i P_i· / P_ii. A ridge of 1e-6 keeps P finite where units are linearly dependent.
+
+    Parameters
+    ----------
+    correlation : array_like of shape (S, S)
+        NaN in the rows and columns of dead units, which go first.
+
+    Returns
+    -------
+    ndarray of shape (S,), int64
+        Unit numbers, the first to go first.
+
+    Raises
+    ------
+    ValueError
+        For a matrix that is not square.
+
+    Examples
+    --------
+    >>> from raycv.analysis import redundancy_order
+    >>> redundancy_order([[1.0, 0.0, 0.9], [0.0, 1.0, 0.3], [0.9, 0.3, 1.0]]).tolist()[0]    # 2 is like 0, a bit like 1
+    2
     """
     given = np.asarray(correlation, dtype=np.float64)
+    if given.ndim != 2 or len(set(given.shape)) > 1:
+        raise ValueError(f"correlations of a layer's units are square (S, S), found shape {given.shape}")
     live = np.flatnonzero(~np.isnan(np.diagonal(given)))
     within = given[np.ix_(live, live)]
     precision = np.linalg.inv((within + within.T) / 2 + 1e-6 * np.eye(len(live)))
@@ -62,10 +84,38 @@ def of_z_scores(
 
 
 def compensation(mean: Floats, covariance: Floats, usable: np.ndarray, removed: np.ndarray) -> Affine:
-    """How the units that stay predict the ``removed`` (R,) best, by least squares: (R, S − R), of the others in order.
+    """Predict removed units from those that stay, by least squares: the mapping layer of decay 0 within one network.
 
-    It is the mapping layer of decay 0 within one network (`raycv.analysis.mapping`). mean (S,) and covariance (S, S)
-    are those of the layer; units that are not ``usable`` (S,), dead and rare ones, predict nothing and get their mean.
+    Parameters
+    ----------
+    mean : ndarray of shape (S,)
+        Of the layer's activations.
+    covariance : ndarray of shape (S, S)
+        Of the layer's activations.
+    usable : ndarray of shape (S,), bool
+        Units that are not dead or rare; others predict nothing and get their mean.
+    removed : ndarray of shape (R,), int
+        Numbers of units.
+
+    Returns
+    -------
+    Affine
+        ``weights`` (R, S − R), of the other units in order, and ``offset`` (R,), in units of the activation.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import compensation
+    >>> x = np.random.default_rng(0).standard_normal((500, 2))
+    >>> x = np.column_stack([x, 2 * x[:, 0] + 3])                # the third unit follows from the first
+    >>> found = compensation(x.mean(0), np.cov(x, rowvar=False), np.ones(3, dtype=bool), np.array([2]))
+    >>> (found.weights.round(6) + 0.0).tolist(), found.offset.round(6).tolist()
+    ([[2.0, 0.0]], [3.0])
     """
     kept = np.setdiff1d(np.arange(len(mean)), removed)
     std = np.where(usable, np.sqrt(np.maximum(np.diagonal(covariance), 0)), np.nan)

@@ -28,19 +28,41 @@ class Draws:
 
 
 def pooled_p_values(values: ArrayLike, null: ArrayLike) -> Floats:
-    """(S,): how often chance gives as much as ``values`` (S,), from K draws of chance for each, ``null`` (K, S).
+    """Compute how often chance gives as much as a value, from a few draws for each of many units.
 
-    Both are absolute correlations. K draws of one unit are too few for a small p-value, so units are pooled: on
-    Fisher's scale (arctanh), each less its own mean null and divided by its deviation (the variance drawn towards the
-    mean of all units, as with 10 more draws), p = (1 + number of draws at least as large) / (1 + K·S), which is never 0
-    (Phipson & Smyth, 2010). A draw is compared with the unit's other draws, as a value is with draws that it is no part
-    of. NaN where a value is.
+    K draws of one unit are too few for a small p-value, so units are pooled: on Fisher's scale (arctanh), each less its
+    own mean null and divided by its deviation (the variance drawn towards the mean of all units, as with 10 more
+    draws), p = (1 + number of draws at least as large) / (1 + K·S), which is never 0 (Phipson & Smyth, 2010). A draw is
+    compared with the unit's other draws, as a value is with draws that it is no part of.
 
-    The p-values of all units together are those of chance, however different their nulls: where none has a partner,
-    S·p of them are expected at or below p. So the rate of false discoveries holds, too, where units that seldom fire
-    have longer tails than others.
+    The p-values of all units together are those of chance, however different their nulls: where none has a partner, S·p
+    of them are expected at or below p. So the rate of false discoveries holds, too, where units that seldom fire have
+    longer tails than others.
 
-    Raises ValueError for fewer than three draws.
+    Parameters
+    ----------
+    values : array_like of shape (S,)
+        Absolute correlations; NaN for units that take no part.
+    null : array_like of shape (K, S)
+        What chance gives in their place, K >= 3 draws.
+
+    Returns
+    -------
+    ndarray of shape (S,)
+        Above 0 and at most 1; NaN where a value is.
+
+    Raises
+    ------
+    ValueError
+        For fewer than three draws, and for shapes that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import pooled_p_values
+    >>> null = np.random.default_rng(0).uniform(0.1, 0.3, (20, 50))
+    >>> float(pooled_p_values(np.append(0.9, null[0, 1:]), null)[0].round(6))  # 1 / 1001
+    0.000999
     """
     found, draws = np.asarray(values, dtype=np.float64), np.asarray(null, dtype=np.float64)
     if draws.ndim != 2 or draws.shape[1:] != found.shape or len(draws) < 3:
@@ -67,11 +89,33 @@ def _spread(squares: Floats, freedom: int) -> Floats:
 
 
 def q_values(p_values: ArrayLike) -> Floats:
-    """(S,): the smallest false discovery rate at which each unit is a discovery (Benjamini & Hochberg, 1995).
+    """Turn p-values into false discovery rates (Benjamini & Hochberg, 1995).
 
-    Of the units with q at most .05, 5% are expected to be there by chance. NaN p-values are no part of it.
+    Parameters
+    ----------
+    p_values : array_like of shape (S,)
+        From 0 to 1; NaN for units that take no part.
+
+    Returns
+    -------
+    ndarray of shape (S,)
+        The smallest rate at which each unit is a discovery: of the units with q at most .05, 5% are expected to be
+        there by chance. NaN where the p-value is.
+
+    Raises
+    ------
+    ValueError
+        For p-values below 0 or above 1.
+
+    Examples
+    --------
+    >>> from raycv.analysis import q_values
+    >>> q_values([0.01, 0.02, 0.8, float("nan")]).round(3).tolist()
+    [0.03, 0.03, 0.8, nan]
     """
     p = np.asarray(p_values, dtype=np.float64)
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError(f"p-values are from 0 to 1, found {np.nanmin(p):g} to {np.nanmax(p):g}")
     q = np.full(p.shape, np.nan)
     live = np.flatnonzero(~np.isnan(p))
     falling = live[np.argsort(-p[live], kind="stable")]

@@ -11,10 +11,32 @@ from scipy.special import expit, logit, stdtrit
 
 
 def correlation(samples_a: ArrayLike, samples_b: ArrayLike) -> np.ndarray:
-    """Pearson correlation (S_a, S_b) of paired samples (n, S_a) and (n, S_b); NaN for constant units.
+    """Correlate the units of two networks in paired samples (Pearson; paper, section 2).
 
-    Paper, section 2. Equals the off-diagonal block of ``numpy.corrcoef``. Raises ValueError where the numbers of
-    samples differ or there are fewer than two.
+    Equals the off-diagonal block of ``numpy.corrcoef``.
+
+    Parameters
+    ----------
+    samples_a : array_like of shape (n, S_a)
+        Activations; a sample is an image and, in a convolutional layer, a position.
+    samples_b : array_like of shape (n, S_b)
+        Activations in the same samples.
+
+    Returns
+    -------
+    ndarray of shape (S_a, S_b), float64
+        From -1 to 1; NaN in the row or column of a unit that is constant, or NaN in some sample.
+
+    Raises
+    ------
+    ValueError
+        Where the numbers of samples differ or there are fewer than two.
+
+    Examples
+    --------
+    >>> from raycv.analysis import correlation
+    >>> correlation([[1, 0], [2, 0], [3, 0]], [[6], [4], [2]]).round(6).tolist()
+    [[-1.0], [nan]]
     """
     a, b = np.asarray(samples_a, dtype=np.float64), np.asarray(samples_b, dtype=np.float64)
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or len(a) < 2:
@@ -33,7 +55,19 @@ def _standardised(samples: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95% confidence interval; both ends are NaN if it is not defined."""
+    """A 95% confidence interval; both ends are NaN if it is not defined.
+
+    Attributes
+    ----------
+    low, high : float
+        Its ends.
+
+    Examples
+    --------
+    >>> from raycv.analysis import jackknife
+    >>> jackknife(1.0, [1.0, 1.0])
+    Interval(low=1.0, high=1.0)
+    """
 
     low: float
     high: float
@@ -53,18 +87,43 @@ def mean_over_networks(values: Mapping[tuple[int, int], float], *, units: int | 
 
 
 def jackknife(estimate: float, without_each: ArrayLike, *, units: int | None = None) -> Interval:
-    """The delete-one-group jackknife interval around ``estimate``.
+    """Compute the delete-one-group jackknife interval around an estimate.
 
-    ``without_each`` (g,) holds the same statistic computed without each of g groups of the data. The standard error
-    is sqrt((g-1)/g · Σ (θ_i - mean θ)²) (Efron & Tibshirani, 1993, chapter 11). The interval uses Student's t with
-    g - 1 degrees of freedom. NaN if a replicate is NaN, or if there is only one group.
+    The standard error is sqrt((g-1)/g · Σ (θ_i - mean θ)²) (Efron & Tibshirani, 1993, chapter 11); the interval uses
+    Student's t with g - 1 degrees of freedom.
 
-    ``units``: of which ``estimate`` is a share. Then all this is done to the log-odds of (share · units + 1/2) / (units
-    + 1), so that the interval lies between 0 and 1 and is none of length 0 at either end.
+    Parameters
+    ----------
+    estimate : float
+        The statistic of all data.
+    without_each : array_like of shape (g,)
+        The same statistic computed without each of g groups of the data.
+    units : int, optional
+        Of how many units ``estimate`` is a share. Then all is done to the log-odds of (share · units + 1/2) / (units +
+        1), so that the interval lies between 0 and 1 and has a length at either end, too.
+
+    Returns
+    -------
+    Interval
+        Of 95%; NaN if a replicate is NaN, or if there is only one group.
+
+    Raises
+    ------
+    ValueError
+        Where ``without_each`` is not a list of numbers.
+
+    Examples
+    --------
+    >>> from raycv.analysis import jackknife
+    >>> found = jackknife(0.5, [0.45, 0.5, 0.55])
+    >>> round(found.low, 3), round(found.high, 3)
+    (0.252, 0.748)
     """
     if units is not None:
         return _of_share(estimate, np.asarray(without_each, dtype=np.float64), units)
     replicates = np.asarray(without_each, dtype=np.float64)
+    if replicates.ndim != 1:
+        raise ValueError(f"without_each holds one number for each group (g,), found shape {replicates.shape}")
     groups = len(replicates)
     if groups < 2:
         return Interval(float("nan"), float("nan"))

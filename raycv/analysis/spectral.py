@@ -46,9 +46,27 @@ DENSE_UP_TO = 4096  # units; above, Lanczos iterations are faster than the reduc
 class Spectrum:
     """The smallest eigenvalues of a graph's Laplacian and their eigenvectors, for use with every k.
 
-    ``units`` (n,): the numbers of the n units that have an edge, by rising degree. ``isolated``: the numbers of the
-    other units. ``eigenvalues`` (m,): ascending; the first ``pieces`` of them are 0. ``embedding`` (n, m): row i
-    belongs to unit ``units[i]``.
+    Attributes
+    ----------
+    units : ndarray of shape (n,), int64
+        The numbers of the n units that have an edge, by rising degree.
+    isolated : ndarray, int64
+        The numbers of the other units.
+    pieces : int
+        Connected pieces of the graph; so many eigenvalues are 0.
+    eigenvalues : ndarray of shape (m,)
+        Ascending.
+    embedding : ndarray of shape (n, m)
+        Eigenvectors as columns; row i belongs to unit ``units[i]``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import spectral_clusters
+    >>> correlation = np.kron(np.eye(2), np.full((2, 2), 0.5)) + np.eye(4) / 2       # two pairs of units
+    >>> found = spectral_clusters(correlation, 2, k=2).spectrum
+    >>> found.pieces, found.eigenvalues.round(6).tolist(), found.embedding.shape
+    (2, [0.0, 0.0, 1.0], (4, 3))
     """
 
     units: NDArray[np.int64]
@@ -62,12 +80,39 @@ class Spectrum:
 class SpectralClusters:
     """k clusters of the units of two nets, numbered 0 .. k−1 by falling size.
 
-    ``labels`` (S_a + S_b,): each unit's cluster, −1 for ``isolated`` units. ``eigenvalues`` (m,): the smallest of the
-    Laplacian of the graph without isolated units, ascending; m > k if the graph has so many. ``metrics``:
-    similarities per cluster. ``modularity``: that of the clusters in the same graph. ``restart_labels`` (restarts,
-    S_a + S_b): the result of each restart of k-means, with its own cluster numbers. ``labels`` is the restart with the
-    least ``inertia``, renumbered. ``tried``: where k was chosen from a range, the modularity for every k in it, from
-    ``TRIED_RESTARTS`` restarts.
+    Attributes
+    ----------
+    labels : ndarray of shape (S_a + S_b,), int64
+        Each unit's cluster, −1 for isolated units: the restart with the least ``inertia``, renumbered.
+    k : int
+        How many clusters.
+    eigenvalues : ndarray of shape (m,)
+        The smallest of the Laplacian of the graph without isolated units, ascending; m > k if the graph has so many.
+    isolated : ndarray, int64
+        The numbers of the units without an edge, as dead ones are.
+    metrics : ClusterMetrics
+        Similarities per cluster.
+    modularity : float
+        Of the clusters in the same graph.
+    inertia : float
+        Of k-means: the sum of squared distances of embedded units from their cluster's mean.
+    restart_labels : ndarray of shape (restarts, S_a + S_b), int64
+        The result of each restart of k-means, with its own cluster numbers.
+    spectrum : Spectrum
+        What the clusters were made from.
+    tried : mapping of int to float
+        Where k was chosen from a range, the modularity for every k in it, from two restarts; else empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import spectral_clusters
+    >>> correlation = np.kron(np.eye(2), np.full((2, 2), 0.5)) + np.eye(4) / 2       # units 0 and 1, units 2 and 3
+    >>> found = spectral_clusters(correlation, 2, k=2)
+    >>> found.labels[0] == found.labels[1] != found.labels[2] == found.labels[3], round(found.modularity, 6)
+    (np.True_, 0.5)
+    >>> found.restart_stability, found.isolated.tolist()
+    (1.0, [])
     """
 
     labels: NDArray[np.int64]
@@ -108,16 +153,55 @@ def spectral_clusters(
     restarts: int = 10,
     k_range: tuple[int, int] | None = None,
 ) -> SpectralClusters:
-    """Cluster the units of a combined correlation matrix (S_a + S_b, S_a + S_b); S_a is ``n_source``.
+    """Cluster the units of two nets by spectral clustering (paper, S.3.2).
 
-    ``k`` None means ``default_k``, or with ``k_range`` the k in that range, which includes both ends and is cut to
-    what the graph allows, whose clusters have the largest ``modularity``; ties: the smallest k. ``normalized``
-    replaces the paper's L by the random-walk Laplacian D⁻¹L (Shi & Malik, 2000), as in
-    ``sklearn.cluster.SpectralClustering``. The result depends only on the arguments, including ``seed``.
+    The rows of the k eigenvectors with the smallest eigenvalues of the Laplacian of the similarity graph are clustered
+    by k-means. Units without an edge above the threshold are left out. The result depends only on the arguments.
 
-    Raises ValueError for a malformed matrix (see ``similarity_graph``) and for ``n_source`` out of range, Infeasible
-    for a threshold that leaves no edge and for k not from the number of connected pieces to that of units with an
-    edge.
+    Parameters
+    ----------
+    correlation : ndarray of shape (S_a + S_b, S_a + S_b)
+        Combined (`combined_correlation`), NaN in the rows and columns of dead units.
+    n_source : int
+        S_a.
+    k : int, optional
+        How many clusters, from the number of connected pieces of the graph to that of units with an edge. None: in
+        proportion to these units (`default_k`), or chosen from ``k_range``.
+    threshold : float, default 0.0
+        Correlations above it are edges.
+    seed : int, default 0
+        Of k-means.
+    normalized : bool, default False
+        Whether the paper's Laplacian L is replaced by the random-walk Laplacian D⁻¹L (Shi & Malik, 2000), as in
+        ``sklearn.cluster.SpectralClustering``.
+    restarts : int, default 10
+        Of k-means; the one of least inertia is taken.
+    k_range : (int, int), optional
+        For ``k`` None: the k from the first to the last, as far as the graph allows them, whose clusters have the
+        largest modularity; ties: the smallest k.
+
+    Returns
+    -------
+    SpectralClusters
+        Label −1 for units without an edge.
+
+    Raises
+    ------
+    ValueError
+        For a malformed matrix (see `similarity_graph`) and for ``n_source`` out of range.
+    Infeasible
+        For a threshold that leaves no edge, and for a k that the graph does not allow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import combined_correlation, correlation, spectral_clusters
+    >>> a = np.random.default_rng(0).standard_normal((500, 6))
+    >>> b = a[:, ::-1]                                           # the same units in another order
+    >>> joint = combined_correlation(correlation(a, a), correlation(a, b), correlation(b, b))
+    >>> found = spectral_clusters(joint, 6, k=6, threshold=0.5)
+    >>> bool((found.labels[:6] == found.labels[6:][::-1]).all()), found.metrics.between_net_similarity.round(3).tolist()
+    (True, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     """
     (found,) = sweep_clusters(
         correlation,
@@ -133,9 +217,27 @@ def spectral_clusters(
 
 
 def default_k(lowest: int, highest: int) -> int:
-    """The paper's k in proportion to the units with an edge, where ``allowed_k`` is from ``lowest`` to ``highest``.
+    """Compute the paper's number of clusters, in proportion to the units with an edge.
 
     40 for the 192 units of two nets in conv1, at most 100: the k that the paper gives for all its layers (S.3.5).
+
+    Parameters
+    ----------
+    lowest : int
+        The smallest k that the graph allows, its connected pieces.
+    highest : int
+        The largest, its units with an edge.
+
+    Returns
+    -------
+    int
+        From the larger of ``lowest`` and 2 to ``highest``.
+
+    Examples
+    --------
+    >>> from raycv.analysis import default_k
+    >>> default_k(1, 192), default_k(1, 512), default_k(7, 20)
+    (40, 100, 7)
     """
     scaled = min(CLUSTERS, round(highest * CLUSTERS_FIRST / NODES_FIRST))
     return min(max(scaled, lowest, 2), highest)
@@ -161,11 +263,48 @@ def sweep_clusters(
     restarts: int = 10,
     k_range: tuple[int, int] | None = None,
 ) -> list[SpectralClusters]:
-    """``spectral_clusters`` for every k of ``ks``, in that order, from one eigendecomposition.
+    """Cluster with several numbers of clusters, from one eigendecomposition.
 
-    ``ks`` None means every k of ``k_range`` (None: ``K_RANGE``) that the graph allows, possibly none. A None in ``ks``
-    means the k that ``spectral_clusters`` takes. Raises Infeasible for a k that the graph does not allow, before
-    anything is computed.
+    Parameters
+    ----------
+    correlation : ndarray of shape (S_a + S_b, S_a + S_b)
+        As in `spectral_clusters`.
+    n_source : int
+        S_a.
+    ks : iterable of int or None, optional
+        Numbers of clusters; a None among them is the k that `spectral_clusters` takes. None: every k of ``k_range``
+        that the graph allows, possibly none.
+    threshold : float, default 0.0
+        As in `spectral_clusters`.
+    seed : int, default 0
+        As in `spectral_clusters`.
+    normalized : bool, default False
+        As in `spectral_clusters`.
+    restarts : int, default 10
+        As in `spectral_clusters`.
+    k_range : (int, int), optional
+        First and last k; None: 2 to 200.
+
+    Returns
+    -------
+    list of SpectralClusters
+        One per k, in the order of ``ks``.
+
+    Raises
+    ------
+    ValueError
+        As `spectral_clusters`.
+    Infeasible
+        As `spectral_clusters`, before anything is computed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import correlation, sweep_clusters
+    >>> x = np.random.default_rng(0).standard_normal((500, 6))
+    >>> twice = np.hstack([x, x])
+    >>> [found.k for found in sweep_clusters(correlation(twice, twice), 6, [6, 8])]
+    [6, 8]
     """
     check_nets(len(correlation), n_source)
     graph = _connected_graph(correlation, threshold)

@@ -26,10 +26,28 @@ Peaks: TypeAlias = "tuple[Tensor, Tensor]"
 
 @dataclass(frozen=True)
 class TopPatches:
-    """The top patches of S units, best first: value (S, 9), image (S, 9) int64, position (S, 9) int32.
+    """The nine images and positions where each unit is most active, best first (paper, figures 2 and 6).
 
-    Values are as precise as the activations.
-    With fewer than nine images the rest of a row has value -inf, image -1 and position -1.
+    Each image enters with one position: the one where the unit is most active (ties: the first position). Ties between
+    images: the lowest image numbers. So no two images rank equal, and parts can be merged in any order.
+
+    Attributes
+    ----------
+    value : ndarray of shape (S, 9)
+        Activations, as precise as they were given; -inf where there are fewer than nine images.
+    image : ndarray of shape (S, 9), int64
+        Numbers of images; -1 there.
+    position : ndarray of shape (S, 9), int32
+        In the layer, row by row; -1 there.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from raycv.analysis import TopPatches
+    >>> best, position = torch.tensor([[0.5], [2.0]]), torch.tensor([[3], [1]], dtype=torch.int32)
+    >>> top = TopPatches.of([(best, position)], np.array([10, 11]))              # one unit in two images
+    >>> top.image[0, :3].tolist(), top.value[0, :3].tolist()
+    ([11, 10, -1], [2.0, 0.5, -inf])
     """
 
     value: np.ndarray
@@ -38,13 +56,39 @@ class TopPatches:
 
     @classmethod
     def none(cls, units: int, kind: DTypeLike = np.float32) -> Self:
-        """The top patches of no images: every entry is empty."""
+        """Make the top patches of no images.
+
+        Parameters
+        ----------
+        units : int
+            S.
+        kind : dtype, default float32
+            Of the values.
+
+        Returns
+        -------
+        TopPatches
+            Every entry is empty.
+        """
         shape = units, TOP_PATCHES
         return cls(np.full(shape, -np.inf, kind), np.full(shape, -1, np.int64), np.full(shape, -1, np.int32))
 
     @classmethod
     def of(cls, parts: Sequence[Peaks], images: np.ndarray) -> Self:
-        """The top patches of the images with numbers ``images`` (n,); ``parts`` hold their peaks in the same order."""
+        """Find the top patches of some images.
+
+        Parameters
+        ----------
+        parts : sequence of (Tensor, Tensor)
+            Of some images each, the highest values (images, S) and their positions (images, S) int32.
+        images : ndarray of shape (n,), int64
+            Numbers of the images, in the order of the parts.
+
+        Returns
+        -------
+        TopPatches
+            Of these images alone.
+        """
         import torch
 
         best, place = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
@@ -53,24 +97,69 @@ class TopPatches:
         return top
 
     def merge(self, other: TopPatches) -> None:
-        """Add the top patches of other images."""
+        """Add the top patches of other images.
+
+        Parameters
+        ----------
+        other : TopPatches
+            Of the same units; stays as it is.
+        """
         parts = (np.ascontiguousarray(part.T) for part in (other.value, other.image, other.position))
         _insert(self.value, self.image, self.position, *parts)
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
-        """The same values as named arrays, for storage."""
+        """Name the arrays, for storage.
+
+        Parameters
+        ----------
+        prefix : str
+            Of the names.
+
+        Returns
+        -------
+        dict of str to ndarray
+            PREFIX/value, PREFIX/image and PREFIX/position.
+        """
         return {f"{prefix}/value": self.value, f"{prefix}/image": self.image, f"{prefix}/position": self.position}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], prefix: str) -> Self:
-        """The inverse of ``arrays``."""
+        """Take the top patches back from what ``arrays`` gave.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            There may be others among them.
+        prefix : str
+            Of the names.
+
+        Returns
+        -------
+        TopPatches
+            The same.
+        """
         return cls(*(arrays[f"{prefix}/{name}"] for name in ("value", "image", "position")))
 
 
 def class_purity(labels: np.ndarray) -> np.ndarray:
-    """(S,): the share of each unit's top patches that are of the most frequent class among them.
+    """Compute the share of each unit's top patches that are of the most frequent class among them.
 
-    ``labels`` (S, 9): the classes of their images, -1 where there is none. NaN for a unit without any.
+    Parameters
+    ----------
+    labels : ndarray of shape (S, 9), int
+        The classes of their images, -1 where there is none.
+
+    Returns
+    -------
+    ndarray of shape (S,)
+        From 1/9 to 1; NaN for a unit without any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import class_purity
+    >>> class_purity(np.array([[4, 4, 4, 7], [-1, -1, -1, -1]])).tolist()
+    [0.75, nan]
     """
     there = labels >= 0
     alike = (labels[:, :, None] == labels[:, None, :]) & there[:, :, None]

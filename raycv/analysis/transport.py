@@ -14,11 +14,33 @@ ROUNDING = 1e-9  # of a gain, relative to the range of similarities
 
 
 def uniform_plan(similarity: Floats) -> Floats:
-    """P (m, n) with row sums 1/m and column sums 1/n that maximises Σ P_ij similarity_ij.
+    """Find the plan between two sets of equally heavy members with the largest total similarity.
 
     For m = n it is a permutation divided by n (Birkhoff, 1946), otherwise the solution of a linear program.
+
+    Parameters
+    ----------
+    similarity : ndarray of shape (m, n)
+        Finite.
+
+    Returns
+    -------
+    ndarray of shape (m, n)
+        P with row sums 1/m and column sums 1/n that maximises Σ P_ij similarity_ij.
+
+    Raises
+    ------
+    ValueError
+        For similarities that are not finite, and for none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import uniform_plan
+    >>> uniform_plan(np.array([[0.9, 0.8], [0.8, 0.1]])).tolist()
+    [[0.0, 0.5], [0.5, 0.0]]
     """
-    m, n = similarity.shape
+    m, n = _shape(similarity)
     if m == n:
         plan = np.zeros((m, n))
         plan[linear_sum_assignment(similarity, maximize=True)] = 1 / n
@@ -27,14 +49,37 @@ def uniform_plan(similarity: Floats) -> Floats:
 
 
 def partial_plan(similarity: Floats, mass: float) -> Floats:
-    """P (m, n) that maximises Σ P_ij similarity_ij with total ``mass``, row sums <= 1/m and column sums <= 1/n.
+    """Find the plan that moves a part of the mass with the largest total similarity.
 
     Unmatched mass goes to an extra row and column of similarity 0 (Chapel, Alaya & Gasso, 2020).
-    Raises ValueError unless 0 < mass <= 1.
+
+    Parameters
+    ----------
+    similarity : ndarray of shape (m, n)
+        Finite.
+    mass : float
+        The part that is matched, above 0 and at most 1.
+
+    Returns
+    -------
+    ndarray of shape (m, n)
+        P with total ``mass``, row sums <= 1/m and column sums <= 1/n that maximises Σ P_ij similarity_ij.
+
+    Raises
+    ------
+    ValueError
+        For another mass, for similarities that are not finite, and for none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import partial_plan
+    >>> partial_plan(np.diag([0.9, 0.1]), 0.5).tolist()
+    [[0.5, 0.0], [0.0, 0.0]]
     """
     if not 0 < mass <= 1:
         raise ValueError(f"mass is {mass}; it must be above 0 and at most 1, the part that is matched")
-    m, n = similarity.shape
+    m, n = _shape(similarity)
     if mass == 1:
         return uniform_plan(similarity)
     if m == n and abs(mass * n - round(mass * n)) < ROUNDING:
@@ -64,13 +109,40 @@ def _some_pairs(similarity: Floats, count: int) -> Floats:
 
 
 def transport(similarity: Floats, rows: Floats, columns: Floats) -> Floats:
-    """P (m, n) with row sums ``rows`` (m,) and column sums ``columns`` (n,) that maximises Σ P_ij similarity_ij.
+    """Find the plan between two sets of given weights with the largest total similarity, by a linear program (HiGHS).
 
-    ``rows`` and ``columns`` must have the same total. Few entries of P are not 0, so the linear program (HiGHS) starts
-    with few edges, the most similar ones of every row and column. It gains the edges that its prices u_i + v_j
-    undervalue until there are none left; P is then optimal.
+    Few entries of P are not 0, so the program starts with few edges, the most similar ones of every row and column. It
+    gains the edges that its prices u_i + v_j undervalue until there are none left; P is then optimal.
+
+    Parameters
+    ----------
+    similarity : ndarray of shape (m, n)
+        Finite.
+    rows : ndarray of shape (m,)
+        The mass of every row, 0 or more.
+    columns : ndarray of shape (n,)
+        The mass of every column, of the same total.
+
+    Returns
+    -------
+    ndarray of shape (m, n)
+        P with these sums that maximises Σ P_ij similarity_ij.
+
+    Raises
+    ------
+    ValueError
+        For similarities that are not finite or for none, and for masses that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis.transport import transport
+    >>> transport(np.array([[1.0, 0.0], [0.5, 0.0]]), np.array([0.5, 0.5]), np.array([0.75, 0.25])).tolist()
+    [[0.5, 0.0], [0.25, 0.25]]
     """
-    m, n = similarity.shape
+    m, n = _shape(similarity)
+    if rows.shape != (m,) or columns.shape != (n,) or abs(rows.sum() - columns.sum()) > ROUNDING * rows.sum():
+        raise ValueError(f"rows ({m},) and columns ({n},) must have the same total, found {rows} and {columns}")
     edges = _northwest(rows, columns) | _most_similar(similarity)
     rounding = ROUNDING * max(float(np.ptp(similarity)), 1e-300)
     while True:
@@ -91,6 +163,12 @@ def transport(similarity: Floats, rows: Floats, columns: Floats) -> Floats:
             plan[i, j] = solved.x
             return plan
         edges |= _most_similar(gains) & (gains > rounding)
+
+
+def _shape(similarity: Floats) -> tuple[int, int]:
+    if similarity.ndim != 2 or not similarity.size or not np.isfinite(similarity).all():
+        raise ValueError(f"similarities are a matrix of finite numbers, found one of shape {similarity.shape}")
+    return similarity.shape[0], similarity.shape[1]
 
 
 def _most_similar(similarity: Floats) -> NDArray[np.bool_]:

@@ -62,9 +62,12 @@ class WeightBlock:
     summed: tuple[bool, ...]
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """The block of an array in C's order, as a view. Raises ValueError for one in another order."""
+        """The block of an array in C's order, as a view. Raises ValueError for one in another order or too small."""
         if not array.flags.c_contiguous:
             raise ValueError(f"{self.name} is not in C's order, so its blocks cannot be viewed")
+        steps = zip(self.shape, self.strides, strict=True)
+        if array.size <= self.offset + sum((size - 1) * stride for size, stride in steps):
+            raise ValueError(f"{self.name} of shape {array.shape} is too small for a block of shape {self.shape}")
         flat = array.reshape(-1)[self.offset :]
         return as_strided(flat, self.shape, [stride * array.itemsize for stride in self.strides])
 

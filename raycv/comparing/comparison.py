@@ -38,31 +38,28 @@ MOST_LOOKED_AT = 2**25  # pairs of units in which a shared origin is looked for 
 
 
 class Comparison:
-    """Networks compared by `raycv.compare`. Tables are computed when they are first asked for.
+    """Networks compared by `raycv.compare`, as tables of pandas.
 
-    In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there
-    both ways; a mapping predicts target units from source units. Dead units and rare ones keep their rows and numbers
-    and have no partner: units that are constant once some eighth of the images is left out, or then have less than a
-    fifth of their variance, if there are 64 samples.
-    ``left_out``: by NET/LAYER why a module that ran is not compared, as one without an axis that counts images.
-    ``control``: the comparison of what was given as control, if anything. ``weight_correlations``: by pair of networks
-    that have weights, how these correlate (`raycv.analysis.origin.weight_correlation`).
+    In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there both
+    ways; a mapping predicts target units from source units. Dead units are constant once some eighth of the images is
+    left out; of rare ones less than a fifth of the variance is left then, and there are none in fewer than 64 samples.
+    Both keep their rows and numbers and have no partner.
 
+    Attributes
+    ----------
+    left_out : dict of str to str
+        By NET/LAYER why a module that ran is not compared, as one without an axis that counts images.
+    control : Comparison or None
+        The comparison of what was given as control.
+    weight_correlations : dict of frozenset of str to float
+        By pair of networks that have weights, how these correlate (`raycv.analysis.origin.weight_correlation`).
+
+    Examples
+    --------
     >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
-    >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
-    >>> found
+    >>> raycv.compare({"a": x, "b": x[:, ::-1]})
     Comparison of a/activations, b/activations in 800 samples
-    >>> found.correlation("a/activations", "b/activations").shape
-    (20, 20)
-    >>> found.matching("bipartite").query("net_a == 'a'")["unit_b"].tolist()[:3]
-    [19, 18, 17]
-    >>> found.mapping([0.001]).round(2)[["source_net", "r2", "units_used"]].values.tolist()
-    [['a', 1.0, 1.0], ['b', 1.0, 1.0]]
-    >>> found.clusters(k=20).query("unit == 0 and net == 'a' or unit == 19 and net == 'b'")["cluster"].nunique()
-    1
-    >>> found.units().columns.tolist()[3:]
-    ['unit_name', 'mean', 'std', 'active_fraction', 'is_dead', 'is_rare', 'samples']
     """
 
     def __init__(
@@ -108,6 +105,8 @@ class Comparison:
         From the share of units whose best partner has their own index, see ``alignment``, in layers of the same name,
         or in all layers that were compared where none share a name; and from ``weight_correlations``.
 
+        Examples
+        --------
         >>> import numpy as np, raycv
         >>> first = np.random.default_rng(0).standard_normal((800, 20))
         >>> noise = np.random.default_rng(1).standard_normal((800, 20))
@@ -134,7 +133,10 @@ class Comparison:
     def samples(self) -> int:
         """How many samples the layers have; each position of an image is one.
 
-        Raises UserError where layers differ; ``units()`` has the number for each.
+        Raises
+        ------
+        UserError
+            Where layers differ; ``units()`` has the number for each.
         """
         counts = {str(group.members[0]): group.samples for group in self._groups}
         if len(set(counts.values())) > 1:
@@ -151,9 +153,30 @@ class Comparison:
         return [member for group in self._groups for member in group.members]
 
     def correlation(self, a: str, b: str) -> Floats:
-        """Pearson correlations (S_a, S_b) of the units of two layers, each named as NET/LAYER; NaN for dead and rare.
+        """Correlate the units of two layers (Pearson).
 
-        Raises UserError for layers that were not compared with each other.
+        Parameters
+        ----------
+        a, b : str
+            Two layers that were compared with each other, each named as NET/LAYER.
+
+        Returns
+        -------
+        ndarray of shape (S_a, S_b), float64
+            NaN in the rows and columns of dead and rare units.
+
+        Raises
+        ------
+        UserError
+            For layers that were not compared with each other.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
+        >>> found.correlation("a/activations", "b/activations")[0, 19].round(6)
+        np.float64(1.0)
         """
         for group in self._groups:
             names = [str(member) for member in group.members]
@@ -162,28 +185,65 @@ class Comparison:
         raise UserError(f"{a!r} and {b!r} were not compared; there are {', '.join(map(str, self.members))}.")
 
     def units(self) -> pd.DataFrame:
-        """Mean, deviation and active fraction of every unit, whether it takes part, and its layer's samples.
+        """Describe every unit: its mean, deviation and active fraction, and whether it takes part.
 
-        unit_name: the column of a table that the unit was recorded in; missing where there is none.
+        Returns
+        -------
+        DataFrame
+            One row per unit. unit_name: the column of a table that the unit was recorded in, missing where there is
+            none; mean, std: in units of the activation; active_fraction: the share of samples above 0; is_dead,
+            is_rare; samples: how many its layer has.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> x[:, 3] = 7  # a unit that never changes
+        >>> raycv.compare({"a": x, "b": x}).units().query("is_dead")[["net", "unit", "mean"]].values.tolist()
+        [['a', 3, 7.0], ['b', 3, 7.0]]
         """
         return pd.concat([group.units() for group in self._groups], ignore_index=True)
 
     def matching(self, method: str = "semi", *, signed: bool = False) -> pd.DataFrame:
-        """The partner in b of every unit of a, by correlation (paper, section 3.1).
+        """Give every unit of a its partner in b, by correlation (paper, section 3.1).
 
-        "semi" takes the best for each unit, "bipartite" pairs units one to one. The best is the one of largest absolute
-        correlation, or with ``signed`` of largest correlation, as in the paper; for units after a ReLU these are
-        mostly the same. value: the correlation with it; sign: -1 or 1, and 0 where there is none, where unit_b is -1.
+        Parameters
+        ----------
+        method : {"semi", "bipartite"}, default "semi"
+            "semi" takes the best for each unit, "bipartite" pairs units one to one.
+        signed : bool, default False
+            Whether the best is the one of largest correlation, as in the paper, rather than of largest absolute
+            correlation. For units after a ReLU these are mostly the same.
 
-        "semi" also says how sure the partner is: partner_stability, the share of four splits of the samples (one in
-        wide layers) whose halves name the same one, and heldout_value, the correlation in the half that did not name
-        it; without ``signed`` negative where it changes its sign. Both are NaN where all samples are one fold.
+        Returns
+        -------
+        DataFrame
+            One row per unit and other network. unit_b: the partner, -1 where there is none; value: the correlation with
+            it, NaN there; sign: -1 or 1, and 0 there.
 
-        "semi" without ``signed`` also says how far the partner is above randomly rotated units of b, which have no
-        sign (`raycv.analysis.nulls`): rotated_value and excess (of the absolute correlation); p_value, how often chance
-        gives as much, the largest of what units of b mixed and whole images shuffled give (`raycv.analysis.partners`),
-        and q_value, the false discovery rate at which the partner counts. Both are NaN after compare="all" on Ray.
-        Raises UserError for another method.
+            "semi" adds partner_stability, the share of four splits of the samples (one in wide layers) whose halves
+            name the same partner, and heldout_value, the correlation in the half that did not name it, without
+            ``signed`` negative where it changes its sign. Both are NaN where all samples are one fold.
+
+            "semi" without ``signed`` adds rotated_value, what randomly rotated units of b give, which have no sign;
+            excess, of the absolute correlation over that; p_value, how often chance gives as much, the largest of what
+            units of b mixed and whole images shuffled give; q_value, the false discovery rate at which the partner
+            counts. The last two are NaN after compare="all" on Ray.
+
+        Raises
+        ------
+        UserError
+            For another method.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> found = raycv.compare({"a": x, "b": -x[:, ::-1]})
+        >>> found.matching().round(2)[["unit_a", "unit_b", "value", "sign"]].values.tolist()[0]
+        [0.0, 19.0, -1.0, -1.0]
+        >>> bool((found.matching()["q_value"] < 0.05).all())
+        True
         """
         methods = {"semi": semi_matching, "bipartite": bipartite_matching}
         if method not in methods:
@@ -200,21 +260,33 @@ class Comparison:
         return pd.concat(tables, ignore_index=True)
 
     def alignment(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row per pair of layers: how alike their units are, and their subspaces.
+        """Say how alike the units of every two layers are, and their subspaces.
 
-        mean: the mean correlation of each unit with its best partner; mean_absolute: of absolute values; rotated_mean:
-        the same after random rotations of b's units, excess: the difference; beyond_chance: the fraction of units with
-        a partner at a false discovery rate of 5%; linear_cka: of the two layers as wholes, which is too large where
-        samples are not many more than units; unbiased_cka: without that, may be a little below 0; partner_stability and
-        heldout_mean: of best partners, means of these columns of ``matching``; same_index: the
-        fraction of units whose best partner has their own index, as in networks that share their first weights, with
-        same_index_chance and same_index_p_value for units of b in any order (`raycv.analysis.origin`).
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Which of the columns below; None: all. Those that need no rotations are much faster.
 
-        With a control its values stand behind as control_mean and so on, NaN where it lacks a layer.
+        Returns
+        -------
+        DataFrame
+            One row per ordered pair of layers. mean: the mean correlation of each unit with its best partner;
+            mean_absolute: of absolute values; rotated_mean: the same after random rotations of b's units; excess: the
+            difference; beyond_chance: the fraction of units with a partner at a false discovery rate of 5%; linear_cka:
+            of the two layers as wholes, too large where samples are not many more than units; unbiased_cka: without
+            that, may be a little below 0; partner_stability and heldout_mean: means of these columns of ``matching``;
+            same_index: the fraction of units whose best partner has their own index, as in networks that share their
+            first weights, with same_index_chance and same_index_p_value for units of b in any order.
 
-        ``columns``: which of these; None means all. Those that need no rotations are much faster. Raises UserError for
-        others.
+            With a control its values stand behind as control_mean and so on, NaN where it lacks a layer.
 
+        Raises
+        ------
+        UserError
+            For another column.
+
+        Examples
+        --------
         >>> import numpy as np, raycv
         >>> x = np.random.default_rng(0).standard_normal((800, 20))
         >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
@@ -228,11 +300,34 @@ class Comparison:
         return rows if self.control is None else beside(rows, self.control.alignment(chosen))
 
     def mapping(self, decays: Sequence[float] = DECAYS) -> pd.DataFrame:
-        """How well a sparse mapping layer predicts target units from source units (paper, section 4), by L1 decay.
+        """Predict target units from source units by sparse mapping layers (paper, section 4).
 
-        source_net, source_layer, target_net, target_layer: every pair of networks both ways. loss: half the mean
-        squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss; units_used: source units per target
-        unit. Fitted on all samples by the exact LASSO, so small numbers of samples flatter small decays.
+        They are fitted on all samples by the exact LASSO, so small numbers of samples flatter small decays.
+
+        Parameters
+        ----------
+        decays : sequence of float
+            Strengths of the L1 penalty, each 0 or more; by default the seven from 0 to 0.1 of the paper's Table 1.
+
+        Returns
+        -------
+        DataFrame
+            One row per ordered pair of layers and decay: source_net, source_layer, target_net, target_layer, decay;
+            loss: half the mean squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss; units_used:
+            source units per target unit. With a control also control_loss and so on.
+
+        Raises
+        ------
+        ValueError
+            For a decay that is negative or not finite.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
+        >>> found.mapping([0.001]).round(2)[["source_net", "r2", "units_used"]].values.tolist()
+        [['a', 1.0, 1.0], ['b', 1.0, 1.0]]
         """
         return self._mappings(decays).rename(columns=dict(zip(PAIR, PREDICTED, strict=True)))
 
@@ -244,15 +339,20 @@ class Comparison:
         return rows if self.control is None else beside(rows, self.control._mappings(decays))
 
     def measures(self) -> pd.DataFrame:
-        """Published measures of similarity of every two layers, as in a run's table ``measures``.
+        """Compute published measures of similarity of every two layers, as in a run's table ``measures``.
 
-        measure, value: linear_cka, debiased_cka (linear CKA without bias, from folds), mean_cca, svcca, pwcca and
-        regression_r2 (both ways), procrustes_distance, angular_distance, permutation_procrustes_distance,
-        hard_correlation_match, soft_correlation_match, soft_matching_distance, partial_matching_score and its mass, and
-        of each layer alone effective_dimension; low, high: 95% jackknife over folds of the samples, NaN where that
-        takes long; chance: after rotations, of those that match units, NaN for others, which a ``control`` can tell
-        (control_value). See `raycv.stages.align.measures`.
+        Returns
+        -------
+        DataFrame
+            One row per pair of layers and measure. measure, value: linear_cka, debiased_cka (linear CKA without bias,
+            from folds), mean_cca, svcca, pwcca and regression_r2 (both ways), procrustes_distance, angular_distance,
+            permutation_procrustes_distance, hard_correlation_match, soft_correlation_match, soft_matching_distance,
+            partial_matching_score and its mass, and of each layer alone effective_dimension; low, high: 95% jackknife
+            over folds of the samples, NaN where that takes long; chance: after rotations, of those that match units,
+            NaN for others, which a ``control`` can tell (control_value).
 
+        Examples
+        --------
         >>> import numpy as np, raycv
         >>> x = np.random.default_rng(0).standard_normal((800, 20))
         >>> rows = raycv.compare({"a": x, "b": x[:, ::-1]}).measures().set_index("measure")["value"].round(3)
@@ -272,20 +372,58 @@ class Comparison:
         return found if self.control is None else beside(found, self.control.measures()[[*PAIR, "measure", "value"]])
 
     def clusters(self, k: int | None = None) -> pd.DataFrame:
-        """Clusters of the units of every two layers together (paper, section 5): cluster -1 for units without an edge.
+        """Cluster the units of every two layers together (paper, section 5).
 
-        ``k``: how many; None means in proportion to the units, as the paper's. Both ways are the same, so each two are
-        there once. Raises `raycv.analysis.infeasible.Infeasible` for a k that the graph does not allow.
+        Parameters
+        ----------
+        k : int, optional
+            How many clusters; None: in proportion to the units, as the paper's.
+
+        Returns
+        -------
+        DataFrame
+            One row per unit of either layer, each two layers once: net_a, layer_a, net_b, layer_b, k; net, layer, unit;
+            cluster, -1 for units without an edge, as dead and rare ones are.
+
+        Raises
+        ------
+        Infeasible
+            For a k that the graph does not allow.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> rows = raycv.compare({"a": x, "b": x[:, ::-1]}).clusters(k=20)
+        >>> rows.query("unit == 0 and net == 'a' or unit == 19 and net == 'b'")["cluster"].nunique()
+        1
         """
         once = [pair for group in self._groups for pair in pairs_of(group) if pair.at[0] < pair.at[1]]
         return pd.concat([_clustered(pair, k) for pair in once], ignore_index=True)
 
     def nearest_layers(self, by: str = "unbiased_cka") -> pd.DataFrame:
-        """For every layer and other network, the layer there that is most like it, by a column of ``alignment``.
+        """Find for every layer and other network the layer there that is most like it.
 
-        Useful after compare="all". A layer without a live unit has none and is left out. Raises UserError for another
-        column.
+        Useful after compare="all".
 
+        Parameters
+        ----------
+        by : str, default "unbiased_cka"
+            A column of ``alignment``; the largest value counts as most alike.
+
+        Returns
+        -------
+        DataFrame
+            One row per layer and other network: net_a, layer_a, net_b, layer_b and the column. A layer without a live
+            unit has none and is left out.
+
+        Raises
+        ------
+        UserError
+            For another column.
+
+        Examples
+        --------
         >>> import numpy as np, raycv
         >>> x = np.random.default_rng(0).standard_normal((800, 20))
         >>> one, other = {"low": x, "high": np.maximum(x[:, :5], 0)}, {"start": x[:, ::-1], "end": np.abs(x[:, :5])}
@@ -298,13 +436,28 @@ class Comparison:
         return table.loc[best].reset_index(drop=True)
 
     def layer_identification(self, by: str = "unbiased_cka") -> pd.DataFrame:
-        """The share of layers whose nearest layer in another network is the one of their own name.
+        """Compute the share of layers whose nearest layer in another network is the one of their own name.
 
         The layer identification test between networks of one architecture (Kornblith et al., 2019, section 6.1), after
-        compare="all": net_a, net_b; layers, how many of net_a have a namesake in net_b; accuracy, the share of these
-        that find it. ``by``: as in ``nearest_layers``. Raises UserError for another column, and where no two layers
-        have the same name.
+        compare="all".
 
+        Parameters
+        ----------
+        by : str, default "unbiased_cka"
+            A column of ``alignment``, as in ``nearest_layers``.
+
+        Returns
+        -------
+        DataFrame
+            net_a, net_b; layers, how many of net_a have a namesake in net_b; accuracy, the share of these that find it.
+
+        Raises
+        ------
+        UserError
+            For another column, and where no two layers have the same name.
+
+        Examples
+        --------
         >>> import numpy as np, raycv
         >>> x = np.random.default_rng(0).standard_normal((800, 20))
         >>> one, other = {"low": x, "high": x[:, :5] ** 2}, {"low": x[:, ::-1], "high": x[:, 4::-1] ** 2}
@@ -321,11 +474,17 @@ class Comparison:
         return right["right"].agg(layers="size", accuracy="mean").reset_index()
 
     def mutual_partners(self) -> pd.DataFrame:
-        """Units of two networks that are each other's best partner, by correlation, among the units of *all* layers.
+        """Find units of two networks that are each other's best partner among the units of *all* layers.
 
-        After compare="all", one of any layer; otherwise of the layers compared with each other. Columns net_a, layer_a,
-        unit_a, net_b, layer_b, unit_b and value, the correlation; each pair is there once.
+        After compare="all", one of any layer; otherwise of the layers compared with each other.
 
+        Returns
+        -------
+        DataFrame
+            net_a, layer_a, unit_a, net_b, layer_b, unit_b and value, the correlation; each pair is there once.
+
+        Examples
+        --------
         >>> import numpy as np, raycv
         >>> x = np.random.default_rng(0).standard_normal((800, 20))
         >>> one, other = {"low": x[:, :10], "high": x[:, 10:]}, {"start": x[:, 12:8:-1], "end": x[:, :2]}
@@ -339,7 +498,32 @@ class Comparison:
         return pd.concat(tables, ignore_index=True)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table by its name in a run: units, matchings, alignment, measures, mappings or cluster_members."""
+        """Compute a table by the name that it has in a run.
+
+        Parameters
+        ----------
+        name : {"units", "matchings", "alignment", "measures", "mappings", "cluster_members"}
+            Those of ``units``, ``matching``, ``alignment``, ``measures``, ``mapping`` and ``clusters``, with their
+            defaults.
+
+        Returns
+        -------
+        DataFrame
+            As the method gives it.
+
+        Raises
+        ------
+        UserError
+            For another name.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
+        >>> found.table("units").equals(found.units())
+        True
+        """
         makers: dict[str, Callable[[], pd.DataFrame]] = {
             "units": self.units,
             "matchings": self.matching,

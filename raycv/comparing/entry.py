@@ -41,39 +41,60 @@ def compare(
     keep_rare: bool = False,
     run: str | None = None,
 ) -> Comparison:
-    """Pass the same samples through all ``networks`` once and compare their units.
+    """Pass the same samples through all networks once and compare their units.
 
-    ``networks``: two or more, by name. Each is a PyTorch module, which is called with the batches of ``data`` and comes
-    back as it was (`raycv.networks.borrowed`), or recorded activations: an array (n, S) or (n, S, ...), a table
-    (pandas, polars, Arrow, xarray), a mapping of layer names to such, or a file on disk or ``s3://``, see
-    `raycv.data.recorded`. Kinds may be mixed, as long as recorded samples stand in the order of ``data``.
+    Parameters
+    ----------
+    networks : mapping of str to module or recording
+        Two or more, by name. A PyTorch module is called with the batches of ``data`` and comes back as it was. A
+        recording holds activations: an array (n, S) or (n, S, ...), a table (pandas, polars, Arrow, xarray), a mapping
+        of layer names to such, or a file on disk or ``s3://``. Kinds may be mixed, as long as recorded samples stand in
+        the order of ``data``.
+    data : iterable of batches, optional
+        What modules see; recordings alone need none. Each batch is a tensor, or a tuple or mapping, of which a network
+        gets what its forward requires; a `ray.data.Dataset` gives its ``iter_torch_batches``. Each passes once, the
+        first twice where a forward draws random numbers.
+    layers : sequence of str, or mapping of str to such, optional
+        Module paths, with ``*`` for any part of one, for all networks or by network. None: all that have units, see
+        `Comparison.left_out`. PATH#2 is the second call of a module, PATH:class the class token alone and PATH:patches
+        the rest.
+    compare : {"same", "all"} or list of sequences of str, default "same"
+        "same": layers of the same name; "all": every layer of one network with every layer of the others; a list:
+        layers that belong together, one for each of ``networks``.
+    positions : {"same", "resample", "mean"}, default "same"
+        "same" takes every position of an image as a sample, and compared layers must have as many; "resample" averages
+        finer grids over the areas of the coarsest one, where tokens are a square of patches; "mean" takes the mean over
+        positions, one sample an image. With "all" all layers must fit.
+    forward : callable, or mapping of str to callable, optional
+        How networks are called, a function of the network and a batch, for all or by network.
+    unit_axis : int, or mapping of str to int, optional
+        The axis of units as layers return them, for all or by layer, where it cannot be told.
+    control : "untrained", or mapping of str to module or recording, optional
+        What to tell chance by: the same networks with weights drawn anew, or others by the same names.
+    keep_rare : bool, default False
+        Whether rare units take part: those of whose variance less than a fifth is left without some eighth of the
+        images.
+    run : str, optional
+        A folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the stages
+        of the command line go on from it. Networks are then models by name, functions as "package.module:function",
+        files of recordings, or mappings as in the setting ``networks``; ``data`` is a set of images by name or path.
 
-    ``data``: batches, each a tensor, or a tuple or mapping, of which a network gets what its forward requires; a
-    `ray.data.Dataset` by its ``iter_torch_batches``. Each passes once, the first twice where a forward draws random
-    numbers. ``forward``: how networks are called, a function of the network and a batch, for all or by network.
+    Returns
+    -------
+    Comparison
+        Tables are computed when they are first asked for.
 
-    ``layers``: module paths, with ``*`` for any part of one, for all networks or by network; None means all that have
-    units, see `Comparison.left_out`. PATH#2 is the second call of a module, PATH:class the class token alone and
-    PATH:patches the rest. ``unit_axis``: the axis of units as layers return them, for all or by layer, where
-    `raycv.networks.layouts` cannot tell it. ``compare``: "same", layers of the same name; "all", every layer of one
-    network with every layer of the others; or a list of layers that belong together, one for each of ``networks``.
+    Raises
+    ------
+    UserError
+        For what does not fit together, for activations that are not finite, and for what memory does not hold.
 
-    ``positions``: "same" takes every position of an image as a sample, and compared layers must have as many;
-    "resample" averages finer grids over the areas of the coarsest one, where tokens are a square of patches, see
-    `raycv.networks.tokens`; "mean" takes the mean over positions, one sample an image. With "all" all layers must fit.
-
-    ``control``: "untrained", or others by the same names, to tell chance by; see `raycv.comparing.control`.
-    ``keep_rare``: units whose variance rests on an eighth of the images, see `Comparison.units`, take part, too.
-
-    ``run``: a folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the
-    stages of the command line go on from it. Networks are then models by name, functions as "package.module:function",
-    files of recordings, or mappings as in the setting ``networks``; ``data`` is a set of images by name or path.
-
-    Returns a `Comparison`. Raises UserError for what does not fit, and for activations that are not finite.
-
-    >>> import numpy as np
+    Examples
+    --------
+    >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
-    >>> compare({"a": x, "b": x[:, ::-1]}).matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
+    >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
+    >>> found.matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
     [19, 18, 17]
     """
     _check(networks, data, layers, compare, positions)

@@ -26,14 +26,23 @@ class Moments:
     A member is a layer of a network, or anything else that gives numbers for the same samples. The samples themselves
     are not kept, so that neither their number nor the order of the batches matters. What was added in different
     processes can be merged, and several threads may add batches. Sums are kept per fold of the samples, chosen by a
-    hash of their ids: that gives intervals (`raycv.statistics.folds`). All positions of a sample are in one fold.
+    hash of their ids: that gives intervals. All positions of a sample are in one fold.
 
-    >>> import numpy as np
+    Attributes
+    ----------
+    names : list of str
+        The members, in the order in which the first batch named them.
+
+    Examples
+    --------
+    >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((1000, 3))
-    >>> moments = Moments()
+    >>> moments = raycv.Moments()
     >>> for start in range(0, 1000, 100):
     ...     batch = x[start : start + 100]
     ...     moments.update(range(start, start + 100), a=batch, b=batch[:, ::-1])
+    >>> moments
+    Moments of 1,000 samples: a (3 units), b (3 units)
     >>> moments.correlation("a", "b").round(1).tolist()[0][2]
     1.0
     """
@@ -54,7 +63,28 @@ class Moments:
 
     @classmethod
     def of(cls, names: Sequence[str], statistics: LayerStatistics) -> Moments:
-        """Those of members whose sums are there already, as a run has them."""
+        """Go on from sums that are there already, as a run has them.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The members, in the order of the sums.
+        statistics : LayerStatistics
+            What ``Moments.statistics`` and `raycv.Run.moments` give.
+
+        Returns
+        -------
+        Moments
+            Further batches may be added.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> moments = raycv.Moments()
+        >>> moments.update(None, a=np.eye(8), b=np.eye(8))
+        >>> raycv.Moments.of(["left", "right"], moments.statistics)
+        Moments of 8 samples: left (8 units), right (8 units)
+        """
         made = cls()
         made.names, made._folds = list(names), [Accumulator.going_on_from(fold) for fold in statistics.folds]
         made._finer = dict(enumerate(statistics.finer))
@@ -75,15 +105,31 @@ class Moments:
         return sum(fold.count for fold in self._folds)
 
     def update(self, ids: ArrayLike | range | None, **activations: Any) -> None:
-        """Add a batch: for every member the activations (n, S) or (n, S, ...) of the same n samples, in the same order.
+        """Add a batch.
 
-        Activations are arrays or tensors with their units on the second axis; what follows are positions, each a sample
-        of its own, as many in every member. ``ids`` (n,) integers or strings that name the samples; None numbers them
-        in the order in which they come. All batches have the same members. Where activations are float64, products are
-        too; they are float32 otherwise, added in float64, and correlations are within 5e-6 of float64.
+        Where activations are float64, products are too; they are float32 otherwise, added in float64, and correlations
+        are within 5e-6 of float64.
 
-        Raises ValueError for members, shapes or ids that do not fit, and for numbers that are not finite; then nothing
-        is added.
+        Parameters
+        ----------
+        ids : array_like of shape (n,), or None
+            Integers or strings that name the samples; None numbers them in the order in which they come.
+        activations : array or tensor of shape (n, S) or (n, S, ...)
+            One for every member, by name, of the same n samples in the same order. Units stand on the second axis; what
+            follows are positions, each a sample of its own, as many in every member. All batches have the same members.
+
+        Raises
+        ------
+        ValueError
+            For members, shapes or ids that do not fit, and for numbers that are not finite; then nothing is added.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> moments = raycv.Moments()
+        >>> moments.update(["first.png", "second.png"], a=np.eye(2), b=np.ones((2, 5)))
+        >>> moments.samples, moments.widths
+        (2, [2, 5])
         """
         tables, count, positions = tables_of(activations)
         if count:
@@ -129,9 +175,27 @@ class Moments:
         check_numbers(tables, self.samples)
 
     def merge(self, other: Moments) -> None:
-        """Add all that ``other`` has of the same members, and of other samples.
+        """Add all that other moments have of the same members, and of other samples.
 
-        Raises ValueError where the members differ.
+        Parameters
+        ----------
+        other : Moments
+            Stays as it is. Samples that both have are counted twice.
+
+        Raises
+        ------
+        ValueError
+            Where the members differ.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> first, second = raycv.Moments(), raycv.Moments()
+        >>> first.update(range(4), a=np.eye(4))
+        >>> second.update(range(4, 8), a=np.ones((4, 4)))
+        >>> first.merge(second)
+        >>> first.samples
+        8
         """
         with _both(self, other):
             self._merge(other)
@@ -155,9 +219,12 @@ class Moments:
 
     @property
     def statistics(self) -> LayerStatistics:
-        """The sums fold by fold, without empty folds, as the functions of `raycv.analysis` take them.
+        """The sums fold by fold, without empty folds, as `Moments.of` takes them.
 
-        Raises ValueError where there are fewer than two samples.
+        Raises
+        ------
+        ValueError
+            Where there are fewer than two samples.
         """
         with self._lock:
             if self.samples < 2:
@@ -166,9 +233,30 @@ class Moments:
             return LayerStatistics(tuple(fold.moments() for fold in self._folds if fold.count), finer)
 
     def correlation(self, a: str, b: str) -> np.ndarray:
-        """Pearson correlations (S_a, S_b) of the units of two members, float64; NaN for constant units.
+        """Correlate the units of two members (Pearson).
 
-        Raises ValueError for a name that is no member, and for fewer than two samples.
+        Parameters
+        ----------
+        a, b : str
+            Names of members; both may be the same.
+
+        Returns
+        -------
+        ndarray of shape (S_a, S_b), float64
+            NaN for constant units.
+
+        Raises
+        ------
+        ValueError
+            For a name that is no member, and for fewer than two samples.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> moments = raycv.Moments()
+        >>> moments.update(None, a=np.array([[0.0, 1], [1, 3], [2, 5]]), b=np.array([[3.0], [2], [1]]))
+        >>> moments.correlation("a", "b").round(6).tolist()
+        [[-1.0], [-1.0]]
         """
         for name in (a, b):
             if name not in self.names:

@@ -82,13 +82,36 @@ def centre(size: int, crop: int, middle: Middle = "even") -> int:
 class Preprocessing(BaseModel):
     """How a network wants its images, in the order of Caffe's pipeline (paper, section 2).
 
-    An image is decoded and resized to ``resize`` x ``resize`` pixels (uint8), cropped to ``crop`` x ``crop``, and per
-    channel ``mean`` is subtracted and divided by ``std`` (red, green, blue; on the scale 0 to 255). An image that is
-    not square is squashed, as the paper's networks have it, or with ``fit`` "short-side" its shorter side is resized
-    and the longer one cut, as torchvision's have it. ``middle`` says
-    where a centre begins that lies between two pixels: "even", as torchvision rounds, or "down", as Hugging Face's
-    processors do. In training the crop is drawn at random, from an image with
-    ``pad`` pixels of the mean around it, and half the images are mirrored; in evaluation the crop is the centre.
+    An image is decoded and resized, cropped, and per channel ``mean`` is subtracted and divided by ``std``. In training
+    the crop is drawn at random and half the images are mirrored; in evaluation the crop is the centre.
+
+    Attributes
+    ----------
+    resize : int, 1 to 4,096
+        Height and width in pixels to which images are resized, as uint8.
+    crop : int, up to ``resize``
+        Height and width in pixels of what the network sees.
+    fit : {"squash", "short-side"}, default "squash"
+        What is done to an image that is not square: it is squashed, as the paper's networks have it, or its shorter
+        side is resized and the longer one cut, as torchvision's have it.
+    interpolation : {"bilinear", "bicubic"}, default "bilinear"
+        The filter, with antialiasing.
+    middle : {"even", "down"}, default "even"
+        Where a centre begins that lies between two pixels: as torchvision rounds, or as Hugging Face's processors do.
+    mean, std : three floats each
+        Of red, green, blue, on the scale 0 to 255.
+    pad : int, default 0
+        In training the crop is drawn from an image with so many pixels of the mean around it.
+    mirror : bool, default True
+        Whether half the images are mirrored in training.
+
+    Examples
+    --------
+    >>> import raycv, torch
+    >>> wanted = raycv.Preprocessing(resize=36, crop=32, mean=(128, 128, 128), std=(64, 64, 64))
+    >>> seen = wanted.evaluation(torch.full((5, 36, 36, 3), 192, dtype=torch.uint8))
+    >>> seen.shape, seen.unique().tolist()
+    (torch.Size([5, 3, 32, 32]), [1.0])
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -116,14 +139,50 @@ class Preprocessing(BaseModel):
         return Resize(self.resize, self.fit, self.interpolation, crop, "even" if crop is None else self.middle)
 
     def evaluation(self, images: Tensor) -> Tensor:
-        """Images (B, resize, resize, 3) uint8 as float32 (B, 3, crop, crop), channels last in memory."""
+        """Prepare images for evaluation, with the central crop.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, resize, resize, 3), uint8
+            Red, green, blue.
+
+        Returns
+        -------
+        Tensor of shape (B, 3, crop, crop), float32
+            Channels last in memory.
+
+        Raises
+        ------
+        ValueError
+            For images of another shape.
+        """
+        self._check(images)
         start = centre(self.resize, self.crop, self.middle)
         return _to_channels(self._normalised(images[:, start : start + self.crop, start : start + self.crop]))
 
     def training(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """As ``evaluation``, with crop and mirror drawn for each image from ``generator`` (a CPU generator)."""
+        """Prepare images for training, with crop and mirror drawn for each image.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, resize, resize, 3), uint8
+            Red, green, blue.
+        generator : torch.Generator
+            On the CPU.
+
+        Returns
+        -------
+        Tensor of shape (B, 3, crop, crop), float32
+            Channels last in memory.
+
+        Raises
+        ------
+        ValueError
+            For images of another shape.
+        """
         import torch
 
+        self._check(images)
         count, device = len(images), images.device
         room = self.resize + 2 * self.pad - self.crop
         corners = _sent(torch.randint(0, room + 1, (2, count, 1), generator=generator) - self.pad, device)
@@ -140,6 +199,12 @@ class Preprocessing(BaseModel):
             seen = (rows == self._within(rows))[:, :, None] & (columns == self._within(columns))[:, None, :]
             result *= seen[..., None]  # after subtraction 0 is the mean
         return _to_channels(result)
+
+    def _check(self, images: Tensor) -> None:
+        """Raise ValueError for images of another size, of which another part would be cut out unnoticed."""
+        wanted = (self.resize, self.resize, 3)
+        if images.shape[1:] != wanted:
+            raise ValueError(f"images must have shape (B, {', '.join(map(str, wanted))}), found {tuple(images.shape)}")
 
     def _within(self, positions: Tensor) -> Tensor:
         return positions.clamp(0, self.resize - 1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import doctest
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -387,10 +385,3 @@ def test_what_the_manual_shows_runs() -> None:
     nearest = example("docs/own_networks.md")["found"].nearest_layers()
     assert set(nearest.query("net_a == 'resnet'")["layer_a"]) == {"layer1", "layer2"}
     assert nearest["unbiased_cka"].between(-0.1, 1).all()
-
-
-@pytest.mark.parametrize("module", ["raycv.comparing.entry", "raycv.comparing.moments", "raycv.comparing.comparison"])
-def test_examples_in_docstrings(module: str) -> None:
-    result = doctest.testmod(import_module(module), extraglobs={"Moments": raycv.Moments})
-    assert result.attempted
-    assert not result.failed

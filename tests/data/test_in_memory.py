@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,7 @@ import pytest
 from PIL import Image
 
 import raycv
-from raycv.data import in_memory
 from raycv.errors import UserError
-
-
-def test_the_example_in_the_docstring() -> None:
-    result = doctest.testmod(in_memory)
-    assert result.attempted
-    assert not result.failed
 
 
 def test_images_of_a_tree_are_those_of_the_tree(tmp_path: Path) -> None:
@@ -40,3 +32,9 @@ def test_images_of_a_tree_are_those_of_the_tree(tmp_path: Path) -> None:
 def test_what_is_not_there_is_refused(asked: dict[str, str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         raycv.images(**asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [0, 4097])
+def test_a_size_that_no_image_has_is_refused(size: int) -> None:
+    with pytest.raises(UserError, match=f"size is {size:,}; an image is 1 to 4,096 pixels"):
+        raycv.images(count=1, size=size)

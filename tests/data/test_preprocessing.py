@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,13 @@ def test_a_quick_resize_is_within_one_of_pillows(fit: Any, width: int, height: i
     resize = Resize(size, fit)
     expected = np.asarray(resize(Image.fromarray(pixels)))
     assert np.abs(resize.quick(pixels).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 20, 3), (2, 3, 36, 36), (36, 36, 3)])
+def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    wanted = Preprocessing(resize=36, crop=32, mean=(0, 0, 0), std=(1, 1, 1))
+    images = torch.zeros(shape, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=re.escape(f"images must have shape (B, 36, 36, 3), found {shape}")):
+        wanted.evaluation(images)
+    with pytest.raises(ValueError, match="images must have shape"):
+        wanted.training(images, torch.Generator())

@@ -19,10 +19,31 @@ Rest = ParamSpec("Rest")
 
 @dataclass(frozen=True)
 class Covariances:
-    """``a`` (S_a, S_a) and ``b`` (S_b, S_b) within each network, ``cross`` (S_a, S_b) between; X and Y are activations.
+    """The covariances of the units of two networks over the same samples, which every measure takes.
 
-    All are divided by the number of samples n: Σ_a = XᵀX / n, Σ_b = YᵀY / n, C = XᵀY / n for centred X (n, S_a) and Y
-    (n, S_b). What several measures need of them, and what takes long, is computed once.
+    All are divided by the number of samples n: Σ_a = XᵀX / n, Σ_b = YᵀY / n, C = XᵀY / n for centred activations X (n,
+    S_a) and Y (n, S_b). What several measures need of them, and what takes long, is computed once. ``Covariances.of``
+    leaves dead units out; the constructor takes matrices as they are.
+
+    Attributes
+    ----------
+    a : ndarray of shape (S_a, S_a)
+        Σ_a, within the first network.
+    cross : ndarray of shape (S_a, S_b)
+        C, between the networks.
+    b : ndarray of shape (S_b, S_b)
+        Σ_b, within the second network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import Covariances, linear_cka
+    >>> x = np.random.default_rng(0).standard_normal((500, 6))
+    >>> y = 3 * x[:, ::-1]
+    >>> both = np.cov(np.hstack([x, y]), rowvar=False, bias=True)
+    >>> c = Covariances.of(both[:6, :6], both[:6, 6:], both[6:, 6:])
+    >>> round(linear_cka(c), 6), np.allclose(np.diag(c.correlations().a), 1), round(float(np.trace(c.normalised.b)), 6)
+    (1.0, True, 1.0)
     """
 
     a: Floats
@@ -31,9 +52,26 @@ class Covariances:
 
     @classmethod
     def of(cls, a: ArrayLike, cross: ArrayLike, b: ArrayLike) -> Covariances:
-        """Of the live units alone: units whose variance is NaN or 0 are left out.
+        """Take the live units of matrices that have NaN for dead ones.
 
-        Raises ValueError for matrices that do not fit or are not finite between live units.
+        Parameters
+        ----------
+        a : array_like of shape (S_a, S_a)
+            Within the first network.
+        cross : array_like of shape (S_a, S_b)
+            Between the networks.
+        b : array_like of shape (S_b, S_b)
+            Within the second network.
+
+        Returns
+        -------
+        Covariances
+            Without units whose variance is NaN or 0.
+
+        Raises
+        ------
+        ValueError
+            For matrices that do not fit or are not finite between live units.
         """
         within_a, between, within_b = (np.asarray(matrix, dtype=np.float64) for matrix in (a, cross, b))
         s_a, s_b = len(within_a), len(within_b)
@@ -49,13 +87,32 @@ class Covariances:
         return live
 
     def among(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Covariances:
-        """Of some units of a, and some of b."""
+        """Take some units of a, and some of b.
+
+        Parameters
+        ----------
+        rows : ndarray, int
+            Numbers of units of a.
+        columns : ndarray, int
+            Numbers of units of b.
+
+        Returns
+        -------
+        Covariances
+            Of these, in this order.
+        """
         return Covariances(
             self.a[np.ix_(rows, rows)], self.cross[np.ix_(rows, columns)], self.b[np.ix_(columns, columns)]
         )
 
     def correlations(self) -> Covariances:
-        """Of the z-scores: every unit counts alike, however large its activations."""
+        """Divide by standard deviations: every unit counts alike, however large its activations.
+
+        Returns
+        -------
+        Covariances
+            Of the z-scores.
+        """
         spread_a, spread_b = np.sqrt(np.diagonal(self.a)), np.sqrt(np.diagonal(self.b))
         return Covariances(
             self.a / np.outer(spread_a, spread_a),
@@ -64,7 +121,13 @@ class Covariances:
         )
 
     def reversed(self) -> Covariances:
-        """With the networks in the other order."""
+        """Put the networks in the other order.
+
+        Returns
+        -------
+        Covariances
+            Of b and a.
+        """
         turned = Covariances(self.b, self.cross.T, self.a)
         if "canonical" in vars(self):  # known already: it need not be computed again
             left, values, right = self.canonical

@@ -20,40 +20,143 @@ from raycv.analysis.transport import partial_plan, uniform_plan
 
 @measure
 def hard_correlation_match(c: Covariances) -> float:
-    """The mean correlation of the one-to-one pairs of largest sum, min(S_a, S_b) of them (Li et al., 2015)."""
+    """Average the correlations of the one-to-one pairs of largest sum (Li et al., 2015).
+
+    Parameters
+    ----------
+    c : Covariances
+        Of live units; there are min(S_a, S_b) pairs.
+
+    Returns
+    -------
+    float
+        From -1 to 1; NaN where a network has no live unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import Covariances, hard_correlation_match
+    >>> c = Covariances(np.eye(2), np.array([[0.5, 0.5], [0.5, 0.2]]), np.eye(2))
+    >>> hard_correlation_match(c)
+    0.5
+    """
     r = c.correlations().cross
     return float(r[linear_sum_assignment(r, maximize=True)].mean())
 
 
 @measure
 def soft_correlation_match(c: Covariances) -> float:
-    """The mean of each unit's largest correlation, over both directions (Li et al., 2015; Klabunde et al., 2025)."""
+    """Average each unit's largest correlation, over both directions (Li et al., 2015; Klabunde et al., 2025).
+
+    Parameters
+    ----------
+    c : Covariances
+        Of live units.
+
+    Returns
+    -------
+    float
+        From -1 to 1; NaN where a network has no live unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import Covariances, soft_correlation_match
+    >>> c = Covariances(np.eye(1), np.array([[0.5, 0.1]]), np.eye(2))
+    >>> round(soft_correlation_match(c), 6)                      # 0.5 of a, 0.3 of b
+    0.4
+    """
     r = c.correlations().cross
     return float((r.max(1).mean() + r.max(0).mean()) / 2)
 
 
 @measure
 def soft_matching_score(c: Covariances) -> float:
-    """max over plans of Σ P_ij r_ij, all units matched (Khosla & Williams, 2024, the correlation score)."""
+    """Compute the largest mean correlation of a soft matching of all units.
+
+    The correlation score of Khosla & Williams (2024).
+
+    max over plans P (`uniform_plan`) of Σ P_ij r_ij, where units weigh 1/S_a and 1/S_b.
+
+    Parameters
+    ----------
+    c : Covariances
+        Of live units, of any numbers.
+
+    Returns
+    -------
+    float
+        From -1 to 1; NaN where a network has no live unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import Covariances, soft_matching_score
+    >>> round(soft_matching_score(Covariances(np.eye(1), np.array([[0.5, 0.1]]), np.eye(2))), 6)
+    0.3
+    """
     r = c.correlations().cross
     return float((uniform_plan(r) * r).sum())
 
 
 @measure
 def soft_matching_distance(c: Covariances) -> float:
-    """min over plans of sqrt(Σ P_ij E|z_i − z_j|²) between z-scores = sqrt(2 − 2 ``soft_matching_score``).
+    """Compute the soft matching distance, sqrt(2 − 2 `soft_matching_score`) (Khosla & Williams, 2024).
 
-    A metric, for any numbers of units, by optimal transport (Khosla & Williams, 2024, "Soft matching distance").
+    A metric, for any numbers of units, by optimal transport: min over plans of sqrt(Σ P_ij E|z_i − z_j|²) between
+    z-scores.
+
+    Parameters
+    ----------
+    c : Covariances
+        Of live units.
+
+    Returns
+    -------
+    float
+        From 0 to 2; NaN where a network has no live unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import Covariances, soft_matching_distance
+    >>> soft_matching_distance(Covariances(np.eye(2), np.eye(2) / 2, np.eye(2)))
+    1.0
     """
     return math.sqrt(max(2 - 2 * soft_matching_score(c), 0))
 
 
 @measure
 def partial_matching_score(c: Covariances, mass: float) -> float:
-    """max over plans that match just ``mass`` of the units of Σ P_ij r_ij / mass, the mean correlation matched.
+    """Compute the largest mean correlation of a soft matching of a part of the units.
 
-    0 < mass <= 1; at 1 it is ``soft_matching_score`` (Kapoor et al., 2026, "Partial soft-matching distance"). NaN for a
-    mass of 0, which matches nothing. Raises ValueError for another mass.
+    max over plans P of total ``mass`` (`partial_plan`) of Σ P_ij r_ij / mass (Kapoor et al., 2026, "Partial
+    soft-matching distance").
+
+    Parameters
+    ----------
+    c : Covariances
+        Of live units.
+    mass : float
+        The part that is matched, from 0 to 1; at 1 it is `soft_matching_score`.
+
+    Returns
+    -------
+    float
+        From -1 to 1; NaN for a mass of 0, which matches nothing, and where a network has no live unit.
+
+    Raises
+    ------
+    ValueError
+        For another mass.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from raycv.analysis import Covariances, partial_matching_score
+    >>> c = Covariances(np.eye(2), np.diag([0.9, 0.1]), np.eye(2))
+    >>> round(partial_matching_score(c, 1), 6), round(partial_matching_score(c, 0.5), 6)
+    (0.5, 0.9)
     """
     if mass == 0:
         return math.nan

@@ -16,7 +16,7 @@ from raycv import memory
 from raycv.analysis.significance import FALSE_DISCOVERIES
 from raycv.config import ReportConfig
 from raycv.memory import Need
-from raycv.paper import TOP_PATCHES
+from raycv.paper import SPARSE_DECAY, TOP_PATCHES
 from raycv.progress import Progress, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
@@ -226,6 +226,7 @@ def _facts(
         "units": len(units),
         "ranks": TOP_PATCHES,
         "false_discoveries": FALSE_DISCOVERIES,
+        "sparse_decay": SPARSE_DECAY,
         "pictured": has["patch_pictures"],
         "missing": missing,
         "recurring": _recurring(store) if has["recurrence"] else {},

@@ -1,14 +1,17 @@
 // Clusters of the units of two networks, as groups of portraits.
 
+/** @typedef {{ label: number, units: number[][], between: number, within: number }} Group */
+
 function showClusters() {
   const { layer, a, b, options } = view;
   const clusterings = dataOf(layer).clusters?.[a][b] ?? [];
   const found = clusterings.find(({ k }) => String(k) === options.k) ?? clusterings[0];
-  const ks = [...clusterings].sort((x, y) => x.k - y.k).map(({ k, is_default }) => [k, is_default ? `${k} (default)` : k]);
+  /** @type {Entry[]} */
+  const ks = [...clusterings].sort((x, y) => x.k - y.k).map(({ k, is_default }) => [k, is_default ? `${k} (default)` : String(k)]);
   replace(at("cluster-tools"),
-    choice("Layer", layers.map((name, n) => [n, name]), layer, (value) => go({ layer: Number(value), options: { k: "" } })),
-    choice("Network", nets.map((name, n) => [n, name]), a, (value) => go({ a: Number(value), b: Number(value) === b ? a : b, options: { k: "" } })),
-    choice("With", nets.map((name, n) => [n, name]).filter(([n]) => n !== a), b, (value) => go({ b: Number(value), options: { k: "" } })),
+    choice("Layer", numbered(layers), layer, (value) => go({ layer: Number(value), options: { k: "" } })),
+    choice("Network", numbered(nets), a, (value) => go({ a: Number(value), b: Number(value) === b ? a : b, options: { k: "" } })),
+    choice("With", numbered(nets).filter(([n]) => n !== a), b, (value) => go({ b: Number(value), options: { k: "" } })),
     ks.length > 0 && choice("k", ks, found.k, (k) => go({ options: { k } })));
   const groups = found ? grouped(found) : [];
   const both = groups.filter(({ units }) => units.every((of) => of.length)).length;
@@ -18,20 +21,26 @@ function showClusters() {
   at("groups").replaceChildren(...groups.map(group));
 }
 
-/** The clusters, those of both networks first, the largest correlation between the networks first among them. */
+/** The clusters, those of both networks first, the largest correlation between the networks first among them.
+ * @param {Clustering} found
+ * @returns {Group[]}
+ */
 function grouped(found) {
   const labels = [...new Set([...found.a, ...found.b])].filter((label) => label >= 0);
   const groups = labels.map((label) => ({
     label, units: [members(found.a, label), members(found.b, label)], between: found.between[label], within: found.within[label],
   }));
-  const both = ({ units }) => units.every((of) => of.length);
+  /** @type {(group: Group) => number} */
+  const both = ({ units }) => Number(units.every((of) => of.length));
   return groups.sort((x, y) => both(y) - both(x) || y.between - x.between || x.label - y.label);
 }
 
+/** @param {Group} group */
 function group({ label, units, between, within }) {
   const { layer, a, b } = view;
   const two = units.every((of) => of.length);
   const size = [a, b].map((net, n) => `${units[n].length} of ${nets[net]}`).join(", ");
+  /** @type {(net: number, of: number[]) => Child} */
   const side = (net, of) => of.length > 0 && element("div", { class: "side" }, element("h4", {}, nets[net]),
     element("ul", { class: "members" }, ...of.map((unit) => member(layer, net, unit, ""))));
   return element("article", { class: `card group${two ? " two" : ""}`, "data-cluster": label },

@@ -1,5 +1,6 @@
 // What can be said, searched, filtered and sorted of the units of a layer. A unit is {net, unit}.
 
+/** @type {Record<string, { label: string, of: (data: LayerData, net: number, unit: number) => number, text: (value: number) => string }>} */
 const SORTS = {
   excess: { label: "excess", of: excessOf, text: (value) => signed(value, 2) },
   mean: { label: "mean activation", of: (data, net, unit) => data.units[net].mean[unit], text: (value) => fixed(value, 2) },
@@ -9,6 +10,7 @@ const SORTS = {
   },
   number: { label: "unit number", of: (_, net, unit) => -unit, text: () => "" },
 };
+/** @type {Record<string, { label: string, keep: (data: LayerData, net: number, unit: number) => boolean }>} */
 const FILTERS = {
   all: { label: "all units", keep: () => true },
   recurring: { label: "recurs in all networks", keep: (data, net, unit) => data.recurrence?.[net].partners[unit] === everyone.length - 1 },
@@ -16,10 +18,18 @@ const FILTERS = {
   dead: { label: "rare or dead", keep: (data, net, unit) => data.units[net].state[unit] > 0 },
 };
 
+/** @type {(view: Pick<View, "options">) => typeof SORTS[string]} */
 const sortOf = ({ options }) => SORTS[options.sort] ?? SORTS.excess;
+/** @type {(view: Pick<View, "options">) => typeof FILTERS[string]} */
 const filterOf = ({ options }) => FILTERS[options.show] ?? FILTERS.all;
 
-/** Whether a search finds a unit: by its number, or by the class of most of its top patches. */
+/** Whether a search finds a unit: by its number, or by the class of most of its top patches.
+ * @param {string} text
+ * @param {LayerData} data
+ * @param {number} layer
+ * @param {number} net
+ * @param {number} unit
+ */
 function found(text, data, layer, net, unit) {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return true;
@@ -29,7 +39,10 @@ function found(text, data, layer, net, unit) {
   return first !== undefined && className(first[0]).toLowerCase().startsWith(wanted);
 }
 
-/** The units in view in their order; those without a value come last. */
+/** The units in view in their order; those without a value come last.
+ * @param {Pick<View, "layer" | "a" | "options">} view
+ * @returns {Valued[]}
+ */
 function unitsInView({ layer, a, options }) {
   const data = dataOf(layer);
   const sort = sortOf({ options });
@@ -40,7 +53,7 @@ function unitsInView({ layer, a, options }) {
   return units
     .filter(({ net, unit }) => filter.keep(data, net, unit) && found(options.q ?? "", data, layer, net, unit))
     .sort((x, y) => {
-      const [left, right] = [Number.isNaN(x.value), Number.isNaN(y.value)];
+      const [left, right] = [Number(Number.isNaN(x.value)), Number(Number.isNaN(y.value))];
       return left - right || (left ? 0 : y.value - x.value) || x.unit - y.unit || x.net - y.net;
     });
 }

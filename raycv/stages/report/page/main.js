@@ -1,5 +1,6 @@
 // Bringing the page in line with its address, and the keys.
 
+/** @type {Record<Place, () => void>} */
 const SHOW = { overview: showOverview, units: showUnits, matrix: showMatrix, clusters: showClusters, figures: showFigures, words: () => {} };
 const TITLES = { overview: "Overview", units: "Units", matrix: "Matrices", clusters: "Clusters", figures: "Figures", words: "Glossary" };
 
@@ -14,6 +15,7 @@ function show() {
 }
 
 function tabs() {
+  /** @type {(name: Place) => string} */
   const first = (name) => {
     if (name !== "units") return address({ place: name, unit: null, cell: [], a: Math.max(0, view.a), options: {} });
     const [best] = wide() ? unitsInView({ layer: view.layer, a: Math.max(0, view.a), options: {} }) : [];
@@ -28,13 +30,15 @@ function tabs() {
 function showFigures() {
   const shown = [...document.querySelectorAll("#figures figure")];
   at("contents").replaceChildren(element("ul", {}, ...shown.map((figure, n) =>
-    element("li", {}, element("a", { href: `#/figures/${n}` }, figure.querySelector("figcaption").textContent)))));
+    element("li", {}, element("a", { href: `#/figures/${n}` }, figure.querySelector("figcaption")?.textContent)))));
   if (view.of !== undefined) shown[Number(view.of)]?.scrollIntoView();
 }
 
+/** @param {KeyboardEvent} event */
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target.matches?.("input, select, textarea");
+  const target = event.target instanceof Element ? event.target : null;
+  const typing = target?.matches("input, select, textarea");
   if (event.key === "Escape") return leave();
   if (event.key === "/" && !typing) {
     event.preventDefault();
@@ -42,15 +46,20 @@ function pressed(event) {
     return at("search").focus();
   }
   const row = across();
-  const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row }[event.key];
-  if (!by || typing || view.place !== "units" || event.target.closest?.("canvas")) return;
+  /** @type {Record<string, number>} */
+  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row };
+  const by = steps[event.key];
+  if (!by || typing || view.place !== "units" || target?.closest("canvas")) return;
   event.preventDefault();
   return step(by);
 }
 
+/** @type {(id: string) => HTMLElement | null} */
+const closing = (id) => at(id).querySelector(".close");
+
 function leave() {
-  if (view.place === "units" && view.unit !== null) at("panel").querySelector(".close").click();
-  if (view.place === "matrix" && view.cell?.length) at("cell").querySelector(".close").click();
+  if (view.place === "units" && view.unit !== null) closing("panel")?.click();
+  if (view.place === "matrix" && view.cell?.length) closing("cell")?.click();
 }
 
 addEventListener("hashchange", show);

@@ -4,6 +4,7 @@ function showOverview() {
   if (at("overview").childElementCount) return;
   const best = mostTelling();
   const readout = element("div", { class: "readout" });
+  /** @type {(n: number) => void} */
   const pointed = (n) => readout.replaceChildren(...said(averages[n]));
   const chart = excessChart(pointed);
   pointed(Math.max(0, averages.findIndex((row) => row.layer === layers[best])));
@@ -24,6 +25,7 @@ function showOverview() {
 function effects() {
   if (!run.effects.length) return "";
   const titles = [...new Set(run.effects.map(({ title }) => title))];
+  /** @type {(title: string) => Child[]} */
   const found = (title) => run.effects.filter((one) => one.title === title).map(({ text }) => element("dd", {}, text));
   const groups = titles.map((title) => element("div", {}, element("dt", {}, title), ...found(title)));
   return element("section", { class: "card effects" }, element("h3", {}, "What matched units do"), element("dl", {}, ...groups));
@@ -36,7 +38,9 @@ function compared() {
 }
 
 function key() {
+  /** @type {(name: string, text: string) => Child} */
   const entry = (name, text) => element("li", {}, element("i", { class: `swatch ${name}` }), text);
+  /** @type {(name: Average) => boolean} */
   const shown = (name) => averages.some((row) => row[name] != null);
   return element("ul", { class: "key" },
     shown("before") && entry("before", "over units mixed before the ReLU"),
@@ -44,7 +48,9 @@ function key() {
     entry("untrained", "the same between untrained networks"));
 }
 
-/** What stands below the chart of one layer. */
+/** What stands below the chart of one layer.
+ * @param {Averages} row
+ */
 function said(row) {
   const facts = [
     ["beyond chance", percent(row.beyond_chance), row.beyond_chance_untrained == null ? "of units have a partner" : `untrained ${percent(row.beyond_chance_untrained)}`],
@@ -71,6 +77,7 @@ function health() {
 }
 
 function accuracies() {
+  /** @type {(net: string) => Child} */
   const bar = (net) => {
     const value = run.accuracies[net];
     const length = element("i", {});
@@ -88,6 +95,7 @@ function next() {
   const hidden = layers.map((_, n) => n).filter((n) => !isOutput(n));
   const recurring = hidden.filter((n) => run.recurring[layers[n]]);
   const most = recurring.sort((x, y) => run.recurring[layers[y]] - run.recurring[layers[x]])[0];
+  /** @type {([Changes, string, string] | false | undefined)[]} */
   const links = [
     [{ place: "units", layer: best, a: 0, unit: null, options: { sort: "excess" } }, `Units of ${layers[best]} by excess`, "the layer with the most agreement"],
     most !== undefined && [{ place: "units", layer: most, a: -1, unit: null, options: { show: "recurring" } },
@@ -95,12 +103,13 @@ function next() {
     json(`layer-${best}`).correlations && [{ place: "matrix", layer: best, a: 0, b: 1 }, `Correlations of ${layers[best]}`, `every unit of ${nets[0]} with every one of ${nets[1]}`],
     json(`layer-${best}`).clusters && [{ place: "clusters", layer: best, a: 0, b: 1, options: {} }, `Clusters of ${layers[best]}`, "groups of units that both networks have"],
   ];
-  const items = links.filter(Boolean).map(([to, text, why]) =>
+  const items = links.flatMap((link) => (link ? [link] : [])).map(([to, text, why]) =>
     element("li", {}, element("a", { href: address({ options: {}, ...to }) }, text), element("small", {}, why)));
   return element("section", { class: "card" }, element("h3", {}, "Explore"), element("ul", { class: "next" }, ...items));
 }
 
 function table() {
+  /** @type {[string, Average, (value: Known) => string][]} */
   const columns = [
     ["correlation", "correlation", fixed], ["untrained", "correlation_untrained", fixed],
     ["excess, mixed before", "before", signed], ["untrained", "before_untrained", signed],
@@ -115,7 +124,7 @@ function table() {
     ...columns.map(([, name, text]) => element("td", {}, row[name] == null ? "–" : text(row[name])))));
   const frame = { class: "scroll", role: "region", tabindex: 0, "aria-label": "Averages by layer" };
   return element("details", { class: "card" }, element("summary", {}, "All averages in numbers"),
-    element("p", { class: "quiet" }, "Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of 5%; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching; halves: in two halves of the images, to compare these two with. Same index: units whose partner has their own number, as in networks that share their first weights."),
+    element("p", { class: "quiet" }, `Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of ${percent(run.false_discoveries)}; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching; halves: in two halves of the images, to compare these two with. Same index: units whose partner has their own number, as in networks that share their first weights.`),
     element("div", frame, element("table", { class: "numbers" }, element("thead", {}, head), element("tbody", {}, ...rows))));
 }
 

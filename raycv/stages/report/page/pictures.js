@@ -5,26 +5,38 @@ const SHARP = Math.min(2, Math.ceil(devicePixelRatio || 1));
 
 /** Pictures are drawn when they come into sight, or on paper. */
 const sight = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) if (isIntersecting) draw(target);
+  for (const { isIntersecting, target } of entries) if (isIntersecting) draw(/** @type {HTMLCanvasElement} */ (target));
 }, { rootMargin: "300px" });
 addEventListener("beforeprint", () => document.querySelectorAll("canvas").forEach(draw));
 
+/** @param {HTMLCanvasElement} canvas */
 function draw(canvas) {
   sight.unobserve(canvas);
   canvas.draw?.();
   canvas.draw = null;
 }
 
-/** A sheet of pictures, decoded when the first of them is drawn. */
+/** A sheet of pictures, decoded when the first of them is drawn.
+ * @param {string} kind
+ * @param {number} layer
+ * @param {number} number
+ * @returns {Promise<ImageBitmap>}
+ */
 function sheet(kind, layer, number) {
   const id = `${kind}-${layer}-${number}`;
-  if (!held.sheets.has(id)) {
-    held.sheets.set(id, createImageBitmap(new Blob([bytesOf(at(id).textContent)], { type: "image/webp" })));
-  }
-  return held.sheets.get(id);
+  const decoded = held.sheets.get(id) ?? createImageBitmap(new Blob([bytesOf(at(id).textContent ?? "")], { type: "image/webp" }));
+  held.sheets.set(id, decoded);
+  return decoded;
 }
 
-/** A canvas of ``rows`` lists of [kind, rank] with cells of ``size`` pixels; null where the layer has no pictures. */
+/** A canvas of ``rows`` lists of [kind, rank] with cells of ``size`` pixels; null where the layer has no pictures.
+ * @param {number} layer
+ * @param {number} net
+ * @param {number} unit
+ * @param {Picture[][]} rows
+ * @param {number} size
+ * @param {string} label
+ */
 function pictures(layer, net, unit, rows, size, label) {
   const found = dataOf(layer).pictures;
   if (!found) return null;
@@ -38,8 +50,17 @@ function pictures(layer, net, unit, rows, size, label) {
   return canvas;
 }
 
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {number} layer
+ * @param {Pictures} found
+ * @param {number} net
+ * @param {number} unit
+ * @param {Picture[][]} rows
+ * @param {number} size
+ */
 async function paint(canvas, layer, found, net, unit, rows, size) {
-  const drawing = canvas.getContext("2d");
+  const drawing = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   drawing.imageSmoothingEnabled = false;
   drawing.scale(SHARP, SHARP);
   let count = 0;
@@ -55,12 +76,18 @@ async function paint(canvas, layer, found, net, unit, rows, size) {
       count += 1;
     }
   }
-  canvas.dataset.drawn = count;
+  canvas.dataset.drawn = String(count);
 }
 
+/** @type {(kind: Picture[0], first: number, last: number) => Picture[]} */
 const ranked = (kind, first, last) => Array.from({ length: last - first }, (_, n) => [kind, first + n]);
 
-/** The portrait of a unit: its patches in a square, three by three where all nine are there. */
+/** The portrait of a unit: its patches in a square, three by three where all nine are there.
+ * @param {number} layer
+ * @param {number} net
+ * @param {number} unit
+ * @param {number} size
+ */
 function portrait(layer, net, unit, size) {
   const ranks = dataOf(layer).pictures?.ranks ?? 0;
   const side = Math.max(1, Math.floor(Math.sqrt(ranks)));
@@ -68,13 +95,19 @@ function portrait(layer, net, unit, size) {
   return pictures(layer, net, unit, rows, (3 * size + (3 - side) * GAP) / side, `Patches that drive ${fullName(layer, net, unit)} most`);
 }
 
-/** The patches in a row, the strongest first, and below each what in it drives the unit. */
+/** The patches in a row, the strongest first, and below each what in it drives the unit.
+ * @param {number} layer
+ * @param {number} net
+ * @param {number} unit
+ * @param {number} size
+ */
 function strip(layer, net, unit, size) {
   const ranks = dataOf(layer).pictures?.ranks ?? 0;
   const label = `The ${ranks} patches that drive ${fullName(layer, net, unit)} most, and what in them drives it`;
   return pictures(layer, net, unit, [ranked("patches", 0, ranks), ranked("drives", 0, ranks)], size, label);
 }
 
+/** @param {number} layer */
 function aboutPictures(layer) {
   const found = dataOf(layer).pictures;
   if (!found && run.pictured) return "To keep this file small, the patches of this wide layer are left out.";

@@ -1,6 +1,7 @@
 // The wall of units: portraits to browse, with search, filter and sort.
 
 const CHUNK = 240; // portraits shown at once
+/** @type {{ key: string, units: Valued[], shown: number }} */
 let wall = { key: "", units: [], shown: 0 };
 
 function showUnits() {
@@ -23,6 +24,7 @@ const browsed = () => (view.options.wall === "all" ? -1 : view.a);
 
 function unitTools() {
   const { layer, options } = view;
+  /** @type {Entry[]} */
   const all = nets.length > 1 ? [[-1, nets.length < everyone.length ? "all of these" : "all networks"]] : [];
   const data = dataOf(layer);
   const filters = Object.entries(FILTERS).filter(([name]) => data.recurrence || !["recurring", "alone"].includes(name));
@@ -32,13 +34,14 @@ function unitTools() {
     autocomplete: "off", oninput: (event) => go({ unit: null, a: browsed(), options: { q: event.target.value, wall: "" } }, true),
   });
   const tools = [
-    choice("Layer", layers.map((name, n) => [n, name]), layer, (value) => go({ layer: Number(value), a: browsed(), unit: null, options: { q: "", wall: "" } })),
-    choice("Network", [...nets.map((name, n) => [n, name]), ...all], browsed(), (value) => go({ a: Number(value), unit: null, options: { wall: "" } })),
+    choice("Layer", numbered(layers), layer, (value) => go({ layer: Number(value), a: browsed(), unit: null, options: { q: "", wall: "" } })),
+    choice("Network", [...numbered(nets), ...all], browsed(), (value) => go({ a: Number(value), unit: null, options: { wall: "" } })),
     choice("Show", filters.map(([name, { label }]) => [name, label]), options.show ?? "all", (value) => go({ unit: null, a: browsed(), options: { show: value === "all" ? "" : value, wall: "" } })),
     choice("Sort by", sorts.map(([name, { label }]) => [name, label]), options.sort ?? "excess", (value) => go({ options: { sort: value === "excess" ? "" : value } })),
     element("label", {}, element("span", {}, "Search"), search),
   ];
-  const typing = document.activeElement?.id === "search" && document.activeElement.selectionStart;
+  const focused = document.activeElement instanceof HTMLInputElement && document.activeElement.id === "search";
+  const typing = focused && /** @type {HTMLInputElement} */ (document.activeElement).selectionStart;
   replace(at("unit-tools"), tools);
   if (typing !== false && document.activeElement?.id === "search") search.setSelectionRange(typing, typing);
 }
@@ -54,6 +57,7 @@ function more() {
   if (!wall.units.length) at("wall").append(element("p", { class: "nothing" }, "No unit is like this. Change the filter or the search."));
 }
 
+/** @param {Valued} unit */
 function tile({ net, unit, value }) {
   const { layer } = view;
   const data = dataOf(layer);
@@ -76,28 +80,38 @@ function tile({ net, unit, value }) {
   element("span", { class: "under" }, element("b", {}, called), element("span", {}, everywhere ? element("i", { class: "everywhere", "aria-hidden": "true" }) : "", text)));
 }
 
+/** @type {(net: number, unit: number) => string} */
 const to = (net, unit) => address({ place: "units", a: net, b: view.b === net ? partner(net) : view.b, unit, options: { ...view.options, wall: browsed() < 0 ? "all" : "" } });
 
+/**
+ * @param {number} net
+ * @param {number} unit
+ * @param {boolean} [quietly]
+ */
 function choose(net, unit, quietly = false) {
   go({ place: "units", a: net, b: view.b === net ? partner(net) : view.b, unit, options: { wall: browsed() < 0 ? "all" : "" } }, quietly);
 }
 
 /** Mark the unit in view; it is the one that Tab stops at. */
 function mark() {
-  let here = null;
-  for (const made of at("wall").querySelectorAll(".tile")) {
+  /** @type {HTMLElement | undefined} */
+  let here;
+  /** @type {NodeListOf<HTMLElement>} */
+  const tiles = at("wall").querySelectorAll(".tile");
+  for (const made of tiles) {
     const same = view.unit !== null && Number(made.dataset.unit) === view.unit && Number(made.dataset.net) === view.a;
     if (same) made.setAttribute("aria-current", "true");
     else made.removeAttribute("aria-current");
     made.tabIndex = same ? 0 : -1;
     if (same) here = made;
   }
-  const first = at("wall").querySelector(".tile");
-  if (!here && first) first.tabIndex = 0;
+  if (!here && tiles.length) tiles[0].tabIndex = 0;
   if (here && wide()) here.scrollIntoView({ block: "nearest" });
 }
 
-/** Go ``step`` units on in the order of the wall. */
+/** Go ``step`` units on in the order of the wall.
+ * @param {number} by
+ */
 function step(by) {
   const here = wall.units.findIndex(({ net, unit }) => net === view.a && unit === view.unit);
   const next = here < 0 ? 0 : Math.max(0, Math.min(wall.units.length - 1, here + by));
@@ -105,12 +119,12 @@ function step(by) {
   while (next >= wall.shown) more();
   const followed = at("wall").contains(document.activeElement);
   choose(wall.units[next].net, wall.units[next].unit, view.unit !== null);
-  if (followed) at("wall").querySelector("[aria-current]")?.focus({ preventScroll: !wide() });
+  if (followed) /** @type {HTMLElement | null} */ (at("wall").querySelector("[aria-current]"))?.focus({ preventScroll: !wide() });
 }
 
 /** Units in a row of the wall. */
 function across() {
-  const tiles = [...at("wall").querySelectorAll(".tile")];
+  const tiles = [.../** @type {NodeListOf<HTMLElement>} */ (at("wall").querySelectorAll(".tile"))];
   const top = tiles[0]?.offsetTop;
   const found = tiles.findIndex((made) => made.offsetTop !== top);
   return found < 0 ? tiles.length : found;
