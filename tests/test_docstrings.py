@@ -94,7 +94,8 @@ def test_classes_say_what_they_hold(name: str) -> None:
     if is_dataclass(made):
         held = [field.name for field in fields(made)]
     else:
-        held = list(getattr(made, "_fields", None) or getattr(made, "model_fields", ()))
+        of_tuple, of_model = getattr(made, "_fields", ()), getattr(made, "model_fields", {})
+        held = [*of_tuple, *of_model]
     if held:
         assert entries(said.get("Attributes", said.get("Parameters", ""))) == held
     assert ">>>" in said.get("Examples", "")
