@@ -72,7 +72,7 @@ def compare(
     control : "untrained", or mapping of str to module or recording, optional
         What to tell chance by: the same networks with weights drawn anew, or others by the same names.
     keep_rare : bool, default False
-        Whether rare units take part: those of whose variance less than a fifth is left without some eighth of the
+        Whether rare units take part, which lose more than four fifths of their variance without some eighth of the
         images.
     run : str, optional
         A folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the stages
