@@ -6,6 +6,7 @@ Because of these few functions raycv is pinned to one minor version of Ray.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from typing import Any
@@ -61,6 +62,16 @@ def starts_nodes() -> bool | None:
         return None
     types = report["autoscaler_report"]["active_nodes"]
     return time.time() - report["time"] < FRESH and not any(map(BY_HAND.fullmatch, types))
+
+
+def most_of(resource: str) -> float:
+    """How much of a resource the cluster may have once all nodes are started that it may start; infinite if unknown.
+
+    No public function says so. Ray Train asks the same, for its own autoscaling. Not every autoscaler tells Ray its
+    types of nodes.
+    """
+    known = ray._private.state.state.get_max_resources_from_cluster_config()
+    return float(known.get(resource, 0)) if known else math.inf
 
 
 def keep_credentials_out_of_trials() -> None:

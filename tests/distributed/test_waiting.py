@@ -49,7 +49,7 @@ class OnGpu:
 
 
 def test_a_pool_says_what_its_actors_lack(impatient: None) -> None:
-    pool = Pool(OnGpu.remote, 1)  # type: ignore[attr-defined]
+    pool = Pool(OnGpu.remote, lambda: 1)  # type: ignore[attr-defined]
     with pytest.raises(Heard, match=NO_GPU):
         pool.run([1], lambda actor, _item: actor.ready.remote(), lambda _item, _result: None)
     pool.close()

@@ -32,8 +32,8 @@ class _Actor:
 class _Pool:
     """One actor."""
 
-    def __init__(self, create: Callable[[], Any], _size: int) -> None:
-        self._actor = create()
+    def __init__(self, create: Callable[[], Any], _size: Callable[[], int]) -> None:
+        self._actor, self.device = create(), "CPU"
 
     def __len__(self) -> int:
         return 1

@@ -42,7 +42,7 @@ SOLVERS = ("exact", "sgd")  # where the settings do not say
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a sweep computes, and which layers cannot be trained because the cluster has no GPU."""
+    """What a sweep computes, and which layers cannot be trained because none of the processors wanted is a GPU."""
 
     decays: tuple[float, ...]
     solvers: tuple[str, ...]
@@ -62,7 +62,7 @@ class _Plan:
     def untrained(self) -> dict[str, str]:
         """What is not trained for lack of a GPU, and why."""
         return {
-            f"{layer} by {solver}": f"{width:,} units need a GPU, of which the cluster has none"
+            f"{layer} by {solver}": f"{width:,} units need a GPU with float64, and the processors wanted have none"
             for layer, width in self.widths.items()
             for solver in self.solvers
             if solver != "exact" and layer not in self.trained
@@ -84,9 +84,9 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     decays, solvers = tuple(sorted(set(config.decays))), tuple(sorted(set(config.solvers or solvers)))
     sought, identity = Sought(config.units_used, config.loss), _identity(config, found)
     stream = _stream(store, found) if "streamed" in solvers else None
-    ray_cluster.connect(store.uri)
+    ray_cluster.connect(store.uri, config.processors)
     ray_cluster.check_memory(STAGE, trial_need(*found.sizes(), len(decays), len(solvers)))
-    gpus = int(ray_cluster.amount("GPU") > 0)
+    gpus = int(ray_cluster.computes_on_gpus(config.processors))
     plan = _Plan(decays, solvers, sought, gpus, {layer: found.width(layer) for layer in found.layers})
     results = TrialResults(store, f"sweeps/mapping-{fingerprint(identity, solvers)}")
     pairs = _trials(plan, found.names)
@@ -146,7 +146,9 @@ def _run(
     computed = run_trials(results, STAGE, mappings_from, pairs, lambda _layer: found)
     names = [trial.name for trial in pairs]
     if stream is not None:
-        streamed = [Trial(f"{of}/streamed", of, LayerMapping(of, plan.decays), plan.gpus) for of in plan.trained]
+        streamed = [
+            Trial(f"{of}/streamed", of, LayerMapping(of, plan.decays, plan.gpus > 0), plan.gpus) for of in plan.trained
+        ]
         computed += run_trials(
             results, f"{STAGE}, streamed", mappings_of_layer, streamed, lambda _layer: (stream, found)
         )
@@ -169,7 +171,7 @@ def _trials(plan: _Plan, names: Sequence[str]) -> list[Trial[PairMapping]]:
                 decays=plan.decays,
                 solvers=solvers,
                 sought=plan.sought,
-                device="cuda" if gpus else "cpu",
+                use_gpu=gpus > 0,
             )
             trials.append(Trial(f"{layer}/{names[a]}-{names[b]}", layer, given, gpus))
     return trials

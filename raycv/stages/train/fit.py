@@ -64,10 +64,14 @@ def fit(
     ``result_of`` identifies this training, so that the same command resumes it after the driver has died.
     """
     began = time.time()
-    ray_cluster.connect(store.uri, config.device)
+    ray_cluster.connect(store.uri, config.processors)
     ray_cluster.check_memory("train", worker_need(specs, recipes, config.workers, len(training)))
     held = _fits_memory(config, specs, training, validation)
-    part = ray_cluster.share(workers := len(specs) * config.workers, device=config.device)
+    gpus = ray_cluster.gpus(config.processors)
+    part = ray_cluster.share(workers := len(specs) * config.workers, gpus)
+    awaits = gpus is not None and gpus.used(workers) > gpus.there  # nodes whose cores nobody knows
+    if gpus is not None:
+        say(f"train: {gpus.for_training(len(specs), config.workers)}")
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     board = TrainingProgress.options(scheduling_strategy=here).remote(WORKER_DEATHS)  # type: ignore[attr-defined]
     job = TrainJob(
@@ -75,13 +79,14 @@ def fit(
         recipes=tuple(recipes),
         workers=config.workers,
         threads=part.threads,
+        gpus=part.gpus,
         training=training,
         validation=validation,
         images=_placed(specs, training, validation) if held else None,
         store=store,
         board=board,
         folder=f"{FOLDER}/{result_of}",
-        readers=max(1, int(ray_cluster.amount("CPU")) // workers),
+        readers=0 if awaits else max(1, int(ray_cluster.amount("CPU")) // workers),
         keep_epochs=tuple(sorted(set(config.keep_epochs))),
         fork_epoch=config.fork_epoch or 0,
     )
@@ -98,6 +103,7 @@ def fit(
     return {
         "validation_top1": {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)},
         "images": len(training) * sum(recipe.epochs for recipe in recipes),
+        "device": " and ".join(sorted(state["devices"])),
         "seconds": _seconds(began, state["first_step"], state["last_report"]),
     }
 

@@ -21,13 +21,14 @@ class TrainJob:
     recipes: tuple[Recipe, ...]
     workers: int
     threads: int
+    gpus: float  # of a GPU that each worker has; 0 on CPUs
     training: Source
     validation: Source
     images: Mapping[str, tuple[Any, Any]] | None  # split -> object references of (images, labels), unless streamed
     store: RunStore
     board: Any  # handle of the TrainingProgress actor
     folder: str  # of all that is kept only until the training has ended
-    readers: int  # tasks that read images at the same time for one worker, where they are streamed
+    readers: int  # at the same time for one worker, where images are streamed; 0: as its node has cores for its GPU
     keep_epochs: tuple[int, ...]
     fork_epoch: int  # up to which all networks are the first one
 
