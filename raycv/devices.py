@@ -32,7 +32,7 @@ class Processors:
 
 
 @dataclass(frozen=True)
-class Found:
+class Usable:
     """What PyTorch can use in one process: ``kind`` of accelerator, "CPU" where there is none, and then ``why``."""
 
     kind: str
@@ -40,20 +40,20 @@ class Found:
     why: str = ""
 
 
-def found() -> Found:
+def found() -> Usable:
     """What PyTorch can use in this process, tried out by an addition."""
     import torch
 
     device = torch.accelerator.current_accelerator()
     if device is None:
-        return Found("CPU", why=f"PyTorch {torch.__version__} was built for CPUs alone")
+        return Usable("CPU", why=f"PyTorch {torch.__version__} was built for CPUs alone")
     if not torch.accelerator.is_available():
-        return Found("CPU", why=f"PyTorch {torch.__version__} finds no {kind(device)} device")
+        return Usable("CPU", why=f"PyTorch {torch.__version__} finds no {kind(device)} device")
     try:
         (torch.ones(2, device=device) + 1).cpu()
     except (RuntimeError, NotImplementedError) as error:
-        return Found("CPU", why=str(error).strip().splitlines()[0].rstrip("."))
-    return Found(kind(device), has_float64(device))
+        return Usable("CPU", why=str(error).strip().splitlines()[0].rstrip("."))
+    return Usable(kind(device), has_float64(device))
 
 
 def kind(device: torch.device | str) -> str:
@@ -91,7 +91,7 @@ def local(device: Device) -> torch.device:
     """Where this process computes what needs float64, outside of Ray's bookkeeping: auto uses what there is."""
     import torch
 
-    there = found() if device != "cpu" else Found("CPU")
+    there = found() if device != "cpu" else Usable("CPU")
     accelerator = torch.accelerator.current_accelerator() if there.kind != "CPU" and there.float64 else None
     return accelerator or torch.device("cpu")
 

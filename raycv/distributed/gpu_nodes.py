@@ -10,17 +10,17 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raycv import devices
-from raycv.devices import Device, Found
+from raycv.devices import Device, Usable
 from raycv.errors import UserError
 from raycv.progress import say
 
 PATIENCE = 120.0  # seconds in which a node answers
 
-_found: dict[str, Found] = {}  # by node; one that has not answered is taken at Ray's word, until its actors start
+_found: dict[str, Usable] = {}  # by node; one that has not answered is taken at Ray's word, until its actors start
 
 
 @ray.remote(num_cpus=0, max_calls=1)  # a process that stayed would keep some of a GPU's memory
-def _look() -> Found:
+def _look() -> Usable:
     """What PyTorch can use on a node; Ray hides no GPU from a task that asks for none."""
     return devices.found()
 

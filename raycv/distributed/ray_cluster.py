@@ -139,17 +139,8 @@ def computes_on_gpus(wanted: Processors) -> bool:
     return gpus(wanted) is not None and gpu_nodes.have_float64()
 
 
-def room_for(stage: str, need: Need, wanted: int, resource: Resource = "CPU") -> int:
-    """How many of the ``wanted`` processes, one or more, the nodes with a resource have memory for.
-
-    Raises UserError as `check_memory` does where no node holds one.
-    """
-    check_memory(stage, need)
-    return max(1, min(wanted, _room(need, resource)))
-
-
 def _room(need: Need, resource: Resource) -> int:
-    return sum(int(node.get("memory", 0) // need.bytes) for node in of_nodes() if node.get(resource, 1))
+    return sum(int(node.get("memory", 0) // need.bytes) for node in of_nodes() if node.get(resource))
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,8 @@ class Places:
 
     def __call__(self) -> int:
         if self.count:
-            return max(1, min(self.count, self.pieces))
+            most = self.gpus.most if self.gpus else math.inf
+            return max(1, int(min(self.count, self.pieces, most)))
         if self.gpus is None:
             wanted = min(self.pieces, int(amount("CPU")))
             return max(1, min(wanted, _room(self.need, "CPU")))

@@ -47,10 +47,8 @@ class Gpus:
         )
 
     def for_training(self, networks: int, workers: int) -> str:
-        """A clause on the GPUs of ``networks`` with ``workers`` each: what is asked for, shared or left idle."""
+        """A clause on the GPUs of ``networks`` with ``workers`` each: shared, or left idle."""
         used, share = self.used(networks * workers), self.share(networks * workers)
-        if awaited := self.awaited(used):
-            return awaited
         of_all = f"{used} of {self.there:g} GPUs" if used < self.there else _counted(used)
         each = "a GPU each" if workers == 1 else f"{workers} GPUs each"
         how = each if share == 1 else f"up to {round(1 / share)} workers on each GPU"

@@ -73,7 +73,6 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     pool = Pool(lambda: create(task), places)
     try:
         started, ended = _pass(pool, task, work)
-        actors = len(pool)
         folds = _reduce(pool, task, work)
     finally:
         pool.close()
@@ -82,7 +81,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     seconds = {"start-up": started - began, "pass": ended - started, "reduce": time.time() - ended}
     facts = {
         "images": len(source),
-        "actors": actors,
+        "actors": places(),
         "device": pool.device,
         "seconds": {what: round(value, 1) for what, value in seconds.items()},
     }

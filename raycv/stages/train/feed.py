@@ -15,7 +15,6 @@ import torch
 from raycv.data.decoder import Decoder, joined
 from raycv.data.sources import Source
 from raycv.devices import Copies, is_cuda
-from raycv.distributed.ray_cluster import cores_of_gpu
 from raycv.networks.evaluation import Batch
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
@@ -96,8 +95,7 @@ class Feed:
     def _decoder(self, split: str, source: Source) -> Decoder:
         if split not in self.decoders:
             source.keep_near()
-            readers = self.job.readers or max(1, int(cores_of_gpu() * self.job.gpus))
-            self.decoders[split] = Decoder(source, min(readers, os.cpu_count() or 1))
+            self.decoders[split] = Decoder(source, min(self.job.readers, os.cpu_count() or 1))
         return self.decoders[split]
 
     def _batches(self, images: np.ndarray, labels: np.ndarray, mixed: Mixed) -> Generator[Batch]:

@@ -30,6 +30,8 @@ from raycv.config import TrainConfig
 from raycv.data.decoder import Decoder
 from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
+from raycv.distributed.gathering import gathered
+from raycv.distributed.sizing import Gpus
 from raycv.errors import StageFailed, UserError
 from raycv.networks import checkpoints
 from raycv.networks.spec import NetworkSpec
@@ -67,12 +69,8 @@ def fit(
     ray_cluster.connect(store.uri, config.processors)
     ray_cluster.check_memory("train", worker_need(specs, recipes, config.workers, len(training)))
     held = _fits_memory(config, specs, training, validation)
-    gpus = ray_cluster.gpus(config.processors)
-    part = ray_cluster.share(workers := len(specs) * config.workers, gpus)
-    awaits = gpus is not None and gpus.used(workers) > gpus.there  # nodes whose cores nobody knows
-    if gpus is not None:
-        say(f"train: {gpus.for_training(len(specs), config.workers)}")
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    part = ray_cluster.share(workers := len(specs) * config.workers, _gpus(config, len(specs)))
     board = TrainingProgress.options(scheduling_strategy=here).remote(WORKER_DEATHS)  # type: ignore[attr-defined]
     job = TrainJob(
         specs=tuple(specs),
@@ -86,7 +84,7 @@ def fit(
         store=store,
         board=board,
         folder=f"{FOLDER}/{result_of}",
-        readers=0 if awaits else max(1, int(ray_cluster.amount("CPU")) // workers),
+        readers=max(1, int(ray_cluster.amount("CPU")) // workers),
         keep_epochs=tuple(sorted(set(config.keep_epochs))),
         fork_epoch=config.fork_epoch or 0,
     )
@@ -106,6 +104,16 @@ def fit(
         "device": " and ".join(sorted(state["devices"])),
         "seconds": _seconds(began, state["first_step"], state["last_report"]),
     }
+
+
+def _gpus(config: TrainConfig, networks: int) -> Gpus | None:
+    """The GPUs to train on, once they are there; says how many. None on CPUs."""
+    gpus = ray_cluster.gpus(config.processors)
+    if gpus is None:
+        return None
+    gpus = gathered("train", gpus, networks * config.workers)
+    say(f"train: {gpus.for_training(networks, config.workers)}")
+    return gpus
 
 
 def _close(state: dict[str, Any], job: TrainJob) -> None:

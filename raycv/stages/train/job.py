@@ -28,7 +28,7 @@ class TrainJob:
     store: RunStore
     board: Any  # handle of the TrainingProgress actor
     folder: str  # of all that is kept only until the training has ended
-    readers: int  # at the same time for one worker, where images are streamed; 0: as its node has cores for its GPU
+    readers: int  # tasks that read images at the same time for one worker, where they are streamed
     keep_epochs: tuple[int, ...]
     fork_epoch: int  # up to which all networks are the first one
 
