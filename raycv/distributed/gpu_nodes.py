@@ -64,6 +64,11 @@ def unusable() -> float:
     return sum(node["Resources"]["GPU"] for node in _nodes() if node["NodeID"] in wrong) if wrong else 0.0
 
 
+def kinds() -> str:
+    """The kinds of the GPUs, as far as nodes were asked."""
+    return " and ".join(sorted({found.kind for found in _found.values()} - {"CPU"})) or "GPU"
+
+
 def have_float64() -> bool:
     """Whether the GPUs compute in double precision, as far as nodes were asked."""
     return all(found.float64 for found in _found.values())

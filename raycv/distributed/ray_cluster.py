@@ -130,8 +130,8 @@ def gpus(wanted: Processors) -> Gpus | None:
     there = amount("GPU") - gpu_nodes.unusable()
     if wanted.device == "cpu" or (wanted.device == "auto" and there <= 0):
         return None
-    may_be = unpublished_ray.most_of("GPU") if wanted.device == "gpu" and has_autoscaler() else there
-    return Gpus(there, max(there, may_be), wanted.gpus or math.inf)
+    may_be = unpublished_ray.most_of("GPU") if wanted.device == "gpu" and has_autoscaler() else 0.0
+    return Gpus(there, may_be, wanted.gpus or math.inf)
 
 
 def computes_on_gpus(wanted: Processors) -> bool:

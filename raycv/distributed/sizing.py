@@ -10,13 +10,13 @@ from dataclasses import dataclass
 class Gpus:
     """GPUs that a stage may use.
 
-    ``there``: alive now. ``may_be``: how many there may be once an autoscaler has started what it may; as many as are
-    there where none is asked to, infinite where nobody knows. ``most``: as many as the user allows, infinite where that
+    ``there``: alive now. ``may_be``: how many there may be once an autoscaler has started what it may; infinite where
+    nobody knows, 0 where none is asked to start any. ``most``: as many as the user allows, infinite where that
     is not said.
     """
 
     there: float
-    may_be: float
+    may_be: float = 0.0
     most: float = math.inf
 
     def for_actors(self, pieces: int, networks: int) -> int:
@@ -30,7 +30,7 @@ class Gpus:
 
     def share(self, workers: int) -> float:
         """The part of a GPU that each of ``workers``, which run at the same time, gets: a whole one where it can be."""
-        usable = min(self.most, self.may_be)
+        usable = min(self.most, max(self.there, self.may_be))
         return 1 / math.ceil(workers / usable) if 0 < usable < workers else 1.0
 
     def used(self, workers: int) -> int:

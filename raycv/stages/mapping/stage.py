@@ -13,7 +13,7 @@ import pandas as pd
 from raycv import statistics
 from raycv.analysis.lasso import UNITS_FOR_GPU
 from raycv.config import MappingSweepConfig
-from raycv.distributed import ray_cluster
+from raycv.distributed import gpu_nodes, ray_cluster
 from raycv.distributed.tuning import Trial, run_trials
 from raycv.networks.models import check_buildable
 from raycv.networks.stored import stored, weights_content
@@ -101,6 +101,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         "solvers": solvers,
         "trials": len(names),
         "computed": computed,
+        "device": gpu_nodes.kinds() if plan.gpus and any(map(plan.is_wide, plan.widths)) else "CPU",
         "solver_seconds": round(float(rows["seconds"].sum()), 1),
         "left_out": left_out,
     }

@@ -106,7 +106,7 @@ def _device(job: TrainJob) -> torch.device:
     device = of_worker(use_gpu=job.gpus > 0)
     if is_cuda(device):
         device = ray.train.torch.get_device()  # which of those of the node, all of which a worker sees
-    ray.get(job.board.use.remote(kind(device)))
+    job.board.use.remote(kind(device))
     return device
 
 
