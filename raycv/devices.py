@@ -137,7 +137,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     import torch
 
     if is_cuda(device):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
 

@@ -181,7 +181,7 @@ def cores_of_gpu() -> int:
     """The cores of this process's node for each of its GPUs."""
     here = ray.get_runtime_context().get_node_id()
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    found = next((node["Resources"] for node in nodes if node["NodeID"] == here), {})
+    found: dict[str, float] = next((node["Resources"] for node in nodes if node["NodeID"] == here), {})
     return max(1, int(found.get("CPU", 1) // max(1, found.get("GPU", 1))))
 
 

@@ -204,7 +204,8 @@ class Collector:
 
 
 def _moved(before: Before, device: torch.device) -> Before:
-    return Before(*(one if one is None else one.to(device) for one in before))
+    scale, shift = (one if one is None else one.to(device) for one in (before.scale, before.shift))
+    return Before(before.values.to(device), scale, shift)
 
 
 def _activations(values: list[Tensor], before: list[Before]) -> Activations:
