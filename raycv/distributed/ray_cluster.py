@@ -131,6 +131,10 @@ def gpus(wanted: Processors) -> Gpus | None:
     if wanted.device == "cpu" or (wanted.device == "auto" and there <= 0):
         return None
     may_be = unpublished_ray.most_of("GPU") if wanted.device == "gpu" and has_autoscaler() else 0.0
+    if not there and not may_be:
+        raise UserError(
+            "--device gpu needs a GPU, and no type of node of this cluster has one; use --device auto or cpu."
+        )
     return Gpus(there, may_be, wanted.gpus or math.inf)
 
 
@@ -158,15 +162,16 @@ class Places:
     count: int | None = None
 
     def __call__(self) -> int:
+        return min(self.pieces, max(1, self._wanted()))
+
+    def _wanted(self) -> int:
         if self.count:
-            most = self.gpus.most if self.gpus else math.inf
-            return max(1, int(min(self.count, self.pieces, most)))
+            return int(min(self.count, self.gpus.most if self.gpus else math.inf))
         if self.gpus is None:
-            wanted = min(self.pieces, int(amount("CPU")))
-            return max(1, min(wanted, _room(self.need, "CPU")))
+            return min(int(amount("CPU")), _room(self.need, "CPU"))
         there = amount("GPU") - gpu_nodes.unusable()
         wanted = replace(self.gpus, there=there).for_actors(self.pieces, self.networks)
-        return max(1, min(wanted, _room(self.need, "GPU") + max(0, wanted - int(there))))
+        return min(wanted, _room(self.need, "GPU") + max(0, wanted - int(there)))
 
     def checked(self) -> Places:
         """The same. Raises UserError as `check_memory` does, and says what is asked of an autoscaler."""

@@ -26,13 +26,15 @@ def in_order(
     items: Sequence[Item],
     needed: int,
     gpus: Callable[[Item], float] = lambda _item: 0.0,
+    at_once: int | None = None,
 ) -> Iterator[Result]:
     """Yield ``function(shared, item)`` of every item in order, each computed by a task of one CPU, and the
     part of a GPU that ``gpus`` gives for the item.
 
     A task is given ``needed`` bytes of memory, so that no more of them run on a node than fit; where no node has as
-    much, one runs on a node. At most two for each CPU are computed ahead. Raises StageFailed where a task's worker died
-    more than `TASK_DEATHS` times, UserError if the user can fix what an item raised, and else what it raised.
+    much, one runs on a node. At most two for each CPU are computed ahead, or ``at_once``. Raises StageFailed where a
+    task's worker died more than `TASK_DEATHS` times, UserError if the user can fix what an item raised, and else what
+    it raised.
     """
     largest = max(int(node.get("memory", 0)) for node in ray_cluster.of_nodes())
     task = ray.remote(function).options(num_cpus=1, memory=min(needed, largest), max_retries=TASK_DEATHS)
@@ -41,7 +43,7 @@ def in_order(
     running: deque[Any] = deque()
     try:
         while waiting or running:
-            while waiting and len(running) < 2 * max(1, int(ray_cluster.amount("CPU"))):
+            while waiting and len(running) < (at_once or 2 * max(1, int(ray_cluster.amount("CPU")))):
                 item = waiting.popleft()
                 running.append(task.options(num_gpus=gpus(item)).remote(reference, item))
             yield _result(running.popleft(), needed)

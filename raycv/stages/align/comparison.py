@@ -131,7 +131,9 @@ def compare_all(found: Statistics, pieces: Sequence[AlignTask], wanted: Processo
     use_gpu = any(piece.is_wide for piece in large) and ray_cluster.computes_on_gpus(wanted)
     large = [piece._replace(use_gpu=use_gpu and piece.is_wide) for piece in large]
     widths = {piece.layer: found.widths(piece.layer, piece.group) for piece in large}
-    computed = in_order(compare, found, large, comparison_need(widths).bytes, _part_of_gpu) if large else iter(())
+    at_once = int(wanted.gpus / OF_A_GPU) if use_gpu and wanted.gpus else None
+    needed = comparison_need(widths).bytes if large else 0
+    computed = in_order(compare, found, large, needed, _part_of_gpu, at_once) if large else iter(())
     for piece in pieces:
         here = local(wanted.device) if piece.is_wide else None
         yield compare(found, piece, here) if piece.is_small else next(computed)

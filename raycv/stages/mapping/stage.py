@@ -49,6 +49,7 @@ class _Plan:
     sought: Sought
     gpus: int  # for a trial of a wide layer
     widths: dict[str, int]
+    most_gpus: int | None = None
 
     def is_wide(self, layer: str) -> bool:
         return self.widths[layer] > UNITS_FOR_GPU
@@ -87,7 +88,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     ray_cluster.connect(store.uri, config.processors)
     ray_cluster.check_memory(STAGE, trial_need(*found.sizes(), len(decays), len(solvers)))
     gpus = int(ray_cluster.computes_on_gpus(config.processors))
-    plan = _Plan(decays, solvers, sought, gpus, {layer: found.width(layer) for layer in found.layers})
+    plan = _Plan(decays, solvers, sought, gpus, {layer: found.width(layer) for layer in found.layers}, config.gpus)
     results = TrialResults(store, f"sweeps/mapping-{fingerprint(identity, solvers)}")
     pairs = _trials(plan, found.names)
     names, computed = _run(results, plan, found, pairs, stream)
@@ -144,14 +145,22 @@ def _run(
     stream: Stream | None,
 ) -> tuple[list[str], int]:
     """Run all trials that have no result; returns the names of all and how many were run."""
-    computed = run_trials(results, STAGE, mappings_from, pairs, lambda _layer: found)
+    on_gpus = [trial for trial in pairs if trial.gpus and plan.most_gpus]  # apart, as their number is limited
+    computed = run_trials(results, STAGE, mappings_from, [one for one in pairs if one not in on_gpus], lambda _: found)
+    if on_gpus:
+        computed += run_trials(results, STAGE, mappings_from, on_gpus, lambda _: found, plan.most_gpus)
     names = [trial.name for trial in pairs]
     if stream is not None:
         streamed = [
             Trial(f"{of}/streamed", of, LayerMapping(of, plan.decays, plan.gpus > 0), plan.gpus) for of in plan.trained
         ]
         computed += run_trials(
-            results, f"{STAGE}, streamed", mappings_of_layer, streamed, lambda _layer: (stream, found)
+            results,
+            f"{STAGE}, streamed",
+            mappings_of_layer,
+            streamed,
+            lambda _layer: (stream, found),
+            plan.most_gpus if plan.gpus else None,
         )
         names += [trial.name for trial in streamed]
     return names, computed
