@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,9 +9,8 @@ import torch
 from raycv import devices
 from raycv.devices import Usable
 from raycv.errors import UserError
-from raycv.run.store import RunStore
+from tests.support.apple import run_on_apple
 
-ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
 WITHOUT_GPU = not torch.accelerator.is_available()
 
@@ -52,15 +46,6 @@ def test_nothing_is_drawn_from_the_generator_of_a_user() -> None:
         torch.manual_seed(7)
         torch.rand(5)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def run_on_apple(script: str, *arguments: str) -> list[str]:
-    """The lines that a script prints in a process whose accelerator has no float64."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=1200
-    )
-    assert done.returncode == 0, done.stderr[-5000:]
-    return done.stdout.splitlines()
 
 
 IN_MEMORY = """
@@ -112,52 +97,6 @@ print("the same")
 
 def test_training_and_the_pass_without_float64() -> None:
     assert run_on_apple(IN_MEMORY) == ["APPLE False apple cpu", "the same"]
-
-
-STAGES = """
-import sys
-import numpy as np, pandas as pd, pytest
-from raycv.cli import main
-from raycv.distributed import ray_cluster
-from raycv.distributed.sizing import Gpus
-from raycv.run import record, tables
-from raycv.run.schema import ALL
-from raycv.run.store import RunStore
-from tests.support.here import work_here
-from tests.support.no_float64 import device_without_float64
-
-data, *runs = sys.argv[1:]
-FLAGS = {
-    "collect": ["--data", data, "--shard-size", "40"],
-    "patches": [],
-    "prune": ["--fractions", "0.5"],
-    "ablate": ["--single-units", "0"],
-    "ensemble": ["--readout-images", "100"],
-    "stitch": ["--decays", "0.001"],
-    "merge": ["--alphas", "0.5"],
-}
-patch = pytest.MonkeyPatch()
-work_here(patch)
-with device_without_float64():
-    for stage, flags in FLAGS.items():
-        for run, gpus in zip(runs, (None, Gpus(1, 1)), strict=True):
-            patch.setattr(ray_cluster, "gpus", lambda _wanted, gpus=gpus: gpus)
-            assert main([stage, "--run", run, *flags]) == 0
-        found = [RunStore(run) for run in runs]
-        for name in [table.name for table in ALL if table.stage == stage]:
-            here, there = (tables.read(store, name).select_dtypes("number") for store in found)
-            for column in set(here).difference({"seconds"}):
-                assert np.allclose(here[column], there[column], rtol=1e-2, atol=1e-3, equal_nan=True), (name, column)
-        print(stage, flush=True)
-"""
-
-
-@pytest.mark.slow
-def test_every_stage_without_float64(aligned_run: RunStore, images: Path, tmp_path: Path) -> None:
-    runs = [shutil.copytree(aligned_run.uri, tmp_path / name) for name in ("cpu", "apple")]
-    said = run_on_apple(STAGES, str(images), *map(str, runs))
-    stages = ["collect", "patches", "prune", "ablate", "ensemble", "stitch", "merge"]
-    assert [line for line in said if line in stages] == stages
 
 
 @pytest.mark.parametrize("device", ["auto", "gpu"])

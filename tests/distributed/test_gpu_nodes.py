@@ -18,9 +18,9 @@ import ray
 from raycv.cli import main
 from raycv.run.store import RunStore
 ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-run = sys.argv[sys.argv.index("--run") + 1]
-print("ended with", main(["train", *sys.argv[1:], "--device", "gpu"]), "and wrote", RunStore(run).list(""))
-print("ended with", main(["train", *sys.argv[1:]]))
+run, refused, *flags = sys.argv[1:]
+print("ended with", main(["train", "--run", run, *flags]))
+print("ended with", main(["train", "--run", refused, *flags, "--device", "gpu"]), "and wrote", RunStore(refused).list(""))
 """
 
 
@@ -28,8 +28,9 @@ print("ended with", main(["train", *sys.argv[1:]]))
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="of machines without a GPU")
 def test_it_is_refused_at_once_or_done_without(images: Path, tmp_path: Path) -> None:
     run = RunStore(str(tmp_path / "run"))
-    flags = ["--run", run.uri, "--data", str(images), "--seeds", "1,2", "--width", "4", "--epochs", "1"]
-    done = subprocess.run([sys.executable, "-c", TRAIN, *flags], capture_output=True, text=True, timeout=1200)
+    flags = ["--data", str(images), "--seeds", "1,2", "--width", "4", "--epochs", "1"]
+    command = [sys.executable, "-c", TRAIN, run.uri, str(tmp_path / "refused"), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
     said = (done.stdout + done.stderr).splitlines()
     refused = [line for line in said if line.startswith("raycv: Ray counts a GPU on ")]
