@@ -29,7 +29,7 @@ from raycv.analysis.sgd import Schedule, sgd_path
 from raycv.config import MappingSweepConfig, TrainConfig
 from raycv.data.decoder import Decoder
 from raycv.data.sources import open_source
-from raycv.distributed.processor import settle
+from raycv.devices import settle
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.evaluation import Batch
 from raycv.networks.models import build

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from raycv.data.preprocessing import Encoding, Fit, Preprocessing
+from raycv.devices import Device, Processors
 from raycv.networks.spec import LARGEST_SEED, WIDTHS, Argument, is_recording
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST, DECAYS, NODES_FIRST, THRESHOLD, UNITS_USED
 
@@ -85,11 +86,27 @@ class ComputeConfig(StageConfig):
 
     group: ClassVar[str] = "processors"
 
-    device: Literal["auto", "cpu", "gpu"] = Field(
+    device: Device = Field(
         "auto",
-        description="where networks run; auto uses GPUs if the cluster has any, gpu also asks an autoscaling "
-        "cluster for GPUs that it does not have yet",
+        description="where networks run and wide layers are compared; auto uses GPUs if the cluster has any that "
+        "PyTorch can use, gpu also asks an autoscaling cluster for GPUs that it does not have yet",
     )
+    gpus: Positive | None = Field(
+        None,
+        description="use and ask for at most this many GPUs (default: all that there are; an autoscaling cluster is "
+        "asked for one for each network)",
+    )
+
+    @property
+    def processors(self) -> Processors:
+        """Which processors are wanted."""
+        return Processors(self.device, self.gpus)
+
+    @model_validator(mode="after")
+    def _on_gpus(self) -> Self:
+        if self.gpus and self.device == "cpu":
+            raise ValueError("device cpu uses no GPUs, and gpus says how many; leave one of the two out")
+        return self
 
 
 class Network(BaseModel):
@@ -308,7 +325,7 @@ class CollectConfig(DataConfig, ComputeConfig):
     )
 
 
-class AlignConfig(StageConfig):
+class AlignConfig(ComputeConfig):
     """`raycv align`: correlations and matchings from the statistics."""
 
 
@@ -342,7 +359,7 @@ class ClusterSweepConfig(StageConfig):
     )
 
 
-class MappingSweepConfig(StageConfig):
+class MappingSweepConfig(ComputeConfig):
     """`raycv sweep mapping`: units of one network predicted from a few units of another, for several L1 penalties."""
 
     group: ClassVar[str] = "mapping layers"

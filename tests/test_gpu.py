@@ -18,7 +18,7 @@ from raycv.analysis.mapping import lasso_path
 from raycv.analysis.nulls import rotated
 from raycv.analysis.sgd import Schedule, sgd_path
 from raycv.config import TrainConfig
-from raycv.distributed.processor import settle
+from raycv.devices import settle
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import build
 from raycv.run.paths import NETS, NULL

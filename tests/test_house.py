@@ -32,13 +32,14 @@ BELOW = {
     "queries": {"comparing", "networks", "run"},
     "cli": {"commands", "queries", "stages", "networks", "run", "config", "settings", "flags", "stopping"},
     "errors": set(),
+    "devices": {"errors"},
     "memory": {"errors"},
     "paper": set(),
     "progress": set(),
     "stopping": set(),
     "telemetry": set(),
 }
-BASE = {"errors", "memory", "paper", "progress", "telemetry"}
+BASE = {"devices", "errors", "memory", "paper", "progress", "telemetry"}
 # What every stage may import beside its own room: what stages know of one another.
 OF_ALL_STAGES = ("raycv.stages.registry", "raycv.stages.intended", "raycv.stages.piecewise_stage")
 

@@ -208,13 +208,17 @@ def test_what_the_nodes_cannot_hold_is_refused() -> None:
 
 def test_there_are_as_many_actors_as_the_nodes_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     need = Need.of(10**9, "use fewer", "an actor")
-    nodes = [{"memory": 2.5 * need.bytes}, {"memory": 0.9 * need.bytes}, {"memory": 1.0 * need.bytes}]
+    nodes = [{"CPU": 8, "memory": held * need.bytes} for held in (2.5, 0.9, 1.0)]
+    nodes.append({"GPU": 8, "memory": 100.0 * need.bytes})  # nothing for CPUs
     monkeypatch.setattr(ray_cluster, "of_nodes", lambda: nodes)
     monkeypatch.setattr(ray_cluster, "has_autoscaler", lambda: False)
-    assert [ray_cluster.room_for("prune", need, wanted) for wanted in (0, 1, 2, 8)] == [1, 1, 2, 3]
+    monkeypatch.setattr(ray_cluster, "amount", lambda resource: sum(node.get(resource, 0) for node in nodes))
+    places = [ray_cluster.Places("prune", need, pieces, 4, None).checked() for pieces in (0, 1, 2, 8)]
+    assert [place() for place in places] == [0, 1, 2, 3]
     nodes[:] = nodes[1:2]
+    assert places[-1]() == 1  # while actors work, a node that goes is no mistake
     with pytest.raises(UserError, match="prune needs up to 1.6 GB of memory for an actor and the largest node has 1.5"):
-        ray_cluster.room_for("prune", need, 2)
+        ray_cluster.Places("prune", need, 2, 4, None).checked()
 
 
 def test_more_workers_than_the_cluster_holds_are_refused_before_training_begins(

@@ -47,7 +47,7 @@ def scraped() -> dict[str, float]:
 
 def test_counters_stand_at_the_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_cluster: None) -> None:
     run = f"s3://{BUCKET}/{uuid.uuid4().hex}"
-    pool = Pool(lambda: Writer.remote(run, tmp_path / "died"), 1)  # type: ignore[attr-defined]
+    pool = Pool(lambda: Writer.remote(run, tmp_path / "died"), lambda: 1)  # type: ignore[attr-defined]
     pool.run([*range(5)], lambda actor, item: actor.write.remote(item), lambda _item, _result: None)
     pool.close()
     assert RunStore(run).read("4.txt") == b"x" * 1000

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from raycv.devices import random_states_kept
 from raycv.errors import UserError
 from raycv.networks.module_paths import unwrapped
 from raycv.networks.probe_copies import of_its_own
@@ -78,8 +79,7 @@ def drawn_anew(name: str, net: nn.Module, seed: int) -> nn.Module:
     ]
     for _, parameter in parameters:
         parameter.fill_(float("nan"))  # what stays so is drawn by nobody
-    devices = {parameter.device.index for _, parameter in parameters if parameter.is_cuda}
-    with torch.random.fork_rng(devices=sorted(devices)):
+    with random_states_kept():
         torch.manual_seed(seed)
         for module in reversed(list(drawn.modules())):  # what a module says of its parts comes after them
             for function in ("reset_parameters", "_reset_parameters"):

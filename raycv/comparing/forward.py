@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from raycv import devices
 from raycv.comparing.calling import caller, moved
 from raycv.errors import UserError
 from raycv.networks.layers import nearest
@@ -217,15 +218,13 @@ def _no_layer(net: str, path: str, first: str, there: Sequence[str], left_out: M
 
 def random_states() -> list[Any]:
     """Those of all generators that a forward may draw from without having its own."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    return [torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()]  # noqa: NPY002
+    return [devices.random_states(), np.random.get_state(), random.getstate()]  # noqa: NPY002
 
 
 def set_random_states(states: list[Any]) -> None:
-    torch.set_rng_state(states[0])
-    torch.cuda.set_rng_state_all(states[1])
-    np.random.set_state(states[2])  # noqa: NPY002
-    random.setstate(states[3])
+    devices.set_random_states(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
+    random.setstate(states[2])
 
 
 def _own_random_states(net: nn.Module) -> list[str]:
@@ -273,9 +272,9 @@ def means(values: Tensor) -> Tensor:
         return values.clone()
     step = max(1, AT_ONCE // max(1, math.prod(values.shape[1:])))
     parts = (values[start : start + step] for start in range(0, len(values), step))
-    return torch.cat([part.double().flatten(2).mean(2) for part in parts])
+    return torch.cat([devices.in_float64(part).flatten(2).mean(2) for part in parts])
 
 
 def _resampled(values: Tensor, grid: tuple[int, int]) -> Tensor:
     """Averages over areas, in float64: of units whose mean is far above their spread float32 would lose digits."""
-    return values if tuple(values.shape[2:]) == grid else adaptive_avg_pool2d(values.double(), grid)
+    return values if tuple(values.shape[2:]) == grid else adaptive_avg_pool2d(devices.in_float64(values), grid)

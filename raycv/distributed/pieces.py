@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
 import ray
 import torch
 from ray.exceptions import RayTaskError
 
+from raycv.devices import Processors, kind, of_worker, settle
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
-from raycv.distributed.processor import settle
 from raycv.errors import StageFailed
 from raycv.memory import Need
 from raycv.progress import Progress
@@ -49,22 +51,36 @@ Work = Callable[[AnyPiece], Any]  # gives the rows of one piece
 class PieceWorker:
     """Does pieces of work on one device and keeps what each gives."""
 
-    def __init__(self, results: PieceResults, make: Callable[[str], Work[Any]], device: str) -> None:
-        self.results, self.make, self.device = results, make, device
+    def __init__(self, results: PieceResults, make: Callable[[str], Work[Any]], use_gpu: bool) -> None:
+        self.results, self.make, self.use_gpu = results, make, use_gpu
         self.work: Work[Any] | None = None
 
     def __repr__(self) -> str:
         return f"PieceWorker({self.results.folder})"
 
-    def ready(self) -> None:
-        """Return once the actor can work."""
+    def ready(self) -> str:
+        """Return, once the actor can work, the kind of device on which it does."""
+        return kind(self.device)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the work is done."""
+        return of_worker(use_gpu=self.use_gpu)
 
     def do(self, piece: Piece) -> None:
         """Keep what one piece gives. The work is made at the first: Ray would retry a failing __init__ for ever."""
         if self.work is None:
-            settle(torch.device(self.device))
-            self.work = self.make(self.device)
+            settle(self.device)
+            self.work = self.make(str(self.device))
         self.results.keep(piece.name, self.work(piece))
+
+
+@dataclass(frozen=True)
+class Computed:
+    """How many pieces were done, and on what kind of device; empty where none was."""
+
+    pieces: int
+    device: str
 
 
 def run_pieces(
@@ -72,25 +88,26 @@ def run_pieces(
     stage: str,
     pieces: Sequence[AnyPiece],
     make: Callable[[str], Work[AnyPiece]],
-    device: Literal["auto", "cpu", "gpu"],
+    wanted: Processors,
     need: Need,
+    networks: int = 1,
     unit: str = "pieces",
-) -> int:
-    """Do the ``pieces`` that have no result yet, each on a CPU or a GPU; returns how many they were.
+) -> Computed:
+    """Do the ``pieces`` that have no result yet, each on a CPU or a GPU.
 
-    ``make`` is called in every actor with its device, "cpu" or "cuda", and returns what does the work there. ``need``:
-    the memory of one actor, of which there are as many as fit. Raises StageFailed where a piece raised, and UserError
+    ``make`` is called in every actor with its device, such as "cpu", and returns what does the work there. ``need``:
+    the memory of one actor, of which there are as many as fit. ``networks``: for each of them an autoscaler is asked
+    for a GPU, if GPUs are ``wanted``. Raises StageFailed where a piece raised, and UserError
     if the user can fix the cause, or no node has that memory.
     """
-    there = results.finished()
+    there, kinds = results.finished(), ""
     missing = [piece for piece in pieces if piece.name not in there]
     if missing:
-        ray_cluster.connect(results.store.uri, device)
-        on_gpu = ray_cluster.on_gpus(device)
-        room = ray_cluster.room_for(stage, need, int(ray_cluster.amount("GPU" if on_gpu else "CPU")))
-        part = ray_cluster.Share(cpus=1, gpus=int(on_gpu))
-        create = PieceWorker.options(num_cpus=part.cpus, num_gpus=part.gpus).remote  # type: ignore[attr-defined]
-        pool = Pool(lambda: create(results, make, "cuda" if on_gpu else "cpu"), min(room, len(missing)))
+        ray_cluster.connect(results.store.uri, wanted)
+        gpus = ray_cluster.gpus(wanted)
+        places = ray_cluster.Places(stage, need, len(missing), networks, gpus).checked()
+        create = PieceWorker.options(num_cpus=1, num_gpus=int(gpus is not None)).remote  # type: ignore[attr-defined]
+        pool = Pool(lambda: create(results, make, gpus is not None), places)
         with Progress(stage, len(pieces), unit) as progress:
             progress.resume_at(len(pieces) - len(missing))
             try:
@@ -107,4 +124,5 @@ def run_pieces(
                 ) from error
             finally:
                 pool.close()
-    return len(missing)
+        kinds = pool.device
+    return Computed(len(missing), kinds)

@@ -30,18 +30,30 @@ DEATHS_PER_ITEM = 4
 
 
 class Pool:
-    """``size`` actors made by ``create``, each with a method ``ready`` that returns when the actor can work."""
+    """Actors made by ``create``, each with a method ``ready`` that returns when it can work.
 
-    def __init__(self, create: Callable[[], Any], size: int) -> None:
-        self._create = create
+    ``size``: how many; asked again as nodes come and go. More are made while items wait for them. Those that have found
+    no node yet, or lost theirs, are given up where there are more than that. What ``ready`` returns is the kind of
+    device on which an actor works, of which ``kinds`` has all.
+    """
+
+    def __init__(self, create: Callable[[], Any], size: Callable[[], int]) -> None:
+        self._create, self._size = create, size
         self._waiting = Waiting()
-        self._probes = {actor.ready.remote(): actor for actor in (create() for _ in range(size))}
+        self._probes: dict[Any, Any] = {}
+        self._add(size())
+        self.kinds: set[str] = set()
         self._ready: list[Any] = []
         self._retired: list[Any] = []
         self._looked = 0.0
 
     def __len__(self) -> int:
         return len(self._ready)
+
+    @property
+    def device(self) -> str:
+        """The kinds of device on which actors have worked."""
+        return " and ".join(sorted(self.kinds))
 
     def close(self) -> None:
         """End the actors."""
@@ -64,7 +76,10 @@ class Pool:
         deaths: Counter[Item] = Counter()
         try:
             while queue or running:
-                self._leave_draining_nodes(running)
+                if time.monotonic() - self._looked > LOOK:
+                    self._looked = time.monotonic()
+                    self._leave_draining_nodes(running)
+                    self._resize(len(queue))
                 self._hand_out(queue, running, deaths, call)
                 ended, _ = ray.wait([*running, *self._probes], timeout=1.0)
                 self._settle([ref for ref in ended if ref in self._probes])
@@ -93,19 +108,28 @@ class Pool:
 
     def _leave_draining_nodes(self, running: dict[Any, tuple[Any, Item]]) -> None:
         """Replace actors on nodes that will soon be gone; such an actor ends what it has in hand and gets no more."""
-        if time.monotonic() - self._looked < LOOK:
-            return
-        self._looked, draining = time.monotonic(), unpublished_ray.draining()
+        draining = unpublished_ray.draining()
         leaving = [actor for actor in self._ready if draining and unpublished_ray.node_of(actor) in draining]
         for actor in leaving:
             self._ready = [known for known in self._ready if known is not actor]
             self._retired.append(actor)
-            replacement = self._create()
-            self._probes[replacement.ready.remote()] = replacement
+            self._add(1)
         busy = {id(actor) for actor, _ in running.values()}
         for actor in [actor for actor in self._retired if id(actor) not in busy]:
             ray.kill(actor)
             self._retired = [known for known in self._retired if known is not actor]
+
+    def _add(self, actors: int) -> None:
+        for actor in (self._create() for _ in range(actors)):
+            self._probes[actor.ready.remote()] = actor
+
+    def _resize(self, waiting: int) -> None:
+        """Have as many actors as there are to be, if items wait for them."""
+        wanted, there = self._size(), len(self._ready) + len(self._probes)
+        self._add(min(wanted - there, waiting))
+        nowhere = [ref for ref, actor in self._probes.items() if there > wanted and not unpublished_ray.node_of(actor)]
+        for ref in nowhere[: max(0, there - wanted)]:
+            ray.kill(self._probes.pop(ref))
 
     def _hand_out(
         self,
@@ -134,12 +158,11 @@ class Pool:
         for ref in probes:
             actor = self._probes.pop(ref)
             try:
-                ray.get(ref)
+                self.kinds.add(ray.get(ref))
                 self._ready.append(actor)
             except RayTaskError as error:
                 raise (users_mistake(error) or error) from error
             except ActorDiedError:
-                replacement = self._create()
-                self._probes[replacement.ready.remote()] = replacement
+                self._add(1)
             except RayError:
                 self._probes[actor.ready.remote()] = actor

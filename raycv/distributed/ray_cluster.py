@@ -8,12 +8,15 @@ import os
 import re
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import ray
 from ray.exceptions import AuthenticationError, RayTaskError, RpcError
 
+from raycv.devices import Processors
+from raycv.distributed import gpu_nodes, unpublished_ray
+from raycv.distributed.sizing import Gpus
 from raycv.distributed.waiting import has_autoscaler
 from raycv.errors import StageFailed, UserError
 from raycv.memory import Need, check_nodes
@@ -22,18 +25,22 @@ from raycv.progress import doing, say
 START_SECONDS = 10.0  # seconds in which a cluster that has been started must answer
 
 
-Device = Literal["auto", "cpu", "gpu"]
+Resource = Literal["CPU", "GPU"]
+CPUS = Processors("cpu")
 
 
-def connect(run: str, device: Device = "auto") -> None:
+def connect(run: str, wanted: Processors = CPUS) -> None:
     """Join the cluster that RAY_ADDRESS or a running head names, or start one on this machine.
 
     Worker output stays in Ray's logs: what a person needs is printed by the driver. ``run`` is the run's URI. Raises
-    UserError for ``device`` "gpu" where there is no GPU and no autoscaler that could bring one.
+    UserError where GPUs are ``wanted`` and there is none and no autoscaler that could bring one, and where Ray counts
+    GPUs that PyTorch cannot use, unless "auto" can do without them.
     """
     if not ray.is_initialized():
         _join(run)
-    if device == "gpu" and not amount("GPU") and not has_autoscaler():
+    if wanted.device != "cpu" and amount("GPU"):
+        gpu_nodes.look(wanted.device)
+    if wanted.device == "gpu" and not amount("GPU") and not has_autoscaler():
         raise UserError(
             "--device gpu needs a GPU, and the cluster has none and no autoscaler that could bring one; use --device "
             "auto or cpu, or a cluster with GPUs."
@@ -92,7 +99,7 @@ def users_mistake(error: BaseException) -> UserError | None:
     return None
 
 
-def amount(resource: Literal["CPU", "GPU"]) -> float:
+def amount(resource: Resource) -> float:
     """How much of a resource the cluster has now, busy or not."""
     return float(ray.cluster_resources().get(resource, 0))  # type: ignore[no-untyped-call]
 
@@ -115,19 +122,72 @@ def check_memory(stage: str, need: Need) -> None:
             raise
 
 
-def on_gpus(device: Literal["auto", "cpu", "gpu"]) -> bool:
-    """Whether networks run on GPUs: where they are asked for, or, with auto, where the cluster has any."""
-    return device == "gpu" or (device == "auto" and amount("GPU") > 0)
+def gpus(wanted: Processors) -> Gpus | None:
+    """The GPUs on which networks may run; None where they run on CPUs.
 
-
-def room_for(stage: str, need: Need, wanted: int) -> int:
-    """How many of the ``wanted`` processes, one or more, the nodes have memory for.
-
-    Raises UserError as `check_memory` does where no node holds one.
+    With "auto" those that are there. Only "gpu" has an autoscaler start more: whoever pays for them asks for them.
     """
-    check_memory(stage, need)
-    room = sum(int(node.get("memory", 0) // need.bytes) for node in of_nodes())
-    return max(1, min(wanted, room))
+    there = amount("GPU") - gpu_nodes.unusable()
+    if wanted.device == "cpu" or (wanted.device == "auto" and there <= 0):
+        return None
+    may_be = unpublished_ray.most_of("GPU") if wanted.device == "gpu" and has_autoscaler() else 0.0
+    if not there and not may_be:
+        raise UserError(
+            "--device gpu needs a GPU, and no type of node of this cluster has one; use --device auto or cpu."
+        )
+    return Gpus(there, may_be, wanted.gpus or math.inf)
+
+
+def computes_on_gpus(wanted: Processors) -> bool:
+    """Whether what needs float64 is computed on GPUs."""
+    return gpus(wanted) is not None and gpu_nodes.have_float64()
+
+
+def _room(need: Need, resource: Resource) -> int:
+    return sum(int(node.get("memory", 0) // need.bytes) for node in of_nodes() if node.get(resource))
+
+
+@dataclass(frozen=True)
+class Places:
+    """How many actors a stage has work for, and room; asked again as nodes come and go.
+
+    ``pieces`` of work on ``networks``; ``count``: how many actors the user sets, if any.
+    """
+
+    stage: str
+    need: Need
+    pieces: int
+    networks: int
+    gpus: Gpus | None
+    count: int | None = None
+
+    def __call__(self) -> int:
+        return min(self.pieces, max(1, self._wanted()))
+
+    def _wanted(self) -> int:
+        if self.count:
+            return int(min(self.count, self.gpus.most if self.gpus else math.inf))
+        if self.gpus is None:
+            return min(int(amount("CPU")), _room(self.need, "CPU"))
+        there = amount("GPU") - gpu_nodes.unusable()
+        wanted = replace(self.gpus, there=there).for_actors(self.pieces, self.networks)
+        return min(wanted, _room(self.need, "GPU") + max(0, wanted - int(there)))
+
+    def checked(self) -> Places:
+        """The same. Raises UserError as `check_memory` does, and says what is asked of an autoscaler."""
+        check_memory(self.stage, replace(self.need, count=self.count or 1))
+        awaited = self.gpus.awaited(self()) if self.gpus and not self.count else ""
+        if awaited:
+            say(f"{self.stage}: {awaited}")
+        return self
+
+
+def cores_of_gpu() -> int:
+    """The cores of this process's node for each of its GPUs."""
+    here = ray.get_runtime_context().get_node_id()
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    found: dict[str, float] = next((node["Resources"] for node in nodes if node["NodeID"] == here), {})
+    return max(1, int(found.get("CPU", 1) // max(1, found.get("GPU", 1))))
 
 
 def smallest_store() -> float:
@@ -148,14 +208,9 @@ class Share:
         return max(1, int(self.cpus))
 
 
-def share(workers: int, *, device: Device) -> Share:
-    """Split the cluster among ``workers``.
-
-    ``device`` "gpu" asks for GPUs although no node has one yet, so that an autoscaling cluster brings them.
-    """
+def share(workers: int, there: Gpus | None) -> Share:
+    """Split the cluster among ``workers``: its CPUs, or the GPUs that are ``there`` or may come."""
     cpus = max(amount("CPU"), 0.5) / workers
-    gpus = amount("GPU")
-    if device == "cpu" or (device == "auto" and gpus == 0):
+    if there is None:
         return Share(cpus=math.floor(cpus) if cpus >= 1 else max(math.floor(cpus * 100) / 100, 0.01), gpus=0)
-    per_gpu = math.ceil(workers / gpus) if gpus else 1
-    return Share(cpus=min(1.0, max(math.floor(cpus * 100) / 100, 0.01)), gpus=1 / per_gpu)
+    return Share(cpus=min(1.0, max(math.floor(cpus * 100) / 100, 0.01)), gpus=there.share(workers))

@@ -11,34 +11,41 @@ from ray.exceptions import RayError, RayTaskError
 
 from raycv.distributed import ray_cluster
 from raycv.distributed.ray_cluster import users_mistake
+from raycv.distributed.waiting import Waiting, lacks_gpus
 from raycv.errors import StageFailed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 TASK_DEATHS = 3  # of a task's worker after which it is tried again
-OF_A_GPU = 0.25  # that each task may use, where there are GPUs
 
 
 def in_order(
-    function: Callable[[Any, Item], Result], shared: Any, items: Sequence[Item], needed: int
+    function: Callable[[Any, Item], Result],
+    shared: Any,
+    items: Sequence[Item],
+    needed: int,
+    gpus: Callable[[Item], float] = lambda _item: 0.0,
+    at_once: int | None = None,
 ) -> Iterator[Result]:
-    """Yield ``function(shared, item)`` of every item in order, each computed by a task of one CPU.
+    """Yield ``function(shared, item)`` of every item in order, each computed by a task of one CPU, and the
+    part of a GPU that ``gpus`` gives for the item.
 
     A task is given ``needed`` bytes of memory, so that no more of them run on a node than fit; where no node has as
-    much, one runs on a node. At most two for each CPU are computed ahead. Raises StageFailed where a task's worker died
-    more than `TASK_DEATHS` times, UserError if the user can fix what an item raised, and else what it raised.
+    much, one runs on a node. At most two for each CPU are computed ahead, or ``at_once``. Raises StageFailed where a
+    task's worker died more than `TASK_DEATHS` times, UserError if the user can fix what an item raised, and else what
+    it raised.
     """
     largest = max(int(node.get("memory", 0)) for node in ray_cluster.of_nodes())
-    gpus = OF_A_GPU if ray_cluster.amount("GPU") else 0
-    task = ray.remote(function).options(num_cpus=1, num_gpus=gpus, memory=min(needed, largest), max_retries=TASK_DEATHS)
+    task = ray.remote(function).options(num_cpus=1, memory=min(needed, largest), max_retries=TASK_DEATHS)
     reference = ray.put(shared)
     waiting = deque(items)
     running: deque[Any] = deque()
     try:
         while waiting or running:
-            while waiting and len(running) < 2 * max(1, int(ray_cluster.amount("CPU"))):
-                running.append(task.remote(reference, waiting.popleft()))
+            while waiting and len(running) < (at_once or 2 * max(1, int(ray_cluster.amount("CPU")))):
+                item = waiting.popleft()
+                running.append(task.options(num_gpus=gpus(item)).remote(reference, item))
             yield _result(running.popleft(), needed)
     finally:
         for left in running:
@@ -46,6 +53,9 @@ def in_order(
 
 
 def _result(reference: Any, needed: int) -> Any:
+    for_nodes = Waiting()
+    while not ray.wait([reference], timeout=1.0)[0]:
+        for_nodes.look(going_on=not lacks_gpus())
     try:
         return ray.get(reference)
     except RayTaskError as error:

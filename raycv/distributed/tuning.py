@@ -67,8 +67,11 @@ def run_trials(
     function: Callable[[Any, Parameters], Any],
     trials: Sequence[Trial[Parameters]],
     shared: Callable[[str], Any],
+    at_once: int | None = None,
 ) -> int:
     """Run ``trials`` on the Ray cluster, but not those that ``results`` has; returns how many were run.
+
+    As many at the same time as the cluster holds, or ``at_once`` at most.
 
     ``shared`` makes the object behind a trial's ``data``; each goes into the object store once. ``function`` must be
     importable by the workers; where it raises `Infeasible` the trial is left out. Raises StageFailed, when all others
@@ -80,7 +83,7 @@ def run_trials(
     with Progress(title, len(trials), "trials") as progress:
         progress.resume_at(len(trials) - len(missing))
         if missing:
-            _fail_of(title, results, _tune(results, function, missing, shared, progress))
+            _fail_of(title, results, _tune(results, function, missing, shared, progress, at_once))
     return len(missing)
 
 
@@ -114,6 +117,7 @@ def _tune(
     trials: Sequence[Trial[Parameters]],
     shared: Callable[[str], Any],
     progress: Progress,
+    at_once: int | None,
 ) -> dict[str, _Failure]:
     """Run ``trials`` by Ray Tune; returns why those have failed that have no result in the end."""
     _configure_tune()
@@ -127,7 +131,7 @@ def _tune(
                 lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": gpus[config["number"]]}]),
             ),
             param_space={"number": tune.grid_search([*range(len(trials))])},
-            tune_config=tune.TuneConfig(reuse_actors=True),
+            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=at_once),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=folder,

@@ -6,6 +6,7 @@ Because of these few functions raycv is pinned to one minor version of Ray.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from typing import Any
@@ -61,6 +62,25 @@ def starts_nodes() -> bool | None:
         return None
     types = report["autoscaler_report"]["active_nodes"]
     return time.time() - report["time"] < FRESH and not any(map(BY_HAND.fullmatch, types))
+
+
+def is_starting_nodes() -> bool:
+    """Whether the cluster's autoscaler has nodes on their way. Only `ray status` says so, to people."""
+    if is_autoscaler_v2(fetch_from_server=True):
+        found = get_cluster_status(ray.get_runtime_context().gcs_address)
+        return bool(found.pending_nodes or found.pending_launches)
+    report = json.loads(_internal_kv_get("__autoscaling_status") or b"{}").get("autoscaler_report", {})
+    return bool(report.get("pending_nodes") or report.get("pending_launches"))
+
+
+def most_of(resource: str) -> float:
+    """How much of a resource the cluster may have once all nodes are started that it may start; infinite if unknown.
+
+    No public function says so. Ray Train asks the same, for its own autoscaling. Not every autoscaler tells Ray its
+    types of nodes.
+    """
+    known = ray._private.state.state.get_max_resources_from_cluster_config()
+    return float(known.get(resource, 0)) if known else math.inf
 
 
 def keep_credentials_out_of_trials() -> None:

@@ -42,6 +42,12 @@ def missing() -> list[str]:
     return [_sentence(dict(bundle), count) for bundle, count in _pending().items()]
 
 
+def lacks_gpus() -> bool:
+    """Whether the cluster has been asked for GPUs and has none at all."""
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return not total.get("GPU") and any(name == "GPU" for bundle in _pending() for name, _ in bundle)
+
+
 def has_autoscaler() -> bool:
     """Whether something starts nodes for this cluster as they are needed, as `ray up` and KubeRay see to."""
     until = time.monotonic() + FIRST

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raycv.data.preprocessing import Preprocessing
+from raycv.devices import in_float64
 
 Batch = tuple[Tensor, Tensor]  # uint8 images (B, size, size, 3), int64 labels (B,)
 BATCH = 256  # images in one pass
@@ -84,9 +85,9 @@ def evaluate(
 def score(logits: Tensor, labels: Tensor) -> Tensor:
     """(3, C) float64: sums by class of cross-entropy, correct answers and images, from logits (B, C), labels (B,)."""
     losses = F.cross_entropy(logits.float(), labels, reduction="none")
-    found = torch.stack([losses, logits.argmax(1) == labels, torch.ones_like(losses)]).double()
-    sums = torch.zeros(3, logits.shape[1], dtype=torch.float64, device=logits.device)
-    return sums.index_add_(1, labels, found)
+    found = in_float64(torch.stack([losses, logits.argmax(1) == labels, torch.ones_like(losses)]))
+    sums = torch.zeros(3, logits.shape[1], dtype=torch.float64, device=found.device)
+    return sums.index_add_(1, labels.to(found.device), found)
 
 
 def in_batches(images: np.ndarray | Tensor, labels: np.ndarray | Tensor, size: int = BATCH) -> Iterator[Batch]:

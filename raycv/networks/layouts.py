@@ -9,14 +9,15 @@ a copy that has them is run; where it cannot be copied, its own first pass must 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from raycv.devices import random_states_kept
 from raycv.networks.module_paths import path_of
 from raycv.networks.probe_copies import with_values, without_values
 from raycv.networks.tokens import MOST
@@ -187,18 +188,10 @@ def _seen(net: nn.Module, run: Run, batch: Any, calls: Calls[CallShapes], *, gra
     with (
         torch.enable_grad() if gradients else torch.no_grad(),
         torch.device("meta") if hollow else nullcontext(),
-        _same_random_numbers(tensors),
+        random_states_kept(),  # a pass may draw any
     ):
         watched(net, lambda: run(net, batch), lambda one: calls.keep(one, seen(one)), calls=calls)
     return calls.kept()
-
-
-@contextmanager
-def _same_random_numbers(tensors: list[Tensor]) -> Iterator[None]:
-    """Draw any, and leave the generators of the user's as they were."""
-    devices = sorted({tensor.device.index or 0 for tensor in tensors if tensor.is_cuda})
-    with torch.random.fork_rng(devices=devices):
-        yield
 
 
 def seen(one: Returned) -> CallShapes:
@@ -412,7 +405,7 @@ def _ordered(layout: Layout, changed: Tensor | None, count: int) -> Layout | str
 def _values(net: nn.Module, run: Run, batch: Any, names: list[str], found: Found, gradients: bool) -> dict[str, Tensor]:
     """What the layers give of a batch, as they give it."""
     calls: Calls[list[Tensor]] = Calls()
-    with torch.enable_grad() if gradients else torch.no_grad(), _same_random_numbers(list(net.parameters())):
+    with torch.enable_grad() if gradients else torch.no_grad(), random_states_kept():
         torch.manual_seed(0)
         watched(
             net,

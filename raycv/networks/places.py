@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from raycv.devices import in_float64
 from raycv.errors import UserError
 from raycv.networks.layouts import Layout
 from raycv.networks.spec import NetworkSpec, Place
@@ -76,13 +77,13 @@ def at(values: Tensor, place: Place, prefix: Prefix | None = None, part: Part | 
     if place.grid is None or values.ndim == 2:
         return values
     if not place.grid:
-        return values.double().flatten(2).mean(2)  # float32 loses digits of units whose mean is above their spread
+        return in_float64(values).flatten(2).mean(2)  # float32 loses digits of units whose mean is above their spread
     patches = squared(values, prefix and after_choice(part, prefix))
     if patches.ndim != 4:
         raise UserError(f"Layer {place.module!r} has positions {tuple(values.shape[2:])}, which are no grid.")
     height, width = place.grid
     same = tuple(patches.shape[2:]) == (height, width)
-    return patches if same else adaptive_avg_pool2d(patches.double(), (height, width))
+    return patches if same else adaptive_avg_pool2d(in_float64(patches), (height, width))
 
 
 def grid_of(positions: Sequence[int]) -> tuple[int, int] | None:

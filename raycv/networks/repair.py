@@ -143,7 +143,7 @@ def _samples(net: nn.Module, site: str, values: Tensor) -> Tensor:
 
 def _sum(samples: Tensor) -> np.ndarray:
     """(S,) float64: the sum of samples (n, S)."""
-    total: np.ndarray = samples.sum(0).double().cpu().numpy()
+    total: np.ndarray = samples.sum(0).cpu().double().numpy()
     return total
 
 

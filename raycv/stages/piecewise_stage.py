@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
+from raycv.devices import Processors
 from raycv.distributed.pieces import AnyPiece, Work, run_pieces
 from raycv.memory import Need
 from raycv.progress import say
@@ -58,20 +59,22 @@ class PiecewiseStage:
         self,
         pieces: Sequence[AnyPiece],
         make: Callable[[str], Work[AnyPiece]],
-        device: Literal["auto", "cpu", "gpu"],
+        wanted: Processors,
         need: Need,
-    ) -> dict[str, int]:
+        networks: int,
+    ) -> dict[str, Any]:
         """Do the pieces of which an interrupted run has left no rows, as `run_pieces` does, and write all tables.
 
-        ``need``: the memory of one actor. Returns how many pieces there are and how many of them were computed.
+        ``need``: the memory of one actor. ``networks``: of the run. Returns how many pieces there are, how many of them
+        were computed, and on what kind of device.
         """
         results = self.results
-        computed = run_pieces(results, self.stage, pieces, make, device, need)
+        computed = run_pieces(results, self.stage, pieces, make, wanted, need, networks)
         for name in self.tables:
             results.assemble(name, [piece.name for piece in pieces])
         for name, summary in self.summaries.items():
             tables.write(self.store, name, summary())
-        return {"pieces": len(pieces), "computed": computed}
+        return {"pieces": len(pieces), "computed": computed.pieces, "device": computed.device}
 
     def close(self, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         """Note that the stage has all its tables, remove what the pieces have left, and say where the tables are."""

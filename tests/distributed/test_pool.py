@@ -22,9 +22,10 @@ class Worker:
     def __init__(self, folder: Path, fails: str = "") -> None:
         self.folder, self.fails = folder, fails
 
-    def ready(self) -> None:
+    def ready(self) -> str:
         if self.fails:
             raise UserError(self.fails)
+        return "CPU"
 
     def square(self, item: int) -> int:
         (self.folder / f"{item}-{os.getpid()}-{len(list(self.folder.iterdir()))}").touch()
@@ -55,7 +56,7 @@ def folder(tmp_path: Path, ray_cluster: None) -> Path:
 
 
 def pool(folder: Path, size: int = 2, fails: str = "") -> Pool:
-    return Pool(lambda: Worker.remote(folder, fails), size)  # type: ignore[attr-defined]
+    return Pool(lambda: Worker.remote(folder, fails), lambda: size)  # type: ignore[attr-defined]
 
 
 def test_every_item_is_done_once(folder: Path) -> None:

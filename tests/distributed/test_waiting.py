@@ -8,7 +8,6 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
@@ -23,6 +22,7 @@ from raycv.run.trial_results import TrialResults
 from tests.support.commands import failing
 from tests.support.heads import RAY, running_head
 from tests.support.runs import spec
+from tests.support.scaling import scaling
 
 NO_GPU = "waiting for 1 GPU: the cluster has no GPU, and no autoscaler"
 
@@ -49,7 +49,7 @@ class OnGpu:
 
 
 def test_a_pool_says_what_its_actors_lack(impatient: None) -> None:
-    pool = Pool(OnGpu.remote, 1)  # type: ignore[attr-defined]
+    pool = Pool(OnGpu.remote, lambda: 1)  # type: ignore[attr-defined]
     with pytest.raises(Heard, match=NO_GPU):
         pool.run([1], lambda actor, _item: actor.ready.remote(), lambda _item, _result: None)
     pool.close()
@@ -91,26 +91,6 @@ def test_a_gpu_that_nobody_can_bring_is_not_waited_for(
 
 # -- telling clusters with an autoscaler from those without ------------------------------------------------------------
 
-HEAD = {"resources": {"CPU": 2}, "node_config": {}, "max_workers": 0}
-GPUS = {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2}
-SCALED: dict[str, Any] = {  # Ray's own provider for tests, whose nodes are processes of this machine
-    "cluster_name": "scaled",
-    "max_workers": 2,
-    "idle_timeout_minutes": 9,
-    "upscaling_speed": 1.0,
-    "docker": {},
-    "auth": {},
-    "provider": {"type": "fake_multinode", "disable_node_updaters": True, "disable_launch_config_check": True},
-    "available_node_types": {"ray.head.default": HEAD, "gpu": GPUS},
-    "head_node_type": "ray.head.default",
-    "file_mounts": {},
-    "cluster_synced_files": [],
-    "file_mounts_sync_continuously": False,
-    "rsync_exclude": [],
-    "rsync_filter": [],
-    **{f"{when}_commands": [] for when in ("initialization", "setup", "head_setup", "worker_setup")},
-    **{f"{when}_start_ray_commands": [] for when in ("head", "worker")},
-}
 V2 = {"RAY_enable_autoscaler_v2": "1"}
 AS_KUBERAY = {"RAY_NODE_TYPE_NAME": "headgroup", "RAY_CLOUD_INSTANCE_ID": "raycluster-head"}
 AS_RAY_UP = V2 | {"RAY_NODE_TYPE_NAME": "head", "RAY_CLOUD_INSTANCE_ID": "i-1"}
@@ -143,7 +123,7 @@ def test_clusters_with_an_autoscaler_are_known(
     scaled: bool, given: dict[str, str], found: str, files: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / "cluster.json"
-    config.write_text(json.dumps(SCALED))
+    config.write_text(json.dumps(scaling(2)))
     flags = [f"--autoscaling-config={config}"] if scaled else []
     with running_head(RAY, files, *flags, given=given) as environment:
         done = subprocess.run([sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True, check=True)

@@ -27,14 +27,14 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running_head(
-    ray: Path, files: Path, *flags: str, given: Mapping[str, str] | None = None
+    ray: Path, files: Path, *flags: str, given: Mapping[str, str] | None = None, port: int | None = None
 ) -> Iterator[dict[str, str]]:
     """A head started by the command ``ray`` with more ``flags``, in an environment in which more is ``given``.
 
-    Its own files go to ``files``, which go with it: an environment that a job had made is 7 GB. Yields the environment
-    for clients.
+    It listens at ``port``, or at any. Its own files go to ``files``, which go with it: an environment that a job had
+    made is 7 GB. Yields the environment for clients.
     """
-    dashboard, gcs = free_port(), free_port()
+    dashboard, gcs = free_port(), port or free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(16),

@@ -32,8 +32,8 @@ class _Actor:
 class _Pool:
     """One actor."""
 
-    def __init__(self, create: Callable[[], Any], _size: int) -> None:
-        self._actor = create()
+    def __init__(self, create: Callable[[], Any], _size: Callable[[], int]) -> None:
+        self._actor, self.device = create(), "CPU"
 
     def __len__(self) -> int:
         return 1
@@ -50,7 +50,7 @@ def work_here(patch: pytest.MonkeyPatch) -> None:
     """Let `raycv collect`, `raycv patches` and the stages after a run do without a cluster."""
     patch.setattr(ray_cluster, "connect", lambda *_given: None)
     patch.setattr(ray_cluster, "amount", lambda resource: {"GPU": 0}.get(resource, 2**40))
-    patch.setattr(ray_cluster, "of_nodes", lambda: [{"memory": 2**40}])
+    patch.setattr(ray_cluster, "of_nodes", lambda: [{"CPU": 1, "memory": 2**40}])
     for stage, name in ((collect, "ShardActor"), (patches, "PatchRenderer"), (pieces, "PieceWorker")):
         patch.setattr(stage, name, _Actor(getattr(stage, name).__ray_metadata__.modified_class))
         patch.setattr(stage, "Pool", _Pool)

@@ -28,7 +28,8 @@ def ablate(config: AblateConfig, store: RunStore) -> None:
     if work.has_nothing_to_do():
         return
     bench = Bench.of(store, statistics.read(store).source())
-    facts = work.do(bench.pieces(), Ablater(bench, config.single_units).on, config.device, actor_need(bench))
+    ablater = Ablater(bench, config.single_units)
+    facts = work.do(bench.pieces(), ablater.on, config.processors, actor_need(bench), len(bench.networks))
     work.close(config.model_dump(mode="json"), facts)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -18,6 +18,9 @@ from threadpoolctl import threadpool_limits
 from raycv.analysis.nulls import WIDE, effective_dimension
 from raycv.analysis.partner_stability import Stability
 from raycv.analysis.recurrence import Recurrence
+from raycv.devices import Processors, for_float64, local, of_worker
+from raycv.distributed import ray_cluster
+from raycv.distributed.ray_cluster import CPUS
 from raycv.distributed.tasks import in_order
 from raycv.run.paths import NETS, NULL, Key
 from raycv.stages.align.excess import (
@@ -44,20 +47,29 @@ from raycv.statistics.halves import halves, stabilities
 from raycv.statistics.parts import parts
 from raycv.statistics.reader import Statistics
 
+if TYPE_CHECKING:
+    import torch
+
 Name = TypeVar("Name", bound=Hashable)
 Value = TypeVar("Value")
 
 COMPLETE = 2**28  # rows of a layer up to which a table has all pairs of units; 15 pairs of networks of 4,096 units
+OF_A_GPU = 0.25  # that a task of a wide layer may use
 TOP = 100  # else the partners of each unit that it has
 
 
 class AlignTask(NamedTuple):
-    """Some networks of a group in one layer, by their numbers, and whether they are compared in the driver."""
+    """Some networks of a group in one layer, by their numbers, and whether they are compared in the driver.
+
+    ``is_wide``: a GPU has something to do. ``use_gpu``: the task in which they are compared has some of one.
+    """
 
     layer: str
     group: str
     networks: tuple[int, ...]
     is_small: bool
+    is_wide: bool = False
+    use_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,30 +116,43 @@ class Compared:
 def pieces_of(found: Statistics, layer: str, group: str) -> list[AlignTask]:
     """All networks at once, or where the moments fill several files, each pair."""
     widths = found.widths(layer, group)
-    networks = range(len(widths))
+    networks, is_wide = range(len(widths)), max(widths) > WIDE
     if len(parts(widths)) == 1:
-        return [AlignTask(layer, group, tuple(networks), True)]
-    return [AlignTask(layer, group, pair, False) for pair in combinations(networks, 2)]
+        return [AlignTask(layer, group, tuple(networks), True, is_wide)]
+    return [AlignTask(layer, group, pair, False, is_wide) for pair in combinations(networks, 2)]
 
 
-def compare_all(found: Statistics, pieces: Sequence[AlignTask]) -> Iterator[Compared]:
-    """What ``compare`` gives for each piece, in order: small ones in this process, the others as Ray tasks."""
+def compare_all(found: Statistics, pieces: Sequence[AlignTask], wanted: Processors = CPUS) -> Iterator[Compared]:
+    """What ``compare`` gives for each piece, in order: small ones in this process, the others as Ray tasks.
+
+    Of wide layers on the processors ``wanted``: on a GPU of this machine, or on some of one that Ray gives the task.
+    """
     large = [piece for piece in pieces if not piece.is_small]
+    use_gpu = any(piece.is_wide for piece in large) and ray_cluster.computes_on_gpus(wanted)
+    large = [piece._replace(use_gpu=use_gpu and piece.is_wide) for piece in large]
     widths = {piece.layer: found.widths(piece.layer, piece.group) for piece in large}
     folds = {piece.layer: found.folds[Key(piece.group, piece.layer)] for piece in large}
-    computed = in_order(compare, found, large, comparison_need(widths, folds).bytes) if large else iter(())
+    at_once = int(wanted.gpus / OF_A_GPU) if use_gpu and wanted.gpus else None
+    needed = comparison_need(widths, folds).bytes if large else 0
+    computed = in_order(compare, found, large, needed, _part_of_gpu, at_once) if large else iter(())
     for piece in pieces:
-        yield compare(found, piece) if piece.is_small else next(computed)
+        here = local(wanted.device) if piece.is_wide else None
+        yield compare(found, piece, here) if piece.is_small else next(computed)
 
 
-def compare(found: Statistics, piece: AlignTask) -> Compared:
-    """All that is found of the networks of one piece."""
+def _part_of_gpu(piece: AlignTask) -> float:
+    return OF_A_GPU if piece.use_gpu else 0.0
+
+
+def compare(found: Statistics, piece: AlignTask, device: torch.device | None = None) -> Compared:
+    """All that is found of the networks of one piece, on ``device``, or where Ray has given the task some of a GPU."""
+    device = device or for_float64(of_worker(use_gpu=piece.use_gpu))
     layer = LayerNulls(found, piece.layer, piece.group, piece.networks)
     trained = piece.group == NETS
     pairs = match(layer.correlations)
     # Several threads slow small matrices down.
     with threadpool_limits(1 if layer.group.width <= WIDE else None):
-        recurs = recurrence_of(layer.group, {pair: layer.draws(*pair) for pair in layer.ordered})
+        recurs = recurrence_of(layer.group, {pair: layer.draws(*pair) for pair in layer.ordered}, device)
         beyond = beyond_chance(layer, recurs)
         replicates = tuple(without_each_fold(layer)) if trained else ()
         share = share_of_one_unit(layer, recurs) if trained else None

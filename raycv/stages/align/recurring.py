@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
-from raycv.analysis.nulls import WIDE
 from raycv.analysis.recurrence import (
     Recurrence,
     estimated_partner_share,
@@ -22,6 +21,9 @@ from raycv.analysis.significance import Draws
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.align.groups import NetworkGroup
 
+if TYPE_CHECKING:
+    import torch
+
 PREDICTORS = ("mean", "active_fraction", "kurtosis", "class_purity")  # columns of the table units
 Quantities = Mapping[str, Callable[[Recurrence], float]]
 SHARES: Quantities = {
@@ -33,9 +35,12 @@ SHARES: Quantities = {
 OF_PAIRS = ("partner_share", "estimated_share")  # the others fall with the number of networks
 
 
-def recurrence_of(group: NetworkGroup, chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None) -> Recurrence:
-    """The partners of every unit in all other networks, tested against ``chance``, too; wide layers on a GPU if any."""
-    device = "cuda" if group.width > WIDE and torch.cuda.is_available() else "cpu"
+def recurrence_of(
+    group: NetworkGroup,
+    chance: Mapping[tuple[int, int], Sequence[Draws]] | None = None,
+    device: torch.device | str = "cpu",
+) -> Recurrence:
+    """The partners of every unit in all other networks, tested against ``chance``, too, on a device with float64."""
     correlations = group.correlations(group.moments)
     return recurrence(correlations, deviations=group.deviations, chance=chance, device=device)
 

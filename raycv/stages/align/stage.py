@@ -12,7 +12,9 @@ import pandas as pd
 
 from raycv import memory, statistics
 from raycv.config import AlignConfig
+from raycv.devices import Processors
 from raycv.distributed import ray_cluster
+from raycv.distributed.ray_cluster import CPUS
 from raycv.networks.stored import weight_correlations
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
@@ -62,7 +64,7 @@ def align(config: AlignConfig, store: RunStore) -> None:
     found = statistics.read(store)
     memory.check_command("align", command_need(*found.sizes()))
     identity, names = _identity(found), _names(found)
-    written = _write(found, names)
+    written = _write(found, names, config.processors)
     broken = broken_pairs(written["matchings"], found.logits) if found.logits else []
     facts: dict[str, Any] = {
         "seconds": {"align": round(time.time() - began, 1)},
@@ -88,7 +90,7 @@ def _names(found: Statistics) -> tuple[str, ...]:
     return (*WRITTEN, *(WRITTEN_OF_EPOCHS if found.epochs else ()), *across)
 
 
-def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+def _write(found: Statistics, names: Sequence[str], wanted: Processors) -> dict[str, pd.DataFrame]:
     """Write all tables, layer by layer; returns those that are small."""
     store = found.store
     small: dict[str, list[pd.DataFrame]] = {name: [] for name in names[2:] if name not in WRITTEN_OF_ACROSS}
@@ -96,7 +98,8 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     groups = [group for group in (NETS, NULL, *found.epochs.values()) if group in found.groups]
     pieces = [piece for layer in found.layers for group in groups for piece in pieces_of(found, layer, group)]
     if not all(piece.is_small for piece in pieces):
-        ray_cluster.connect(store.uri)
+        is_wide = any(piece.is_wide for piece in pieces if not piece.is_small)
+        ray_cluster.connect(store.uri, wanted if is_wide else CPUS)
         ray_cluster.check_memory("align", comparison_need(*found.sizes()))
     with (
         tables.Writer(store, "correlations", found.layers) as of_correlation,
@@ -104,7 +107,7 @@ def _write(found: Statistics, names: Sequence[str]) -> dict[str, pd.DataFrame]:
         Progress("align", len(pieces), "comparisons") as progress,
     ):
         writers = {"correlations": of_correlation, "mutual_information": of_information}
-        results = zip(pieces, compare_all(found, pieces), strict=True)
+        results = zip(pieces, compare_all(found, pieces, wanted), strict=True)
         for place, layer in enumerate(found.layers):
             progress.note_next(layer)
             by_group: dict[str, list[Compared]] = {group: [] for group in groups}

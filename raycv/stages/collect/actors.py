@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import ray
@@ -22,7 +23,8 @@ from raycv.data.decoder import Decoder, joined
 from raycv.data.preprocessing import Resize
 from raycv.data.samples import orders
 from raycv.data.shards import Shard
-from raycv.distributed.processor import settle
+from raycv.devices import for_float64, kind, of_worker, settle
+from raycv.distributed.ray_cluster import cores_of_gpu
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.models import load_weights
 from raycv.networks.recordings import opened
@@ -51,17 +53,29 @@ class ShardActor:
 
     def __init__(self, task: Pass) -> None:
         self.task = task
-        self.device = torch.device("cuda" if task.use_gpu else "cpu")
         self.loaded: Collector | None = None
         self.pilots: dict[Key, np.ndarray] | None = None
-        self.decoder = Decoder(task.source, min(task.readers, os.cpu_count() or 1))
+        # A GPU is fed by its share of the node's cores; an actor on a core decodes for itself.
+        readers = cores_of_gpu() if task.use_gpu else 1
+        self.decoder = Decoder(task.source, min(readers, os.cpu_count() or 1))
 
     def __repr__(self) -> str:
         return f"ShardActor({len(self.task.networks)} networks)"
 
-    def ready(self) -> None:
-        """Return once the networks are loaded."""
+    def ready(self) -> str:
+        """Return, once the networks are loaded, the kind of device that they are on."""
         self._collector()
+        return kind(self.device)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        return of_worker(use_gpu=self.task.use_gpu)
+
+    @property
+    def sums(self) -> torch.device:
+        """Where their activations are added up."""
+        return for_float64(self.device)
 
     def _collector(self) -> Collector:
         """The collector, made on first use: Ray would retry a failing __init__ for ever."""
@@ -107,7 +121,7 @@ class ShardActor:
         self.loaded = None  # the networks are not needed any more
         key = reduction.key
         pilot = np.split(self._pilots()[key], np.cumsum(reduction.widths)[:-1])
-        found = reduce_part(self._partials(reduction.shards), key, reduction.part, pilot, self.device)
+        found = reduce_part(self._partials(reduction.shards), key, reduction.part, pilot, self.sums)
         # Every image must be counted exactly once at each position.
         if found["count"] % reduction.images:
             raise RuntimeError(
@@ -119,7 +133,7 @@ class ShardActor:
         """Add up the sums of single units of one layer of one fold of eight and store them."""
         key = summing.key
         pilot = np.split(self._pilots()[key], np.cumsum(summing.widths)[:-1])
-        found = reduce_sums(self._partials(summing.shards), key, pilot, self.device)
+        found = reduce_sums(self._partials(summing.shards), key, pilot, self.sums)
         self.task.store.write_arrays(summing.path(self.task.folder), found)
 
     def rank(self, patches: Patches) -> None:
@@ -170,7 +184,7 @@ class ShardActor:
         def drawn(network: int) -> Gathered:
             return self._gathered(self.task.drawn_path(key, network))
 
-        arrays = by_chance(chance, drawn, coded if key.group == NETS else None, self.device)
+        arrays = by_chance(chance, drawn, coded if key.group == NETS else None, self.sums)
         self.task.store.write_arrays(chance.path(self.task.folder), arrays)
 
     def test(self, testing: Testing) -> None:
@@ -179,7 +193,7 @@ class ShardActor:
         def tested(network: int) -> Gathered:
             return self._gathered(self.task.tested_path(testing.key, network))
 
-        arrays = draws_by_chance(testing, tested, self._left_out(testing), self.device)
+        arrays = draws_by_chance(testing, tested, self._left_out(testing), self.sums)
         self.task.store.write_arrays(testing.path(self.task.folder), arrays)
 
     def _decode(self, numbers: np.ndarray) -> tuple[Images, np.ndarray]:
@@ -212,7 +226,7 @@ class ShardActor:
         return self.task.store.read_arrays(self.task.codes_path(layer, network))["codes"]
 
     def _placed(self, codes: np.ndarray) -> Codes:
-        return torch.from_numpy(codes).to(self.device) if self.task.use_gpu else codes
+        return codes if self.sums.type == "cpu" else torch.from_numpy(codes).to(self.sums)
 
     def _partials(self, shards: Sequence[int]) -> Iterator[Mapping[str, np.ndarray]]:
         for shard in shards:

@@ -17,6 +17,7 @@ from raycv.analysis.top_patches import Peaks, TopPatches, peaks
 from raycv.data.preprocessing import Resize
 from raycv.data.recorded import Recorded, in_full
 from raycv.data.sampling import Chosen, choose, choose_images
+from raycv.devices import for_float64
 from raycv.errors import UserError
 from raycv.networks.models import untrained as draw
 from raycv.networks.places import PlacedTaps, at
@@ -120,7 +121,7 @@ class Collector:
         device: torch.device,
         precision: Precision = "float32",
     ) -> None:
-        self.groups, self.device = groups, device
+        self.groups, self.device, self.sums = groups, device, for_float64(device)
         self.precision = getattr(torch, precision)
         specs = [spec for group in groups.values() for spec in group]
         self.preprocessing = {spec.network: spec.preprocessing for spec in specs if not spec.is_recorded}
@@ -155,7 +156,7 @@ class Collector:
 
     def partial(self, images: Images, numbers: np.ndarray, pilot: dict[Key, np.ndarray], total_images: int) -> Partial:
         """The partial of one shard: images with their ``numbers`` (n,) among ``total_images``."""
-        sums = _Sums(numbers, pilot, total_images, self.device)
+        sums = _Sums(numbers, pilot, total_images, self.sums)
         for start in range(0, len(numbers), BATCH):
             part = slice(start, start + BATCH)
             batch = {resizing: pixels[part] for resizing, pixels in images.items()}
@@ -189,17 +190,22 @@ class Collector:
                 found |= taps.with_before(batches[self.preprocessing[net]])
         for recording, of_network in self.recordings.values():
             parts = {named: part_among(of.module, recording.recorded.layers) for named, of in of_network.items()}
-            rows = recording.rows({part.path for part in parts.values()}, numbers, self.device)
+            rows = recording.rows({part.path for part in parts.values()}, numbers, self.sums)
             for named, part in parts.items():
                 found[named] = Tapped(at(rows[part.path], of_network[named], part=part), None)
         result: dict[Key, Activations] = {}
         for group, specs in self.groups.items():
             for layer in specs[0].layers:
                 tapped = [found[spec.name, layer] for spec in specs]
-                values = [as_samples(one.values) for one in tapped]
-                before = [one.before for one in tapped if one.before is not None]
+                values = [as_samples(one.values.to(self.sums)) for one in tapped]
+                before = [_moved(one.before, self.sums) for one in tapped if one.before is not None]
                 result[Key(group, layer)] = _activations(values, before if len(before) == len(specs) else [])
         return result
+
+
+def _moved(before: Before, device: torch.device) -> Before:
+    scale, shift = (one if one is None else one.to(device) for one in (before.scale, before.shift))
+    return Before(before.values.to(device), scale, shift)
 
 
 def _activations(values: list[Tensor], before: list[Before]) -> Activations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -61,17 +61,16 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     for network in all_stored:  # the actors read them too, but would say so only once they have started
         if not network.spec.is_recorded:
             weights_content(store, network)
-    ray_cluster.connect(store.uri, config.device)
-    use_gpu = ray_cluster.on_gpus(config.device)
+    ray_cluster.connect(store.uri, config.processors)
+    gpus = ray_cluster.gpus(config.processors)
     groups = groups_of(specs) | {f"{EPOCH}{epoch}": tuple(n.spec for n in nets) for epoch, nets in epochs.items()}
-    # A GPU is fed by its share of the cores; an actor on a core decodes for itself.
-    readers = max(1, int(ray_cluster.amount("CPU") / max(1, ray_cluster.amount("GPU")))) if use_gpu else 1
-    of_config = readers, config.precision, config.keep_rare
-    task = Pass(store, f"statistics/{identity}", source, all_stored, groups, use_gpu, *of_config)
+    of_config = gpus is not None, config.precision, config.keep_rare
+    task = Pass(store, f"statistics/{identity}", source, all_stored, groups, *of_config)
     _drop_damaged(task)
-    actors = min(_actors(config, task), len(work))
-    create = ShardActor.options(num_cpus=1, num_gpus=int(use_gpu)).remote  # type: ignore[attr-defined]
-    pool = Pool(lambda: create(task), actors)
+    need = actor_need(task.groups, config.shard_size, len(source))
+    places = ray_cluster.Places("collect", need, len(work), len(specs), gpus, config.actors).checked()
+    create = ShardActor.options(num_cpus=1, num_gpus=int(task.use_gpu)).remote  # type: ignore[attr-defined]
+    pool = Pool(lambda: create(task), places)
     try:
         started, ended = _pass(pool, task, work)
         folds = _reduce(pool, task, work)
@@ -82,7 +81,8 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     seconds = {"start-up": started - began, "pass": ended - started, "reduce": time.time() - ended}
     facts = {
         "images": len(source),
-        "actors": actors,
+        "actors": places(),
+        "device": pool.device,
         "seconds": {what: round(value, 1) for what, value in seconds.items()},
     }
     record.finish(store, "collect", identity, config.model_dump(mode="json"), facts)
@@ -142,15 +142,6 @@ def _check(specs: tuple[NetworkSpec, ...], source: Source) -> None:
             f"The images of {source.name} have {source.classes} classes and the networks {wrong.classes}; "
             "name the data set they were trained on with --data."
         )
-
-
-def _actors(config: CollectConfig, task: Pass) -> int:
-    """The number of actors set; else as many as the cluster's cores or GPUs, and its memory, allow."""
-    need = actor_need(task.groups, config.shard_size, len(task.source))
-    if config.actors:
-        ray_cluster.check_memory("collect", replace(need, count=config.actors))
-        return config.actors
-    return ray_cluster.room_for("collect", need, int(ray_cluster.amount("GPU" if task.use_gpu else "CPU")))
 
 
 def _drop_damaged(task: Pass) -> None:

@@ -40,7 +40,6 @@ class Pass:
     networks: tuple[StoredNetwork, ...]  # all that are stored: of every group but the untrained one
     groups: Groups
     use_gpu: bool
-    readers: int  # cores that decode for one actor
     precision: Precision
     keep_rare: bool
 

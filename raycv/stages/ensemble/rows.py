@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from raycv import statistics
+from raycv import devices, statistics
 from raycv.analysis.arrays import Ints
 from raycv.analysis.matching import bipartite_matching
 from raycv.analysis.readout import chosen_penalty, read_out
@@ -98,9 +98,9 @@ class Ensembler:
         labels = []
         with torch.inference_mode():
             for part in self.bench.parts(1):
-                labels.append(part.labels)
+                labels.append(part.labels.to(devices.for_float64(self.bench.device)))
                 for n in numbers:
-                    probabilities[n].append(self.bench.net(n)(part.inputs).double().softmax(1))
+                    probabilities[n].append(devices.in_float64(self.bench.net(n)(part.inputs)).softmax(1))
         voted, true = [torch.cat(found) for found in probabilities], torch.cat(labels)
         alone = [_scores(vote, true) for vote in voted]
         for members in sets_of(len(names)):
@@ -164,13 +164,13 @@ class Ensembler:
     def _activations(self, number: int, source: Source) -> tuple[Tensor, Tensor]:
         """(n, S), means over positions, and labels (n,) of all images of ``source``."""
         spec, net = self.bench.networks[number].spec, self.bench.net(number)
-        found, classes = [], []
+        found, classes, fitted_on = [], [], devices.for_float64(self.bench.device)
         for first in range(0, len(source), BATCH):
             numbers = np.arange(first, min(first + BATCH, len(source)))
             images, labels = source.decode(numbers, spec.preprocessing.resizing)
             inputs = spec.preprocessing.evaluation(torch.from_numpy(images).to(self.bench.device))
-            found.append(pooled(activation(net, self.layer, spec.output, inputs)))
-            classes.append(torch.from_numpy(labels).to(self.bench.device))
+            found.append(pooled(activation(net, self.layer, spec.output, inputs)).to(fitted_on))
+            classes.append(torch.from_numpy(labels).to(fitted_on))
         return torch.cat(found), torch.cat(classes)
 
 

@@ -35,7 +35,7 @@ def ensemble(config: EnsembleConfig, store: RunStore) -> None:
     training = _training(config, store)
     ensembler = Ensembler(bench, found, _layer(config, bench), training)
     need = actor_need(bench, *found.sizes(), ensembler.layer, len(training or ()))
-    facts = work.do(ensembler.pieces(), ensembler.on, config.device, need)
+    facts = work.do(ensembler.pieces(), ensembler.on, config.processors, need, len(bench.networks))
     if training is None:
         say(f"{STAGE}: left out the read-outs of two networks' units: the run's images have no training images")
     work.close(config.model_dump(mode="json"), facts)

@@ -19,7 +19,7 @@ from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.mapping import SIGNIFICANT, MappingLayer, find_decay, lasso_path
 from raycv.analysis.sgd import sgd_path
 from raycv.analysis.sparsity import loss_with_as_many, rotated_sources
-from raycv.distributed.processor import settle
+from raycv.devices import for_float64, of_worker, settle
 from raycv.run.schema import BY_NAME
 from raycv.run.trial_results import Frames
 from raycv.stages.mapping.streamed import Stream, streamed_paths
@@ -66,7 +66,12 @@ class PairMapping:
     decays: tuple[float, ...]
     solvers: tuple[str, ...]
     sought: Sought = Sought()
-    device: str = "cpu"
+    use_gpu: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trial computes."""
+        return for_float64(of_worker(use_gpu=self.use_gpu))
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class LayerMapping:
 
     layer: str
     decays: tuple[float, ...]
+    use_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ def mappings_of_layer(data: tuple[Stream, Statistics], given: LayerMapping) -> F
     """The rows of one layer's mapping layers between all networks, trained on streamed activations."""
     began = time.perf_counter()
     stream, statistics = data
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = for_float64(of_worker(use_gpu=given.use_gpu))
     settle(device)
     paths = streamed_paths(stream, statistics.layer(given.layer), given.layer, given.decays, device=device)
     seconds = (time.perf_counter() - began) / (len(paths) * len(given.decays))
@@ -185,7 +191,7 @@ def _with_nulls(
     return [replace(one, nulls=of_one) for one, of_one in zip(fitted, nulls, strict=True)]
 
 
-def _find(pair: _PairStatistics, device: str, what: str, value: float) -> MappingLayer | None:
+def _find(pair: _PairStatistics, device: torch.device, what: str, value: float) -> MappingLayer | None:
     try:
         return find_decay(pair.source, pair.cross, device=device, **{what: value})
     except Infeasible:  # no decay reaches it

@@ -13,7 +13,7 @@ import pandas as pd
 from raycv import statistics
 from raycv.analysis.lasso import UNITS_FOR_GPU
 from raycv.config import MappingSweepConfig
-from raycv.distributed import ray_cluster
+from raycv.distributed import gpu_nodes, ray_cluster
 from raycv.distributed.tuning import Trial, run_trials
 from raycv.networks.models import check_buildable
 from raycv.networks.stored import stored, weights_content
@@ -42,13 +42,14 @@ SOLVERS = ("exact", "sgd")  # where the settings do not say
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a sweep computes, and which layers cannot be trained because the cluster has no GPU."""
+    """What a sweep computes, and which layers cannot be trained because none of the processors wanted is a GPU."""
 
     decays: tuple[float, ...]
     solvers: tuple[str, ...]
     sought: Sought
     gpus: int  # for a trial of a wide layer
     widths: dict[str, int]
+    most_gpus: int | None = None
 
     def is_wide(self, layer: str) -> bool:
         return self.widths[layer] > UNITS_FOR_GPU
@@ -62,7 +63,7 @@ class _Plan:
     def untrained(self) -> dict[str, str]:
         """What is not trained for lack of a GPU, and why."""
         return {
-            f"{layer} by {solver}": f"{width:,} units need a GPU, of which the cluster has none"
+            f"{layer} by {solver}": f"{width:,} units need a GPU with float64, and the processors wanted have none"
             for layer, width in self.widths.items()
             for solver in self.solvers
             if solver != "exact" and layer not in self.trained
@@ -84,10 +85,10 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     decays, solvers = tuple(sorted(set(config.decays))), tuple(sorted(set(config.solvers or solvers)))
     sought, identity = Sought(config.units_used, config.loss), _identity(config, found)
     stream = _stream(store, found) if "streamed" in solvers else None
-    ray_cluster.connect(store.uri)
+    ray_cluster.connect(store.uri, config.processors)
     ray_cluster.check_memory(STAGE, trial_need(*found.sizes(), len(decays), len(solvers)))
-    gpus = int(ray_cluster.amount("GPU") > 0)
-    plan = _Plan(decays, solvers, sought, gpus, {layer: found.width(layer) for layer in found.layers})
+    gpus = int(ray_cluster.computes_on_gpus(config.processors))
+    plan = _Plan(decays, solvers, sought, gpus, {layer: found.width(layer) for layer in found.layers}, config.gpus)
     results = TrialResults(store, f"sweeps/mapping-{fingerprint(identity, solvers)}")
     pairs = _trials(plan, found.names)
     names, computed = _run(results, plan, found, pairs, stream)
@@ -101,6 +102,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
         "solvers": solvers,
         "trials": len(names),
         "computed": computed,
+        "device": gpu_nodes.kinds() if plan.gpus and any(map(plan.is_wide, plan.widths)) else "CPU",
         "solver_seconds": round(float(rows["seconds"].sum()), 1),
         "left_out": left_out,
     }
@@ -143,12 +145,22 @@ def _run(
     stream: Stream | None,
 ) -> tuple[list[str], int]:
     """Run all trials that have no result; returns the names of all and how many were run."""
-    computed = run_trials(results, STAGE, mappings_from, pairs, lambda _layer: found)
+    on_gpus = [trial for trial in pairs if trial.gpus and plan.most_gpus]  # apart, as their number is limited
+    computed = run_trials(results, STAGE, mappings_from, [one for one in pairs if one not in on_gpus], lambda _: found)
+    if on_gpus:
+        computed += run_trials(results, STAGE, mappings_from, on_gpus, lambda _: found, plan.most_gpus)
     names = [trial.name for trial in pairs]
     if stream is not None:
-        streamed = [Trial(f"{of}/streamed", of, LayerMapping(of, plan.decays), plan.gpus) for of in plan.trained]
+        streamed = [
+            Trial(f"{of}/streamed", of, LayerMapping(of, plan.decays, plan.gpus > 0), plan.gpus) for of in plan.trained
+        ]
         computed += run_trials(
-            results, f"{STAGE}, streamed", mappings_of_layer, streamed, lambda _layer: (stream, found)
+            results,
+            f"{STAGE}, streamed",
+            mappings_of_layer,
+            streamed,
+            lambda _layer: (stream, found),
+            plan.most_gpus if plan.gpus else None,
         )
         names += [trial.name for trial in streamed]
     return names, computed
@@ -169,7 +181,7 @@ def _trials(plan: _Plan, names: Sequence[str]) -> list[Trial[PairMapping]]:
                 decays=plan.decays,
                 solvers=solvers,
                 sought=plan.sought,
-                device="cuda" if gpus else "cpu",
+                use_gpu=gpus > 0,
             )
             trials.append(Trial(f"{layer}/{names[a]}-{names[b]}", layer, given, gpus))
     return trials

@@ -40,7 +40,7 @@ def merge(config: MergeConfig, store: RunStore) -> None:
     _say_what_stays(bench)
     merger = Merger(bench, found, tuple(sorted(set(config.alphas))), config.up_to, work.results.folder)
     need = actor_need(bench, *found.sizes(), max(len(piece.networks) for piece in pieces))
-    facts = work.do(pieces, merger.on, config.device, need)
+    facts = work.do(pieces, merger.on, config.processors, need, len(bench.networks))
     networks = _put_in_place(store, work.results, pieces)
     work.close(config.model_dump(mode="json"), {**facts, "networks": networks})
     say(f"{STAGE}: {len(networks)} networks in {store.locate(NETWORKS)}")

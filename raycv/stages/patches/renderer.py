@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 
 from raycv.data.preprocessing import centre
 from raycv.data.sources import Source
-from raycv.distributed.processor import settle
+from raycv.devices import kind, of_worker, settle
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import load_weights
@@ -62,14 +63,19 @@ class PatchRenderer:
 
     def __init__(self, drawing: RenderingInputs) -> None:
         self.drawing = drawing
-        self.device = torch.device("cuda" if drawing.use_gpu else "cpu")
         self.deconvnets: dict[int, Deconvnet] = {}
 
     def __repr__(self) -> str:
         return f"PatchRenderer({len(self.drawing.networks)} networks)"
 
-    def ready(self) -> None:
-        """Return once the actor can work."""
+    def ready(self) -> str:
+        """Return, once the actor can work, the kind of device on which it does."""
+        return kind(self.device)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        return of_worker(use_gpu=self.drawing.use_gpu)
 
     def draw(self, chunk: Chunk) -> None:
         """Store the rows of one chunk."""

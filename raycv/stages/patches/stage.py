@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 
@@ -50,14 +52,14 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     for network in seeing:  # the actors read them too, but would say so only once they have started
         weights_content(store, network)
     rows = top_patches(found)
-    ray_cluster.connect(store.uri, config.device)
-    use_gpu = ray_cluster.on_gpus(config.device)
-    processors = int(ray_cluster.amount("GPU" if use_gpu else "CPU"))
-    room = ray_cluster.room_for("patches", actor_need([network.spec for network in seeing]), processors)
+    ray_cluster.connect(store.uri, config.processors)
+    gpus = ray_cluster.gpus(config.processors)
+    need = actor_need([network.spec for network in seeing])
+    ray_cluster.check_memory("patches", need)
     where = tables.write(store, "top_patches", rows)
     chunks = _chunks(found, rows)
-    drawing = RenderingInputs(store, f"patches-{identity}", networks, source, use_gpu)
-    _draw(drawing, chunks, room)
+    drawing = RenderingInputs(store, f"patches-{identity}", networks, source, gpus is not None)
+    device = _draw(drawing, chunks, partial(ray_cluster.Places, "patches", need, networks=len(seeing), gpus=gpus))
     with tables.Writer(store, "patch_pictures", (chunk.layer for chunk in chunks)) as writer:
         for chunk in chunks:
             writer.add(chunk.layer, tables.read_part(store, chunk.path(drawing.folder)))
@@ -65,6 +67,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     facts = {
         "seconds": {"patches": round(time.time() - began, 1)},
         "units": units,
+        "device": device,
         "class_names": source.reader.class_names,
     }
     record.finish(store, "patches", identity, config.model_dump(mode="json"), facts)
@@ -96,15 +99,15 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
     ]
 
 
-def _draw(drawing: RenderingInputs, chunks: list[Chunk], actors: int) -> None:
-    """Draw every chunk that is not stored yet, with so many ``actors`` at most."""
+def _draw(drawing: RenderingInputs, chunks: list[Chunk], places: Callable[..., ray_cluster.Places]) -> str:
+    """Draw every chunk that is not stored yet; on what kind of device. ``places`` are for ``pieces`` of work."""
     there = {path for path in drawing.store.list(drawing.folder) if is_ours(path)}
     damaged = [path for path in sorted(there) if not tables.is_part(drawing.store, path, "patch_pictures")]
     if damaged:
         say(f"patches: drawing again what an interrupted run left damaged: {', '.join(damaged)}")
     missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there.difference(damaged)]
     create = PatchRenderer.options(num_cpus=1, num_gpus=int(drawing.use_gpu)).remote  # type: ignore[attr-defined]
-    pool = Pool(lambda: create(drawing), min(actors, len(missing)))
+    pool = Pool(lambda: create(drawing), places(pieces=len(missing)).checked())
     with Progress("patches", sum(chunk.units for chunk in chunks), "units") as progress:
         progress.resume_at(sum(chunk.units for chunk in chunks) - sum(chunk.units for chunk in missing))
         try:
@@ -115,3 +118,4 @@ def _draw(drawing: RenderingInputs, chunks: list[Chunk], actors: int) -> None:
             )
         finally:
             pool.close()
+    return pool.device

@@ -14,6 +14,7 @@ from raycv.data.preprocessing import Resize
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import Source
 from raycv.distributed.pieces import run_pieces
+from raycv.distributed.ray_cluster import CPUS
 from raycv.errors import UserError
 from raycv.progress import answer, doing, say
 from raycv.run import names
@@ -51,9 +52,8 @@ def prepare(config: PrepareConfig, store: RunStore) -> None:
     folder = Folder(store)
     images = sum(map(len, sources.values()))
     say(f"prepare: {images:,} images of {config.data}, in {len(work):,} files")
-    run_pieces(
-        folder, "prepare", work, Maker(sources, resize, config.format).on, "cpu", actor_need(resize), unit="files"
-    )
+    maker = Maker(sources, resize, config.format)
+    run_pieces(folder, "prepare", work, maker.on, CPUS, actor_need(resize), unit="files")
     with doing("prepare: writing the index"):
         manifest = _finish(folder, work, first, resize, config)
     size = sum(file.bytes for files in manifest.splits.values() for file in files)

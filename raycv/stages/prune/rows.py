@@ -12,6 +12,7 @@ from torch import nn
 
 from raycv.analysis.arrays import Floats, Ints
 from raycv.analysis.removal import compensation, order_by, redundancy_order
+from raycv.devices import in_float64
 from raycv.networks.bench import Bench, NetworkLayer
 from raycv.networks.changes import Change, predicted, replaced, scores_of, unchanged
 from raycv.networks.cut import Cut
@@ -148,7 +149,7 @@ def incoming(net: nn.Module, layer: str, units: int) -> Floats | None:
     fitting = [m.weight for m in maps if len(m.weight) == units]
     if not fitting:
         return None
-    sums: Floats = fitting[-1].detach().double().abs().flatten(1).sum(1).cpu().numpy()
+    sums: Floats = in_float64(fitting[-1].detach()).abs().flatten(1).sum(1).cpu().numpy()
     return sums
 
 

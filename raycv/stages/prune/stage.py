@@ -29,7 +29,7 @@ def prune(config: PruneConfig, store: RunStore) -> None:
     bench = Bench.of(store, found.source())
     pruner = Pruner(bench, found, _fractions(config), config.fill)
     need = actor_need(bench, *found.sizes(), _fractions(config))
-    facts = work.do(bench.pieces(), pruner.on, config.device, need)
+    facts = work.do(bench.pieces(), pruner.on, config.processors, need, len(bench.networks))
     work.close(config.model_dump(mode="json"), facts)
 
 

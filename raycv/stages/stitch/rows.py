@@ -16,6 +16,7 @@ from raycv.analysis.lasso import UNITS_FOR_GPU
 from raycv.analysis.mapping import SIGNIFICANT, lasso_path
 from raycv.analysis.matching import bipartite_matching
 from raycv.analysis.removal import Affine, of_z_scores
+from raycv.devices import for_float64
 from raycv.networks.bench import Bench, NetworkLayer
 from raycv.networks.changes import mapped
 from raycv.networks.cut import Cut
@@ -126,7 +127,9 @@ class Stitcher:
         layer, target = piece.layer, piece.network
         others = [n for n in range(len(self.bench.networks)) if n != target]
         ways = {
-            source: joints(self.statistics.among(layer, [source, target]), self.decays, self.bench.device)
+            source: joints(
+                self.statistics.among(layer, [source, target]), self.decays, str(for_float64(self.bench.device))
+            )
             for source in others
         }
         whole, found = scores_of_joints(self.bench, piece, ways, self.statistics.folds[Key(NETS, layer)])

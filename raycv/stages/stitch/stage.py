@@ -28,8 +28,10 @@ def stitch(config: StitchConfig, store: RunStore) -> None:
     found = statistics.read(store)
     bench = Bench.of(store, found.source())
     need = actor_need(bench, *found.sizes(), len(_decays(config)))
-    facts = work.do(bench.pieces(), Stitcher(bench, found, _decays(config)).on, config.device, need)
-    work.close({"device": config.device}, facts)  # the decays of the run are its sweep's
+    facts = work.do(
+        bench.pieces(), Stitcher(bench, found, _decays(config)).on, config.processors, need, len(bench.networks)
+    )
+    work.close({"device": config.device, "gpus": config.gpus}, facts)  # the decays of the run are its sweep's
 
 
 def is_done(config: StitchConfig, store: RunStore) -> bool:

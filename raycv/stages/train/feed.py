@@ -14,6 +14,7 @@ import torch
 
 from raycv.data.decoder import Decoder, joined
 from raycv.data.sources import Source
+from raycv.devices import Copies, is_cuda
 from raycv.networks.evaluation import Batch
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
@@ -103,33 +104,27 @@ class Feed:
             yield self._batch(images, labels, order[start : start + self.batch])
 
     def _batch(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> Batch:
-        """Some of the images; where a GPU is fed, in memory from which it copies fast."""
+        """Some of the images; where CUDA is fed, in memory from which it copies fast."""
         shape = len(chosen), *images.shape[1:]
-        taken = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device != CPU)
+        taken = torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda(self.device))
         np.take(images, chosen, axis=0, out=taken.numpy(), mode="clip")  # "raise" would make a copy first
         return taken, torch.from_numpy(labels[chosen])
 
 
 def ahead(batches: Generator[Batch], device: torch.device) -> Generator[Batch]:
     """The same batches on ``device``; a thread fetches and copies the next one while one is used."""
-    # A GPU copies in a stream of its own while it computes.
-    stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+    copies = Copies(device)
 
     def fetch() -> Batch | None:
         batch = next(batches, None)
         if batch is None:
             return None
-        with torch.cuda.stream(stream):
-            images, labels = (part.to(device, non_blocking=True) for part in batch)
-        if stream is not None:
-            stream.synchronize()
+        images, labels = copies.of(batch)
         return images, labels
 
     with closing(batches), ThreadPoolExecutor(1) as pool:
         coming = pool.submit(fetch)
         while (batch := coming.result()) is not None:
             coming = pool.submit(fetch)
-            if stream is not None:
-                for part in batch:  # its memory is not for the next copy until the step has ended
-                    part.record_stream(torch.cuda.current_stream(device))
+            copies.use(batch)
             yield batch

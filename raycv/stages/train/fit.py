@@ -30,6 +30,8 @@ from raycv.config import TrainConfig
 from raycv.data.decoder import Decoder
 from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
+from raycv.distributed.gathering import gathered
+from raycv.distributed.sizing import Gpus
 from raycv.errors import StageFailed, UserError
 from raycv.networks import checkpoints
 from raycv.networks.spec import NetworkSpec
@@ -64,17 +66,18 @@ def fit(
     ``result_of`` identifies this training, so that the same command resumes it after the driver has died.
     """
     began = time.time()
-    ray_cluster.connect(store.uri, config.device)
+    ray_cluster.connect(store.uri, config.processors)
     ray_cluster.check_memory("train", worker_need(specs, recipes, config.workers, len(training)))
     held = _fits_memory(config, specs, training, validation)
-    part = ray_cluster.share(workers := len(specs) * config.workers, device=config.device)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    part = ray_cluster.share(workers := len(specs) * config.workers, _gpus(config, len(specs)))
     board = TrainingProgress.options(scheduling_strategy=here).remote(WORKER_DEATHS)  # type: ignore[attr-defined]
     job = TrainJob(
         specs=tuple(specs),
         recipes=tuple(recipes),
         workers=config.workers,
         threads=part.threads,
+        gpus=part.gpus,
         training=training,
         validation=validation,
         images=_placed(specs, training, validation) if held else None,
@@ -98,8 +101,19 @@ def fit(
     return {
         "validation_top1": {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)},
         "images": len(training) * sum(recipe.epochs for recipe in recipes),
+        "device": " and ".join(sorted(state["devices"])),
         "seconds": _seconds(began, state["first_step"], state["last_report"]),
     }
+
+
+def _gpus(config: TrainConfig, networks: int) -> Gpus | None:
+    """The GPUs to train on, once they are there; says how many. None on CPUs."""
+    gpus = ray_cluster.gpus(config.processors)
+    if gpus is None:
+        return None
+    gpus = gathered("train", gpus, networks * config.workers)
+    say(f"train: {gpus.for_training(networks, config.workers)}")
+    return gpus
 
 
 def _close(state: dict[str, Any], job: TrainJob) -> None:

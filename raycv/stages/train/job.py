@@ -21,6 +21,7 @@ class TrainJob:
     recipes: tuple[Recipe, ...]
     workers: int
     threads: int
+    gpus: float  # of a GPU that each worker has; 0 on CPUs
     training: Source
     validation: Source
     images: Mapping[str, tuple[Any, Any]] | None  # split -> object references of (images, labels), unless streamed

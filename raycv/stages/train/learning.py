@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raycv import devices
 from raycv.config import PAPERS, SMALL, TrainConfig
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
@@ -109,7 +110,7 @@ def train_epoch(
     net.train()
     torch.manual_seed(_mix(seed, epoch))
     augmentation = torch.Generator().manual_seed(_mix(seed, epoch) + 1)
-    total, count = torch.zeros((), dtype=torch.float64, device=device), 0
+    total, count = torch.zeros((), dtype=torch.float64, device=devices.for_float64(device)), 0
     for step, (images, labels) in enumerate(batches):
         rate = recipe.rate(min((epoch + step / max(steps, 1)) / recipe.epochs, 1 - 1e-6))
         for group in optimizer.param_groups:
@@ -123,7 +124,7 @@ def train_epoch(
         if math.isfinite(recipe.clip):
             nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
         optimizer.step()
-        total += loss.detach().double() * len(labels)
+        total += devices.in_float64(loss.detach()) * len(labels)
         count += len(labels)
         report(len(labels))
     mean = float(total) / max(count, 1)
@@ -137,11 +138,7 @@ def train_epoch(
 
 def autocast(device: torch.device) -> torch.autocast:
     """Mixed precision (bfloat16) on a GPU or CPU whose hardware multiplies it, plain float32 elsewhere."""
-    if device.type == "cuda":
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        able = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
-    return torch.autocast(device.type, torch.bfloat16, enabled=able)
+    return torch.autocast(device.type, torch.bfloat16, enabled=devices.multiplies_bfloat16(device))
 
 
 def _mix(seed: int, epoch: int) -> int:

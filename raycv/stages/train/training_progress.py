@@ -36,6 +36,7 @@ class TrainingProgress:
         self.again: list[str] = []  # networks, once for each time that another worker had to go on with them
         self.images: dict[int, int] = {}
         self.rows: list[dict[str, Any]] = []
+        self.devices: set[str] = set()  # kinds on which workers train
         self.first_step: float | None = None
         self.last_report = 0.0
         self.mistake = self.given_up = self.raised = ""
@@ -48,6 +49,10 @@ class TrainingProgress:
         if self.begun[net] > self.deaths + 1:
             self.given_up = net
         return not self._is_over()
+
+    def use(self, kind: str) -> None:
+        """A worker trains on a device of this kind."""
+        self.devices.add(kind)
 
     def fail(self, mistake: str) -> None:
         """A worker has met a mistake of the user's."""

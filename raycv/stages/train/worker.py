@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from raycv.devices import for_float64, is_cuda, kind, of_worker
 from raycv.errors import UserError
 from raycv.networks.evaluation import evaluate
 from raycv.networks.models import build
@@ -55,10 +56,10 @@ def _train(job: TrainJob, rank: int) -> None:
     torch.backends.cudnn.deterministic = True
     number, replica = divmod(rank, job.workers)
     spec, recipe = job.specs[number], job.recipes[number]
-    device = ray.train.torch.get_device()
+    device = _device(job)
     group = _process_group(job, number)
     net = _untrained(job, number, device)
-    optimizer = make_optimizer(net, recipe, fused=device.type == "cuda")
+    optimizer = make_optimizer(net, recipe, fused=is_cuda(device))
     saved = job.saved(spec)
     history = _resume(saved, net, optimizer, device, group)
     model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
@@ -87,7 +88,7 @@ def _train(job: TrainJob, rank: int) -> None:
         with autocast(device):
             scores = evaluate(net.eval(), feed.validation(), spec.preprocessing, device)
         sums = (scores.losses.sum(), scores.correct.sum(), scores.images.sum())
-        totals = torch.tensor([*sums, loss], dtype=torch.float64, device=device)
+        totals = torch.tensor([*sums, loss], dtype=torch.float64, device=for_float64(device))
         if group is not None:
             dist.all_reduce(totals, group=group)
         history.append(
@@ -100,10 +101,19 @@ def _train(job: TrainJob, rank: int) -> None:
             job.board.epoch.remote(history[-1])
 
 
+def _device(job: TrainJob) -> torch.device:
+    """Where this worker trains, as the board is told. Raises UserError for a GPU that PyTorch cannot use."""
+    device = of_worker(use_gpu=job.gpus > 0)
+    if is_cuda(device):
+        device = ray.train.torch.get_device()  # which of those of the node, all of which a worker sees
+    job.board.use.remote(kind(device))
+    return device
+
+
 def _untrained(job: TrainJob, number: int, device: torch.device) -> nn.Module:
     """A network as it begins."""
     spec = job.specs[number]
-    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format  # as tensor cores want it
+    layout = torch.channels_last if is_cuda(device) else torch.contiguous_format  # as tensor cores want it
     net = build(spec.model_copy(update={"seed": job.seed(spec, 0)})).to(device).to(memory_format=layout)
     set_dropout(net, job.recipes[number].dropout)
     return net

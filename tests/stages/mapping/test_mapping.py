@@ -110,7 +110,10 @@ def test_training_of_wide_layers_is_left_to_gpus(
     assert sweep(run, "--decays", "1e-3") == 0
     said = capsys.readouterr().out
     for layer in LAYERS:
-        assert f"left out {layer} by sgd: {max(WIDTHS)} units need a GPU, of which the cluster has none" in said
+        assert (
+            f"left out {layer} by sgd: {max(WIDTHS)} units need a GPU with float64, and the processors wanted have none"
+            in said
+        )
     assert set(table(run, "mappings")["solver"]) == {"exact"}
     assert set(RunStore(str(run)).read_json("run.json")["stages"]["sweep mapping"]["left_out"]) == {
         f"{layer} by sgd" for layer in LAYERS

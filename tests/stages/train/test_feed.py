@@ -44,7 +44,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def feed(folder: Path, workers: int = 1, replica: int = 0, readers: int = 3) -> tuple[Feed, Source, Source]:
     training, validation = (open_source(str(folder), split) for split in ("train", "validation"))
     recipe = recipe_of("small-alexnet", TrainConfig(batch_size=BATCH * workers))
-    given: dict[str, Any] = {"specs": (spec(1, 6),), "recipes": (recipe,), "workers": workers, "threads": 1}
+    given: dict[str, Any] = {
+        "specs": (spec(1, 6),),
+        "recipes": (recipe,),
+        "workers": workers,
+        "threads": 1,
+        "gpus": 0.0,
+    }
     given |= {"images": None, "board": None, "keep_epochs": (), "fork_epoch": 0, "readers": readers}
     job = TrainJob(**given, training=training, validation=validation, store=RunStore(str(folder)), folder="made")
     return Feed(job, spec(1, 6), recipe, replica), training, validation
