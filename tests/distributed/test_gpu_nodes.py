@@ -20,7 +20,8 @@ from raycv.run.store import RunStore
 ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 run, refused, *flags = sys.argv[1:]
 print("ended with", main(["train", "--run", run, *flags]))
-print("ended with", main(["train", "--run", refused, *flags, "--device", "gpu"]), "and wrote", RunStore(refused).list(""))
+code = main(["train", "--run", refused, *flags, "--device", "gpu"])
+print("ended with", code, "and wrote", RunStore(refused).list(""))
 """
 
 

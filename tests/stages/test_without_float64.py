@@ -1,4 +1,4 @@
-"""Every stage that runs networks, on a device without float64, as Apple's GPUs have none: the tables are those of a CPU."""
+"""Every stage that runs networks, on a device without float64: the tables are those of a CPU."""
 
 from __future__ import annotations
 
