@@ -94,7 +94,7 @@ def test_classes_say_what_they_hold(name: str) -> None:
     if is_dataclass(made):
         held = [field.name for field in fields(made)]
     else:
-        held = list(getattr(made, "_fields", None) or getattr(made, "model_fields", ()))
+        held = list(getattr(made, "_fields", ())) or list(getattr(made, "model_fields", ()))
     if held:
         assert entries(said.get("Attributes", said.get("Parameters", ""))) == held
     assert ">>>" in said.get("Examples", "")
