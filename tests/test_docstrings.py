@@ -94,8 +94,7 @@ def test_classes_say_what_they_hold(name: str) -> None:
     if is_dataclass(made):
         held = [field.name for field in fields(made)]
     else:
-        of_tuple, of_model = getattr(made, "_fields", ()), getattr(made, "model_fields", {})
-        held = [*of_tuple, *of_model]
+        held = list(getattr(made, "_fields", ())) or list(getattr(made, "model_fields", ()))
     if held:
         assert entries(said.get("Attributes", said.get("Parameters", ""))) == held
     assert ">>>" in said.get("Examples", "")
