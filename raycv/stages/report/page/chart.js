@@ -1,8 +1,8 @@
 // The chart of the first screen: what units of two networks have beyond chance, layer by layer.
 
 const SERIES = [
-  { name: "before", label: "mixed before the ReLU", untrained: false },
-  { name: "after", label: "mixed after the ReLU", untrained: false },
+  { name: "before", label: "mixed before the non-linearity", untrained: false },
+  { name: "after", label: "mixed after the non-linearity", untrained: false },
   { name: "before_untrained", label: "before, untrained", untrained: true },
   { name: "after_untrained", label: "after, untrained", untrained: true },
 ];
