@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -78,13 +78,15 @@ def has_partner(nets: dict[str, nn.Sequential], inputs: Tensor) -> np.ndarray:
 @pytest.mark.parametrize("function", [nn.ReLU, nn.GELU])
 def test_copies_have_partners_and_strangers_have_none(function: Callable[[], nn.Module], normalised: bool) -> None:
     rng = np.random.default_rng(5)
-    inputs, norms = images(rng), rng if normalised else None
-    strangers = [weights(rng, "trained", inputs) for _ in range(2)]
-    copies = with_copies(rng, inputs, COPIES)
-    of_strangers, of_copies = (
-        has_partner({name: network(one, function, inputs, norms) for name, one in zip("ab", both, strict=True)}, inputs)
-        for both in (strangers, copies)
-    )
+    inputs = images(rng)
+
+    def found(layers: Sequence[nn.Linear], seeds: Sequence[int]) -> np.ndarray:
+        norms = [np.random.default_rng(seed) if normalised else None for seed in seeds]
+        each = zip("ab", layers, norms, strict=True)
+        return has_partner({name: network(layer, function, inputs, norm) for name, layer, norm in each}, inputs)
+
+    of_strangers = found([weights(rng, "trained", inputs) for _ in range(2)], (0, 1))
+    of_copies = found(with_copies(rng, inputs, COPIES), (0, 0))
     assert of_strangers.mean() < 0.05
     assert of_copies[:COPIES].mean() >= 0.95
     assert of_copies[COPIES:].mean() < 0.15

@@ -45,10 +45,8 @@ def test_the_table_gives_what_the_module_gives(module: nn.Module) -> None:
 def test_all_that_pytorch_has_with_these_names_take_these_arguments() -> None:
     for name, known in KNOWN.items():
         if hasattr(nn, name):
-            told = [argument for argument in inspect.signature(getattr(nn, name)).parameters if argument != "inplace"]
-            assert list(known.arguments) == [
-                argument for argument in told if argument not in ("min_value", "max_value")
-            ]
+            told = inspect.signature(getattr(nn, name)).parameters
+            assert list(known.arguments) == [one for one in told if one not in NO_ARGUMENTS], name
 
 
 def test_names_that_are_no_non_linearity_are_refused() -> None:
