@@ -24,6 +24,7 @@ from benchmarks.machine import in_words
 from raycv import statistics
 from raycv.analysis.information import BINS, MutualInformation, bin_edges, encode, pairwise_information
 from raycv.networks.models import preprocessing_of
+from raycv.networks.nonlinearity import RELU
 from raycv.networks.spec import NetworkSpec
 from raycv.run import tables
 from raycv.run.paths import NETS, STATISTICS, Key, chance_path, information_path, moments_path
@@ -53,9 +54,10 @@ def moments(store: RunStore, units: int) -> None:
     pilot = [np.maximum(values, 0).mean(0) for values in rows]
     for fold in range(FOLDS):
         part_of = slice(fold * SAMPLES // FOLDS, (fold + 1) * SAMPLES // FOLDS)
-        shard = {f"rows/{KEY}/{n}": values[part_of] for n, values in enumerate(rows)} | {f"before_relu/{KEY}": True}
+        shard = {f"rows/{KEY}/{n}": values[part_of] for n, values in enumerate(rows)}
+        shard |= {f"nonlinearity/{KEY}/{n}": np.array(RELU.text()) for n in range(NETWORKS)}
         for number, part in enumerate(parts([units] * NETWORKS)):
-            found = reduce_part([shard], KEY, part, pilot, CPU)  # type: ignore[list-item]
+            found = reduce_part([shard], KEY, part, pilot, CPU)
             store.write_arrays(moments_path(FOLDER, KEY, fold, number), found)
 
 
@@ -76,7 +78,7 @@ def chance(store: RunStore, units: int) -> None:
     """What each network has in common with chance in the place of the other."""
 
     def drawn(network: int) -> Gathered:
-        return Gathered(before_relu(units, network), True, np.zeros(SAMPLES, np.int64))
+        return Gathered(before_relu(units, network), RELU, np.zeros(SAMPLES, np.int64))
 
     def coded(network: int) -> np.ndarray:
         rows = np.maximum(before_relu(units, network), 0)
@@ -92,7 +94,7 @@ def tests(store: RunStore, units: int) -> None:
     """The draws by which each network's units are tested against the other's."""
 
     def drawn(network: int) -> Gathered:
-        return Gathered(before_relu(units, network), True, np.zeros(SAMPLES, np.int64))
+        return Gathered(before_relu(units, network), RELU, np.zeros(SAMPLES, np.int64))
 
     widths, live = (units,) * NETWORKS, [np.zeros(units, bool)] * NETWORKS
     for network in range(NETWORKS):

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
         scaled,
     )
     from raycv.analysis.partners import Partners
-    from raycv.analysis.prerelu import rotated_before_relu
+    from raycv.analysis.prerelu import rotated_before, rotated_before_relu
     from raycv.analysis.readout import ReadOut, chosen_penalty, read_out
     from raycv.analysis.recurrence import Recurrence, grouped_share, partner_share, recurring_share
     from raycv.analysis.regression import linear_r2
@@ -144,6 +144,7 @@ __all__ = [
     "redundancy_order",
     "regression_r2",
     "rotated",
+    "rotated_before",
     "rotated_before_relu",
     "rotated_matching",
     "rotated_sources",
@@ -228,6 +229,7 @@ _HOMES = {
     "rotated_matching": "nulls",
     "scaled": "nulls",
     "Partners": "partners",
+    "rotated_before": "prerelu",
     "rotated_before_relu": "prerelu",
     "ReadOut": "readout",
     "chosen_penalty": "readout",

@@ -12,6 +12,7 @@ Only the largest correlations are kept, so memory does not grow with draws but b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from raycv.analysis.activity import mixtures_left_out
 from raycv.analysis.arrays import Floats, neighbours
 from raycv.analysis.nulls import WIDE
-from raycv.analysis.prerelu import rotated_before_relu, standardise
+from raycv.analysis.prerelu import Mixable, standardise
 from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
 
@@ -116,28 +117,21 @@ def shuffled_all(
     return [(Draws(*of_a), Draws(of_b, np.stack(drawn))) for of_a, (of_b, drawn) in zip(of_others, back, strict=True)]
 
 
-def mixed_before_relu(
-    others: Sequence[Tensor],
-    before: Tensor,
-    left_out: int,
-    *,
-    count: int,
-    seed: int | Rotations,
-    active: Tensor | None = None,
+def mixed_before(
+    others: Sequence[Tensor], layer: Mixable, left_out: int, *, count: int, seed: int | Rotations
 ) -> list[Floats]:
-    """The null (K, S_a) of each of ``others``' units with b's units mixed before the ReLU, one mixture for all.
+    """The null (K, S_a) of each of ``others``' units with b's units mixed before the non-linearity, once for all.
 
-    ``others``: z-scores (n, S_a); ``before`` (n, S_b) float32 and ``active`` (S_b,): of b in the same samples, as
-    `rotated_before_relu` takes them.
+    ``others``: z-scores (n, S_a); ``layer``: of b in the same samples.
     ``left_out``: how many units of b take no part; as many of the least active mixtures take none. ``seed``: or
     rotations shared with others.
     """
     widths, stacked = [a.shape[1] for a in others], _stacked(others)
     found: list[Floats] = []
-    columns = before.T.contiguous().T  # which every draw counts and sums up
-    for own in _own_seeds(seed, before.shape[1], count):
-        mixed = rotated_before_relu(columns, active, seed=own)
-        out = mixtures_left_out((mixed > 0).sum(0).cpu().numpy(), left_out)
+    layer = replace(layer, before=layer.before.T.contiguous().T)  # whose columns every draw counts and sums up
+    for own in _own_seeds(seed, layer.before.shape[1], count):
+        mixed, active = layer.mixed(own)
+        out = mixtures_left_out(active.cpu().numpy(), left_out)
         found.append(_best_of_each(stacked, widths, scores(mixed, out))[0])
     return np.split(np.stack(found), np.cumsum(widths)[:-1], axis=1)
 

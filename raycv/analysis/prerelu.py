@@ -9,11 +9,20 @@ mixed and then rectified again,
 with Q a random orthonormal matrix and one threshold per column, so that the sorted active fractions of the columns are
 those of the layer. For a network of Gaussian weights and no biases P is another such network: its excess is 0. So it is
 with a batch normalisation before the ReLU, if what is mixed is what went into that.
+
+Any other pointwise function f has no thresholds, and what it does to a column depends on the column's mean and
+deviation. So every column gets those of one of the units,
+
+    P = f(σ · z(before · Q) + μ)
+
+with z the z-scores of a column. Units are mixed as their weights of length 1 give them, where these are known: else
+those of large weights would make up all mixtures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +51,91 @@ def rotated_before_relu(before: Tensor, active: Tensor | None = None, *, seed: i
     """
     import torch
 
+    mixed = _mixed(before, seed)
+    counts = (before > 0).sum(0) if active is None else active
+    wanted = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
+    wanted[(mixed > 0).sum(0).argsort(stable=True)] = counts.sort().values
+    # The highest value that must not be active; a column that is always active ends at 0.
+    return mixed.sub_(_smallest(mixed, (len(before) - wanted).clamp_min(1).tolist())).clamp_min_(0)
+
+
+def rotated_before(
+    before: Tensor,
+    function: Callable[[Tensor], Tensor],
+    like: Tensor | None = None,
+    *,
+    seed: int | Sequence[int] | Floats,
+) -> tuple[Tensor, Tensor]:
+    """P (n, S) from the activations ``before`` (n, S) of all units ahead of a pointwise ``function``.
+
+    Also (S,), in how many samples each column is above 0 ahead of the function, 0 for constant ones, which says how
+    active it is, as units are. ``like`` (2, S): mean and deviation of every unit, by default those of ``before``; to be
+    given where ``before`` are units of other scales, as weights of length 1 give them. Column j gets those of the unit
+    whose mean, in deviations, has the same place among the units' as its own among the columns'. ``seed`` and errors
+    are those of `rotated_before_relu`.
+
+    >>> import torch
+    >>> before = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) + torch.tensor([3.0, 0.0, -3.0])
+    >>> mixed, active = rotated_before(before, torch.tanh, seed=0)
+    >>> mixed.mean(0).sort().values.round().tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    import torch
+
+    mixed = _mixed(before, seed)
+    (mean, deviation), (to_mean, to_deviation) = moments_of(mixed), moments_of(before) if like is None else like
+    places = torch.empty(len(mean), dtype=torch.int64, device=mean.device)
+    places[_by_size(mean, deviation)] = _by_size(to_mean, to_deviation)
+    factor = torch.where(deviation > 0, to_deviation[places] / deviation, 0)
+    mixed.sub_(mean.to(mixed.dtype)).mul_(factor.to(mixed.dtype)).add_(to_mean[places].to(mixed.dtype))
+    active = (mixed > 0).sum(0)
+    active[factor == 0] = 0
+    for first in range(0, mixed.shape[1], COLUMNS):
+        mixed[:, first : first + COLUMNS] = function(mixed[:, first : first + COLUMNS])
+    return mixed, active
+
+
+def moments_of(samples: Tensor) -> Tensor:
+    """(2, S) float64: mean and deviation of every column of ``samples`` (n, S), deviation 0 for constant ones."""
+    import torch
+
+    parts = (samples[:, first : first + COLUMNS].double() for first in range(0, samples.shape[1], COLUMNS))
+    found = torch.cat([torch.stack([columns.mean(0), columns.std(0, correction=0)]) for columns in parts], 1)
+    found[1, samples.amax(0) == samples.amin(0)] = 0
+    return found
+
+
+def _by_size(mean: Tensor, deviation: Tensor) -> Tensor:
+    """The columns in the order of their means in deviations; constant ones are first."""
+    import torch
+
+    return torch.where(deviation > 0, mean / deviation, -torch.inf).argsort(stable=True)
+
+
+@dataclass(frozen=True)
+class Mixable:
+    """A layer's units ahead of their non-linearity, to be mixed again and again.
+
+    ``before`` (n, S): what is mixed. ``function``: None for a ReLU; then ``like`` (S,) says in how many samples each
+    unit is active, for others it is (2, S), mean and deviation, as in `rotated_before_relu` and `rotated_before`.
+    """
+
+    before: Tensor
+    function: Callable[[Tensor], Tensor] | None = None
+    like: Tensor | None = None
+
+    def mixed(self, seed: int | Sequence[int] | Floats) -> tuple[Tensor, Tensor]:
+        """P (n, S), and in how many samples each column is active (S,)."""
+        if self.function is None:
+            mixed = rotated_before_relu(self.before, self.like, seed=seed)
+            return mixed, (mixed > 0).sum(0)
+        return rotated_before(self.before, self.function, self.like, seed=seed)
+
+
+def _mixed(before: Tensor, seed: int | Sequence[int] | Floats) -> Tensor:
+    """``before`` · Q, column by column in memory, as all that follows goes."""
+    import torch
+
     if before.ndim != 2 or not len(before) or not torch.isfinite(before.sum(dtype=torch.float64)):
         raise ValueError(f"before must be a table (n, S) of finite numbers, found one of shape {tuple(before.shape)}")
     if isinstance(seed, np.ndarray):
@@ -50,12 +144,7 @@ def rotated_before_relu(before: Tensor, active: Tensor | None = None, *, seed: i
         normal = np.random.default_rng(seed).standard_normal((before.shape[1], before.shape[1]))
         q = orthonormal(torch.from_numpy(normal))
     q = q.to(before.device, before.dtype)
-    mixed = (q.T @ before.T).T  # column by column in memory, as all that follows goes
-    counts = (before > 0).sum(0) if active is None else active
-    wanted = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
-    wanted[(mixed > 0).sum(0).argsort(stable=True)] = counts.sort().values
-    # The highest value that must not be active; a column that is always active ends at 0.
-    return mixed.sub_(_smallest(mixed, (len(before) - wanted).clamp_min(1).tolist())).clamp_min_(0)
+    return (q.T @ before.T).T
 
 
 def _smallest(columns: Tensor, places: list[int]) -> Tensor:

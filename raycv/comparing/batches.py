@@ -22,6 +22,7 @@ from raycv.data.recorded import Recorded, in_full, paired
 from raycv.data.samples import beside_data
 from raycv.errors import UserError
 from raycv.networks.layouts import images_in
+from raycv.networks.rectified import Before
 from raycv.networks.tokens import Part, Prefix, taken
 
 ROWS = 4096  # of recorded activations read at once, where they are not large
@@ -34,12 +35,14 @@ Orders = list[NDArray[np.int64] | None]
 class Batch(NamedTuple):
     """The activations (B, S, ...) of every layer in the same samples.
 
-    ``ids`` (B,): their names, if they have any. ``prefixes``: what models say of their layers' tokens.
+    ``ids`` (B,): their names, if they have any. ``prefixes``: what models say of their layers' tokens. ``before``: what
+    went into the non-linearities of layers that end in a known one.
     """
 
     ids: Any
     activations: dict[Member, Tensor]
     prefixes: dict[Member, Prefix]
+    before: dict[Member, Before]
 
 
 def forwarded(forwards: list[Forward], files: list[Recorded], data: Any, patterns: Patterns) -> Iterator[Batch]:
@@ -59,9 +62,12 @@ def forwarded(forwards: list[Forward], files: list[Recorded], data: Any, pattern
                     raise UserError(
                         f"{file.name} has {file.samples:,} samples and data has more; record the same ones."
                     )
-            activations = {Member(f.name, layer): values for f in forwards for layer, values in f(batch).items()}
+            tapped = {Member(f.name, layer): one for f in forwards for layer, one in f(batch).items()}
+            activations = {member: one.values for member, one in tapped.items()}
+            before = {member: one.before for member, one in tapped.items() if one.before is not None}
             prefixes = {Member(f.name, layer): prefix for f in forwards for layer, prefix in f.prefixes.items()}
-            yield Batch(None, activations | _rows(files, layers, _wanted(orders, slice(start, end))), prefixes)
+            activations |= _rows(files, layers, _wanted(orders, slice(start, end)))
+            yield Batch(None, activations, prefixes, before)
             start = end
     _check_lengths(files, start)
 
@@ -75,7 +81,7 @@ def read(files: list[Recorded], patterns: Patterns) -> Iterator[Batch]:
         for start in range(0, files[0].samples, step):
             part = slice(start, min(start + step, files[0].samples))
             ids = None if files[0].ids is None else files[0].ids[part]
-            yield Batch(ids, _rows(files, layers, _wanted(orders, part)), {})
+            yield Batch(ids, _rows(files, layers, _wanted(orders, part)), {}, {})
 
 
 @contextmanager

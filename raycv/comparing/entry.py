@@ -170,7 +170,7 @@ def _compared(
 ) -> list[tuple[list[Member], KeptMembers, TestedSamples]]:
     """What is kept of all batches, for each group of members; ``expected``: how many images there are, if known."""
     compared: list[tuple[list[Member], Collected, TestedSamples]] = []
-    for ids, activations, prefixes in batches:
+    for ids, activations, prefixes, before in batches:
         if not compared:
             _check_layers(nets, activations, forwards)
             found = groups(nets, list(activations), pairing)
@@ -181,7 +181,7 @@ def _compared(
             try:
                 together = on_one_grid(given, positions, told)
                 collected.update(ids, together)
-                tested.update(together)
+                tested.update(together, {str(member): before[member] for member in members if member in before})
             except ValueError as error:
                 raise UserError(f"The networks cannot be compared: {error}.") from None
     if not compared:

@@ -19,7 +19,8 @@ from raycv.errors import UserError
 from raycv.networks.layers import nearest
 from raycv.networks.layouts import Found, Layout, from_own_pass, images_in, probe, seen
 from raycv.networks.module_paths import CALL, path_of, second_paths, unwrapped
-from raycv.networks.taps import Kept, Made, laid_out, name_in, record, record_as
+from raycv.networks.rectified import Rectified
+from raycv.networks.taps import Kept, Made, Tapped, laid_out, name_in, record, record_as
 from raycv.networks.tokens import Part, Prefix, after_choice, part_of, prefixes_of, squared, taken
 from raycv.networks.watching import Returned
 
@@ -58,8 +59,12 @@ class Forward:
         self._told: dict[str, Prefix] = {}  # what the model says of each layer's tokens
         self.prefixes: dict[str, Prefix] = {}
 
-    def __call__(self, batch: Any) -> dict[str, Tensor]:
-        """The activations (B, S, ...) of every layer, from one pass."""
+    def __call__(self, batch: Any) -> dict[str, Tapped]:
+        """The activations (B, S, ...) of every layer, from one pass, and those before its non-linearity.
+
+        The latter where all positions of a layer are taken as they are, and its non-linearity is known
+        (`raycv.networks.nonlinearity`).
+        """
         count = images_in(batch)
         if not count:
             raise UserError(f"A batch of data has no tensor of images for {self.name}; give batches with one or more.")
@@ -75,16 +80,16 @@ class Forward:
         self._batches += 1
         return activations
 
-    def _activations(self, batch: Any, count: int) -> dict[str, Tensor]:
+    def _activations(self, batch: Any, count: int) -> dict[str, Tapped]:
         """Of every layer, or their means over positions, from one pass."""
         if self._layers and self._means:  # taken at once, as the activations of many layers fill the memory
             found = self._pass(batch, record_as, lambda one: self._means_of(one, count))
-            return {layer: self._ran(found, layer, part)[layer] for layer, part in self._layers.items()}
-        kept = self._pass(batch, record, self._layouts)
+            return {layer: Tapped(self._ran(found, layer, part)[layer], None) for layer, part in self._layers.items()}
+        kept = self._pass(batch, record, self._layouts, None if self._means else Rectified())
         if not self._layers:
             self._choose(from_own_pass(kept, count, self._unit_axis))
-        activations = self._of(kept, count)
-        return {layer: means(values) for layer, values in activations.items()} if self._means else activations
+        found = self._of(kept, count)
+        return {layer: Tapped(means(one.values), None) for layer, one in found.items()} if self._means else found
 
     def _means_of(self, one: Returned, count: int) -> dict[str, Tensor]:
         """By layer, of what a call has returned."""
@@ -97,13 +102,13 @@ class Forward:
         values = laid_out(path, kept, self._layouts[path], count).values
         return {layer: means(taken(part, values, self._told[layer])) for layer, part in layers.items()}
 
-    def _pass(self, batch: Any, recorded: Callable[..., tuple[Any, dict[str, Made]]], how: Any) -> dict[str, Made]:
+    def _pass(self, batch: Any, recorded: Callable[..., tuple[Any, dict[str, Made]]], *how: Any) -> dict[str, Made]:
         """What is ``recorded`` of the modules that are compared, or may be."""
         paths = {path_of(part.path) for part in self._layers.values()} or None
         given = moved(batch, self.net)
         try:
             with torch.enable_grad() if self._gradients else torch.no_grad():
-                return recorded(self.net, lambda: self._call(self.net, given), paths, how)[1]
+                return recorded(self.net, lambda: self._call(self.net, given), paths, *how)[1]
         except UserError:
             raise
         except Exception as error:
@@ -125,13 +130,14 @@ class Forward:
         self._told = {layer: prefixes[part.path] for layer, part in self._layers.items()}
         self.prefixes = {layer: after_choice(self._layers[layer], told) for layer, told in self._told.items()}
 
-    def _of(self, kept: Mapping[str, Kept], count: int) -> dict[str, Tensor]:
+    def _of(self, kept: Mapping[str, Kept], count: int) -> dict[str, Tapped]:
         assert self._layouts is not None
         activations = {}
         for layer, part in self._layers.items():
             own = self._ran(kept, layer, part)
-            values = laid_out(part.path, own, self._layouts[part.path], count).values
-            activations[layer] = taken(part, values, self._told[layer])
+            whole = laid_out(part.path, own, self._layouts[part.path], count)
+            values = taken(part, whole.values, self._told[layer])
+            activations[layer] = Tapped(values, None if part.tokens else whole.before)
         return activations
 
     def _ran(self, found: Mapping[str, Made], layer: str, part: Part) -> Made:
@@ -143,7 +149,7 @@ class Forward:
             )
         return found[part.path]
 
-    def _check_once(self, states: Any, batch: Any, count: int, activations: Mapping[str, Tensor]) -> None:
+    def _check_once(self, states: Any, batch: Any, count: int, activations: Mapping[str, Tapped]) -> None:
         """Raise UserError where random numbers, which the first pass has drawn, change what is compared."""
         if self._is_checked:
             return
@@ -153,8 +159,8 @@ class Forward:
             return
         again = self._activations(batch, count)
         set_random_states(after)
-        for layer, values in activations.items():
-            if (values - again[layer]).abs().max() > TOLERANCE * values.abs().max():
+        for layer, (values, _) in activations.items():
+            if (values - again[layer].values).abs().max() > TOLERANCE * values.abs().max():
                 raise UserError(
                     f"Layer {layer!r} of {self.name} depends on random numbers that its forward draws in evaluation "
                     "mode, as F.dropout does without training=self.training; switch that off or compare layers before."

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled_all
+from raycv.analysis.draws import draws_for, mixed_before, scores, shuffled_all
 from raycv.analysis.partners import largest_p_values
+from raycv.analysis.prerelu import Mixable
 from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
 from raycv.analysis.splitmix import GOLDEN, mixed
 from raycv.comparing.kept import Side
+from raycv.networks.rectified import Before, mixable_of
 
 SAMPLES = 10_000  # at most
 ENTRIES = 2**25  # of all members together, at most
@@ -29,22 +31,34 @@ class TestedSamples:
     """A random part of the images that were added: as many as possible, with as many positions of each as then fit.
 
     Which they are follows from the place of an image in the data. Images of one stratum have the same positions, so
-    that whole images can be shuffled.
+    that whole images can be shuffled. Of layers that end in a known non-linearity the activations before it are kept,
+    from which those after it follow.
     """
 
     __test__ = False  # for pytest
 
     def __init__(self) -> None:
         self._values: dict[str, list[Tensor]] = {}  # (images, positions, S)
+        self._before: dict[str, Before] = {}  # of the first batch, without values, of members of which these are kept
         self._hashes = np.empty(0, np.uint64)
         self._seen = self._each = 0
         self._order = np.empty((STRATA, 0), np.int64)
 
-    def update(self, activations: Mapping[str, Tensor]) -> None:
-        """Add a batch: of every member the activations (n, S, ...) of the same images at the same positions."""
-        tables = {
-            name: values.flatten(2) if values.ndim > 2 else values[..., None] for name, values in activations.items()
-        }
+    def update(self, activations: Mapping[str, Tensor], before: Mapping[str, Before] | None = None) -> None:
+        """Add a batch: of every member the activations (n, S, ...) of the same images at the same positions.
+
+        ``before``: what went into the non-linearities of some, which is left aside where it is of other positions.
+        """
+        there = before or {}
+        there = {n: one for n, one in there.items() if one.values.shape == activations[n].shape}
+        if not self._values:
+            self._before = {name: one._replace(values=one.values[:0]) for name, one in there.items()}
+        kinds = {name: one.nonlinearity for name, one in there.items()}
+        for name in [n for n, one in self._before.items() if kinds.get(n) != one.nonlinearity]:  # on another path now
+            after = self._before.pop(name).nonlinearity
+            self._values[name] = [after(part) for part in self._values[name]]
+        kept = {**activations, **{name: there[name].values for name in self._before}}
+        tables = {name: values.flatten(2) if values.ndim > 2 else values[..., None] for name, values in kept.items()}
         first = next(iter(tables.values()))
         count, positions = len(first), first.shape[2]
         budget = max(2, min(SAMPLES, ENTRIES // sum(table.shape[1] for table in tables.values())))
@@ -85,12 +99,14 @@ class TestedSamples:
     ) -> PValues:
         """By ordered pair of members, the largest p-values (S_a,) that draws by chance in b's place give a's units.
 
-        Images of b are shuffled and, as far as its values show that it is rectified, its units mixed by ``rotations``
-        and rectified, each mixture to be active as often as one of the units. What is drawn in the place of a member is
-        the same for all others. ``left_out``: by member (S,), the units that take no part; ``sides``: which members are
-        compared.
+        Images of b are shuffled and, where it ends in a known non-linearity, its units mixed by ``rotations`` before
+        that, see `raycv.analysis.prerelu`. Units of which values alone are known are mixed after it, where these show
+        that they are rectified, and rectified again, each mixture to be active as often as one of the units. What is
+        drawn in the place of a member is the same for all others. ``left_out``: by member (S,), the units that take no
+        part; ``sides``: which members are compared.
         """
         samples = [self._samples(name) for name in self._values]
+        layers = [self._mixable(name, of) for name, of in zip(self._values, samples, strict=True)]
         scored = [scores(of_member, out) for of_member, out in zip(samples, left_out, strict=True)]
         found: dict[tuple[int, int], Floats] = {}
         values: dict[tuple[int, int], Floats] = {}
@@ -107,9 +123,9 @@ class TestedSamples:
                     note(a, b, there)
                     note(b, a, back)
             for b, others, count in (*_by_count(second, first, samples), *_by_count(first, second, samples)):
-                if _is_rectified(samples[b]):
+                if (layer := layers[b]) is not None:
                     of_others, out = [scored[a] for a in others], int(left_out[b].sum())
-                    nulls = mixed_before_relu(of_others, samples[b], out, count=count, seed=rotations)
+                    nulls = mixed_before(of_others, layer, out, count=count, seed=rotations)
                     for a, null in zip(others, nulls, strict=True):
                         note(a, b, Draws(values[a, b], null))
         return found
@@ -121,7 +137,18 @@ class TestedSamples:
         return np.zeros(len(self._hashes), np.int64) if whole else _strata(self._hashes)
 
     def _samples(self, name: str) -> Tensor:
-        """(n, S): image by image, each at its stratum's positions, or at all of them in the order of the layer."""
+        """The activations (n, S): image by image, each at its stratum's positions, or at all in the layer's order."""
+        kept, before = self._kept(name), self._before.get(name)
+        return kept if before is None else before.nonlinearity(kept)
+
+    def _mixable(self, name: str, samples: Tensor) -> Mixable | None:
+        before = self._before.get(name)
+        if before is None:
+            return Mixable(samples) if _is_rectified(samples) else None
+        return mixable_of(before._replace(values=self._kept(name)))
+
+    def _kept(self, name: str) -> Tensor:
+        """The activations, or those before the non-linearity."""
         values = torch.cat(self._values[name])
         self._values[name] = [values]
         if self._each == self._order.shape[1]:

@@ -35,7 +35,7 @@ class PlacedTaps(Generic[Name]):
         return {name: tapped.values for name, tapped in self.with_before(images).items()}
 
     def with_before(self, images: Tensor) -> dict[Name, Tapped]:
-        """The same, and the activations before the ReLU of every place that ends in one and is not averaged."""
+        """The same, and those before the non-linearity of every place that ends in one and is not averaged."""
         found = self._taps.with_before(images)
         paths = {name: part_of(place.module).path for name, place in self.places.items()}
         prefixes = _prefixes(self._taps.net, set(paths.values()), images)

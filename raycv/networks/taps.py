@@ -21,7 +21,7 @@ from raycv.networks.watching import Calls, Returned, watched
 
 
 class Tapped(NamedTuple):
-    """What one layer gives: ``values`` and, where it ends in a ReLU module, what went into that."""
+    """What one layer gives: ``values`` and, where it ends in a known non-linearity, what went into that."""
 
     values: Tensor
     before: Before | None
@@ -53,7 +53,7 @@ class Taps:
         return {layer: tapped.values for layer, tapped in self.with_before(images).items()}
 
     def with_before(self, images: Tensor) -> dict[str, Tapped]:
-        """The same, and the activations before the ReLU of every layer that ends in one, as a module.
+        """The same, and those before the non-linearity of layers that end in one (`raycv.networks.nonlinearity`).
 
         Raises UserError where it cannot be told which axes of a layer count images and units.
         """
@@ -86,7 +86,7 @@ def record(
     """What ``run`` returns, and copies of what the modules of ``net`` at ``paths`` (None: all) give, by call.
 
     Of each the tensor that its layout names; all, where ``layouts`` are not known. With ``rectified`` also what went
-    into ReLUs.
+    into non-linearities.
     """
 
     def kept(one: Returned) -> Kept:
@@ -153,7 +153,8 @@ def _of_units(before: Before, layout: Layout, count: int) -> Before:
     """With ``values`` (count, S, ...); of a normalisation of anything but the units nothing is told."""
     values = layout.of(before.values, count)
     normalises_units = before.scale is not None and len(before.scale) == values.shape[1]
-    return before._replace(values=values) if normalises_units else Before(values)
+    before = before._replace(values=values)
+    return before if normalises_units else before._replace(scale=None, shift=None)
 
 
 _known: WeakKeyDictionary[nn.Module, dict[Any, Probed]] = WeakKeyDictionary()

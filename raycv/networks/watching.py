@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from torch import Tensor, nn
 
 from raycv.networks.module_paths import CALL, modules_of
+from raycv.networks.nonlinearity import computed_by
 from raycv.networks.rectified import Before, Rectified
 from raycv.networks.unit_axis import FIRST, LAST, Hint, hint_of
 
@@ -21,8 +22,8 @@ MOST = 16  # tensors of one module's output that are looked at
 class Returned(NamedTuple):
     """What a module has just returned in one of its calls, and what is known of the units then.
 
-    ``call``: counted from 1. ``leaves``: the tensors in it. ``before``: where it ends in a ReLU module, what went into
-    that. ``exact``: whether ``hint`` is the module's own.
+    ``call``: counted from 1. ``leaves``: the tensors in it. ``before``: where it ends in a known non-linearity, what
+    went into that. ``exact``: whether ``hint`` is the module's own.
     """
 
     path: str
@@ -69,14 +70,14 @@ def watched(
 ) -> Any:
     """What ``run`` returns while it runs ``net``. ``note`` is told of all modules that return, or the ``wanted`` ones.
 
-    ``rectified`` follows what goes into ReLUs, for `Returned.before`, which is None without it. Only of calls in this
-    thread. Hooks of the user's run first, so that what they change is seen as changed.
+    ``rectified`` follows what goes into non-linearities, for `Returned.before`, which is None without it. Only of
+    calls in this thread. Hooks of the user's run first, so that what they change is seen as changed.
     """
     hooks = _Hooks(note, Calls() if calls is None else calls, rectified)
     with ExitStack() as stack:
         for path, module in modules_of(net).items():
             is_wanted = wanted is None or path in wanted
-            follows = isinstance(module, nn.ReLU) and rectified is not None
+            follows = rectified is not None and computed_by(module) is not None
             if is_wanted:
                 stack.callback(module.register_forward_pre_hook(hooks.begin(path)).remove)
             if follows:

@@ -41,7 +41,7 @@ from raycv.statistics.parts import Arrays, from_arrays, information_blocks, othe
 
 @dataclass(frozen=True)
 class Mixed:
-    """Correlations of a network's units mixed before the ReLU, see `raycv.stages.collect.nulls`.
+    """Correlations of a network's units mixed before the non-linearity, see `raycv.stages.collect.nulls`.
 
     ``own`` (S, S): among the mixtures. ``units``: by each other network, (S_other, S), those of its units with the
     mixtures. NaN for units that take no part and for ``mixtures_left_out``.
@@ -224,7 +224,7 @@ class Statistics:
         return assembled.kurtosis(self.store, self.folder, Key(NETS, layer), self.widths(layer))
 
     def mixed(self, layer: str, networks: Sequence[int] | None = None) -> dict[int, Mixed]:
-        """Some trained networks' units mixed before the ReLU; none where the layer does not end in a ReLU module.
+        """Some trained networks' units mixed before the non-linearity; none where the layer ends in no known one.
 
         All networks where none are named.
         """
@@ -279,7 +279,7 @@ def read(store: RunStore) -> Statistics:
 
 
 def tested_against(draws: Mapping[int, Mapping[str, np.ndarray]], a: int, b: int) -> list[Draws]:
-    """What the units of network ``a`` are tested against: ``b``'s images shuffled and, after a ReLU, its units mixed.
+    """What the units of network ``a`` are tested against: ``b``'s images shuffled and, where they are, its mixed units.
 
     ``draws``: by network, as ``Statistics.draws`` gives them. None where it has none.
     """

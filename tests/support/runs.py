@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from raycv.networks.models import preprocessing_of
+from raycv.networks.nonlinearity import RELU
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.run.paths import NETS, STATISTICS, Key, moments_path
 from raycv.run.store import RunStore
@@ -98,7 +99,7 @@ def write_statistics(
 def write_chance(store: RunStore, layer: str, before_relu: Sequence[np.ndarray]) -> None:
     """Write what chance gives in the place of each network, from activations (samples, S_n) before the ReLU."""
     key, networks = Key(NETS, layer), len(before_relu)
-    drawn = [Gathered(net.astype(np.float32), True, np.zeros(len(net), np.int64)) for net in before_relu]
+    drawn = [Gathered(net.astype(np.float32), RELU, np.zeros(len(net), np.int64)) for net in before_relu]
     for network in range(networks):
         chance = Chance(key, network, 0, tuple(other for other in range(networks) if other != network))
         arrays = by_chance(chance, drawn.__getitem__, None, torch.device("cpu"))

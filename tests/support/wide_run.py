@@ -10,6 +10,7 @@ import torch
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
 from raycv.networks import checkpoints
 from raycv.networks.models import build
+from raycv.networks.nonlinearity import RELU
 from raycv.paper import TOP_PATCHES
 from raycv.run import record
 from raycv.run.paths import NETS, Key, information_path, patches_path, samples_path
@@ -45,7 +46,7 @@ def folds_of(before: Sequence[np.ndarray]) -> list[JointMoments]:
 def write_wide_run(store: RunStore, width: int, networks: int = 2) -> RunStore:
     """Both layers have the same ``width`` and the same statistics."""
     before = activations(width, networks)
-    drawn = [Gathered(net, True, np.zeros(len(net), np.int64)) for net in before]
+    drawn = [Gathered(net, RELU, np.zeros(len(net), np.int64)) for net in before]
     coded = [encode(found.values, bin_edges(found.values)) for found in drawn]
     folder, nets = "statistics/0123456789abcdef", specs([NARROW] * networks, LAYERS)
     for layer in LAYERS:

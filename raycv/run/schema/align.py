@@ -116,8 +116,8 @@ TABLES = (
                 "p_value",
                 FLOAT,
                 "how often chance gives a correlation as large: the largest p-value against mixtures of the units of "
-                "net_b not yet taken, against images of net_b shuffled and, in a layer that ends in a ReLU module, "
-                "against its units mixed before the ReLU",
+                "net_b not yet taken, against images of net_b shuffled and, in a layer that ends in a known "
+                "non-linearity, against its units mixed before that",
             ),
             Column("q_value", FLOAT, "false discovery rate at which it counts as a partner, among the units of net_a"),
             Column(
@@ -184,9 +184,9 @@ TABLES = (
             Column(
                 "prerelu_mean",
                 FLOAT,
-                "average absolute similarity of units of net_a matched with units of net_b mixed before the ReLU: for "
-                "correlation and semi over 25 draws (5 in layers of more than 1,024 units) in up to 10,000 samples, "
-                "else of one draw in up to 60,000; null in a layer that does not end in a ReLU module",
+                "average absolute similarity of units of net_a matched with units of net_b mixed before the "
+                "non-linearity: for correlation and semi over 25 draws (5 in layers of more than 1,024 units) in up to "
+                "10,000 samples, else of one draw in up to 60,000; null in a layer that does not end in a known one",
             ),
             Column(
                 "prerelu_error",
@@ -357,9 +357,9 @@ TABLES = (
             Column(
                 "prerelu_mean",
                 FLOAT,
-                "average absolute correlation of units of net_a matched with units of net_b mixed before the ReLU, in "
-                "one draw after every epoch (alignment averages several); null in a layer that does not end in a ReLU "
-                "module",
+                "average absolute correlation of units of net_a matched with units of net_b mixed before the "
+                "non-linearity, in one draw after every epoch (alignment averages several); null in a layer that does "
+                "not end in a known one",
             ),
             Column("prerelu_excess", FLOAT, "average absolute correlation of matched units - prerelu_mean"),
             Column(

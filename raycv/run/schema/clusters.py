@@ -51,9 +51,9 @@ TABLES = (
             Column(
                 "mixed_modularity",
                 FLOAT,
-                "by chance: the modularity with one network's units mixed before the ReLU, or randomly rotated if the "
-                "layer does not end in a ReLU module; mean over both networks; of the default k only, null if that "
-                "graph does not allow it",
+                "by chance: the modularity with one network's units mixed before the non-linearity, or randomly "
+                "rotated if the layer does not end in a known one; mean over both networks; of the default k only, "
+                "null if that graph does not allow it",
             ),
             Column("mixed_units_two_net", FLOAT, "by chance: units_two_net of the same clusterings"),
             Column(

@@ -71,8 +71,8 @@ TABLES = (
             Column(
                 "prerelu_loss",
                 FLOAT,
-                "by chance: the same with the source units mixed before the ReLU; null if the layer does not end in a "
-                "ReLU module; exact only",
+                "by chance: the same with the source units mixed before the non-linearity; null if the layer does not "
+                "end in a known one; exact only",
             ),
             Column(
                 "unpredicted", INT, "number of target units with less than 0.1 of their held-out variance predicted"

@@ -9,7 +9,8 @@ _GROWING = {
     "correlation": "largest absolute correlation of a unit with a unit of another network, mean over units and ordered "
     "pairs of networks",
     "excess": "correlation less the same with random mixtures of that network's units (alignment.excess)",
-    "prerelu_excess": "correlation less the same with its units mixed before the ReLU (alignment.prerelu_excess)",
+    "prerelu_excess": "correlation less the same with its units mixed before the non-linearity "
+    "(alignment.prerelu_excess)",
     "partner_share": "fraction of units with a partner in another network, mean over ordered pairs",
     "recurring_share": "fraction of units with partners in all other networks",
 }

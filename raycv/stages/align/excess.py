@@ -28,7 +28,7 @@ def average(matching: Matching) -> float:
     return float(found.mean()) if len(found) else float("nan")
 
 
-# What units mixed before the ReLU give semi-matchings by one draw in all samples, which every group of networks has:
+# What units mixed before the non-linearity give semi-matchings by one draw in all samples, which every group has: the
 # draws by which single units are tested are made of the final and the untrained networks alone.
 ONE_DRAW = "semi, one draw"
 

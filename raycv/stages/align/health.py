@@ -47,7 +47,7 @@ def summary(alignment: pd.DataFrame, output: str | None, broken: list[tuple[str,
     semi = alignment[alignment["method"] == "semi"].groupby(["similarity", "layer"], sort=False).mean(numeric_only=True)
     lines = [
         "correlation of units with their best partner in another network, and its excess over random mixtures of that",
-        "network's units, mixed after the ReLU or before it (in brackets: the same between untrained networks)",
+        "network's units, mixed after the non-linearity or before it (in brackets: the same of untrained networks)",
         f"  {'layer':<12}{'correlation':>16}{'excess, after':>19}{'excess, before':>19}{'beyond chance':>15}"
         f"{'one to one':>12}{'by MI':>7}{'halves':>8}",
     ]

@@ -65,14 +65,14 @@ class LayerNulls:
         return np.where(undefined, np.nan, values if mixed or a < b else values.T)
 
     def draws(self, a: int, b: int) -> list[Draws]:
-        """What a's units are tested against: images of b shuffled and, after a ReLU, b's units mixed before it.
+        """What a's units are tested against: images of b shuffled and b's units mixed before the non-linearity.
 
         None where the pass has no such draws.
         """
         return tested_against(self._draws, a, b)
 
     def mixed_draws(self, a: int, b: int) -> Draws | None:
-        """Those of ``draws`` with b's units mixed before the ReLU; None where there are none."""
+        """Those of ``draws`` with b's units mixed before the non-linearity; None where there are none."""
         drawn = self.draws(a, b)
         return drawn[1] if len(drawn) > 1 else None
 

@@ -38,8 +38,8 @@ MIXED = ("mixed_modularity", "mixed_units_two_net")
 class LayerCorrelations:
     """One layer of two networks or more, NaN where a unit takes no part.
 
-    ``correlations``: (S_a, S_b) of every pair a <= b. ``mixed``: each network's units mixed before the ReLU. Both go by
-    the networks' numbers in the run.
+    ``correlations``: (S_a, S_b) of every pair a <= b. ``mixed``: each network's units mixed before the non-linearity.
+    Both go by the networks' numbers in the run.
     """
 
     correlations: Mapping[tuple[int, int], np.ndarray]
@@ -155,7 +155,7 @@ def _by_chance(layer: LayerCorrelations, given: Clustering, k: int) -> dict[str,
 def _mixtures(layer: LayerCorrelations, kept: int, replaced: int) -> tuple[np.ndarray, np.ndarray]:
     """Correlations among the mixtures of one network's units and (S_kept, S) of another's units with them.
 
-    Mixed before the ReLU, or where there is none rotated; a rotated unit has the sign that makes its largest
+    Mixed before the non-linearity, or where there is none rotated; a rotated unit has the sign that makes its largest
     correlation positive.
     """
     if replaced in layer.mixed:

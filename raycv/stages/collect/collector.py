@@ -20,6 +20,7 @@ from raycv.data.sampling import Chosen, choose, choose_images
 from raycv.devices import for_float64
 from raycv.errors import UserError
 from raycv.networks.models import untrained as draw
+from raycv.networks.nonlinearity import NonLinearity
 from raycv.networks.places import PlacedTaps, at
 from raycv.networks.rectified import Before
 from raycv.networks.spec import NetworkSpec, Place
@@ -64,17 +65,16 @@ class Partial:
     moments: for layers with positions (convolutional). rows: for layers without (fully connected), one array (images,
     S_n) per network, float32 or as it was recorded. Rows are smaller than their Gram matrix until there are more images
     than units; they are multiplied when a fold is reduced, a thousand or more at a time. samples: for every layer, by
-    kind. patches (one per network): for the layers of the trained networks. before_relu: the layers whose rows and
-    samples are of the activations before the ReLU, from which those after it follow. normalised: of those, by network,
-    scale and shift (2, S_n) of the batch normalisation that the ReLU follows, if it follows one
-    (`raycv.networks.rectified.Before`).
+    kind. patches (one per network): for the layers of the trained networks. nonlinearities: by network, of the layers
+    whose rows and samples are of the activations before it, from which those after it follow. normalised: of those, by
+    network, scale and shift (2, S_n), where they are told (`raycv.networks.rectified.Before`).
     """
 
     moments: dict[Key, JointMoments]
     rows: dict[Key, list[np.ndarray]]
     samples: dict[tuple[str, Key], ShardSamples]
     patches: dict[Key, list[TopPatches]]
-    before_relu: frozenset[Key]
+    nonlinearities: dict[tuple[Key, int], NonLinearity]
     normalised: dict[tuple[Key, int], np.ndarray]
 
 
@@ -97,12 +97,13 @@ class ShardSamples:
 class Activations:
     """One layer's samples (images x positions, S_n) of every network of a group, of one batch.
 
-    ``before``: those before the ReLU, empty unless all networks have the layer end in one. ``normalised``: scale and
-    shift (2, S_n), by network, where that follows a batch normalisation.
+    ``before``: those before the non-linearity, empty unless all networks have the layer end in a known one.
+    ``nonlinearities``: these, by network. ``normalised``: scale and shift (2, S_n), by network, where they are told.
     """
 
     values: list[Tensor]
     before: list[Tensor]
+    nonlinearities: list[NonLinearity]
     normalised: dict[int, Tensor]
 
     @property
@@ -214,7 +215,8 @@ def _activations(values: list[Tensor], before: list[Before]) -> Activations:
         for n, one in enumerate(before)
         if one.scale is not None and one.shift is not None
     }
-    return Activations(values, [as_samples(one.values) for one in before], normalised)
+    kinds = [one.nonlinearity for one in before]
+    return Activations(values, [as_samples(one.values) for one in before], kinds, normalised)
 
 
 class _Sums:
@@ -229,7 +231,7 @@ class _Sums:
         self.taken: dict[tuple[str, Key], list[list[Tensor]]] = {}
         self.rows: dict[Key, list[list[Tensor]]] = {}
         self.highest: dict[Key, list[list[Peaks]]] = {}
-        self.before_relu: set[Key] = set()
+        self.nonlinearities: dict[tuple[Key, int], NonLinearity] = {}
         self.normalised: dict[tuple[Key, int], np.ndarray] = {}
 
     def add(self, key: Key, activations: Activations, start: int, images: int) -> bool:
@@ -239,8 +241,8 @@ class _Sums:
         for kind in kinds:
             if (kind, key) not in self.chosen:
                 self.chosen[kind, key] = KINDS[kind](self.numbers, positions, self.total_images)
-        if activations.before and key not in self.before_relu:
-            self.before_relu.add(key)
+        if activations.before and (key, 0) not in self.nonlinearities:
+            self.nonlinearities |= {(key, n): one for n, one in enumerate(activations.nonlinearities)}
             self.normalised |= {(key, n): of_net.cpu().numpy() for n, of_net in activations.normalised.items()}
         if key.group == NETS:
             self.highest.setdefault(key, []).append([peaks(values, images) for values in activations.values])
@@ -270,7 +272,7 @@ class _Sums:
                 key: [TopPatches.of(of_net, self.numbers) for of_net in zip(*parts, strict=True)]
                 for key, parts in self.highest.items()
             },
-            before_relu=frozenset(self.before_relu),
+            nonlinearities=self.nonlinearities,
             normalised=self.normalised,
         )
 

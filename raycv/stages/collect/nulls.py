@@ -1,4 +1,4 @@
-"""What units have in common by chance: with units mixed before the ReLU, and with samples of other images."""
+"""What units have in common by chance: with units mixed before the non-linearity, and with samples of other images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from raycv.analysis.arrays import neighbours
-from raycv.analysis.draws import draws_for, mixed_before_relu, scores, shuffled
+from raycv.analysis.draws import draws_for, mixed_before, scores, shuffled
 from raycv.analysis.histograms import Codes
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
-from raycv.analysis.prerelu import rotated_before_relu, sample_correlation, standardise
+from raycv.analysis.prerelu import sample_correlation, standardise
 from raycv.data.sampling import TESTED, elsewhere
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.task import Chance, Testing
@@ -35,11 +35,12 @@ def by_chance(
 ) -> dict[str, np.ndarray]:
     """What some other networks have in common with chance in the place of one network, as named float32 arrays.
 
-    prerelu/OTHER: correlations (S_other, S) with units mixed before the ReLU; prerelu/own (S, S): those among the mixed
-    units; prerelu/active (S,): in how many samples each is active. None of these where the layer does not end in a ReLU
-    module. shuffled/OTHER and shuffled_within/OTHER, for OTHER before the network: correlations with its units in
-    samples of other images, at any position and at the same one. With ``coded`` each also as information/..., mutual
-    information in nats. ``drawn`` and ``coded`` give the samples of a network and their bins.
+    prerelu/OTHER: correlations (S_other, S) with units mixed before the non-linearity; prerelu/own (S, S): those among
+    the mixed units; prerelu/active (S,): in how many samples each is above 0 ahead of it. None of these where the layer
+    does not end in a known one (`raycv.networks.nonlinearity`). shuffled/OTHER and shuffled_within/OTHER, for OTHER
+    before the network: correlations with its units in samples of other images, at any position and at the same one.
+    With ``coded`` each also as information/..., mutual information in nats. ``drawn`` and ``coded`` give the samples of
+    a network and their bins.
 
     kurtosis (S,): of the network's own units, 0 for a normal distribution, large where a unit is rarely active; NaN for
     constant units. This, prerelu/own and prerelu/active are in the first part alone.
@@ -68,10 +69,12 @@ def by_chance(
     orders = {"shuffled": half, "shuffled_within": elsewhere(position)}
     compare({kind: _Placed(own, codes, order) for kind, order in orders.items()})
     del own, codes  # as large as the samples
-    if samples.before_relu:
-        mixed = rotated_before_relu(*_mixable(samples, device), seed=chance.network)
-        del samples
-        active = (mixed > 0).sum(0).cpu().numpy()
+    mixable = samples.mixable(device)
+    del samples
+    if mixable is not None:
+        mixed, of_mixed = mixable.mixed(chance.network)
+        del mixable
+        active = of_mixed.cpu().numpy()
         codes = None if coded is None else _codes(mixed)
         scores = standardise(mixed)
         if chance.number == 0:
@@ -90,7 +93,7 @@ def draws_by_chance(
     Named float32 arrays, see `raycv.analysis.draws`. value/OTHER (S_other,): the largest correlation of OTHER's units
     in the samples in which units are tested; shuffled/OTHER (K, S_other): with whole images shuffled; for OTHER
     before the network both also as own/... (S,), of the network's units with OTHER's. prerelu/OTHER (K, S_other):
-    with the network's units mixed before the ReLU, where the layer ends in one. ``tested`` gives these
+    with the network's units mixed before the non-linearity, where the layer ends in a known one. ``tested`` gives these
     samples of a network, ``left_out`` by network its units that take no part.
     """
     network = testing.network
@@ -98,7 +101,7 @@ def draws_by_chance(
     own = tested(network)
     strata, count = _strata(own.position, testing.images), draws_for(max(testing.widths))
     z = scores(torch.from_numpy(own.values).to(device), left_out[network])
-    before, active = _mixable(own, device) if own.before_relu else (None, None)
+    mixable = own.mixable(device)
     for places in neighbours([testing.widths[n] for n in testing.others], UNITS_AT_ONCE):
         together = [testing.others[n] for n in places]
         others = {n: scores(torch.from_numpy(tested(n).values).to(device), left_out[n]) for n in together}
@@ -107,9 +110,9 @@ def draws_by_chance(
                 there, here = shuffled(of_other, z, strata, count=count, seed=(other, network))
                 arrays |= {f"value/{other}": there.values, f"shuffled/{other}": there.null}
                 arrays |= {f"own/value/{other}": here.values, f"own/shuffled/{other}": here.null}
-        if before is not None:
+        if mixable is not None:
             number = int(left_out[network].sum())
-            null = mixed_before_relu(list(others.values()), before, number, count=count, seed=network, active=active)
+            null = mixed_before(list(others.values()), mixable, number, count=count, seed=network)
             arrays |= {f"prerelu/{other}": drawn for other, drawn in zip(others, null, strict=True)}
     return {name: values.astype(np.float32) for name, values in arrays.items()}
 
@@ -118,12 +121,6 @@ def _strata(position: np.ndarray, images: int) -> np.ndarray:
     """(images,): those of the same number are tested at the same positions; ``position`` (n,) of each sample."""
     rows = position.reshape(min(images, TESTED), -1)
     return np.asarray(np.unique(rows, axis=0, return_inverse=True)[1]).ravel()
-
-
-def _mixable(samples: Gathered, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What is mixed before the ReLU (n, S), and in how many samples each unit is active (S,)."""
-    active = torch.from_numpy((samples.kept > 0).sum(0))
-    return torch.from_numpy(samples.weighted).to(device), active.to(device)
 
 
 def _scores(samples: Gathered, device: torch.device) -> Tensor:

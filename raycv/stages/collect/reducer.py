@@ -11,7 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from raycv.analysis.prerelu import Mixable
 from raycv.analysis.top_patches import TopPatches
+from raycv.networks.nonlinearity import NonLinearity
+from raycv.networks.rectified import mixable
 from raycv.run.paths import Key
 from raycv.stages.collect.collector import Partial
 from raycv.statistics import parts
@@ -26,12 +29,12 @@ def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[
     patches/KEY/NETWORK/...
 
     Those of moments are the ones of `raycv.statistics.parts`.
-    KEY is the group and layer. before_relu/KEY is there where rows and samples are of activations before the ReLU, and
-    normalised/KEY/NETWORK (2, S), scale and shift, where these come from a batch normalisation.
+    KEY is the group and layer. nonlinearity/KEY/NETWORK is there where rows and samples are of activations before one,
+    and says which; normalised/KEY/NETWORK (2, S), scale and shift, where they are told.
     images (n,) and labels (n,) are the numbers and classes of the shard's images.
     """
     arrays: dict[str, np.ndarray] = {"images": images, "labels": labels}
-    arrays |= {f"before_relu/{key}": np.array(True) for key in partial.before_relu}
+    arrays |= {f"nonlinearity/{key}/{n}": np.array(one.text()) for (key, n), one in partial.nonlinearities.items()}
     arrays |= {f"normalised/{key}/{n}": values for (key, n), values in partial.normalised.items()}
     for key, moments in partial.moments.items():
         arrays |= {f"moments/{key}/{name}": values for name, values in parts.to_arrays(moments).items()}
@@ -74,39 +77,36 @@ def merge_patches(partials: Iterable[Mapping[str, np.ndarray]], key: Key) -> dic
 class Gathered:
     """The chosen samples of one network's layer, in the order of their ranks.
 
-    kept (samples, S): its activations, where ``before_relu`` those before its ReLU; position (samples,). normalised:
-    scale and shift (2, S) of the batch normalisation that these come from; (2, 0) where they come from none.
+    kept (samples, S): its activations, where there is a ``nonlinearity`` those before it; position (samples,).
+    normalised: scale and shift (2, S), see `raycv.networks.rectified.Before`; (2, 0) where they are not told.
     """
 
     kept: np.ndarray
-    before_relu: bool
+    nonlinearity: NonLinearity | None
     position: np.ndarray
     normalised: np.ndarray = field(default_factory=lambda: np.empty((2, 0), np.float32))
 
     @property
     def values(self) -> np.ndarray:
         """The activations (samples, S), in memory of their own."""
-        return np.maximum(self.kept, 0) if self.before_relu else self.kept.copy()
+        return self.kept.copy() if self.nonlinearity is None else after(self.kept, self.nonlinearity)
 
-    @property
-    def weighted(self) -> np.ndarray:
-        """What is mixed before the ReLU (samples, S): what units' weights give, as far as ``normalised`` tells."""
-        if not self.normalised.shape[1]:
-            return self.kept
-        scale, shift = self.normalised
-        weighted: np.ndarray = (self.kept - shift) / np.where(scale == 0, 1, scale)
-        weighted[:, scale == 0] = 0
-        return weighted
+    def mixable(self, device: torch.device) -> Mixable | None:
+        """The units ahead of their non-linearity, to be mixed on a device; None where there is none."""
+        if self.nonlinearity is None:
+            return None
+        normalised = torch.from_numpy(self.normalised).to(device) if self.normalised.shape[1] else None
+        return mixable(torch.from_numpy(self.kept).to(device), self.nonlinearity, normalised)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As named arrays."""
-        about = {"before_relu": np.array(self.before_relu), "normalised": self.normalised}
+        about = {"nonlinearity": np.array(_text(self.nonlinearity)), "normalised": self.normalised}
         return {"kept": self.kept, "position": self.position} | about
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """From named arrays."""
-        return cls(arrays["kept"], bool(arrays["before_relu"]), arrays["position"], arrays["normalised"])
+        return cls(arrays["kept"], _read(arrays["nonlinearity"]), arrays["position"], arrays["normalised"])
 
 
 def gather_samples(
@@ -117,9 +117,9 @@ def gather_samples(
     Raises ValueError where a sample is missing or occurs twice.
     """
     ranks, positions, values = [], [], []
-    before_relu, normalised = False, np.empty((2, 0), np.float32)
+    nonlinearity, normalised = None, np.empty((2, 0), np.float32)
     for arrays in partials:
-        before_relu = f"before_relu/{key}" in arrays
+        nonlinearity = _of(arrays, key, network)
         if f"normalised/{key}/{network}" in arrays:
             normalised = arrays[f"normalised/{key}/{network}"]
         ranks.append(arrays[f"{kind}/{key}/rank"])
@@ -135,7 +135,25 @@ def gather_samples(
     gathered[rank] = np.concatenate(values)
     position = np.empty(len(rank), dtype=np.int64)
     position[rank] = np.concatenate(positions)
-    return Gathered(gathered, before_relu, position, normalised)
+    return Gathered(gathered, nonlinearity, position, normalised)
+
+
+def after(before: np.ndarray, nonlinearity: NonLinearity) -> np.ndarray:
+    """The activations after a non-linearity, in memory of their own."""
+    return nonlinearity(torch.from_numpy(before)).numpy()
+
+
+def _of(arrays: Mapping[str, np.ndarray], key: Key, network: int) -> NonLinearity | None:
+    """Before which non-linearity rows and samples of a partial are."""
+    return _read(arrays.get(f"nonlinearity/{key}/{network}"))
+
+
+def _text(nonlinearity: NonLinearity | None) -> str:
+    return "" if nonlinearity is None else nonlinearity.text()
+
+
+def _read(text: np.ndarray | None) -> NonLinearity | None:
+    return None if text is None or not str(text) else NonLinearity.from_text(str(text))
 
 
 def reduce_part(
@@ -156,7 +174,7 @@ def reduce_part(
             found = added(found, cut(arrays, f"moments/{key}/", part))
             continue
         rows = rows or _Rows(part, pilot, device)
-        rows.add({n: arrays[f"rows/{key}/{n}"] for n in rows.pilot}, before_relu=f"before_relu/{key}" in arrays)
+        rows.add({n: _rows_of(arrays, key, n) for n in rows.pilot})
     if rows is not None:
         return rows.arrays()
     if found is None:
@@ -176,8 +194,7 @@ def reduce_sums(
         more: Arrays = {}
         for n, of_net in enumerate(pilot):
             if f"rows/{key}/{n}" in arrays:
-                rows = torch.from_numpy(np.asarray(arrays[f"rows/{key}/{n}"])).to(device)
-                sums = sums_of([rows.clamp_min(0) if f"before_relu/{key}" in arrays else rows], of_net)
+                sums = sums_of([torch.from_numpy(_rows_of(arrays, key, n)).to(device)], of_net)
                 more |= {f"{n}/{name}": getattr(sums, name) for name in parts.OF_UNITS[:-1]} | {"count": sums.count}
                 more[f"{n}/squares"] = sums.blocks[0, 0].diagonal()
             else:
@@ -187,6 +204,12 @@ def reduce_sums(
     if found is None:
         raise ValueError(f"no partials to reduce for {key}")
     return found
+
+
+def _rows_of(arrays: Mapping[str, np.ndarray], key: Key, network: int) -> np.ndarray:
+    """The activations (n, S) of a fully connected layer in the images of a partial."""
+    rows, nonlinearity = np.asarray(arrays[f"rows/{key}/{network}"]), _of(arrays, key, network)
+    return rows if nonlinearity is None else after(rows, nonlinearity)
 
 
 class _Rows:
@@ -205,9 +228,9 @@ class _Rows:
         self.sums: Arrays | None = None
         self.waiting: list[dict[int, np.ndarray]] = []
 
-    def add(self, rows: dict[int, np.ndarray], *, before_relu: bool) -> None:
+    def add(self, rows: dict[int, np.ndarray]) -> None:
         """Add rows (n, S) of every network of the part."""
-        self.waiting.append({n: np.maximum(values, 0) if before_relu else values for n, values in rows.items()})
+        self.waiting.append(rows)
         if sum(len(next(iter(of_shard.values()))) for of_shard in self.waiting) >= ROWS_AT_ONCE:
             self._multiply()
 

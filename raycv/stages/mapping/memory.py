@@ -23,7 +23,7 @@ def trial_need(widths: Mapping[str, Sequence[int]], folds: Mapping[str, int], de
 def trial_bytes(units: int, folds: int, decays: int, solvers: int) -> int:
     """The peak, in bytes, beyond an idle process, for S units, F folds, D decays and as many rows as weights:
 
-      (3·F + 8)·8·S²                  the pair's products in the statistics, and units mixed before the ReLU
+      (3·F + 8)·8·S²                  the pair's products in the statistics, and units mixed before the non-linearity
     + max(8·F, 4·F + 2·D + 40)·8·S²   products and covariances of the pair, by fold and without each fold; then the
                                       covariances, the weights of all decays and of the nulls, and what solving needs
     + 240·D·S²                        rows, by each solver; fewer where weights are zero

@@ -46,9 +46,9 @@ class Sought:
 
 @dataclass(frozen=True)
 class OfPair:
-    """One layer of a source and a target net, in this order: their moments, and units ``mixed`` before the ReLU.
+    """One layer of a source and a target net, in this order: their moments, and mixed units.
 
-    ``mixed`` goes by the networks' numbers in the run.
+    ``mixed``, units mixed before the non-linearity, goes by the networks' numbers in the run.
     """
 
     moments: LayerStatistics
@@ -180,7 +180,7 @@ def _fit(pair: _PairStatistics, given: PairMapping, solver: str) -> list[_Fitted
 def _with_nulls(
     fitted: list[_FittedMapping], pair: _PairStatistics, mixed: Mixed | None, given: PairMapping
 ) -> list[_FittedMapping]:
-    """The same with what mixtures of the source units give; ``mixed``: those before the ReLU, if there are any."""
+    """The same with what mixtures of the source units give; ``mixed``: those before the non-linearity, if any."""
     rotation = np.random.default_rng([given.a, given.b])
     mixtures = {"rotated_loss": rotated_sources(pair.source, pair.cross, seed=rotation)}
     if mixed is not None:

@@ -25,7 +25,7 @@ AVERAGES = {  # the page's names of the columns of `alignment`, averaged over pa
     "same_index": "same_index",
     "same_index_chance": "same_index_chance",
 }
-EXCESSES = ("before", "after")  # the stricter one first: mixtures rectified as units are
+EXCESSES = ("before", "after")  # the stricter one first: mixtures that pass the non-linearity as units do
 
 Averages = dict[str, Any]
 

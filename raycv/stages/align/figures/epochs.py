@@ -12,8 +12,8 @@ from raycv.drawing.undrawable import Undrawable
 
 _PANELS = (
     ("mean", "(a) correlation", "correlation"),
-    ("excess", "(b) excess, mixed after ReLU", "excess correlation"),
-    ("prerelu_excess", "(c) excess, mixed before ReLU", ""),
+    ("excess", "(b) excess, mixed after non-linearity", "excess correlation"),
+    ("prerelu_excess", "(c) excess, mixed before it", ""),
     ("settled", "(d) partner settled", "fraction of units"),
     ("effective_dimension", "(e) effective dimensions", "dimensions"),
 )

@@ -92,8 +92,8 @@ class _OfMethod:
 
 def _draw_excess(axes: Axes, semi: _OfMethod) -> None:
     axes.axhline(0, color=QUIET, linewidth=0.6)
-    semi.draw(axes, "excess", "excess", -0.17, NETS[0], "mixed after the ReLU")
-    semi.draw(axes, "prerelu_excess", "", 0.17, NETS[4], "mixed before the ReLU")
+    semi.draw(axes, "excess", "excess", -0.17, NETS[0], "mixed after the non-linearity")
+    semi.draw(axes, "prerelu_excess", "", 0.17, NETS[4], "mixed before the non-linearity")
     semi.tick(axes, "untrained_excess", -0.17, SIGNAL, _UNTRAINED)
     semi.tick(axes, "untrained_prerelu_excess", 0.17, SIGNAL, None)
 
@@ -111,7 +111,7 @@ def _caption(rows: pd.DataFrame, by_method: dict[str, _OfMethod]) -> str:
     texts = [
         f"{name} {ends({str(layer): value for layer, value in values.items()}, '+z.2f')}"
         for name, values in (
-            ("mixed after the ReLU", semi["excess"].dropna()),
+            ("mixed after the non-linearity", semi["excess"].dropna()),
             ("mixed before it", semi["prerelu_excess"].dropna()),
         )
         if len(values)

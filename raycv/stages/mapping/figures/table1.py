@@ -19,7 +19,10 @@ COLOURS = {"exact": NETS[0], "sgd": NETS[1]}
 NEAR = 0.02  # a loss so little above the least counts as equal to it
 HIGHEST = 0.58  # top of a scale of losses: a little above 0.5, which predicts nothing
 _LINES = (("exact", "exact", "loss"), ("exact, held out", "exact", "heldout_loss"), ("sgd", "sgd", "loss"))
-NULLS = {"rotated_loss": ("units rotated, fitted", SIGNAL), "prerelu_loss": ("mixed before the ReLU, fitted", NETS[3])}
+NULLS = {
+    "rotated_loss": ("units rotated, fitted", SIGNAL),
+    "prerelu_loss": ("mixed before the non-linearity, fitted", NETS[3]),
+}
 _VALUES = ["loss", "heldout_loss", "heldout_loss_low", "heldout_loss_high", "units_used", *NULLS]
 _COLUMNS = 3
 

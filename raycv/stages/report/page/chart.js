@@ -2,8 +2,8 @@
 
 /** @type {{ name: "before" | "after" | "before_untrained" | "after_untrained", label: string, untrained: boolean }[]} */
 const SERIES = [
-  { name: "before", label: "mixed before the ReLU", untrained: false },
-  { name: "after", label: "mixed after the ReLU", untrained: false },
+  { name: "before", label: "mixed before the non-linearity", untrained: false },
+  { name: "after", label: "mixed after the non-linearity", untrained: false },
   { name: "before_untrained", label: "before, untrained", untrained: true },
   { name: "after_untrained", label: "after, untrained", untrained: true },
 ];

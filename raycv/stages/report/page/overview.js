@@ -43,8 +43,8 @@ function key() {
   /** @type {(name: Average) => boolean} */
   const shown = (name) => averages.some((row) => row[name] != null);
   return element("ul", { class: "key" },
-    shown("before") && entry("before", "over units mixed before the ReLU"),
-    shown("after") && entry("after", "over units mixed after the ReLU"),
+    shown("before") && entry("before", "over units mixed before the non-linearity"),
+    shown("after") && entry("after", "over units mixed after the non-linearity"),
     entry("untrained", "the same between untrained networks"));
 }
 

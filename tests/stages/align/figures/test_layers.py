@@ -85,8 +85,10 @@ def test_marks_bars_and_chance(alignment: pd.DataFrame, as_category: bool) -> No
     np.testing.assert_allclose(values(axes, "mixed units"), by_hand(expected, "bipartite", "rotated_mean"))
     names = ("semi-matching", "matching", "untrained networks", "mixed units")
     assert len({str(line(axes, name).get_color()) for name in names}) == 4
-    np.testing.assert_allclose(values(above, "mixed after the ReLU"), by_hand(expected, "semi", "excess"))
-    np.testing.assert_allclose(values(above, "mixed before the ReLU"), by_hand(expected, "semi", "prerelu_excess"))
+    np.testing.assert_allclose(values(above, "mixed after the non-linearity"), by_hand(expected, "semi", "excess"))
+    np.testing.assert_allclose(
+        values(above, "mixed before the non-linearity"), by_hand(expected, "semi", "prerelu_excess")
+    )
     np.testing.assert_allclose(values(above, "untrained networks"), by_hand(expected, "semi", "untrained_excess"))
     (bars,) = [collection for collection in above.collections if isinstance(collection, LineCollection)]
     ends = np.array([segment[:, 1] for segment in bars.get_segments()])
@@ -112,7 +114,7 @@ def test_caption_names_the_worst_and_the_best_layer(alignment: pd.DataFrame) -> 
     assert f"semi-matching {semi[worst]:.2f} ({worst}) to {semi[best]:.2f} ({best})" in caption
     assert "6 ordered pairs" in caption
     excess = dict(zip(LAYERS, by_hand(alignment, "semi", "excess"), strict=True))
-    assert f"mixed after the ReLU {min(excess.values()):+.2f}" in caption
+    assert f"mixed after the non-linearity {min(excess.values()):+.2f}" in caption
 
 
 def test_missing_intervals_and_dead_layers_leave_gaps(alignment: pd.DataFrame) -> None:

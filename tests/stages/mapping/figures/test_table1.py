@@ -51,7 +51,7 @@ def test_a_run_of_one_solver_with_nothing_held_out_has_one_line_a_layer() -> Non
     assert [line[:2] for line in texts[1:]] == [["conv1", "exact"], ["fc6", "exact"]]
     _, names = loss_curves(rows).axes[0].get_legend_handles_labels()
     assert names[:2] == ["LASSO optimum, held out", "LASSO optimum, fitted"]
-    assert names[2:] == ["units rotated, fitted", "mixed before the ReLU, fitted"]
+    assert names[2:] == ["units rotated, fitted", "mixed before the non-linearity, fitted"]
     assert "SGD" not in loss_curves(rows).get_supxlabel() + table_1(rows).get_supxlabel()
 
 
@@ -73,7 +73,7 @@ def test_curves_run_over_the_units_used() -> None:
     np.testing.assert_allclose(drawn["LASSO optimum, fitted"].T, [UNITS, [0.11, 0.12, 0.22, 0.51]])
     np.testing.assert_allclose(drawn["paper's SGD, held out"].T, [UNITS, [0.22, 0.23, 0.26, 0.52]])
     np.testing.assert_allclose(drawn["units rotated, fitted"].T, [UNITS, [0.16, 0.17, 0.27, 0.56]])
-    np.testing.assert_allclose(drawn["mixed before the ReLU, fitted"].T, [UNITS, [0.14, 0.15, 0.25, 0.54]])
+    np.testing.assert_allclose(drawn["mixed before the non-linearity, fitted"].T, [UNITS, [0.14, 0.15, 0.25, 0.54]])
     assert not [line for line in fc6.lines if "ReLU" in str(line.get_label())]
     (band,) = conv1.collections
     extents = band.get_datalim(conv1.transData).extents
