@@ -1,4 +1,4 @@
-"""Every stage that runs networks, on a device without float64: the tables are those of a CPU."""
+"""The pass and the stages after a run, on a device without float64: the tables are those of a CPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from tests.support.no_float64 import device_without_float64
 data, *runs = sys.argv[1:]
 FLAGS = {
     "collect": ["--data", data, "--shard-size", "40"],
-    "patches": [],
     "prune": ["--fractions", "0.5"],
     "ablate": ["--single-units", "0"],
     "ensemble": ["--readout-images", "100"],
@@ -52,5 +51,5 @@ with device_without_float64():
 def test_every_stage_without_float64(aligned_run: RunStore, images: Path, tmp_path: Path) -> None:
     runs = [shutil.copytree(aligned_run.uri, tmp_path / name) for name in ("cpu", "apple")]
     said = run_on_apple(STAGES, str(images), *map(str, runs))
-    stages = ["collect", "patches", "prune", "ablate", "ensemble", "stitch", "merge"]
+    stages = ["collect", "prune", "ablate", "ensemble", "stitch", "merge"]
     assert [line for line in said if line in stages] == stages
