@@ -1,4 +1,4 @@
-"""Which processors PyTorch can use, and a whole run's work on one without float64, as Apple's GPUs have none."""
+"""Which processors PyTorch can use, and training and the pass on one without float64, as Apple's GPUs have none."""
 
 from __future__ import annotations
 

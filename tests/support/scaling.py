@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import psutil
-
-from tests.support.heads import RAY, free_port, running_head
 
 
 def scaling(nodes: int, port: int | None = None) -> dict[str, Any]:
@@ -37,20 +29,3 @@ def scaling(nodes: int, port: int | None = None) -> dict[str, Any]:
         **{f"{when}_commands": [] for when in ("initialization", "setup", "head_setup", "worker_setup")},
         **{f"{when}_start_ray_commands": [] for when in ("head", "worker")},
     }
-
-
-@contextlib.contextmanager
-def scaling_cluster(nodes: int, files: Path) -> Iterator[dict[str, str]]:
-    """A head whose autoscaler starts up to so many ``nodes`` of one GPU; the environment for its clients."""
-    port, config = free_port(), files.with_suffix(".json")
-    config.write_text(json.dumps(scaling(nodes, port)))
-    quick = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-    try:
-        with running_head(RAY, files, f"--autoscaling-config={config}", given=quick, port=port) as environment:
-            yield environment
-    finally:
-        config.unlink()
-        for process in psutil.process_iter(["cmdline"]):  # nodes that the autoscaler has started outlive it
-            if str(files) in " ".join(process.info["cmdline"] or ()):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
