@@ -24,7 +24,6 @@ from raycv.run.store import RunStore
 from tests.support.runs import moments_of, specs, write_networks, write_statistics
 
 NAMED_AS_THEIR_MODULES = ("partners", "recurrence", "transport", "slopes", "kmeans")
-WAITING = {"raycv.analysis.rotated_before_relu"}  # without these sections still
 SECTIONS = ["Parameters", "Attributes", "Returns", "Raises", "Examples"]
 SHOWN_METHOD_BY_METHOD = (raycv.Comparison, raycv.Moments, raycv.Run)
 
@@ -77,7 +76,7 @@ def test_every_docstring_begins_with_one_sentence(name: str) -> None:
     assert named == [section for section in SECTIONS if section in named]
 
 
-@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - WAITING))
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_functions_say_what_they_take_and_give(name: str) -> None:
     function = getattr(FUNCTIONS[name], "__func__", FUNCTIONS[name])
     said = sections(function)
@@ -125,7 +124,3 @@ def test_examples_are_true(name: str, runs: Path, monkeypatch: pytest.MonkeyPatc
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.FAIL_FAST)
     said: list[str] = []
     assert runner.run(example, out=said.append).failed == 0, "".join(said)
-
-
-def test_nothing_waits_that_is_there() -> None:
-    assert not {name for name in WAITING if "Parameters" in sections(PUBLIC[name])}

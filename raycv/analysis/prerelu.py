@@ -37,17 +37,41 @@ COLUMNS = 16  # taken to float64 at once
 
 
 def rotated_before_relu(before: Tensor, active: Tensor | None = None, *, seed: int | Sequence[int] | Floats) -> Tensor:
-    """P (n, S) from the activations ``before`` (n, S), float32 or float64, of all units ahead of their ReLU.
+    """Mix all units of a layer before its ReLU, and rectify the mixtures: one draw of the null before the ReLU.
 
-    ``active`` (S,): in how many samples each unit is active, by default those in which ``before`` is above 0; to be
-    given where ``before`` went into a batch normalisation.
+    The activations go through one random orthonormal matrix Q. Every column then gets the threshold at which it has
+    exactly as many active samples, at most n - 1, as one of the units: the column that is positive most often of itself
+    gets the count of the most active unit, and so on down, so that thresholds stay small. Columns are in no relation to
+    the units otherwise. A column with as few active samples as a silent unit is 0 throughout.
 
-    Column j has exactly as many active samples, out of n and at most n - 1, as one of the units: the column that is
-    positive most often of itself gets the count of the most active unit, and so on down, so that thresholds stay small.
-    Columns are in no relation to the units otherwise. A column with as few active samples as a silent unit is 0
-    throughout. ``seed`` fixes Q, the same on any device to rounding, or is Q.
+    Parameters
+    ----------
+    before : Tensor of shape (n, S)
+        Activations of all units ahead of their ReLU, float32 or float64.
+    active : Tensor of shape (S,), optional
+        In how many samples each unit is active. None: those in which ``before`` is above 0; to be given where
+        ``before`` went into a batch normalisation.
+    seed : int, sequence of int, or array of shape (S, S)
+        Fixes Q, the same on any device to rounding, or is Q.
 
-    Raises ValueError unless ``before`` is a table of finite numbers.
+    Returns
+    -------
+    Tensor of shape (n, S)
+        The rectified mixtures, of the type of ``before``.
+
+    Raises
+    ------
+    ValueError
+        Unless ``before`` is a table of finite numbers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from raycv.analysis import rotated_before_relu
+    >>> before = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) + torch.tensor([1.0, 0.0, -1.0])
+    >>> mixed = rotated_before_relu(before, seed=0)
+    >>> sorted((mixed > 0).sum(0).tolist()) == sorted((before > 0).sum(0).tolist())
+    True
     """
     import torch
 
@@ -66,15 +90,40 @@ def rotated_before(
     *,
     seed: int | Sequence[int] | Floats,
 ) -> tuple[Tensor, Tensor]:
-    """P (n, S) from the activations ``before`` (n, S) of all units ahead of a pointwise ``function``.
+    """Mix all units of a layer before a pointwise function, and apply it: one draw of the null before it.
 
-    Also (S,), in how many samples each column is above 0 ahead of the function, 0 for constant ones, which says how
-    active it is, as units are. ``like`` (2, S): mean and deviation of every unit, by default those of ``before``; to be
-    given where ``before`` are units of other scales, as weights of length 1 give them. Column j gets those of the unit
-    whose mean, in deviations, has the same place among the units' as its own among the columns'. ``seed`` and errors
-    are those of `rotated_before_relu`.
+    As `rotated_before_relu`, for functions other than a ReLU. Every column gets the mean and deviation of one of the
+    units before the function: of the one whose mean, in deviations, has the same place among the units' as its own
+    among the columns'.
 
+    Parameters
+    ----------
+    before : Tensor of shape (n, S)
+        Activations of all units ahead of the function, float32 or float64.
+    function : callable
+        Of a tensor of any shape, value by value, such as ``torch.tanh``.
+    like : Tensor of shape (2, S), optional
+        Mean and deviation of every unit. None: those of ``before``; to be given where ``before`` are units of other
+        scales, as weights of length 1 give them.
+    seed : int, sequence of int, or array of shape (S, S)
+        Fixes the orthonormal matrix, the same on any device to rounding, or is it.
+
+    Returns
+    -------
+    mixed : Tensor of shape (n, S)
+        The function of the mixtures.
+    active : Tensor of shape (S,)
+        In how many samples each column is above 0 ahead of the function, 0 for constant ones: how active it is.
+
+    Raises
+    ------
+    ValueError
+        Unless ``before`` is a table of finite numbers.
+
+    Examples
+    --------
     >>> import torch
+    >>> from raycv.analysis import rotated_before
     >>> before = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) + torch.tensor([3.0, 0.0, -3.0])
     >>> mixed, active = rotated_before(before, torch.tanh, seed=0)
     >>> mixed.mean(0).sort().values.round().tolist()
