@@ -64,6 +64,7 @@ def kind(device: torch.device | str) -> str:
     return "ROCm" if name == "cuda" and torch.version.hip else name.upper()
 
 
+@lru_cache  # tried once in a process
 def of_worker(*, use_gpu: bool) -> torch.device:
     """Where a worker computes to which Ray has given a GPU, or none.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import ray
@@ -62,7 +61,7 @@ class PieceWorker:
         """Return, once the actor can work, the kind of device on which it does."""
         return kind(self.device)
 
-    @cached_property
+    @property
     def device(self) -> torch.device:
         """Where the work is done."""
         return of_worker(use_gpu=self.use_gpu)

@@ -11,7 +11,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 
 import numpy as np
 import ray
@@ -67,7 +66,7 @@ class ShardActor:
         self._collector()
         return kind(self.device)
 
-    @cached_property
+    @property
     def device(self) -> torch.device:
         """Where networks run."""
         return of_worker(use_gpu=self.task.use_gpu)

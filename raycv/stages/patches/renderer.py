@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -72,7 +71,7 @@ class PatchRenderer:
         """Return, once the actor can work, the kind of device on which it does."""
         return kind(self.device)
 
-    @cached_property
+    @property
     def device(self) -> torch.device:
         """Where networks run."""
         return of_worker(use_gpu=self.drawing.use_gpu)
