@@ -37,7 +37,7 @@ def in_order(
     it raised.
     """
     largest = max(int(node.get("memory", 0)) for node in ray_cluster.of_nodes())
-    task = ray.remote(function).options(num_cpus=1, memory=min(needed, largest), max_retries=TASK_DEATHS)
+    task = ray.remote(num_cpus=1, memory=min(needed, largest), max_retries=TASK_DEATHS)(function)
     reference = ray.put(shared)
     waiting = deque(items)
     running: deque[Any] = deque()
