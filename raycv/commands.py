@@ -59,7 +59,7 @@ COMMANDS = {
     "show": Command(
         config.ShowConfig,
         "print the numbers in which a run has ended once more",
-        "align.health:check_aligned",
+        "show.stage:show",
         checks_health=True,
     ),
     "plan": Command(

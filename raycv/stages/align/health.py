@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from raycv.config import ShowConfig
-from raycv.errors import UserError
 from raycv.progress import answer
 from raycv.run import record, tables
 from raycv.run.origin import shared_origin
@@ -84,13 +82,6 @@ def _both(value: float, untrained: float, form: str) -> str:
     """A value and, in brackets, the same of untrained networks where there are some; a dash where it is not defined."""
     beside = f" ({untrained:{form}})" if pd.notna(untrained) else ""
     return f"{value:{form}}{beside}" if pd.notna(value) else "-"
-
-
-def check_aligned(_config: ShowConfig, store: RunStore) -> None:
-    """Raise UserError where a run has no numbers to show yet."""
-    record.check_there(store)
-    if "align" not in record.read(store)["stages"]:
-        raise UserError(f"The run {store.uri} has no numbers to show yet; run `raycv align` first.")
 
 
 def answered(store: RunStore) -> str:
