@@ -58,7 +58,7 @@ COMMANDS = {
     ),
     "show": Command(
         config.ShowConfig,
-        "print the numbers in which a run has ended once more",
+        "print a run's final numbers again",
         "show.stage:show",
         checks_health=True,
     ),

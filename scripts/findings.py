@@ -23,20 +23,57 @@ from raycv.analysis.significance import pooled_p_values, q_values
 from raycv.stages.align.health import summary
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("output", "mapping", "findings")))
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("output", "mapping", "findings", "matched_units", "merging")),
+)
 COPIES = ROOT / "docs" / "findings"
 ALIGNED = ("training", "alignment", "alignment_by_layer", "measures", "mappings", "units")
+AFTER = ("ablation_by_layer", "pruning_by_layer", "stitching_by_layer", "combinations", "ensembles", "merges")
 # By run: the tables and figures that the pages rest on.
 RUNS = {
-    "first": (ALIGNED, ("figure-04-layers",)),
+    "first": ((*ALIGNED, *AFTER), ("figure-04-layers",)),
     "cifar10": (
-        ("training", "alignment", "measures", "mappings", "clusterings", "activity", "units"),
+        (*ALIGNED, "clusterings", "activity"),
         ("figure-04-layers",),
     ),
     "epochs": (("epochs", "training"), ("epochs",)),
 }
 PAPERS_DECAY = 10**-2.6
 PAPERS_CONV1 = ROOT / "tests" / "published" / "conv1_correlations_recovered.npz"
+ORDERS = {
+    "weights": "smallest incoming weights",
+    "activation": "least active",
+    "partner_low": "least alike a partner",
+    "excess_low": "least excess",
+    "random": "at random",
+    "redundancy": "most redundant",
+    "partner_high": "most alike a partner",
+}
+STITCHED = (
+    ("matching", None, "one-to-one partners"),
+    ("mapping", 0.0, "least squares (decay 0)"),
+    ("rescaled", 0.0, "the same, rescaled"),
+    ("mapping", 1e-3, "decay 10^-3"),
+    ("mapping", PAPERS_DECAY, "decay 10^-2.6, the paper's"),
+    ("rescaled", PAPERS_DECAY, "the same decay, rescaled"),
+)
+COMBINED = {
+    "alone": "one network",
+    "matched": "two networks, partners kept once",
+    "redundancy": "two networks, least redundant",
+    "random": "two networks, at random",
+    "both": "two networks, all units",
+    "ensemble": "two read-outs that vote",
+}
+MERGED = {
+    "naive": "weights averaged as they are (`naive`)",
+    "permuted": "units first matched by correlation (`permuted`)",
+    "repaired_closed": "and moments repaired in closed form (`repaired_closed`)",
+    "repaired": "or by a pass (`repaired`)",
+    "zipped": "units paired within and across both networks (`zipped`)",
+    "zipped_repaired": "and repaired by a pass (`zipped_repaired`)",
+}
 SEMI = "similarity == 'correlation' and method == 'semi'"
 
 
@@ -94,7 +131,7 @@ def alignment(tables: Tables) -> str:
         },
     )
     dimensions = tables("measures").query("measure == 'effective_dimension'")
-    columns = {"value": ("effective dimensions", ".1f"), "null": ("the same before training", ".1f")}
+    columns = {"value": ("effective dimensions", ".1f"), "chance": ("the same before training", ".1f")}
     return markdown(pd.concat([found, in_layers(dimensions, columns, "layer_a")]), "")
 
 
@@ -187,7 +224,16 @@ def papers_conv1(_tables: Tables) -> str:
 
 def first_sharing(tables: Tables) -> str:
     """README's first table: what trained networks share, with intervals over networks, and untrained ones beside it."""
-    rows = tables("alignment_by_layer", "first").query(SEMI).set_index(["quantity", "layer"])
+    return _sharing(tables("alignment_by_layer", "first"))
+
+
+def sharing(tables: Tables) -> str:
+    """The same of the networks that were trained on all of CIFAR-10."""
+    return _sharing(tables("alignment_by_layer"))
+
+
+def _sharing(averages: pd.DataFrame) -> str:
+    rows = averages.query(SEMI).set_index(["quantity", "layer"])
     layers = [layer for layer in rows.loc["mean"].index if layer != "fc8"]
     columns: dict[str, list[str]] = {}
     for quantity, title, form in (
@@ -236,11 +282,107 @@ def first_mapping(tables: Tables) -> str:
     return markdown(pd.DataFrame(columns, index=sorted(rows["layer"].unique())), "")
 
 
+def _halves(rows: pd.DataFrame, column: str, form: str) -> list[str]:
+    """Values with half of their 95% intervals over networks."""
+    half = (rows[f"{column}_high"] - rows[f"{column}_low"]) / 2
+    return [f"{one} ± {two}" for one, two in zip(by_layer(rows[column], form), by_layer(half, form), strict=True)]
+
+
+def _points(share: pd.Series) -> list[str]:
+    """Changes of top-1 in points."""
+    return by_layer(100 * share, "+.1f")
+
+
+def groups_ablated(tables: Tables) -> str:
+    """What the loss rises by without as many matched and unmatched units."""
+    rows = tables("ablation_by_layer", "first").set_index("quantity")
+    text = {}
+    for group, title in (("matched", "rise without matched ones"), ("unmatched", "rise without unmatched ones")):
+        even = rows.loc[f"{group}_even"].set_index("layer")
+        text["units removed"] = by_layer(even["units"], ".1f")
+        text[title] = _halves(even, "value", ".3f")
+    return markdown(pd.DataFrame(text, index=even.index).T, "")
+
+
+def single_units_ablated(tables: Tables) -> str:
+    """What goes with the rise of the loss without one unit."""
+    rows = tables("ablation_by_layer", "first").set_index("quantity")
+    text = {}
+    for column, title in (("std", "its standard deviation"), ("partner", "its correlation with its best partner")):
+        text[title] = by_layer(rows.loc[f"unit_loss_by_{column}"].set_index("layer")["value"], ".2f")
+    given = rows.loc["unit_loss_by_partner_given_std"].set_index("layer")
+    text["the same at equal standard deviation"] = _halves(given, "value", ".2f")
+    return markdown(pd.DataFrame(text, index=given.index).T, "rank correlation of the rise without one unit with")
+
+
+def pruned(tables: Tables) -> str:
+    """Change of top-1 without half of a layer, and with compensation in brackets."""
+    rows = tables("pruning_by_layer", "first").query("fraction == 0.5").set_index(["removal_order", "layer"])
+    plain, compensated = (rows[rows["compensated"] == which]["top1_change"] for which in (False, True))
+    layers = list(dict.fromkeys(plain.index.get_level_values("layer")))
+    text = {}
+    for order, title in ORDERS.items():
+        both = zip(_points(plain[order][layers]), _points(compensated[order][layers]), strict=True)
+        text[title] = [f"{one} ({other})" for one, other in both]
+    return markdown(pd.DataFrame(text, index=layers).T, "first to go")
+
+
+def stitched(tables: Tables) -> str:
+    """What networks lose that run on another's layers, and how well these predict."""
+    rows = tables("stitching_by_layer", "first")
+    text: dict[str, list[str]] = {}
+    for way, decay, title in STITCHED:
+        of_way = rows[
+            (rows["way"] == way) & (rows["decay"].isna() if decay is None else (rows["decay"] - decay).abs() < 1e-9)
+        ]
+        at = of_way.set_index("layer")
+        text[title] = _points(at["top1_change"])
+        text[f"{title}: prediction loss"] = by_layer(at["prediction_loss"], ".3f")
+        if way == "mapping" and decay:
+            text[f"{title}: units used"] = by_layer(at["units_used"], ".1f")
+    return markdown(pd.DataFrame(text, index=at.index).T, "")
+
+
+def combined(tables: Tables) -> str:
+    """Linear read-outs of one and of two networks."""
+    rows = tables("combinations", "first")
+    as_few = rows["units"] == rows.groupby("way")["units"].transform("min")  # as one network has, where that is asked
+    rows = rows[as_few].groupby("way", sort=False)[["units", "top1", "loss"]].mean()
+    return markdown(
+        pd.DataFrame(
+            {
+                "units": by_layer(rows["units"][list(COMBINED)], ".0f"),
+                "top-1": by_layer(rows["top1"][list(COMBINED)], ".1%"),
+                "loss": by_layer(rows["loss"][list(COMBINED)], ".3f"),
+            },
+            index=list(COMBINED.values()),
+        ),
+        "",
+    )
+
+
+def merged(tables: Tables) -> str:
+    """Top-1 of networks made of two, and of all, at equal shares."""
+    rows = tables("merges", "first")
+    rows = rows[
+        (rows["matching"] == "correlation") & (rows["up_to"] == "") & (rows["alpha"].isna() | (rows["alpha"] == 0.5))
+    ]
+    text = {}
+    for method, title in MERGED.items():
+        of_method = rows[rows["method"] == method].set_index("nets")["top1"]
+        pairs = of_method[[nets for nets in of_method.index if nets.count("-") == 1]]
+        whole = of_method[[nets for nets in of_method.index if nets.count("-") > 1]]
+        shares = (f"{100 * pairs.min():.1f} to {100 * pairs.max():.1f}", f"{pairs.mean():.1%}")
+        text[title] = [f"{shares[1]} ({shares[0]})", f"{whole.iloc[0]:.1%}" if len(whole) else "–"]
+    return markdown(pd.DataFrame(text, index=["pairs", "all four"]).T, "")
+
+
 BLOCKS: dict[str, Callable[[Tables], str]] = {
     function.__name__: function
     for function in (
         *(first_sharing, first_correlation, first_output, first_mapping),
-        *(accuracy, papers_conv1, alignment, mapping, clusters, means, epochs),
+        *(groups_ablated, single_units_ablated, pruned, stitched, combined, merged),
+        *(accuracy, papers_conv1, alignment, sharing, mapping, clusters, means, epochs),
     )
 }
 

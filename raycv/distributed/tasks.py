@@ -28,13 +28,12 @@ def in_order(
     gpus: Callable[[Item], float] = lambda _item: 0.0,
     at_once: int | None = None,
 ) -> Iterator[Result]:
-    """Yield ``function(shared, item)`` of every item in order, each computed by a task of one CPU, and the
-    part of a GPU that ``gpus`` gives for the item.
+    """Yield ``function(shared, item)`` of every item, in the order of the items.
 
-    A task is given ``needed`` bytes of memory, so that no more of them run on a node than fit; where no node has as
-    much, one runs on a node. At most two for each CPU are computed ahead, or ``at_once``. Raises StageFailed where a
-    task's worker died more than `TASK_DEATHS` times, UserError if the user can fix what an item raised, and else what
-    it raised.
+    Each is computed by a task of one CPU and of the part of a GPU that ``gpus`` gives for its item. A task is given
+    ``needed`` bytes of memory, so that no more of them run on a node than fit; where no node has as much, one runs
+    on a node. At most two for each CPU are computed ahead, or ``at_once``. Raises StageFailed where a task's worker
+    died more than `TASK_DEATHS` times, UserError if the user can fix what an item raised, and else what it raised.
     """
     largest = max(int(node.get("memory", 0)) for node in ray_cluster.of_nodes())
     task = ray.remote(num_cpus=1, memory=min(needed, largest), max_retries=TASK_DEATHS)(function)

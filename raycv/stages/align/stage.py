@@ -93,6 +93,7 @@ def _names(found: Statistics) -> tuple[str, ...]:
 def _write(found: Statistics, names: Sequence[str], wanted: Processors) -> dict[str, pd.DataFrame]:
     """Write all tables, layer by layer; returns those that are small."""
     store = found.store
+    weights = weight_correlations(store, found.names)  # first: a sample that cannot be read is said before the work
     small: dict[str, list[pd.DataFrame]] = {name: [] for name in names[2:] if name not in WRITTEN_OF_ACROSS}
     informed: dict[str, list[pd.DataFrame]] = {"matchings": [], "alignment": []}  # by mutual information
     groups = [group for group in (NETS, NULL, *found.epochs.values()) if group in found.groups]
@@ -122,7 +123,6 @@ def _write(found: Statistics, names: Sequence[str], wanted: Processors) -> dict[
     for name in {*WRITTEN_OF_EPOCHS, *WRITTEN_OF_ACROSS}.difference(names):  # of an earlier training or comparison
         store.remove(f"tables/{name}")
     whole = {name: _joined(name, frames + informed.get(name, [])) for name, frames in small.items()}
-    weights = weight_correlations(store, found.names)
     pairs = zip(whole["alignment"]["net_a"], whole["alignment"]["net_b"], strict=True)
     whole["alignment"]["weight_correlation"] = [weights[frozenset(pair)] for pair in pairs]
     whole["alignment_by_layer"] = average_rows(whole["alignment"], whole["measures"])
