@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SubsetR
 
 from raycv.comparing.calling import as_tensors
 from raycv.comparing.forward import Forward, alike, chosen, random_states, set_random_states
+from raycv.comparing.masks import Masks
 from raycv.comparing.members import Member
 from raycv.data.recorded import Recorded, in_full, paired
 from raycv.data.samples import beside_data
@@ -36,16 +37,20 @@ class Batch(NamedTuple):
     """The activations (B, S, ...) of every layer in the same samples.
 
     ``ids`` (B,): their names, if they have any. ``prefixes``: what models say of their layers' tokens. ``before``: what
-    went into the non-linearities of layers that end in a known one.
+    went into the non-linearities of layers that end in a known one. ``mask`` (B, T): which positions of sequences are
+    samples; None: all.
     """
 
     ids: Any
     activations: dict[Member, Tensor]
     prefixes: dict[Member, Prefix]
     before: dict[Member, Before]
+    mask: Tensor | None = None
 
 
-def forwarded(forwards: list[Forward], files: list[Recorded], data: Any, patterns: Patterns) -> Iterator[Batch]:
+def forwarded(
+    forwards: list[Forward], files: list[Recorded], data: Any, patterns: Patterns, masks: Masks
+) -> Iterator[Batch]:
     """What every layer gives of each batch of ``data``, and the recorded activations of the same samples."""
     stream = data.iter_torch_batches() if hasattr(data, "iter_torch_batches") else data
     layers = _layers(files, patterns)
@@ -56,18 +61,19 @@ def forwarded(forwards: list[Forward], files: list[Recorded], data: Any, pattern
     with _following(files, beside_data(files)) as (files, orders):
         for given in stream or ():
             batch = as_tensors(given)
-            end = start + (images_in(batch) or 0)
+            count = images_in(batch) or 0
+            end, mask = start + count, masks.of(batch, count) if count else None
             for file in files:
                 if file.samples < end:
                     raise UserError(
                         f"{file.name} has {file.samples:,} samples and data has more; record the same ones."
                     )
-            tapped = {Member(f.name, layer): one for f in forwards for layer, one in f(batch).items()}
+            tapped = {Member(f.name, layer): one for f in forwards for layer, one in f(batch, mask).items()}
             activations = {member: one.values for member, one in tapped.items()}
             before = {member: one.before for member, one in tapped.items() if one.before is not None}
             prefixes = {Member(f.name, layer): prefix for f in forwards for layer, prefix in f.prefixes.items()}
             activations |= _rows(files, layers, _wanted(orders, slice(start, end)))
-            yield Batch(None, activations, prefixes, before)
+            yield Batch(None, activations, prefixes, before, mask)
             start = end
     _check_lengths(files, start)
 

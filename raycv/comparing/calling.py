@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import Parameter
 from typing import Any
 
@@ -43,17 +43,27 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, int | float) or (isinstance(value, list) and all(_is_plain(one) for one in value))
 
 
-def caller(name: str, net: nn.Module, forward: Call | None) -> Call:
-    """Calls a network like ``net``, or a copy of it, with a batch."""
+def caller(name: str, net: nn.Module, forward: Call | None, ours: Collection[str] = ()) -> Call:
+    """Calls a network like ``net``, or a copy of it, with a batch.
+
+    ``ours``: parts of a mapping that are for raycv, but for networks that take them.
+    """
     if forward is not None:
         return forward
     parameters = list(inspect.signature(unwrapped(net).forward).parameters.values())
 
     def call(one: nn.Module, batch: Any) -> Any:
-        args, kwargs = arguments(name, parameters, batch)
+        args, kwargs = arguments(name, parameters, _without(batch, ours, parameters))
         return one(*args, **kwargs)
 
     return call
+
+
+def _without(batch: Any, ours: Collection[str], parameters: Sequence[Parameter]) -> Any:
+    if not isinstance(batch, Mapping):
+        return batch
+    known = {one.name for one in parameters}
+    return {key: value for key, value in batch.items() if key not in ours or key in known}
 
 
 def moved(batch: Any, net: nn.Module) -> Any:

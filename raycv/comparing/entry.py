@@ -18,6 +18,7 @@ from raycv.comparing.comparison import Comparison
 from raycv.comparing.control import Control, controls
 from raycv.comparing.forward import Forward, on_one_grid
 from raycv.comparing.kept import KeptMembers
+from raycv.comparing.masks import MASK, Mask, Masks, Without, sequences
 from raycv.comparing.members import Member, Pairing, groups
 from raycv.comparing.tested import TestedSamples
 from raycv.data.recorded import recorded
@@ -37,6 +38,8 @@ def compare(
     positions: Positions = "same",
     forward: Call | Mapping[str, Call] | None = None,
     unit_axis: int | Mapping[str, int] | None = None,
+    mask: Mask = MASK,
+    without: Sequence[Without] = (),
     control: Control | None = None,
     keep_rare: bool = False,
     run: str | None = None,
@@ -69,6 +72,13 @@ def compare(
         How networks are called, a function of the network and a batch, for all or by network.
     unit_axis : int, or mapping of str to int, optional
         The axis of units as layers return them, for all or by layer, where it cannot be told.
+    mask : str, callable or None, default "attention_mask"
+        Which positions of sequences are samples: the name of a part (B, T) of each batch, 1 where a token counts and 0
+        where it is padding, or a function of a batch that gives such a tensor. Without a part of the default name, and
+        with None, all are. Lengths may differ from batch to batch.
+    without : sequence of {"first", "special"}, default ()
+        Which tokens are no samples either: the first of every sequence, to which attention goes that has no aim, and
+        those of the part "special_tokens_mask" of each batch.
     control : "untrained", or mapping of str to module or recording, optional
         What to tell chance by: the same networks with weights drawn anew, or others by the same names.
     keep_rare : bool, default False
@@ -98,11 +108,12 @@ def compare(
     [19, 18, 17]
     """
     _check(networks, data, layers, compare, positions)
+    masks = Masks(mask, without)
     if run is not None:
-        _check_run(forward, unit_axis, control)
+        _check_run(forward, unit_axis, control, is_masked=mask != MASK or bool(without))
         return _on_ray(networks, run, data, layers, compare, positions, unit_axis, keep_rare)
     others = controls(networks, control, data)
-    return _beside_control(networks, others, data, layers, compare, positions, forward, unit_axis, keep_rare)
+    return _beside_control(networks, others, data, layers, compare, positions, forward, unit_axis, keep_rare, masks)
 
 
 def _beside_control(networks: Mapping[str, Any], others: Mapping[str, Any] | None, *how: Any) -> Comparison:
@@ -137,6 +148,7 @@ def _here(
     forward: Call | Mapping[str, Call] | None,
     unit_axis: int | Mapping[str, int] | None,
     keep_rare: bool,
+    masks: Masks,
 ) -> Comparison:
     """The comparison in this process."""
     modules = {name: net for name, net in networks.items() if isinstance(net, nn.Module)}
@@ -147,10 +159,10 @@ def _here(
     with borrowed(modules):
         how = forward if isinstance(forward, Mapping) else dict.fromkeys(modules, forward)
         forwards = [
-            Forward(name, net, patterns.get(name), how.get(name), unit_axis, means=positions == "mean")
+            Forward(name, net, patterns.get(name), how.get(name), unit_axis, positions == "mean", masks.names)
             for name, net in modules.items()
         ]
-        batches = forwarded(forwards, files, data, patterns) if modules else read(files, patterns)
+        batches = forwarded(forwards, files, data, patterns, masks) if modules else read(files, patterns)
         expected = length(data) if modules else files[0].samples
         compared = _compared(batches, forwards, list(networks), pairing, positions, expected)
     names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
@@ -170,7 +182,7 @@ def _compared(
 ) -> list[tuple[list[Member], KeptMembers, TestedSamples]]:
     """What is kept of all batches, for each group of members; ``expected``: how many images there are, if known."""
     compared: list[tuple[list[Member], Collected, TestedSamples]] = []
-    for ids, activations, prefixes, before in batches:
+    for ids, activations, prefixes, before, mask in batches:
         if not compared:
             _check_layers(nets, activations, forwards)
             found = groups(nets, list(activations), pairing)
@@ -179,9 +191,11 @@ def _compared(
             given = {str(member): activations[member] for member in members}
             told = {str(member): prefixes[member] for member in members if member in prefixes}
             try:
-                together = on_one_grid(given, positions, told)
-                collected.update(ids, together)
-                tested.update(together, {str(member): before[member] for member in members if member in before})
+                together = on_one_grid(given, positions, told, mask)
+                of_sequences = sequences(together, mask)
+                collected.update(ids, together, of_sequences)
+                known = {str(member): before[member] for member in members if member in before}
+                tested.update(together, known, of_sequences)
             except ValueError as error:
                 raise UserError(f"The networks cannot be compared: {error}.") from None
     if not compared:
@@ -218,11 +232,13 @@ def _check(networks: Any, data: Any, layers: Any, compare: Any, positions: Any) 
         raise UserError(f"layers names {unknown[0]!r}, which is no network; the networks are {', '.join(networks)}.")
 
 
-def _check_run(forward: Any, unit_axis: Any, control: Any) -> None:
+def _check_run(forward: Any, unit_axis: Any, control: Any, *, is_masked: bool) -> None:
     if forward is not None:
         raise UserError("forward is for modules in this process, and a run builds its own networks.")
     if isinstance(unit_axis, int):
         raise UserError('On Ray unit_axis is said layer by layer, as {"blocks.0.attn.softmax": 1}.')
+    if is_masked:
+        raise UserError("mask and without are for batches of sequences in this process, and a run has images.")
     if control is not None:
         raise UserError(
             "control is for networks in this process; a run draws untrained networks itself, see the columns "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from raycv import devices
 from raycv.comparing.calling import caller, moved
+from raycv.comparing.masks import masked_mean
 from raycv.errors import UserError
 from raycv.networks.layers import nearest
 from raycv.networks.layouts import Found, Layout, from_own_pass, images_in, probe, seen
@@ -22,7 +23,7 @@ from raycv.networks.module_paths import CALL, path_of, second_paths, unwrapped
 from raycv.networks.rectified import Rectified
 from raycv.networks.taps import Kept, Made, Tapped, laid_out, name_in, record, record_as
 from raycv.networks.tokens import Part, Prefix, after_choice, part_of, prefixes_of, squared, taken
-from raycv.networks.watching import Returned
+from raycv.networks.watching import Returned, tensors_in
 
 AT_ONCE = 2**17  # activations that are taken to float64 at once
 TOLERANCE = 1e-3  # of the largest activation; two passes of a network on a GPU differ by less
@@ -43,12 +44,19 @@ class Forward:
         how: Callable[[nn.Module, Any], Any] | None,
         unit_axis: int | Mapping[str, int] | None,
         means: bool = False,
+        ours: Collection[str] = (),
     ) -> None:
-        """``means``: only the means over positions are wanted, which are taken as layers return."""
+        """``means``: only the means over positions are wanted, which are taken as layers return.
+
+        ``ours``: parts of a batch that are not for the network, but for one that takes them.
+        """
         check(name, net)
         self._means = means
         self.name, self.net, self._patterns, self._unit_axis = name, unwrapped(net), patterns, unit_axis
-        self._call = caller(name, net, how)
+        self._call = caller(name, net, how, ours)
+        self._sizes: list[tuple[int, ...]] = []  # of what the first batch has of each sample
+        self._is_longer = False  # whether those of this batch are others, as of longer or shorter sequences
+        self._mask: Tensor | None = None  # of this batch
         self._layers: dict[str, Part] = {}
         self._by_path: dict[str, dict[str, Part]] = {}
         self._layouts: Found | None = None
@@ -59,11 +67,11 @@ class Forward:
         self._told: dict[str, Prefix] = {}  # what the model says of each layer's tokens
         self.prefixes: dict[str, Prefix] = {}
 
-    def __call__(self, batch: Any) -> dict[str, Tapped]:
+    def __call__(self, batch: Any, mask: Tensor | None = None) -> dict[str, Tapped]:
         """The activations (B, S, ...) of every layer, from one pass, and those before its non-linearity.
 
         The latter where all positions of a layer are taken as they are, and its non-linearity is known
-        (`raycv.networks.nonlinearity`).
+        (`raycv.networks.nonlinearity`). ``mask`` (B, T): which positions of sequences count in means.
         """
         count = images_in(batch)
         if not count:
@@ -73,6 +81,9 @@ class Forward:
             self._gradients = probed.gradients
             if probed.layers is not None:
                 self._choose(probed.layers)
+        sizes = [tuple(tensor.shape[1:]) for tensor in tensors_in(batch)]
+        self._sizes = self._sizes or sizes
+        self._is_longer, self._mask = sizes != self._sizes, mask
         states = random_states(), _own_random_states(self.net)
         activations = self._activations(batch, count)
         if self._batches or not self._is_lazy:  # which draws its weights in the first pass
@@ -89,7 +100,9 @@ class Forward:
         if not self._layers:
             self._choose(from_own_pass(kept, count, self._unit_axis))
         found = self._of(kept, count)
-        return {layer: Tapped(means(one.values), None) for layer, one in found.items()} if self._means else found
+        if not self._means:
+            return found
+        return {layer: Tapped(means(one.values, self._mask, layer), None) for layer, one in found.items()}
 
     def _means_of(self, one: Returned, count: int) -> dict[str, Tensor]:
         """By layer, of what a call has returned."""
@@ -99,8 +112,18 @@ class Forward:
         if not layers:
             return {}
         kept = Kept({n: leaf.detach() for n, leaf in enumerate(one.leaves)}, None, seen(one))
-        values = laid_out(path, kept, self._layouts[path], count).values
-        return {layer: means(taken(part, values, self._told[layer])) for layer, part in layers.items()}
+        values = laid_out(path, kept, self._layout(path, kept), count).values
+        return {
+            layer: means(taken(part, values, self._told[layer]), self._mask, layer) for layer, part in layers.items()
+        }
+
+    def _layout(self, path: str, kept: Kept) -> Layout | str:
+        """Of what a layer gave in this batch."""
+        assert self._layouts is not None
+        layout = self._layouts[path]
+        if isinstance(layout, str) or not self._is_longer or layout.leaf not in kept.leaves:
+            return layout
+        return layout.along(kept.leaves[layout.leaf])
 
     def _pass(self, batch: Any, recorded: Callable[..., tuple[Any, dict[str, Made]]], *how: Any) -> dict[str, Made]:
         """What is ``recorded`` of the modules that are compared, or may be."""
@@ -131,11 +154,10 @@ class Forward:
         self.prefixes = {layer: after_choice(self._layers[layer], told) for layer, told in self._told.items()}
 
     def _of(self, kept: Mapping[str, Kept], count: int) -> dict[str, Tapped]:
-        assert self._layouts is not None
         activations = {}
         for layer, part in self._layers.items():
             own = self._ran(kept, layer, part)
-            whole = laid_out(part.path, own, self._layouts[part.path], count)
+            whole = laid_out(part.path, own, self._layout(part.path, own), count)
             values = taken(part, whole.values, self._told[layer])
             activations[layer] = Tapped(values, None if part.tokens else whole.before)
         return activations
@@ -251,17 +273,21 @@ def alike(a: Any, b: Any) -> bool:
 
 
 def on_one_grid(
-    activations: Mapping[str, Tensor], positions: str, prefixes: Mapping[str, Prefix] | None = None
+    activations: Mapping[str, Tensor],
+    positions: str,
+    prefixes: Mapping[str, Prefix] | None = None,
+    mask: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The members of one comparison at the same positions; see `raycv.compare`. Raises UserError where they differ.
 
-    ``prefixes``: of those of networks, the tokens that stand before the patches.
+    ``prefixes``: of those of networks, the tokens that stand before the patches. ``mask``: which positions of sequences
+    count in means.
     """
     if positions == "resample" and len({values.shape[2:] for values in activations.values()}) > 1:
         activations = {name: squared(values, (prefixes or {}).get(name)) for name, values in activations.items()}
     grids = {name: tuple(values.shape[2:]) for name, values in activations.items()}
     if positions == "mean":
-        return {name: means(values) for name, values in activations.items()}
+        return {name: means(values, mask, name) for name, values in activations.items()}
     if len(set(grids.values())) == 1:
         return dict(activations)
     if positions == "resample" and all(len(grid) == 2 for grid in grids.values()):
@@ -272,10 +298,15 @@ def on_one_grid(
     raise UserError(f"The layers have different positions: {text}; compare them with {advice}.")
 
 
-def means(values: Tensor) -> Tensor:
-    """A copy of activations (n, S), or of their means over positions in float64, of a few images at a time."""
+def means(values: Tensor, mask: Tensor | None = None, name: str = "") -> Tensor:
+    """A copy of activations (n, S), or of their means over positions in float64, of a few images at a time.
+
+    ``mask`` (n, T): of the layer ``name``, which positions count.
+    """
     if values.ndim <= 2:
         return values.clone()
+    if mask is not None:
+        return masked_mean(name, values, mask)
     step = max(1, AT_ONCE // max(1, math.prod(values.shape[1:])))
     parts = (values[start : start + step] for start in range(0, len(values), step))
     return torch.cat([devices.in_float64(part).flatten(2).mean(2) for part in parts])

@@ -43,11 +43,19 @@ class TestedSamples:
         self._hashes = np.empty(0, np.uint64)
         self._seen = self._each = 0
         self._order = np.empty((STRATA, 0), np.int64)
+        self._length: int | None = None  # of sequences, those that are shorter are left out
 
-    def update(self, activations: Mapping[str, Tensor], before: Mapping[str, Before] | None = None) -> None:
+    def update(
+        self,
+        activations: Mapping[str, Tensor],
+        before: Mapping[str, Before] | None = None,
+        mask: Tensor | None = None,
+    ) -> None:
         """Add a batch: of every member the activations (n, S, ...) of the same images at the same positions.
 
         ``before``: what went into the non-linearities of some, which is left aside where it is of other positions.
+        ``mask``: of sequences, which positions count (n, T). To be shuffled they must have one length, which keeps most
+        positions of the first batch: the others are cut to it or left out.
         """
         there = before or {}
         there = {n: one for n, one in there.items() if one.values.shape == activations[n].shape}
@@ -59,8 +67,11 @@ class TestedSamples:
             self._values[name] = [after(part) for part in self._values[name]]
         kept = {**activations, **{name: there[name].values for name in self._before}}
         tables = {name: values.flatten(2) if values.ndim > 2 else values[..., None] for name, values in kept.items()}
-        first = next(iter(tables.values()))
-        count, positions = len(first), first.shape[2]
+        count = len(next(iter(tables.values())))
+        whole = np.arange(count)
+        if mask is not None:
+            tables, whole = self._cut(tables, mask)
+        positions = next(iter(tables.values())).shape[2]
         budget = max(2, min(SAMPLES, ENTRIES // sum(table.shape[1] for table in tables.values())))
         if not self._values:
             self._values = {name: [] for name in tables}
@@ -68,7 +79,7 @@ class TestedSamples:
             generator = np.random.default_rng(0)
             self._order = np.stack([generator.permutation(positions) for _ in range(STRATA)])
             self._limit = 2**64 - 1
-        hashes = mixed(np.arange(self._seen, self._seen + count).astype(np.uint64) * GOLDEN)
+        hashes = mixed((self._seen + whole).astype(np.uint64) * GOLDEN)
         self._seen += count
         wanted = np.flatnonzero(hashes <= np.uint64(self._limit))
         self._hashes = np.concatenate([self._hashes, hashes[wanted]])
@@ -78,6 +89,19 @@ class TestedSamples:
         chosen = torch.from_numpy(self._order[_strata(hashes[wanted]), : self._each])
         for name, table in tables.items():
             self._values[name].append(table.detach().cpu()[images, :, chosen].float())
+
+    def _cut(self, tables: Mapping[str, Tensor], mask: Tensor) -> tuple[dict[str, Tensor], NDArray[np.int64]]:
+        """Of (n, S, T) the sequences that are long enough, cut to one length (m, S, L), and their numbers (m,)."""
+        lengths = mask.sum(1)
+        self._length = _best_length(lengths) if self._length is None else self._length
+        whole = (lengths >= self._length).nonzero()[:, 0]
+        places = _first_of(mask[whole], self._length)[:, None]
+
+        def cut(table: Tensor) -> Tensor:
+            rows = table[whole.to(table.device)]
+            return rows.gather(2, places.to(table.device).expand(-1, rows.shape[1], -1))
+
+        return {name: cut(table) for name, table in tables.items()}, whole.numpy()
 
     def _make_room(self, budget: int) -> None:
         """Keep fewer positions of each image, then fewer images, until all fit."""
@@ -155,6 +179,18 @@ class TestedSamples:
             back = torch.from_numpy(np.argsort(self._order[_strata(self._hashes)], axis=1))
             values = values.gather(1, back[..., None].expand_as(values))
         return values.flatten(0, 1)
+
+
+def _best_length(lengths: Tensor) -> int:
+    """That to which sequences are cut, and without shorter ones, so that the most positions are left; at least 1."""
+    sorted_lengths = lengths.sort(descending=True).values
+    left = sorted_lengths * torch.arange(1, len(lengths) + 1)
+    return max(1, int(sorted_lengths[left.argmax()]))
+
+
+def _first_of(mask: Tensor, length: int) -> Tensor:
+    """(n, length): the first positions that count of sequences (n, T) of that many or more."""
+    return torch.sort((~mask).to(torch.uint8), dim=1, stable=True).indices[:, :length]
 
 
 def _strata(hashes: np.ndarray) -> np.ndarray:

@@ -71,6 +71,13 @@ class Layout:
             rows, units = (rows.transpose(0, 1) if self.interleaved else rows), units + 1
         return rows.movedim(units, 1)
 
+    def along(self, out: Tensor) -> Layout:
+        """The same where ``out`` has other positions, as longer sequences do."""
+        if out.ndim != len(self.shape):
+            return self
+        fixed = (self.images, self.units)
+        return replace(self, shape=tuple(n if a in fixed else out.shape[a] for a, n in enumerate(self.shape)))
+
     def back(self, values: Tensor) -> Tensor:
         """The reverse: activations (count, S, ...positions) as the layer gives them."""
         units = self.units + (self.units < self.images) + (self.times > 1)
