@@ -129,7 +129,7 @@ def merged(nets: list[nn.Module], inputs: list[Tensor]) -> list[dict[str, np.nda
     evidence = [
         one
         for layer in layers
-        for one in similarity_evidence(groups, layer, compared.correlation(f"a/{layer}", f"b/{layer}"))
+        for one in similarity_evidence(groups, layer, compared.correlation(f"{layer}", "a", "b"))
     ]
     aligned = [weights[0], groups.permuted(weights[1], match_groups(groups, evidence))]
     repair.load(nets[1], aligned[1])

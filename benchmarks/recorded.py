@@ -127,7 +127,7 @@ def main() -> None:
             given = [np.load(path, mmap_mode="r") if options.memmap else path for path in paths]
             found = compare(dict(zip("ab", given, strict=True)))
             taken, wall = time.process_time() - began, time.perf_counter() - clock
-            correlation = found.correlation("a/activations", "b/activations")
+            correlation = found.correlation("activations", "a", "b")
             partners = found.matching("bipartite").query("net_a == 'b'")["unit_b"].to_numpy()
         del found
         columns = [np.linspace(0, options.units - 1, CHECKED).astype(int)] * 2

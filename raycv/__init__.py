@@ -31,24 +31,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raycv.comparing.comparison import Comparison
-    from raycv.comparing.entry import compare
-    from raycv.comparing.moments import Moments
+    from raycv.api.comparison import Comparison
+    from raycv.api.entry import compare
+    from raycv.api.moments import Moments
+    from raycv.api.run import Run, open_run
     from raycv.data.in_memory import images
     from raycv.data.preprocessing import Preprocessing
-    from raycv.reading import Run, open_run
 
 __version__ = "0.1.0"
 __all__ = ["Comparison", "Moments", "Preprocessing", "Run", "__version__", "compare", "images", "open_run"]
 
 _HOMES = {
-    "Comparison": "raycv.comparing.comparison",
-    "Moments": "raycv.comparing.moments",
+    "Comparison": "raycv.api.comparison",
+    "Moments": "raycv.api.moments",
     "Preprocessing": "raycv.data.preprocessing",
-    "Run": "raycv.reading",
-    "compare": "raycv.comparing.entry",
+    "Run": "raycv.api.run",
+    "compare": "raycv.api.entry",
     "images": "raycv.data.in_memory",
-    "open_run": "raycv.reading",
+    "open_run": "raycv.api.run",
 }
 
 

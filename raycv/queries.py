@@ -60,7 +60,7 @@ def layers(model: str) -> None:
 def compare(recordings: tuple[str, ...], pairing: str | None) -> None:
     named = _named(recordings)
     with doing("loading PyTorch"):
-        from raycv.comparing.entry import compare as compared
+        from raycv.api.entry import compare as compared
     with doing("comparing"):
         found = compared(named, compare="all" if pairing else "same")
         table = found.alignment(["mean_absolute", "excess", "beyond_chance", "unbiased_cka", "partner_stability"])

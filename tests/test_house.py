@@ -26,10 +26,9 @@ BELOW = {
     "settings": {"config"},
     "flags": {"config", "settings"},
     "stages": {"statistics", "networks", "data", "distributed", "drawing", "run", "analysis", "config"},
-    "reading": {"statistics", "networks", "run", "analysis"},
-    "comparing": {"stages", "statistics", "networks", "data", "run", "analysis", "config", "settings"},
+    "api": {"stages", "statistics", "networks", "data", "drawing", "run", "analysis", "config", "settings"},
     "commands": {"stages", "config"},
-    "queries": {"comparing", "networks", "run"},
+    "queries": {"api", "data", "networks", "run"},
     "cli": {"commands", "queries", "stages", "networks", "run", "config", "settings", "flags", "stopping"},
     "errors": set(),
     "devices": {"errors"},
@@ -143,7 +142,7 @@ READING = """
 import sys
 import raycv
 from raycv.cli import main
-from raycv.reading import open_run
+from raycv.api.run import open_run
 from raycv.drawing import montage, portraits, subject
 from raycv.stages.registry import STAGES, loaded
 [loaded(stage.figures) for stage in STAGES if stage.figures]

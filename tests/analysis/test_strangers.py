@@ -94,7 +94,7 @@ def test_copies_have_partners_and_strangers_have_none(function: Callable[[], nn.
 
 def test_compare_and_a_run_mix_the_same() -> None:
     """What went into a batch normalisation, with the active fractions after it."""
-    from raycv.comparing.tested import TestedSamples
+    from raycv.api.tested import TestedSamples
     from raycv.stages.collect.reducer import Gathered
 
     rng = np.random.default_rng(0)
@@ -122,7 +122,7 @@ def test_compare_and_a_run_mix_the_same() -> None:
 
 
 def test_a_layer_that_ends_in_another_way_in_a_later_batch_is_taken_as_it_is() -> None:
-    from raycv.comparing.tested import TestedSamples
+    from raycv.api.tested import TestedSamples
 
     rng = np.random.default_rng(0)
     inputs = images(rng)

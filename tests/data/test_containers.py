@@ -35,7 +35,7 @@ ORDER = RNG.permutation(SAMPLES)
 
 def diagonal(a: Any, b: Any, layer: str = "activations", **more: Any) -> Floats:
     found = raycv.compare({"a": a, "b": b}, **more)
-    return np.asarray(np.diagonal(found.correlation(f"a/{layer}", f"b/{layer}")))
+    return np.asarray(np.diagonal(found.correlation(f"{layer}", "a", "b")))
 
 
 def frame(index: Any = None) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def test_the_index_of_a_frame_names_its_rows(index: Any) -> None:
     layers = {"one": first, "other": first.iloc[ORDER] * 2}
     found = raycv.compare({"a": layers, "b": {"one": first.iloc[::-1], "other": first}})
     for layer in layers:
-        np.testing.assert_allclose(np.diagonal(found.correlation(f"a/{layer}", f"b/{layer}")), 1, atol=1e-9)
+        np.testing.assert_allclose(np.diagonal(found.correlation(f"{layer}", "a", "b")), 1, atol=1e-9)
 
 
 def test_a_frame_without_an_index_of_its_own_goes_with_an_array() -> None:
@@ -98,13 +98,13 @@ def test_columns_sorted_as_text_are_put_in_order_and_keep_their_names(tmp_path: 
     table.to_parquet(tmp_path / "x.parquet")
     for one in (table, tmp_path / "x.parquet"):
         found = raycv.compare({"a": one, "b": X})
-        np.testing.assert_allclose(np.diagonal(found.correlation("a/activations", "b/activations")), 1, atol=1e-9)
+        np.testing.assert_allclose(np.diagonal(found.correlation("activations", "a", "b")), 1, atol=1e-9)
         units = found.units()
         assert units.query("net == 'a'")["unit_name"].tolist() == [f"u{n}" for n in range(UNITS)]
         assert units.query("net == 'b'")["unit_name"].isna().all()
     chosen = table[["u3", "u1", "u2"]]  # an order that somebody has chosen
     found = raycv.compare({"a": chosen, "b": X[:, [3, 1, 2]]})
-    np.testing.assert_allclose(np.diagonal(found.correlation("a/activations", "b/activations")), 1, atol=1e-9)
+    np.testing.assert_allclose(np.diagonal(found.correlation("activations", "a", "b")), 1, atol=1e-9)
 
 
 @settings(max_examples=50, deadline=None)
@@ -179,14 +179,14 @@ def test_shuffled_data_beside_a_recording_is_refused() -> None:
         with pytest.raises(UserError, match="data is shuffled .* the recording b stand in one order; .* shuffle=False"):
             raycv.compare(nets, loader)
     found = raycv.compare(nets, DataLoader(data, 10))
-    np.testing.assert_allclose(np.diagonal(found.correlation("a/x", "b/x")), 1, atol=1e-6)
+    np.testing.assert_allclose(np.diagonal(found.correlation("x", "a", "b")), 1, atol=1e-6)
 
 
 def test_ids_that_number_the_samples_of_data_are_followed() -> None:
     data = [torch.from_numpy(rows).float() for rows in np.array_split(X, 3)]
     shuffled = {"x": X[ORDER], "ids": ORDER}
     found = raycv.compare({"a": Identity(), "b": shuffled}, data)
-    np.testing.assert_allclose(np.diagonal(found.correlation("a/x", "b/x")), 1, atol=1e-6)
+    np.testing.assert_allclose(np.diagonal(found.correlation("x", "a", "b")), 1, atol=1e-6)
     with pytest.raises(UserError, match="neither the numbers of the samples of data, from 0, nor in ascending order"):
         raycv.compare({"a": Identity(), "b": shuffled | {"ids": ORDER + 5}}, data)
     named = {"x": X, "ids": NAMES}

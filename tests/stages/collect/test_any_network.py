@@ -218,8 +218,8 @@ def test_the_same_from_python(run: Path, images: Path, tmp_path: Path) -> None:
     here = raycv.compare(files)
     assert kept.units()["unit_name"].tolist() == here.units()["unit_name"].tolist() == names_of["a"] + names_of["b"]
     expected = np.corrcoef(x, noisy, rowvar=False)[:6, 6:]
-    np.testing.assert_allclose(kept.correlation("a/activations", "b/activations"), expected, atol=1e-6)
-    names = "a/activations", "b/activations"
+    np.testing.assert_allclose(kept.correlation("activations", "a", "b"), expected, atol=1e-6)
+    names = "activations", "a", "b"
     np.testing.assert_allclose(kept.correlation(*names), here.correlation(*names), atol=1e-6)
     pd.testing.assert_frame_equal(
         kept.matching("bipartite")[["unit_a", "unit_b"]], here.matching("bipartite")[["unit_a", "unit_b"]]

@@ -21,13 +21,13 @@ import pytest
 import safetensors.torch
 import torch
 
+from raycv.api.run import open_run
 from raycv.cli import main
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
 from raycv.networks.models import build, load_weights, preprocessing_of
 from raycv.networks.stored import kept_epochs, stored
-from raycv.reading import open_run
 from raycv.run import record
 from raycv.run.names import is_ours
 from raycv.run.paths import NETS, NULL

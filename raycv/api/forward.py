@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from raycv import devices
-from raycv.comparing.calling import caller, moved
-from raycv.comparing.masks import masked_mean
+from raycv.api.calling import caller, moved
+from raycv.api.masks import masked_mean
 from raycv.errors import UserError
 from raycv.networks.layers import nearest
 from raycv.networks.layouts import Found, Layout, from_own_pass, images_in, probe, seen

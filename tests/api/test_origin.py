@@ -50,7 +50,7 @@ def test_fine_tuned_twins_are_seen_and_the_independent_network_beside_them_is_no
     twins = table["net_a"].isin(["first", "twin"]) & table["net_b"].isin(["first", "twin"])
     assert (table.loc[twins, "same_index"] > 0.5).all()
     assert (table.loc[~twins, "same_index_p_value"] > 1e-4).all()
-    assert table.loc[table["layer_a"] == "1", "same_index_chance"].to_numpy() == pytest.approx(1 / 12)
+    assert table.loc[table["layer"] == "1", "same_index_chance"].to_numpy() == pytest.approx(1 / 12)
 
 
 def test_snapshots_of_one_network_are_all_said_to_share_their_weights() -> None:

@@ -104,7 +104,7 @@ def test_networks_are_called_with_all_that_they_take(
     found = raycv.compare(nets, data, layers=[layer], forward=forward)
     x, y = (outputs(net, data, call) for net in nets.values())
     expected = np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :]
-    np.testing.assert_allclose(found.correlation(f"a/{layer}", f"b/{layer}"), expected, atol=5e-6)
+    np.testing.assert_allclose(found.correlation(f"{layer}", "a", "b"), expected, atol=5e-6)
 
 
 def linear(seed: int = 0) -> nn.Module:
@@ -210,7 +210,7 @@ def test_a_network_that_cannot_be_copied_tells_by_its_own_pass_where_lengths_dif
     with torch.no_grad():
         x, y = (torch.cat([net.first(one).flatten(0, 1) for one in data]).numpy() for net in nets.values())
     expected = np.corrcoef(x, y, rowvar=False)[:5, 5:]
-    np.testing.assert_allclose(found.correlation("a/first", "b/first"), expected, atol=5e-6)
+    np.testing.assert_allclose(found.correlation("first", "a", "b"), expected, atol=5e-6)
     with pytest.raises(UserError, match="it gives 3 x 3 x 5 for 3 images, and more than one of its axes may"):
         raycv.compare(nets, [torch.randn(3, 3, 6)], layers=["first"])
 

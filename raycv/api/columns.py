@@ -18,7 +18,7 @@ from raycv.analysis.nulls import best_correlation
 from raycv.analysis.origin import SameIndex, same_index
 from raycv.analysis.partner_stability import Stability, partner_stability
 from raycv.analysis.significance import FALSE_DISCOVERIES
-from raycv.comparing.group import Group, TestedPair
+from raycv.api.group import Group, TestedPair
 from raycv.errors import UserError
 
 PAIR = ["net_a", "layer_a", "net_b", "layer_b"]

@@ -1,7 +1,8 @@
-"""Reading a run from Python: its tables, its correlations, its moments. Needs neither Ray nor PyTorch."""
+"""A run as Python reads it: a comparison, with the tables, networks and moments that are stored. Needs no Ray."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from raycv import statistics
+from raycv.api.comparison import Comparison
+from raycv.api.group import Group
+from raycv.api.members import Member
+from raycv.api.naming import LayerNames, ordered
+from raycv.api.of_run import GroupsOfRun
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
-from raycv.networks.stored import stored
+from raycv.networks.stored import stored, weight_correlations
 from raycv.run import record, tables
+from raycv.run.paths import ACROSS
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.statistics.folds import LayerStatistics, correlation_of
@@ -53,10 +60,12 @@ def open_run(uri: str) -> Run:
     return Run(store)
 
 
-class Run:
-    """A run opened for reading, see `open_run`.
+class Run(Comparison):
+    """A run opened for reading, see `open_run`: a `Comparison`, with what the run has stored.
 
-    Reading what no stage has written yet raises UserError with the name of the stage.
+    The methods of `Comparison` compute from the run's moments, with defaults that are the same for runs and other
+    comparisons; ``table`` reads what the stages have written, in columns of their own. Reading what no stage has
+    written yet raises UserError with the name of the stage.
 
     Examples
     --------
@@ -67,7 +76,26 @@ class Run:
     """
 
     def __init__(self, store: RunStore) -> None:
+        super().__init__(())
         self._store = store
+
+    @cached_property
+    def _groups(self) -> Sequence[Group]:
+        return GroupsOfRun(self._statistics)
+
+    @property
+    def _names(self) -> LayerNames:
+        return LayerNames.of(self._members, is_across=ACROSS in self._statistics.groups)
+
+    @property
+    def _members(self) -> Sequence[Sequence[Member]]:
+        assert isinstance(self._groups, GroupsOfRun)
+        return self._groups.members
+
+    @cached_property
+    def weight_correlations(self) -> Mapping[frozenset[str], float]:
+        """By pair of networks that have weights, how these correlate (`raycv.analysis.origin.weight_correlation`)."""
+        return weight_correlations(self._store, self._statistics.names)
 
     def __repr__(self) -> str:
         return f"Run({self.uri!r})"
@@ -110,7 +138,7 @@ class Run:
         Returns
         -------
         DataFrame
-            With the columns of the table's schema.
+            With the columns of the table's schema; layers are ordered categories, which sort as the networks run them.
 
         Raises
         ------
@@ -129,7 +157,16 @@ class Run:
             raise UserError(f"There is no table {name!r}; there are {', '.join(BY_NAME)}.")
         for column, value in equalities.items():
             _check_value(name, column, value)
-        return tables.read(self._store, name, filters=[(column, "==", value) for column, value in equalities.items()])
+        rows = tables.read(self._store, name, filters=[(column, "==", value) for column, value in equalities.items()])
+        return ordered(rows, self._order)
+
+    @property
+    def _order(self) -> Sequence[str]:
+        """The layers as the networks run them; none where the pass has left nothing that can be read."""
+        try:
+            return self.layers
+        except UserError:
+            return ()
 
     @property
     def networks(self) -> dict[str, NetworkSpec]:
@@ -169,13 +206,13 @@ class Run:
         self._check_layer(layer)
         return self._statistics.layer(layer)
 
-    def correlation(self, layer: str, net_a: str, net_b: str) -> np.ndarray:
-        """Correlate the units of two networks in a layer (Pearson).
+    def correlation(self, layer: str | tuple[str, str], net_a: str, net_b: str) -> np.ndarray:
+        """Correlate the units of two networks in a layer, or in two layers (Pearson).
 
         Parameters
         ----------
-        layer : str
-            One of ``layers``.
+        layer : str, or tuple of two str
+            One of ``layers``; or, where all layers were compared with all, one of ``net_a`` and one of ``net_b``.
         net_a, net_b : str
             Two of ``networks``; both may be the same.
 
@@ -195,6 +232,8 @@ class Run:
         >>> raycv.open_run("runs/first").correlation("conv1", "net1", "net2").shape
         (18, 18)
         """
+        if not isinstance(layer, str):
+            return super().correlation(layer, net_a, net_b)
         names = self._statistics.names
         for net in (net_a, net_b):
             if net not in names:

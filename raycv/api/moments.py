@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from raycv.comparing.tables import Tables, check_members, check_numbers, fold_of_each, named, pilot_of, tables_of
+from raycv.api.tables import Tables, check_members, check_numbers, fold_of_each, named, pilot_of, tables_of
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.folding import FOLDS, folds_of
 from raycv.statistics.folds import LayerStatistics, correlation_of

@@ -18,8 +18,8 @@ from raycv.analysis.nulls import rotated_all
 from raycv.analysis.partners import partners
 from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import q_values
-from raycv.comparing.kept import KeptMembers, Side
-from raycv.comparing.members import Member
+from raycv.api.kept import KeptMembers, Side
+from raycv.api.members import Member
 from raycv.statistics.folds import LayerStatistics
 from raycv.statistics.halves import in_halves
 from raycv.statistics.moments import Diagonal, JointMoments, Products, mean, merge, offsets, variance
@@ -29,22 +29,33 @@ AT_ONCE = 2**25  # correlations of other layers with one that are rotated togeth
 
 
 class Tested(Protocol):
-    """What units are tested against beside rotations; see `raycv.comparing.tested.TestedSamples`."""
+    """What units are tested against beside rotations; see `raycv.api.tested.TestedSamples`."""
 
     def p_values(
         self, left_out: Sequence[NDArray[np.bool_]], sides: Sequence[Side], rotations: Rotations, /
     ) -> Mapping[tuple[int, int], Floats]:
         """By ordered pair of members, those of a's units (S_a,) with chance in the place of b's."""
 
+    def activations(self, name: str, /) -> NDArray[np.floating[Any]] | None:
+        """(n, S): of a member by its name, in samples that are the same for all members; None where none are kept."""
+
+
+class Top(Protocol):
+    """The samples of the largest activations; see `raycv.api.top.TopSamples`."""
+
+    def of(self, name: str, unit: int, /) -> pd.DataFrame:
+        """One row per sample of a unit of a member, the largest activation first."""
+
 
 @dataclass(frozen=True)
 class TestedPair:
     """The partners in b of a's units, each (S_a,), NaN for units that have none.
 
-    ``rotated``: what rotations of b give in the place of the ``value``, the absolute correlation; ``p_values`` and
-    ``q_values`` (`raycv.analysis.partners`). ``rotated_mean``: over units.
+    ``columns``: their numbers, -1 for none. ``rotated``: what rotations of b give in the place of the ``value``, the
+    absolute correlation; ``p_values`` and ``q_values`` (`raycv.analysis.partners`). ``rotated_mean``: over units.
     """
 
+    columns: NDArray[np.int64]
     value: Floats
     rotated: Floats
     rotated_mean: float
@@ -97,9 +108,15 @@ class Group:
     """Members that are compared with each other, by their numbers, and what is kept of their samples."""
 
     def __init__(
-        self, members: list[Member], kept: KeptMembers, tested: Tested | None, unit_names: UnitNames, keep_rare: bool
+        self,
+        members: list[Member],
+        kept: KeptMembers,
+        chance: Tested | None,
+        unit_names: UnitNames,
+        keep_rare: bool,
+        top: Top | None = None,
     ) -> None:
-        self.members, self.kept, self._tested, self._unit_names = members, kept, tested, unit_names
+        self.members, self.kept, self.chance, self.unit_names, self.top = members, kept, chance, unit_names, top
         self.singles = replace(kept.singles, keep_rare=keep_rare)
         self.left_out = self.singles.left_out()
         self.sums: JointMoments = self.singles.all
@@ -186,7 +203,7 @@ class Group:
         """The partners of all pairs, tested: one set of rotations and draws of each member serves all others."""
         left_out = [self.left_out_of(n) for n in range(len(self.members))]
         rotations = Rotations()
-        chance = self._tested.p_values(left_out, self.sides, rotations) if self._tested else {}
+        chance = self.chance.p_values(left_out, self.sides, rotations) if self.chance else {}
         found: dict[tuple[int, int], TestedPair] = {}
         for b in range(len(self.members)):
             within, others = self.spread(b), [a for a, of in self.pairs if of == b]
@@ -197,7 +214,9 @@ class Group:
                 for a, cross, whole in zip(some, crosses, wholes, strict=True):
                     one = partners(cross, within, seed=rotations, whole=whole, device="cpu")
                     p_values = np.maximum(one.p_values, chance.get((a, b), np.nan))
-                    found[a, b] = TestedPair(one.values, whole.unit_mean, whole.mean, p_values, q_values(p_values))
+                    found[a, b] = TestedPair(
+                        one.columns, one.values, whole.unit_mean, whole.mean, p_values, q_values(p_values)
+                    )
         return found
 
     def mutual(self, net_a: str, net_b: str) -> pd.DataFrame:
@@ -215,7 +234,7 @@ class Group:
 
     def _names(self, member: Member, width: int) -> np.ndarray:
         """(S,): the units' own names; None where they have none."""
-        return np.array(self._unit_names.get(member, (None,) * width), dtype=object)
+        return np.array(self.unit_names.get(member, (None,) * width), dtype=object)
 
     def units(self) -> pd.DataFrame:
         """One row for each unit of all members."""

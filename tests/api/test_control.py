@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 import raycv
-from raycv.comparing.control import drawn_anew
+from raycv.api.control import drawn_anew
 from raycv.errors import UserError
 
 

@@ -10,7 +10,7 @@ import torch
 import raycv
 from raycv.analysis.draws import scores, shuffled
 from raycv.analysis.significance import Draws
-from raycv.comparing.tested import SAMPLES, TestedSamples
+from raycv.api.tested import SAMPLES, TestedSamples
 from tests.support.unlike import NULLS, smooth_maps, with_copies
 
 REPETITIONS = 3

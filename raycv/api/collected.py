@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from raycv.analysis.measures.norms import NormSums
-from raycv.comparing.kept import KeptMembers, KeptProducts, KeptRows
-from raycv.comparing.moments import Moments
-from raycv.comparing.tables import Tables, check_members, check_numbers, fold_of_each, tables_of
+from raycv.api.kept import KeptMembers, KeptProducts
+from raycv.api.kept_rows import KeptRows
+from raycv.api.moments import Moments
+from raycv.api.tables import Tables, check_members, check_numbers, fold_of_each, tables_of
 from raycv.errors import UserError
 from raycv.memory import available
 from raycv.statistics.folding import folds_of

@@ -6,19 +6,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from raycv.analysis.arrays import Floats
-from raycv.analysis.mapping import lasso_path
 from raycv.analysis.matching import bipartite_matching, semi_matching
-from raycv.analysis.spectral import spectral_clusters
-from raycv.comparing.columns import (
+from raycv.analysis.significance import FALSE_DISCOVERIES
+from raycv.api import rows as made
+from raycv.api import shown
+from raycv.api.columns import (
     AVERAGES,
     PAIR,
-    PairOfLayers,
     averages,
     check_average,
     matched,
@@ -26,13 +26,16 @@ from raycv.comparing.columns import (
     stability_columns,
     stacked,
 )
-from raycv.comparing.group import Group, Tested, UnitNames
-from raycv.comparing.kept import KeptMembers
-from raycv.comparing.measuring import measured
-from raycv.comparing.members import Member
+from raycv.api.group import Group
+from raycv.api.members import Member
+from raycv.api.naming import LayerNames
+from raycv.api.rows import PREDICTED, beside
 from raycv.errors import UserError
-from raycv.paper import DECAYS, THRESHOLD
+from raycv.paper import DECAYS
 from raycv.run import origin
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_LOOKED_AT = 2**25  # pairs of units in which a shared origin is looked for unasked
 
@@ -40,8 +43,10 @@ MOST_LOOKED_AT = 2**25  # pairs of units in which a shared origin is looked for 
 class Comparison:
     """Networks compared by `raycv.compare`, as tables of pandas.
 
-    In every table net_a, layer_a, unit_a are compared with net_b, layer_b, unit_b; every pair of networks is there both
-    ways; a mapping predicts target units from source units. Dead units are constant once some eighth of the images is
+    What `raycv.open_run` gives has the same methods. In every table net_a, layer_a, unit_a are compared with net_b,
+    layer_b, unit_b, with one column ``layer`` where only layers of the same name are compared; layers are ordered
+    categories, which sort as the networks run them. Every pair of networks is there both ways; a mapping predicts
+    target units from source units. Dead units are constant once some eighth of the images is
     left out; of rare ones less than a fifth of the variance is left then, and there are none in fewer than 64 samples.
     Both keep their rows and numbers and have no partner.
 
@@ -51,38 +56,77 @@ class Comparison:
         By NET/LAYER why a module that ran is not compared, as one without an axis that counts images.
     control : Comparison or None
         The comparison of what was given as control.
-    weight_correlations : dict of frozenset of str to float
-        By pair of networks that have weights, how these correlate (`raycv.analysis.origin.weight_correlation`).
 
     Examples
     --------
     >>> import numpy as np, raycv
     >>> x = np.random.default_rng(0).standard_normal((800, 20))
     >>> raycv.compare({"a": x, "b": x[:, ::-1]})
-    Comparison of a/activations, b/activations in 800 samples
+    Comparison of a and b in 800 samples
+      a: activations (20 units)
+      b: activations (20 units)
     """
 
     def __init__(
         self,
-        compared: Sequence[tuple[list[Member], KeptMembers, Tested | None]],
-        unit_names: UnitNames | None = None,
+        groups: Sequence[Group],
         left_out: Mapping[str, str] | None = None,
-        keep_rare: bool = False,
         weight_correlations: Mapping[frozenset[str], float] | None = None,
+        *,
+        is_across: bool = False,
     ) -> None:
-        self.weight_correlations = dict(weight_correlations or {})
-        self._groups = [Group(*of_group, unit_names or {}, keep_rare) for of_group in compared]
+        self._is_across = is_across
+        self._made, self._weight_correlations = groups, dict(weight_correlations or {})
         self.left_out = dict(left_out or {})
         self.control: Comparison | None = None
 
+    @property
+    def _groups(self) -> Sequence[Group]:
+        """The layers that are compared with each other."""
+        return self._made
+
+    @property
+    def _members(self) -> Sequence[Sequence[Member]]:
+        """Those of every group."""
+        return [group.members for group in self._groups]
+
+    @cached_property
+    def _names(self) -> LayerNames:
+        return LayerNames.of(self._members, is_across=self._is_across)
+
+    @property
+    def weight_correlations(self) -> Mapping[frozenset[str], float]:
+        """By pair of networks that have weights, how these correlate (`raycv.analysis.origin.weight_correlation`)."""
+        return self._weight_correlations
+
     def __repr__(self) -> str:
+        shared = self.shared_origin if self._is_quick else ""
+        return "\n".join([self._headline, *shown.described(self._widths), *([shared] if shared else [])])
+
+    def _repr_html_(self) -> str:
+        columns = ["mean_absolute", "unbiased_cka", "partner_stability"]
+        tables = [self.alignment(columns)] if self._is_quick else []
+        foot = "matching(), alignment(), recurrence(), mapping(), clusters(), measures(), plot() say more"
+        shared = self.shared_origin if self._is_quick else ""
+        return shown.as_html(self._headline, self._widths, tables, f"{shared}; {foot}" if shared else foot)
+
+    @property
+    def _headline(self) -> str:
         counts = sorted({group.samples for group in self._groups})
         samples = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
-        named = dict.fromkeys(map(str, self.members))
-        about = f"Comparison of {', '.join(named)} in {samples} samples{self._without}"
-        about += ", with a control" if self.control else ""
-        shared = self.shared_origin if self._is_quick else ""
-        return f"{about}\n{shared}" if shared else about
+        nets = list(self.networks)
+        named = " and ".join(nets) if len(nets) < 3 else f"{len(nets)} networks"
+        about = f"Comparison of {named} in {samples} samples{self._without}"
+        return f"{about}, with a control" if self.control else about
+
+    @property
+    def _widths(self) -> dict[str, dict[str, int]]:
+        """The units of every layer, by network."""
+        found: dict[str, dict[str, int]] = {net: {} for net in self.networks}
+        for group in self._groups:
+            for member, width in zip(group.members, group.sums.widths, strict=True):
+                found[member.net][member.layer] = int(width)
+        return found
 
     @property
     def _is_quick(self) -> bool:
@@ -150,15 +194,30 @@ class Comparison:
     @property
     def members(self) -> list[Member]:
         """The layers compared, with their networks."""
-        return [member for group in self._groups for member in group.members]
+        return [member for members in self._members for member in members]
 
-    def correlation(self, a: str, b: str) -> Floats:
-        """Correlate the units of two layers (Pearson).
+    @property
+    def networks(self) -> Mapping[str, Any]:
+        """By name of the networks, the names of their layers."""
+        found: dict[str, list[str]] = {}
+        for member in self.members:
+            found.setdefault(member.net, []).append(member.layer)
+        return {net: list(dict.fromkeys(layers)) for net, layers in found.items()}
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers that were compared, first to last."""
+        return list(self._names.order)
+
+    def correlation(self, layer: str | tuple[str, str], net_a: str, net_b: str) -> Floats:
+        """Correlate the units of two networks in a layer, or in two layers (Pearson).
 
         Parameters
         ----------
-        a, b : str
-            Two layers that were compared with each other, each named as NET/LAYER.
+        layer : str, or tuple of two str
+            A layer of both networks, or one of ``net_a`` and one of ``net_b``.
+        net_a, net_b : str
+            Two of ``networks``; both may be the same.
 
         Returns
         -------
@@ -168,21 +227,33 @@ class Comparison:
         Raises
         ------
         UserError
-            For layers that were not compared with each other.
+            For a network that is none, and for layers that were not compared with each other.
 
         Examples
         --------
         >>> import numpy as np, raycv
         >>> x = np.random.default_rng(0).standard_normal((800, 20))
         >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
-        >>> found.correlation("a/activations", "b/activations")[0, 19].round(6)
+        >>> found.correlation("activations", "a", "b")[0, 19].round(6)
         np.float64(1.0)
         """
-        for group in self._groups:
-            names = [str(member) for member in group.members]
-            if a in names and b in names:
-                return group.correlation(names.index(a), names.index(b))
-        raise UserError(f"{a!r} and {b!r} were not compared; there are {', '.join(map(str, self.members))}.")
+        group, a, b = self._found_at(layer, net_a, net_b)
+        return group.correlation(a, b)
+
+    def _found_at(self, layer: str | tuple[str, str], net_a: str, net_b: str) -> tuple[Group, int, int]:
+        """The group in which two layers are compared, and their numbers there."""
+        for net in (net_a, net_b):
+            if net not in self.networks:
+                raise UserError(f"There is no network {net!r}; there are {', '.join(self.networks)}.")
+        layers = (layer, layer) if isinstance(layer, str) else tuple(layer)
+        if len(layers) != 2:
+            raise UserError(f"{layer!r} must name one layer, or one of {net_a} and one of {net_b}.")
+        wanted = Member(net_a, layers[0]), Member(net_b, layers[1])
+        for n, members in enumerate(self._members):
+            if all(one in members for one in wanted):
+                return self._groups[n], members.index(wanted[0]), members.index(wanted[1])
+        of_nets = ", ".join(str(member) for member in self.members if member.net in (net_a, net_b))
+        raise UserError(f"{wanted[0]} and {wanted[1]} were not compared; there are {of_nets}.")
 
     def units(self) -> pd.DataFrame:
         """Describe every unit: its mean, deviation and active fraction, and whether it takes part.
@@ -202,7 +273,7 @@ class Comparison:
         >>> raycv.compare({"a": x, "b": x}).units().query("is_dead")[["net", "unit", "mean"]].values.tolist()
         [['a', 3, 7.0], ['b', 3, 7.0]]
         """
-        return pd.concat([group.units() for group in self._groups], ignore_index=True)
+        return self._names.named(pd.concat([group.units() for group in self._groups], ignore_index=True))
 
     def matching(self, method: str = "semi", *, signed: bool = False) -> pd.DataFrame:
         """Give every unit of a its partner in b, by correlation (paper, section 3.1).
@@ -257,7 +328,7 @@ class Comparison:
                 columns = matched(pair, units, tested=semi and not signed)
                 found[pair.at] = columns | (stability_columns(pair) if semi else {})
             tables.append(stacked(group, found))
-        return pd.concat(tables, ignore_index=True)
+        return self._names.named(pd.concat(tables, ignore_index=True))
 
     def alignment(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Say how alike the units of every two layers are, and their subspaces.
@@ -293,11 +364,13 @@ class Comparison:
         >>> found.alignment(["mean", "linear_cka"]).round(3)[["net_a", "net_b", "mean", "linear_cka"]].values.tolist()
         [['a', 'b', 1.0, 1.0], ['b', 'a', 1.0, 1.0]]
         """
-        chosen = list(AVERAGES) if columns is None else list(columns)
-        for column in chosen:
+        return self._names.named(self._alignment(list(AVERAGES) if columns is None else list(columns)))
+
+    def _alignment(self, columns: Sequence[str]) -> pd.DataFrame:
+        for column in columns:
             check_average(column)
-        rows = pd.concat([averages(group, chosen) for group in self._groups], ignore_index=True)
-        return rows if self.control is None else beside(rows, self.control.alignment(chosen))
+        rows = pd.concat([averages(group, columns) for group in self._groups], ignore_index=True)
+        return rows if self.control is None else beside(rows, self.control._alignment(columns))
 
     def mapping(self, decays: Sequence[float] = DECAYS) -> pd.DataFrame:
         """Predict target units from source units by sparse mapping layers (paper, section 4).
@@ -312,9 +385,9 @@ class Comparison:
         Returns
         -------
         DataFrame
-            One row per ordered pair of layers and decay: source_net, source_layer, target_net, target_layer, decay;
-            loss: half the mean squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss; units_used:
-            source units per target unit. With a control also control_loss and so on.
+            One row per ordered pair of layers and decay: source_net, source_layer, target_net, target_layer, or one
+            layer; decay; loss: half the mean squared error of z-scores, 0.5 for predicting nothing; r2 = 1 - 2 loss;
+            units_used: source units per target unit. With a control also control_loss and so on.
 
         Raises
         ------
@@ -329,13 +402,10 @@ class Comparison:
         >>> found.mapping([0.001]).round(2)[["source_net", "r2", "units_used"]].values.tolist()
         [['a', 1.0, 1.0], ['b', 1.0, 1.0]]
         """
-        return self._mappings(decays).rename(columns=dict(zip(PAIR, PREDICTED, strict=True)))
+        return self._names.named(self._mappings(decays).rename(columns=dict(zip(PAIR, PREDICTED, strict=True))))
 
     def _mappings(self, decays: Sequence[float]) -> pd.DataFrame:
-        tables = []
-        for group in self._groups:
-            tables.append(stacked(group, {pair.at: _mapped(pair, decays) for pair in pairs_of(group)}))
-        rows = pd.concat(tables, ignore_index=True)
+        rows = pd.concat([made.mappings(group, decays) for group in self._groups], ignore_index=True)
         return rows if self.control is None else beside(rows, self.control._mappings(decays))
 
     def measures(self) -> pd.DataFrame:
@@ -359,17 +429,12 @@ class Comparison:
         >>> rows[["debiased_cka", "svcca", "hard_correlation_match"]].tolist()
         [1.0, 1.0, 1.0]
         """
-        rows = []
-        for group in self._groups:
-            for a, b in combinations(range(len(group.members)), 2):
-                both = group.members[a], group.members[b]
-                for one in measured(group.folds(a, b)) if both[0].net != both[1].net else ():
-                    (net_a, layer_a), (net_b, layer_b) = both[one.a], both[one.b]
-                    about = {"net_a": net_a, "layer_a": layer_a, "net_b": net_b, "layer_b": layer_b}
-                    ends = {"low": one.interval.low, "high": one.interval.high, "chance": one.chance}
-                    rows.append(about | {"measure": one.measure, "value": one.value} | ends)
+        return self._names.named(self._measures())
+
+    def _measures(self) -> pd.DataFrame:
+        rows = [row for group in self._groups for row in made.measures(group)]
         found = pd.DataFrame(rows).drop_duplicates([*PAIR, "measure"], ignore_index=True)  # dimensions of one layer
-        return found if self.control is None else beside(found, self.control.measures()[[*PAIR, "measure", "value"]])
+        return found if self.control is None else beside(found, self.control._measures()[[*PAIR, "measure", "value"]])
 
     def clusters(self, k: int | None = None) -> pd.DataFrame:
         """Cluster the units of every two layers together (paper, section 5).
@@ -382,8 +447,8 @@ class Comparison:
         Returns
         -------
         DataFrame
-            One row per unit of either layer, each two layers once: net_a, layer_a, net_b, layer_b, k; net, layer, unit;
-            cluster, -1 for units without an edge, as dead and rare ones are.
+            One row per unit of either layer, each two layers once: net_a, layer_a, net_b, layer_b, or one layer; k;
+            net, layer, unit; cluster, -1 for units without an edge, as dead and rare ones are.
 
         Raises
         ------
@@ -398,8 +463,39 @@ class Comparison:
         >>> rows.query("unit == 0 and net == 'a' or unit == 19 and net == 'b'")["cluster"].nunique()
         1
         """
-        once = [pair for group in self._groups for pair in pairs_of(group) if pair.at[0] < pair.at[1]]
-        return pd.concat([_clustered(pair, k) for pair in once], ignore_index=True)
+        tables = []
+        for group in self._groups:
+            tables += [made.clustered(pair, k) for pair in pairs_of(group) if pair.at[0] < pair.at[1]]
+        return self._names.named(pd.concat(tables, ignore_index=True))
+
+    def recurrence(self) -> pd.DataFrame:
+        """Find which units come back in all other networks, and in how many each has a partner.
+
+        Returns
+        -------
+        DataFrame
+            One row per unit: layer, net, unit; partners: the number of other networks in which it has a partner beyond
+            chance, at a false discovery rate of 5% for each pair of networks; mutual: in how many it is in turn the
+            best unit for its own best unit; excess: as of ``matching``, mean over the other networks, NaN for dead and
+            rare units; p_value: that it has a partner in all of them, and q_value, the false discovery rate at which it
+            does; recurring_group: the number, in its layer, of the group of one unit per network that are all mutual
+            best units, -1 if it is in none.
+
+        Raises
+        ------
+        UserError
+            After compare="all" of networks of several layers.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.standard_normal((800, 20))
+        >>> found = raycv.compare({"a": x, "b": x[:, ::-1], "c": rng.standard_normal((800, 20))})
+        >>> found.recurrence().groupby("net")["partners"].max().to_dict()
+        {'a': 1, 'b': 1, 'c': 0}
+        """
+        return self._names.named(pd.concat([made.recurrence(group) for group in self._groups], ignore_index=True))
 
     def nearest_layers(self, by: str = "unbiased_cka") -> pd.DataFrame:
         """Find for every layer and other network the layer there that is most like it.
@@ -431,7 +527,10 @@ class Comparison:
         >>> nearest.query("net_b == 'b'")[["layer_a", "layer_b"]].values.tolist()
         [['low', 'start'], ['high', 'start']]
         """
-        table = self.alignment([by]).dropna()
+        return self._names.named(self._nearest_layers(by))
+
+    def _nearest_layers(self, by: str) -> pd.DataFrame:
+        table = self._alignment([by]).dropna()
         best = table.groupby(["net_a", "layer_a", "net_b"], sort=False)[by].idxmax()
         return table.loc[best].reset_index(drop=True)
 
@@ -465,7 +564,7 @@ class Comparison:
         >>> found.layer_identification().values.tolist()
         [['a', 'b', 2, 1.0], ['b', 'a', 2, 1.0]]
         """
-        nearest = self.nearest_layers(by)
+        nearest = self._nearest_layers(by)
         there = {(member.net, member.layer) for member in self.members}
         named = nearest[[pair in there for pair in zip(nearest["net_b"], nearest["layer_a"], strict=True)]]
         if named.empty:
@@ -495,16 +594,160 @@ class Comparison:
         tables = []
         for group in self._groups:
             tables += [group.mutual(net_a, net_b) for net_a, net_b in combinations(group.nets, 2)]
-        return pd.concat(tables, ignore_index=True)
+        return self._names.named(pd.concat(tables, ignore_index=True))
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Compute a table by the name that it has in a run.
+    def top_samples(self, net: str, layer: str, unit: int) -> pd.DataFrame:
+        """Name the samples in which a unit is most active.
 
         Parameters
         ----------
-        name : {"units", "matchings", "alignment", "measures", "mappings", "cluster_members"}
-            Those of ``units``, ``matching``, ``alignment``, ``measures``, ``mapping`` and ``clusters``, with their
-            defaults.
+        net : str
+            One of ``networks``.
+        layer : str
+            A layer of it.
+        unit : int
+            A unit of the layer.
+
+        Returns
+        -------
+        DataFrame
+            One row for each of the nine samples of largest activation, or as many as there are, each at its best
+            position: rank, from 1; sample, the number in the data, from 0; id, its name, where samples have names;
+            position, the number in the layer, row by row; value, the activation as it is compared.
+
+        Raises
+        ------
+        UserError
+            For a network, layer or unit that was not compared, and where no samples were noted.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
+        >>> found.top_samples("a", "activations", 7)["sample"][0] == x[:, 7].argmax()
+        np.True_
+        """
+        group, number, _ = self._found_at(layer, net, net)
+        self._check_unit(net, layer, unit, int(group.sums.widths[number]))
+        if group.top is None:
+            raise UserError("This comparison has noted no samples of largest activation; compare the networks again.")
+        return group.top.of(str(group.members[number]), unit)
+
+    def _check_unit(self, net: str, layer: str, unit: int, width: int) -> None:
+        if not 0 <= unit < width:
+            raise UserError(f"{net} has no unit {unit} in layer {layer}; its units are 0 to {width - 1:,}.")
+
+    def plot(
+        self,
+        layer: str | tuple[str, str] | None = None,
+        net_a: str | None = None,
+        net_b: str | None = None,
+        unit: int | None = None,
+        *,
+        by: str | None = None,
+    ) -> Figure:
+        """Draw the layers, the units of two layers against chance, or one unit with its best partner.
+
+        A notebook shows what is returned; ``plot().savefig("layers.png")`` writes it. This needs matplotlib.
+
+        Parameters
+        ----------
+        layer : str, or tuple of two str, optional
+            As in ``correlation``; None draws all layers.
+        net_a, net_b : str, optional
+            The two networks, with ``layer``; None: the first two.
+        unit : int, optional
+            A unit of ``net_a``, to draw against its partner, sample by sample.
+        by : str, optional
+            The column of ``alignment`` by which all layers are drawn; None: unbiased_cka after compare="all", and
+            otherwise mean_absolute beside rotated_mean.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Of its own, which pyplot does not know.
+
+        Raises
+        ------
+        UserError
+            For layers, networks, units or columns that there are not, and for samples that are not kept, as in a run.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
+        >>> figures = found.plot(), found.plot("activations"), found.plot("activations", unit=3)
+        >>> [len(figure.axes) for figure in figures]
+        [1, 1, 1]
+        """
+        from raycv.drawing import comparison as drawing
+
+        if layer is None:
+            if self._is_across:
+                rows = self.alignment([by or "unbiased_cka"])
+                return drawing.layers_map(rows, by or "unbiased_cka", list(combinations(self.networks, 2)))
+            columns = [by] if by else ["mean_absolute", "rotated_mean"]
+            rows = self.alignment(columns)
+            if "layer" not in rows:
+                rows = rows.rename(columns={"layer_a": "layer"})
+            return drawing.layers_lines(rows, columns[0], None if by else columns[1])
+        nets = list(self.networks)
+        first = net_a or next(net for net in nets if net != net_b)
+        second = net_b or next(net for net in nets if net != first)
+        group, a, b = self._found_at(layer, first, second)
+        if a == b:
+            raise UserError(f"A plot of units is of two networks, and {first} is named twice.")
+        of_pair = pairs_of(group, among=[(min(a, b), max(a, b))])
+        pair = next(pair for pair in of_pair if pair.at == (a, b))
+        rows = pd.DataFrame(matched(pair, pair.partners.columns, tested=True))
+        if unit is None:
+            return drawing.units_against_null(rows, first, second, FALSE_DISCOVERIES)
+        return self._plotted_pair(group, a, b, unit, rows)
+
+    def _plotted_pair(self, group: Group, a: int, b: int, unit: int, rows: pd.DataFrame) -> Figure:
+        """A unit of member a and its partner in b, sample by sample."""
+        from raycv.drawing.comparison import pair_of_units
+
+        of_a, of_b = str(group.members[a]), str(group.members[b])
+        self._check_unit(group.members[a].net, group.members[a].layer, unit, len(rows))
+        partner, value = int(rows["unit_b"][unit]), float(rows["value"][unit])
+        if partner < 0:
+            raise UserError(f"Unit {unit} of {of_a} is dead or rare and has no partner.")
+        samples = [group.chance.activations(name) if group.chance else None for name in (of_a, of_b)]
+        if samples[0] is None or samples[1] is None:
+            raise UserError("A run keeps no samples to draw two units in; its report shows them with their patches.")
+        names = f"{of_a}, unit {unit}", f"{of_b}, unit {partner}"
+        return pair_of_units(samples[0][:, unit], samples[1][:, partner], names, value)
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of what ``table`` gives."""
+        return list(self._makers)
+
+    @property
+    def _makers(self) -> dict[str, Callable[[], pd.DataFrame]]:
+        return {
+            "units": self.units,
+            "matchings": self.matching,
+            "alignment": self.alignment,
+            "measures": self.measures,
+            "mappings": self.mapping,
+            "cluster_members": self.clusters,
+            "recurrence": self.recurrence,
+        }
+
+    def table(self, name: str, **equalities: Any) -> pd.DataFrame:
+        """Compute a table by the name that it has in a run, or some of its rows.
+
+        Parameters
+        ----------
+        name : {"units", "matchings", "alignment", "measures", "mappings", "cluster_members", "recurrence"}
+            Those of ``units``, ``matching``, ``alignment``, ``measures``, ``mapping``, ``clusters`` and ``recurrence``,
+            with their defaults.
+        equalities : value by column
+            Rows in which every named column has the given value; a value that does not occur gives no rows.
 
         Returns
         -------
@@ -514,53 +757,21 @@ class Comparison:
         Raises
         ------
         UserError
-            For another name.
+            For another name, and for a column that the table does not have.
 
         Examples
         --------
         >>> import numpy as np, raycv
         >>> x = np.random.default_rng(0).standard_normal((800, 20))
         >>> found = raycv.compare({"a": x, "b": x[:, ::-1]})
-        >>> found.table("units").equals(found.units())
-        True
+        >>> found.table("units", net="b", unit=3)[["net", "unit", "is_dead"]].values.tolist()
+        [['b', 3, False]]
         """
-        makers: dict[str, Callable[[], pd.DataFrame]] = {
-            "units": self.units,
-            "matchings": self.matching,
-            "alignment": self.alignment,
-            "measures": self.measures,
-            "mappings": self.mapping,
-            "cluster_members": self.clusters,
-        }
-        if name not in makers:
-            raise UserError(f"There is no table {name!r}; there are {', '.join(makers)}.")
-        return makers[name]()
-
-
-PREDICTED = ["source_net", "source_layer", "target_net", "target_layer"]  # PAIR where b is predicted from a
-
-
-def beside(rows: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
-    """``rows`` with the values of ``control`` of the same layers, decays and measures behind, as control_NAME."""
-    keys = [*PAIR, *(name for name in ("decay", "measure") if name in rows)]
-    return rows.merge(control.rename(columns=lambda name: name if name in keys else f"control_{name}"), "left", keys)
-
-
-def _mapped(pair: PairOfLayers, decays: Sequence[float]) -> dict[str, Any]:
-    path = lasso_path(pair.group.correlation(pair.at[0], pair.at[0]), pair.cross, decays)
-    return {
-        "decay": list(decays),
-        "loss": [layer.loss for layer in path],
-        "r2": [layer.r2 for layer in path],
-        "units_used": [layer.units_used() for layer in path],
-    }
-
-
-def _clustered(pair: PairOfLayers, k: int | None) -> pd.DataFrame:
-    first, second = (pair.group.members[n] for n in pair.at)
-    a, b = (pair.group.correlation(n, n) for n in pair.at)
-    found = spectral_clusters(np.block([[a, pair.cross], [pair.cross.T, b]]), len(a), k, threshold=THRESHOLD)
-    about = dict(zip(PAIR, (*first, *second), strict=True)) | {"k": found.k}
-    sides = ((*first, len(a)), (*second, len(b)))
-    rows = pd.concat([pd.DataFrame({"net": net, "layer": layer, "unit": range(units)}) for net, layer, units in sides])
-    return rows.assign(**about, cluster=found.labels)[[*about, "net", "layer", "unit", "cluster"]]
+        if name not in self._makers:
+            raise UserError(f"There is no table {name!r}; there are {', '.join(self.tables)}.")
+        rows = self._makers[name]()
+        for column, value in equalities.items():
+            if column not in rows:
+                raise UserError(f"The table {name!r} has no column {column!r}; it has {', '.join(rows.columns)}.")
+            rows = rows[rows[column] == value]
+        return rows.reset_index(drop=True)

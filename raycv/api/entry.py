@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 from raycv.analysis.origin import weight_correlation
-from raycv.comparing.batches import Batch, forwarded, length, read
-from raycv.comparing.calling import Call
-from raycv.comparing.collected import Collected
-from raycv.comparing.comparison import Comparison
-from raycv.comparing.control import Control, controls
-from raycv.comparing.forward import Forward, on_one_grid
-from raycv.comparing.kept import KeptMembers
-from raycv.comparing.masks import MASK, Mask, Masks, Without, sequences
-from raycv.comparing.members import Member, Pairing, groups
-from raycv.comparing.tested import TestedSamples
+from raycv.api.batches import Batch, forwarded, length, read
+from raycv.api.calling import Call
+from raycv.api.collected import Collected
+from raycv.api.comparison import Comparison
+from raycv.api.control import Control, controls
+from raycv.api.forward import Forward, on_one_grid
+from raycv.api.group import Group
+from raycv.api.kept import KeptMembers
+from raycv.api.masks import MASK, Mask, Masks, Without, sequences
+from raycv.api.members import Member, Pairing, groups
+from raycv.api.tested import TestedSamples
+from raycv.api.top import TopSamples
 from raycv.data.recorded import recorded
 from raycv.errors import UserError
 from raycv.networks.borrowed import borrowed
@@ -92,7 +94,7 @@ def compare(
     Returns
     -------
     Comparison
-        Tables are computed when they are first asked for.
+        Tables are computed when they are first asked for; with ``run``, the `Run`.
 
     Raises
     ------
@@ -132,7 +134,7 @@ def _on_ray(
     unit_axis: Any,
     keep_rare: bool,
 ) -> Comparison:
-    from raycv.comparing.on_ray import on_ray
+    from raycv.api.on_ray import on_ray
 
     if data is not None and not isinstance(data, str):
         raise UserError(f"On Ray data is a set of images by its name or path, found {type(data).__name__}.")
@@ -169,7 +171,8 @@ def _here(
     left_out = {str(Member(f.name, layer)): why for f in forwards for layer, why in f.left_out.items()}
     samples = {name: sampled(dict(net.named_parameters())) for name, net in modules.items()}
     weights = {frozenset((a, b)): weight_correlation(samples[a], samples[b]) for a, b in combinations(samples, 2)}
-    return Comparison(compared, names, left_out, keep_rare, weights)
+    groups_found = [Group(members, kept, tested, names, keep_rare, top) for members, kept, tested, top in compared]
+    return Comparison(groups_found, left_out, weights, is_across=pairing == "all")
 
 
 def _compared(
@@ -179,15 +182,15 @@ def _compared(
     pairing: Pairing,
     positions: Positions,
     expected: int | None,
-) -> list[tuple[list[Member], KeptMembers, TestedSamples]]:
+) -> list[tuple[list[Member], KeptMembers, TestedSamples, TopSamples]]:
     """What is kept of all batches, for each group of members; ``expected``: how many images there are, if known."""
-    compared: list[tuple[list[Member], Collected, TestedSamples]] = []
+    compared: list[tuple[list[Member], Collected, TestedSamples, TopSamples]] = []
     for ids, activations, prefixes, before, mask in batches:
         if not compared:
             _check_layers(nets, activations, forwards)
             found = groups(nets, list(activations), pairing)
-            compared = [(members, Collected(expected), TestedSamples()) for members in found]
-        for members, collected, tested in compared:
+            compared = [(members, Collected(expected), TestedSamples(), TopSamples()) for members in found]
+        for members, collected, tested, top in compared:
             given = {str(member): activations[member] for member in members}
             told = {str(member): prefixes[member] for member in members if member in prefixes}
             try:
@@ -196,13 +199,14 @@ def _compared(
                 collected.update(ids, together, of_sequences)
                 known = {str(member): before[member] for member in members if member in before}
                 tested.update(together, known, of_sequences)
+                top.update(ids, together, of_sequences)
             except ValueError as error:
                 raise UserError(f"The networks cannot be compared: {error}.") from None
     if not compared:
         raise UserError("There is nothing to compare: data gave no batch.")
     if compared[0][1].samples < 2:
         raise UserError("There is nothing to compare: a correlation needs two samples or more, and there is one.")
-    return [(members, collected.kept(), tested) for members, collected, tested in compared]
+    return [(members, collected.kept(), tested, top) for members, collected, tested, top in compared]
 
 
 def _check_layers(nets: list[str], activations: Mapping[Member, Any], forwards: list[Forward]) -> None:

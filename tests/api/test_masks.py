@@ -196,3 +196,12 @@ def test_what_is_no_mask_is_refused(change: Any, how: dict[str, Any], said: str)
     with pytest.raises(UserError) as raised:
         raycv.compare(nets, data, layers=["one"], **how)
     assert said in str(raised.value)
+
+
+def test_padding_is_in_no_top_sample() -> None:
+    given, nets = texts(), networks()
+    found = raycv.compare(nets, batches(given, longest=40), layers=["act"])
+    rows = found.top_samples("a", "act", 2)
+    assert rows["value"].max() < 1e3
+    lengths = np.array([len(one) for one in given])
+    assert (rows["position"] < lengths[rows["sample"]]).all()

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
-from raycv.comparing.calling import as_tensors
-from raycv.comparing.forward import Forward, alike, chosen, random_states, set_random_states
-from raycv.comparing.masks import Masks
-from raycv.comparing.members import Member
+from raycv.api.calling import as_tensors
+from raycv.api.forward import Forward, alike, chosen, random_states, set_random_states
+from raycv.api.masks import Masks
+from raycv.api.members import Member
 from raycv.data.recorded import Recorded, in_full, paired
 from raycv.data.samples import beside_data
 from raycv.errors import UserError

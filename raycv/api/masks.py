@@ -87,8 +87,7 @@ def _all_of(batch: Any, count: int) -> Tensor:
         if isinstance(part, Tensor) and part.ndim == 2 and len(part) == count and not part.is_floating_point():
             return torch.ones(part.shape, dtype=torch.bool)
     raise UserError(
-        "without leaves out positions, and a batch of data has no tensor (sequences, positions) of tokens; "
-        "give a mask."
+        "without leaves out positions, and a batch of data has no tensor (sequences, positions) of tokens; give a mask."
     )
 
 

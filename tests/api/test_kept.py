@@ -11,12 +11,13 @@ import raycv
 from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.alignment import NormProducts, cross_fold_cka, debiased_cka, linear_cka
 from raycv.analysis.measures.covariances import Covariances
-from raycv.comparing.collected import Collected
-from raycv.comparing.group import Group
-from raycv.comparing.kept import KeptMembers, KeptProducts, KeptRows
-from raycv.comparing.members import Member
-from raycv.comparing.moments import Moments
-from raycv.comparing.tables import fold_of_each
+from raycv.api.collected import Collected
+from raycv.api.group import Group
+from raycv.api.kept import KeptMembers, KeptProducts
+from raycv.api.kept_rows import KeptRows
+from raycv.api.members import Member
+from raycv.api.moments import Moments
+from raycv.api.tables import fold_of_each
 from raycv.errors import UserError
 from raycv.statistics.moments import covariance, gram_bytes
 
@@ -161,6 +162,6 @@ def test_many_layers_are_named_without_a_look_at_all_pairs_of_units(monkeypatch:
     x = np.random.default_rng(0).standard_normal((100, 20))
     found = raycv.compare({"a": x, "b": x})
     assert "seem to share" in repr(found)
-    monkeypatch.setattr("raycv.comparing.comparison.MOST_LOOKED_AT", 399)
+    monkeypatch.setattr("raycv.api.comparison.MOST_LOOKED_AT", 399)
     assert "seem to share" not in repr(found)
     assert found.shared_origin

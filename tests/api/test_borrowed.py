@@ -475,4 +475,4 @@ def test_random_numbers_are_refused_where_they_reach_what_is_compared() -> None:
     for layers, used in ((["first"], True), (None, False)):
         net = Noisy(0.5, used=used)
         found = raycv.compare({"a": net, "b": net}, batches, layers=layers)
-        np.testing.assert_allclose(np.diagonal(found.correlation("a/first", "b/first")), 1, atol=1e-6)
+        np.testing.assert_allclose(np.diagonal(found.correlation("first", "a", "b")), 1, atol=1e-6)

@@ -16,7 +16,7 @@ from raycv.analysis.prerelu import Mixable
 from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
 from raycv.analysis.splitmix import GOLDEN, mixed
-from raycv.comparing.kept import Side
+from raycv.api.kept import Side
 from raycv.networks.rectified import Before, mixable_of
 
 SAMPLES = 10_000  # at most
@@ -152,6 +152,11 @@ class TestedSamples:
                     nulls = mixed_before(of_others, layer, out, count=count, seed=rotations)
                     for a, null in zip(others, nulls, strict=True):
                         note(a, b, Draws(values[a, b], null))
+        return found
+
+    def activations(self, name: str, /) -> NDArray[np.float32]:
+        """(n, S): those of a member that are kept, in samples that are the same for all members."""
+        found: NDArray[np.float32] = self._samples(name).numpy()
         return found
 
     @property

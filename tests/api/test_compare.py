@@ -67,11 +67,11 @@ def test_a_permuted_copy_is_found_and_each_network_runs_once_a_batch() -> None:
     assert [str(member) for member in found.members] == ["a/first", "b/first", "a/second", "b/second"]
     assert net.passes == 4
     for method in ("semi", "bipartite"):
-        rows = found.matching(method).query("net_a == 'b' and layer_a == 'second'")
+        rows = found.matching(method).query("net_a == 'b' and layer == 'second'")
         live = rows["unit_b"] >= 0
         np.testing.assert_array_equal(rows["unit_b"][live], order.numpy()[live])
         np.testing.assert_allclose(rows["value"][live], 1, atol=1e-5)
-    assert (found.alignment().query("layer_a == 'second'")["beyond_chance"] > 0.9).all()
+    assert (found.alignment().query("layer == 'second'")["beyond_chance"] > 0.9).all()
 
 
 def test_correlations_equal_numpy() -> None:
@@ -85,7 +85,7 @@ def test_correlations_equal_numpy() -> None:
     live = [values.numpy().std(0) > 0 for values in (x, y)]
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = np.corrcoef(x, y, rowvar=False)[:UNITS, UNITS:]
-    got = found.correlation("a/second", "b/second")
+    got = found.correlation("second", "a", "b")
     takes_part = ~np.isnan(got)
     np.testing.assert_allclose(got[takes_part], expected[takes_part], atol=5e-6)
     assert takes_part.sum() > 0.5 * np.outer(*live).sum()
@@ -138,7 +138,7 @@ def test_a_column_of_the_alignment_is_the_same_alone() -> None:
     x, y = recordings()
     found = raycv.compare({"a": x[:400], "b": y[:400]})
     whole = found.alignment()
-    for column in whole.columns[4:]:
+    for column in whole.columns[3:]:
         pd.testing.assert_series_equal(found.alignment([column])[column], whole[column])
     with pytest.raises(UserError, match="There is no column 'cka'; allowed are mean, .*, unbiased_cka"):
         found.nearest_layers("cka")
@@ -183,12 +183,12 @@ def test_patches_are_resampled_to_a_convolutions_grid_where_they_lie_in_the_imag
     pairs = [("encoder.dropout", "conv_proj")]
     found = raycv.compare({"tokens": net, "grid": net}, batches(), compare=pairs, positions="resample")
     assert found.samples == IMAGES * 16
-    same = np.diagonal(found.correlation("tokens/encoder.dropout", "grid/conv_proj"))
+    same = np.diagonal(found.correlation(("encoder.dropout", "conv_proj"), "tokens", "grid"))
     np.testing.assert_allclose(same, 1, atol=1e-6)
     recording = {"x": np.random.default_rng(0).standard_normal((IMAGES, 6, 17)).astype(np.float32)}
     square = {"x": recording["x"][:, ::-1, 1:].reshape(IMAGES, 6, 4, 4).repeat(2, 2).repeat(2, 3)}
     found = raycv.compare({"a": recording, "b": square}, positions="resample")
-    np.testing.assert_allclose(np.diagonal(found.correlation("a/x", "b/x")[:, ::-1]), 1, atol=1e-6)
+    np.testing.assert_allclose(np.diagonal(found.correlation("x", "a", "b")[:, ::-1]), 1, atol=1e-6)
 
 
 def test_grids_are_resampled_by_area_or_refused() -> None:
@@ -235,7 +235,7 @@ def test_recordings_in_another_order_are_paired_by_their_ids(tmp_path: Path, kin
     second = written(tmp_path, "b", kind, y[shuffled], shuffled + 5)
     found = raycv.compare({"a": first, "b": str(second)})
     expected = np.corrcoef(x, y, rowvar=False)[:UNITS, UNITS:]
-    np.testing.assert_allclose(found.correlation("a/activations", "b/activations"), expected, atol=1e-9)
+    np.testing.assert_allclose(found.correlation("activations", "a", "b"), expected, atol=1e-9)
     rows = found.matching().query("net_a == 'a'")
     copied = rows["unit_a"] < UNITS // 2
     np.testing.assert_array_equal(rows["unit_b"][copied], UNITS - 1 - np.arange(UNITS // 2))
@@ -284,7 +284,7 @@ def test_a_network_against_its_recording() -> None:
         outputs = torch.cat([net(batch) for batch in batches()]).numpy()
     given: dict[str, Any] = {"net": net, "file": {"last": outputs}}
     found = raycv.compare(given, batches(), layers={"net": ["last"]})
-    np.testing.assert_allclose(np.diagonal(found.correlation("net/last", "file/last")), 1, atol=1e-6)
+    np.testing.assert_allclose(np.diagonal(found.correlation("last", "net", "file")), 1, atol=1e-6)
     shorter = given | {"file": {"last": outputs[:60]}}
     with pytest.raises(UserError, match="file has 60 samples and data has more"):
         raycv.compare(shorter, iter(batches()), layers={"net": ["last"]})
