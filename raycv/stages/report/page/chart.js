@@ -35,7 +35,7 @@ function excessChart(pointed) {
   const scale = scales();
   const columns = averages.map((row, n) => column(row, n, scale, pointed));
   return drawn("svg", {
-    class: "chart", viewBox: `0 0 ${FRAME.width} ${FRAME.height}`, role: "group", "aria-label": "Agreement beyond chance by layer",
+    class: "chart", viewBox: `0 0 ${FRAME.width} ${FRAME.height}`, role: "group", "aria-label": "Correlation above chance by layer",
   }, grid(scale), ...SERIES.map((series) => line(series, scale)), ...columns);
 }
 
