@@ -58,7 +58,11 @@ def write_matchings(store: RunStore) -> None:
                         "unit_b": found.columns,
                         "value": found.values,
                     }
-                    chance = {"rotated_value": 0.3, "excess": found.values - 0.3, "q_value": np.where(units["unit_a"] % 2, 0.01, 0.2)}
+                    chance = {
+                        "rotated_value": 0.3,
+                        "excess": found.values - 0.3,
+                        "q_value": np.where(units["unit_a"] % 2, 0.01, 0.2),
+                    }
                     frames.append(pd.DataFrame(about | units | (chance if method == "semi" else {})))
                     mean = float(np.nanmean(found.values))
                     of_pair = {"units": 5, "mean": mean, "mean_low": mean - 0.1, "untrained_mean": 0.1234}
@@ -85,6 +89,11 @@ def write_averages(store: RunStore) -> None:
     ]
     frame = pd.DataFrame(rows).assign(networks_low=0.01, networks_high=0.09)
     tables.write(store, "alignment_by_layer", frame.reindex(columns=BY_NAME["alignment_by_layer"].schema.names))
+
+
+def write_training(store: RunStore) -> None:
+    rows = [{"net": net, "seed": 1, "epoch": epoch} for net in NETS for epoch in (1, 2, 3)]
+    tables.write(store, "training", pd.DataFrame(rows).reindex(columns=BY_NAME["training"].schema.names))
 
 
 def write_units(store: RunStore) -> None:
@@ -122,9 +131,7 @@ def write_recurrence(store: RunStore) -> None:
     ]
     every = pd.concat(frames).reindex(columns=BY_NAME["recurrence"].schema.names)
     every["recurring_group"] = np.where(every["unit"].isin(GROUPS), every["unit"] - GROUPS[0], -1)
-    tables.write(
-        store, "recurrence", every.assign(excess=every["unit"] / 100).fillna({"mutual": 0})
-    )
+    tables.write(store, "recurrence", every.assign(excess=every["unit"] / 100).fillna({"mutual": 0}))
 
 
 def write_mappings(store: RunStore) -> None:
@@ -273,6 +280,7 @@ def write_run(store: RunStore, optional: bool = True) -> RunStore:
     write_units(store)
     write_matchings(store)
     write_averages(store)
+    write_training(store)
     if optional:
         write_recurrence(store)
         write_mappings(store)
@@ -282,7 +290,8 @@ def write_run(store: RunStore, optional: bool = True) -> RunStore:
         write_sample(store)
         write_figures(store)
     accuracies = {net: 0.6065 + n / 100 for n, net in enumerate(NETS)}
-    record.finish(store, "train", "1", {}, {"validation_top1": accuracies})
+    config = {"data": "cifar10-subset", "seeds": [1, 2, 3], "model": ["small-alexnet"], "epochs": 3}
+    record.finish(store, "train", "1", config, {"validation_top1": accuracies})
     record.finish(store, "patches", "1", {}, {"class_names": CLASSES} if optional else {})
     record.finish(store, "collect", "1", {}, {"images": 2000})
     record.finish(store, "align", "1", {}, {"health": {"layer": FULL, "broken_pairs": []}})

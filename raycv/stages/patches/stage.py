@@ -69,7 +69,7 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     drawing = RenderingInputs(store, f"patches-{identity}", networks, source, numbers, gpus is not None)
     tables.write(store, "sampled_images", sampled_images(source, seeing[0].spec.preprocessing, numbers))
     places = partial(ray_cluster.Places, "patches", need, networks=len(seeing), gpus=gpus)
-    device = _draw(drawing, [*layers, *chunks], places)
+    device = _draw(drawing, [*chunks, *layers], places)
     for pieces in (layers, chunks):
         with tables.Writer(store, pieces[0].table, (piece.layer for piece in pieces)) as writer:
             for piece in pieces:
@@ -120,6 +120,11 @@ def _layers(found: Statistics) -> list[SampledLayer]:
     ]
 
 
+def _units(piece: Piece) -> int:
+    """The units that a piece draws."""
+    return piece.units if isinstance(piece, Chunk) else 0
+
+
 def _draw(drawing: RenderingInputs, pieces: list[Piece], places: Callable[..., ray_cluster.Places]) -> str:
     """Do every piece that is not stored yet; on what kind of device. ``places`` are for ``pieces`` of work."""
     there = {path for path in drawing.store.list(drawing.folder) if is_ours(path)}
@@ -132,13 +137,13 @@ def _draw(drawing: RenderingInputs, pieces: list[Piece], places: Callable[..., r
     missing = [piece for piece in pieces if piece.path(drawing.folder) not in there.difference(damaged)]
     create = PatchRenderer.options(num_cpus=1, num_gpus=int(drawing.use_gpu)).remote  # type: ignore[attr-defined]
     pool = Pool(lambda: create(drawing), places(pieces=len(missing)).checked())
-    with Progress("patches", sum(piece.units for piece in pieces), "units") as progress:
-        progress.resume_at(sum(piece.units for piece in pieces) - sum(piece.units for piece in missing))
+    with Progress("patches", sum(map(_units, pieces)), "units") as progress:
+        progress.resume_at(sum(map(_units, pieces)) - sum(map(_units, missing)))
         try:
             pool.run(
                 missing,
                 lambda actor, piece: (actor.draw if isinstance(piece, Chunk) else actor.sample).remote(piece),
-                lambda piece, _result: progress.advance(piece.units, piece.layer),
+                lambda piece, _result: progress.advance(_units(piece), piece.layer),
             )
         finally:
             pool.close()
