@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.typing import ColorType
 
 from raycv.drawing.texts import CAPTION, PICTURES
@@ -73,7 +72,8 @@ def ends(values: Mapping[str, float], form: str) -> str:
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file, with title and caption as its texts, and whether it holds pictures in colours."""
     texts = {TITLE_TEXT: figure.get_suptitle(), CAPTION: figure.get_supxlabel()}
-    if any(np.ndim(image.get_array()) == 3 and image.get_array().shape[2] == 3 for image in figure.findobj(AxesImage)):
+    images = [image.get_array() for axes in figure.get_axes() for image in axes.get_images()]
+    if any(np.ndim(image) == 3 and np.shape(image)[2] == 3 for image in images):
         texts[PICTURES] = "yes"
     buffer = io.BytesIO()
     metadata = {name: " ".join(text.split()) for name, text in texts.items()}

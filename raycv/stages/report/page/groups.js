@@ -77,7 +77,7 @@ function aloneParts(data) {
   const all = nets.reduce((sum, _, net) => sum + data.units[net].width, 0);
   return [
     element("h3", {}, `Units without a partner in any other network: ${count} of ${all}`),
-    element("p", { class: "quiet" }, `At a false discovery rate of ${percent(run.false_discoveries)} for each pair of networks; dead and rare units are not counted. The share on the first page counts a unit once for every other network in which it has none.`),
+    element("p", { class: "quiet" }, `At a false discovery rate of ${percent(run.false_discoveries)} for each pair of networks; dead and rare units are not counted. The share of units that have a partner, on the first page, is another number: a mean over pairs of networks, each taken by itself.`),
     ...alone.map((units, net) => units.length > 0 && element("div", { class: "side" }, element("h4", {}, `${nets[net]}: ${units.length}`),
       element("ul", { class: "members" }, ...units.slice(0, ALONE).map((unit) => member(layer, net, unit, signed(excessOf(data, net, unit), 2)))),
       units.length > ALONE && element("p", {}, element("a", { href: address({ place: "units", a: net, unit: null, options: { show: "alone" } }) }, `All ${units.length}`)))),
