@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from raycv.config import RunConfig
-from raycv.flags import typed_value
 
 LEFT_OUT = ("run", "config", "wait")  # settings that do not change what a run finds
 
@@ -41,5 +40,10 @@ def command(config: Mapping[str, Any]) -> str:
         if name in LEFT_OUT or value is None or value in (default, (), False):
             continue
         flag = f"--{name.replace('_', '-')}"
-        words.append(flag if value is True else f"{flag} {shlex.quote(typed_value(value))}")
+        words.append(flag if value is True else f"{flag} {shlex.quote(_typed(value))}")
     return " ".join(words)
+
+
+def _typed(value: Any) -> str:
+    values = value if isinstance(value, tuple) else (value,)
+    return ",".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)

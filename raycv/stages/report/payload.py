@@ -76,7 +76,7 @@ def unit_columns(units: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any
 
 
 def recurrence_columns(recurrence: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any]]:
-    """For every network in how many others each unit has a partner beyond chance. ``recurrence``: rows of one layer."""
+    """For every network in how many others each unit has a partner above chance. ``recurrence``: rows of one layer."""
     of_net = {str(net): rows.sort_values("unit") for net, rows in recurrence.groupby("net")}
     columns = {
         "partners": "partners",

@@ -1,4 +1,4 @@
-// The chart of the first screen: what units of two networks have beyond chance, layer by layer.
+// The chart of the first screen: how units of two networks correlate above chance, layer by layer.
 
 /** @type {{ name: "before" | "after" | "before_untrained" | "after_untrained", label: string, untrained: boolean }[]} */
 const SERIES = [
