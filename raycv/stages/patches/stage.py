@@ -64,13 +64,14 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     need = actor_need([network.spec for network in seeing])
     ray_cluster.check_memory("patches", need)
     where = tables.write(store, "top_patches", rows)
-    chunks, layers = _chunks(found, rows), _layers(found)
+    chunks = _chunks(found, rows)
+    written: list[list[Piece]] = [[*chunks], [*_layers(found)]]
     numbers = tuple(permuted(np.arange(min(SAMPLED, found.images)), found.images, IMAGES).tolist())
     drawing = RenderingInputs(store, f"patches-{identity}", networks, source, numbers, gpus is not None)
     tables.write(store, "sampled_images", sampled_images(source, seeing[0].spec.preprocessing, numbers))
     places = partial(ray_cluster.Places, "patches", need, networks=len(seeing), gpus=gpus)
-    device = _draw(drawing, [*chunks, *layers], places)
-    for pieces in (layers, chunks):
+    device = _draw(drawing, [piece for pieces in written for piece in pieces], places)
+    for pieces in written:
         with tables.Writer(store, pieces[0].table, (piece.layer for piece in pieces)) as writer:
             for piece in pieces:
                 writer.add(piece.layer, tables.read_part(store, piece.path(drawing.folder)))

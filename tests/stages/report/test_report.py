@@ -282,7 +282,7 @@ def test_an_address_that_does_not_fit_the_run_says_so(page: Page, store: RunStor
 
 def test_every_view_has_a_title(page: Page, store: RunStore) -> None:
     titles = []
-    for view in (*VIEWS.values(), place(CONV, "unit", "net1", 3), place(CONV, "groups")):
+    for view in (*VIEWS.values(), place(CONV, "unit", "net1", 3)):
         page.open(store, view)
         titles.append(page.driver.title)
     assert len(set(titles)) == len(titles)
@@ -379,9 +379,9 @@ def test_a_click_on_a_cell_of_the_map_opens_its_two_units(page: Page, store: Run
     shown = [(card.get_attribute("data-net"), card.get_attribute("data-unit")) for card in page.all("#cell .partner")]
     assert shown == [("net1", "2"), ("net3", "3")]
     assert page.in_sight("#cell h2")
-    assert page.driver.current_url.endswith("/matrix/net1/net3/2/3")
+    assert page.driver.current_url.endswith("/matrix/net1/net3/2/3?order=number")
     page.one("#map canvas").send_keys(Keys.ARROW_DOWN, Keys.ENTER)
-    assert page.driver.current_url.endswith("/matrix/net1/net3/3/3")
+    assert page.driver.current_url.endswith("/matrix/net1/net3/3/3?order=number")
     page.select("Matrix", "mapping layer")
     assert page.one("#strongest h3").text == "Largest weights"
     weights = tables.read(store, "mapping_weights")

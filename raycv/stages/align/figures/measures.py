@@ -13,7 +13,8 @@ from raycv.drawing.undrawable import Undrawable
 _COLUMNS = 3
 _MATCHING = ("hard_correlation_match", "soft_correlation_match", "soft_matching_distance", "partial_matching_score")
 _WITHOUT_SIDE = ("effective_dimension", "partial_matching_mass")  # neither end means more alike
-_NULLS = {"rotated": ("_", SIGNAL, "units rotated"), "untrained": ("x", NETS[0], "untrained networks")}
+_NULLS = {"rotated": ("_", SIGNAL, "units rotated"), "untrained": ("x", NETS[0], "untrained")}
+_ENDS = (" ↑", " ↓", "")  # where more alike is, by kind
 
 
 def measures_by_layer(measures: pd.DataFrame) -> Figure:
@@ -41,7 +42,14 @@ def measures_by_layer(measures: pd.DataFrame) -> Figure:
         axes.set_axis_off()
     handles = {text: line for axes in panels for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(
-        handles.values(), handles.keys(), fontsize=TICKS, frameon=False, ncols=len(handles), loc="outside upper right"
+        handles.values(),
+        handles.keys(),
+        fontsize=TICKS,
+        frameon=False,
+        ncols=len(handles),
+        loc="outside upper right",
+        columnspacing=1.0,
+        handletextpad=0.2,
     )
     return figure
 
@@ -59,12 +67,16 @@ def not_above_chance(name: str, means: pd.DataFrame) -> list[str]:
     return [str(layer) for layer in means.index[means["value"].notna() & means["chance"].notna() & ~better]]
 
 
+def _said(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def _draw(axes: Axes, name: str, means: pd.DataFrame, layers: list[str]) -> None:
     colour = COLOURS["bipartite"]
     place = np.arange(len(layers))
     axes.vlines(place, means["low"], means["high"], color=colour, linewidth=1.4)
     alike = ~np.isin(layers, not_above_chance(name, means))
-    for chosen, face, text in ((alike, colour, "trained"), (~alike, "white", "trained, not above chance")):
+    for chosen, face, text in ((alike, colour, "trained"), (~alike, "white", "not above chance")):
         if chosen.any():
             axes.plot(
                 place[chosen],
@@ -81,7 +93,7 @@ def _draw(axes: Axes, name: str, means: pd.DataFrame, layers: list[str]) -> None
         axes.plot(place, means["chance"], mark, color=shade, markersize=size, markeredgewidth=1.4, label=text)
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     axes.set_xticks(place, layers)
-    label(axes, f"{name.replace('_', ' ')}{(' (higher: more alike)', ' (lower: more alike)', '')[kind(name)]}", "", "")
+    label(axes, f"{_said(name)}{_ENDS[kind(name)]}", "", "")
     axes.tick_params(axis="x", labelrotation=90)
     open_frame(axes)
 
@@ -90,14 +102,18 @@ def _caption(means: dict[str, pd.DataFrame]) -> str:
     wrong = {name: layers for name, rows in means.items() if (layers := not_above_chance(name, rows))}
     sided = sum(kind(name) < 2 and bool(rows["chance"].notna().any()) for name, rows in means.items())
     text = (
-        "Dots: means over networks or pairs of networks; bars: mean 95% interval over images, where there is one. By "
-        "chance: randomly rotated units for the matchings by correlation, untrained networks for all others. "
+        "Dots: means over networks or pairs of networks; bars: mean 95% interval over images, where there is one. ↑: "
+        "the higher, the more alike; ↓: the lower. By chance: randomly rotated units for the matchings by correlation, "
+        "untrained networks for all others. "
     )
     if not wrong:
         return f"{text}All {sided} measures with a null are above chance in every layer."
-    of_measures = "; ".join(f"{name.replace('_', ' ')} {', '.join(layers)}" for name, layers in wrong.items())
+    by_layers: dict[str, list[str]] = {}
+    for name, layers in wrong.items():
+        by_layers.setdefault(", ".join(layers), []).append(_said(name))
+    of_measures = "; ".join(f"in {layers}: {', '.join(names)}" for layers, names in by_layers.items())
     return (
-        f"{text}Hollow: no more alike than by chance, in {len(wrong)} of {sided} measures with a null ({of_measures}). "
+        f"{text}Hollow: no more alike than by chance, {len(wrong)} of {sided} measures with a null ({of_measures}). "
         "Untrained networks are alike as far as their layers keep what is in the image; such a value does not show "
         "what training has made alike."
     )

@@ -55,7 +55,7 @@ def cluster_filters(
     clusters = similar_clusters(nodes, layer, OF_FILTERS)
     title = f"Filters of {layer}'s clusters of {net_a}'s and {net_b}'s units, most similar first"
     scaled = "Each filter is scaled from its smallest to its largest weight."
-    how = f"{_one_net(nodes, layer)} {scaled} {smoothness_note(filters)}"
+    how = f"{_one_net(nodes, layer)} {scaled} {smoothness_note({net: filters[net] for net in (net_a, net_b)})}"
     return _montage(title, how, clusters, members, shown, net_a, net_b)
 
 

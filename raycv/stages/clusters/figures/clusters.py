@@ -119,15 +119,13 @@ def similarity_curves(nodes: pd.DataFrame, layers: Sequence[str], net_a: str, ne
     title = f"Similarity of the clusters of {net_a}'s and {net_b}'s units"
     figure, panels = _grid(len(layers), 1.9, title, _caption_of_similarity(nodes, drawn))
     for axes, (layer, rows) in zip(panels, drawn.items(), strict=False):
-        ordered = rows.sort_values("between_net_similarity", ascending=False, kind="stable")
-        place = np.arange(1, len(ordered) + 1)
-        both = ordered["between_net_similarity"].where((ordered["units_a"] > 0) & (ordered["units_b"] > 0))
-        for values, colour, name in (
-            (ordered["within_net_similarity"], QUIET, "within net"),
-            (both, SIGNAL, "between nets"),
-        ):
+        units = rows[["units_a", "units_b"]]
+        both = rows["between_net_similarity"].where(units.min(axis=1) > 0).sort_values(ascending=False, kind="stable")
+        within = rows["within_net_similarity"].where(units.max(axis=1) > 1).reindex(both.index)
+        place = np.arange(1, len(rows) + 1)
+        for values, colour, name in ((within, QUIET, "within net"), (both, SIGNAL, "between nets")):
             axes.plot(place, values, ".-", color=colour, markersize=3, linewidth=0.7, label=name)
-        label(axes, f"{layer}: {counted(len(ordered), 'cluster')}", "cluster", "mean correlation")
+        label(axes, f"{layer}: {counted(len(rows), 'cluster')}", "cluster", "mean correlation")
         axes.set_ylim(min(-0.03, float(np.nanmin([0.0, *both])) - 0.03), 1.03)
         open_frame(axes)
     panels[0].legend(fontsize=TICKS, frameon=False)
@@ -144,7 +142,10 @@ def _caption_of_similarity(nodes: pd.DataFrame, drawn: Mapping[str, pd.DataFrame
     left_out = "; ".join(f"{layer} {count} of {count + len(drawn[layer])}" for layer, count in alone.items() if count)
     one_net = {layer: int(((rows["units_a"] == 0) | (rows["units_b"] == 0)).sum()) for layer, rows in drawn.items()}
     of_one = "; ".join(f"{layer} {count} of {len(drawn[layer])}" for layer, count in one_net.items() if count)
-    text = "Clusters by falling similarity between networks. Within net: each unit with itself included."
+    text = (
+        "Clusters by falling similarity between networks. Within net: of clusters with several units of a network, "
+        "each unit with itself included."
+    )
     if left_out:
         text += f" Not drawn: clusters of one unit ({left_out})."
     if of_one:

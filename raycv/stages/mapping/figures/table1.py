@@ -277,10 +277,10 @@ def _below_nulls(means: pd.DataFrame, sparse: float) -> str:
     if not found:
         return ""
     parts = [
-        f"{'every layer' if not layers else 'every layer but ' + ', '.join(layers)} ({NULLS[column][0].split(',')[0]})"
+        f"than {NULLS[column][0].split(',')[0]} in every layer{' but ' + ', '.join(layers) if layers else ''}"
         for column, layers in found.items()
     ]
-    return f"At that decay the optimum fits better than its null in {', in '.join(parts)}."
+    return f"At that decay the optimum fits better {'; '.join(parts)}."
 
 
 def _named(means: pd.DataFrame) -> str:

@@ -7,7 +7,7 @@ const SERIES = [
   { name: "before_untrained", label: "before, untrained", untrained: true },
   { name: "after_untrained", label: "after, untrained", untrained: true },
 ];
-const FRAME = { width: matchMedia("(min-width: 60rem)").matches ? 920 : 400, height: 330, left: 46, right: 8, top: 12, bottom: 34 };
+const FRAME = { width: matchMedia("(min-width: 60rem)").matches ? 920 : 400, height: 290, left: 46, right: 8, top: 12, bottom: 34 };
 
 /** @returns {Scale} */
 function scales() {

@@ -89,6 +89,10 @@ function leave() {
   if (view.place === "pairs" && view.cell?.length) closing("pair")?.click();
 }
 
+document.querySelector(".skip")?.addEventListener("click", (event) => {
+  event.preventDefault(); // the address stays that of the view
+  at("main").focus();
+});
 addEventListener("hashchange", show);
 addEventListener("keydown", pressed);
 addEventListener("resize", () => { if (view.place === "matrix") drawMap(); });

@@ -58,11 +58,11 @@ function key() {
 function said(row) {
   /** @type {[string, Average, Average | null, (value: Known) => string, string][]} */
   const facts = [
-    ["excess, mixed before", "before", "before_untrained", signed, "over units mixed before the non-linearity"],
-    ["excess, mixed after", "after", "after_untrained", signed, "over units mixed after it"],
+    ["excess, mixed before", "before", "before_untrained", signed, ""],
+    ["excess, mixed after", "after", "after_untrained", signed, ""],
     ["correlation", "correlation", "correlation_untrained", fixed, "with the best partner"],
-    ["have a partner", "beyond_chance", "beyond_chance_untrained", percent, "of units, in another network (mean over pairs)"],
-    ["one to one", "one_to_one", null, percent, "keep their best partner when no unit is taken twice"],
+    ["have a partner", "beyond_chance", "beyond_chance_untrained", percent, "in another network, mean over pairs"],
+    ["one to one", "one_to_one", null, percent, "keep it when no unit is taken twice"],
     ["by mutual information", "by_mi", null, percent, `keep it${row.halves == null ? "" : `; ${percent(row.halves)} do in two halves of the images`}`],
   ];
   const known = facts.filter(([, name]) => row[name] != null);
@@ -70,7 +70,7 @@ function said(row) {
     element("strong", {}, row.layer),
     element("dl", {}, ...known.map(([name, key_, untrained, text, what]) => element("div", {}, element("dt", {}, name),
       element("dd", {}, text(row[key_]), element("small", {}, interval(row, key_, text))),
-      element("dd", { class: "more" }, `untrained ${untrained && row[untrained] != null ? text(row[untrained]) : "not measured"}`, element("br", {}), what)))),
+      element("dd", { class: "more" }, `untrained ${untrained && row[untrained] != null ? text(row[untrained]) : "not measured"}`, what && [element("br", {}), what])))),
   ];
 }
 

@@ -54,16 +54,15 @@ def measured(names: list[str]) -> pd.DataFrame:
 def test_every_measure_has_a_panel_with_means_over_pairs_similarities_first() -> None:
     rows = measured(["angular_distance", "svcca", "linear_cka", "effective_dimension", "hard_correlation_match"])
     panels = {axes.get_title(loc="left"): axes for axes in measures_by_layer(rows).axes if axes.lines}
-    higher, lower = " (higher: more alike)", " (lower: more alike)"
-    order = [f"hard correlation match{higher}", f"linear cka{higher}", f"svcca{higher}", f"angular distance{lower}"]
-    assert list(panels) == [*order, "effective dimension"]
+    order = ["hard correlation match ↑", "linear cka ↑", "svcca ↑", "angular distance ↓", "effective dimension"]
+    assert list(panels) == order
     for title, axes in panels.items():
-        of_measure = rows[rows["measure"] == title.partition(" (")[0].replace(" ", "_")]
+        of_measure = rows[rows["measure"] == title.rstrip(" ↑↓").replace(" ", "_")]
         expected = of_measure.groupby("layer_a")[["value", "chance"]].mean().reindex(LAYERS)
-        null = "units rotated" if "match" in title else "untrained networks"
+        null = "units rotated" if "match" in title else "untrained"
         np.testing.assert_allclose(values(axes, null), expected["chance"])
         names = [str(line.get_label()) for line in axes.lines]
-        drawn = np.concatenate([values(axes, name) for name in names if name.startswith("trained")])
+        drawn = np.concatenate([values(axes, name) for name in names if name in ("trained", "not above chance")])
         np.testing.assert_allclose(np.sort(drawn), np.sort(expected["value"]))
     with pytest.raises(Undrawable, match="no values"):
         measures_by_layer(rows.assign(value=np.nan))
@@ -75,11 +74,11 @@ def test_measures_that_are_not_above_chance_are_hollow_and_named() -> None:
     rows.loc[rows["layer_a"] == LAYERS[0], "chance"] = 0.6
     figure = measures_by_layer(rows)
     said = figure.get_supxlabel().replace("\n", " ")
-    worse = f"linear cka {LAYERS[0]}; angular distance {', '.join(LAYERS[1:])}"
-    assert f"in 2 of 2 measures with a null ({worse})" in said
+    worse = f"in {', '.join(LAYERS[1:])}: angular distance"
+    assert f"2 of 2 measures with a null (in {LAYERS[0]}: linear cka; {worse})" in said
     cka, angle, _ = figure.axes[:3]
     for axes, count in ((cka, 1), (angle, len(LAYERS) - 1)):
-        (hollow,) = [line for line in axes.lines if line.get_label() == "trained, not above chance"]
+        (hollow,) = [line for line in axes.lines if line.get_label() == "not above chance"]
         assert len(np.asarray(hollow.get_ydata())) == count
         assert hollow.get_markerfacecolor() == "white"
     every = measures_by_layer(rows.assign(chance=np.where(rows["measure"] == "linear_cka", 0.4, 0.6)))

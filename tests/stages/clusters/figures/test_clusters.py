@@ -77,15 +77,19 @@ def caption(figure: Figure) -> str:
 
 
 def test_curves_show_the_final_clusters_of_several_units_by_falling_similarity() -> None:
-    of_one_net = {"cluster": 4, "is_leaf": True, "units_a": 3, "units_b": 0, "within_net_similarity": 0.5}
-    nodes = pd.concat([NODES, NODES.iloc[:1].assign(parent=-1, between_net_similarity=0.0, **of_one_net)])
+    """Those of one network are last, even after one that is alike by less than 0; of a unit each nothing is within."""
+    about = {"cluster": [4, 5], "units_a": [3, 1], "units_b": [0, 1], "within_net_similarity": [0.5, 1.0]}
+    more = pd.DataFrame(about | {"between_net_similarity": [0.0, -0.1]}).assign(
+        layer="conv1", k=2, parent=-1, is_leaf=True
+    )
+    nodes = pd.concat([NODES, more])
     figure = similarity_curves(nodes, ["conv1"], "net1", "net2")
     (axes,) = figure.axes
     drawn = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
-    np.testing.assert_array_equal(drawn["between nets"], [0.7, np.nan])
-    assert drawn["within net"] == [0.8, 0.5]
-    assert "Not drawn: clusters of one unit (conv1 2 of 4)." in caption(figure)
-    assert "no similarity between networks and stand last: conv1 1 of 2." in caption(figure)
+    np.testing.assert_array_equal(drawn["between nets"], [0.7, -0.1, np.nan])
+    np.testing.assert_array_equal(drawn["within net"], [0.8, np.nan, 0.5])
+    assert "Not drawn: clusters of one unit (conv1 2 of 5)." in caption(figure)
+    assert "no similarity between networks and stand last: conv1 1 of 3." in caption(figure)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_the_caption_says_where_the_optimum_fits_no_better_than_its_null() -> No
     worse = rows.assign(rotated_loss=rows["rotated_loss"].where(rows["layer"] != "conv1", 0.2))
     assert below_nulls(losses(worse), SPARSE_DECAY)["rotated_loss"] == ["conv1"]
     said = loss_curves(worse).get_supxlabel().replace("\n", " ")
-    assert "the optimum fits better than its null in every layer but conv1 (units rotated)" in said
+    assert "the optimum fits better than units rotated in every layer but conv1; than mixed before" in said
     assert "Both nulls are of the fit: compare them with the dashed line" in said
 
 
