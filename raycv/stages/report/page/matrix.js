@@ -319,7 +319,7 @@ function showStrongest({ rows, columns, value }) {
   const first = cells.filter((cell) => !Number.isNaN(cell[2])).sort((x, y) => Math.abs(y[2]) - Math.abs(x[2])).slice(0, PAIRS);
   /** @type {(cell: number[]) => HTMLElement} */
   const pair = ([i, j, found]) => element("li", {}, element("a", { class: "pair", href: address({ cell: [i, j] }), "aria-label": `${shortName(layer, i)} – ${shortName(layer, j)} ${signed(found, 2)}: ${sentence(i, j, { value })}` },
-    hushed(portrait(layer, a, i, 22)), hushed(portrait(layer, b, j, 22)), element("span", { class: "under" }, element("b", {}, `${shortName(layer, i)} – ${shortName(layer, j)}`), element("span", {}, signed(found, 2)))));
+    hushed(portrait(layer, a, i, 22)), hushed(portrait(layer, b, j, 22)), element("span", { class: "under" }, element("b", {}, `${shortName(layer, i)} – ${shortName(layer, j)}`), " ", element("span", {}, signed(found, 2)))));
   replace(at("strongest"), element("h3", { id: "strongest-title" }, options.of === "weights" ? "Largest weights" : "Strongest correlations"),
     element("p", { class: "quiet" }, `Unit of ${nets[a]} on the left, of ${nets[b]} on the right.`), element("ul", {}, ...first.map(pair)));
 }

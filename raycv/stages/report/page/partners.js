@@ -112,5 +112,5 @@ function member(layer, net, unit, text) {
   const href = address({ place: "units", a: net, b: view.b === net ? partner(net) : view.b, unit, options: view.place === "units" ? view.options : {} });
   return element("li", { "data-net": nets[net], "data-unit": unit },
     element("a", { href, class: "tile", "aria-label": `${shortName(layer, unit)} ${text}: ${fullName(layer, net, unit)}`, title: fullName(layer, net, unit) },
-      hushed(portrait(layer, net, unit, 18)) ?? "", element("span", { class: "under" }, element("b", {}, shortName(layer, unit)), element("span", {}, text))));
+      hushed(portrait(layer, net, unit, 18)) ?? "", element("span", { class: "under" }, element("b", {}, shortName(layer, unit)), " ", element("span", {}, text))));
 }

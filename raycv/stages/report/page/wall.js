@@ -91,7 +91,7 @@ function tile({ net, unit, value }) {
     },
   },
   hushed(portrait(layer, net, unit, 26)) ?? element("span", { class: "blank" }),
-  element("span", { class: "under" }, element("b", {}, called), element("span", {}, everywhere ? element("i", { class: "everywhere", "aria-hidden": "true" }) : "", text)));
+  element("span", { class: "under" }, element("b", {}, called), " ", element("span", {}, everywhere ? element("i", { class: "everywhere", "aria-hidden": "true" }) : "", text)));
 }
 
 /** @type {(net: number, unit: number) => string} */
