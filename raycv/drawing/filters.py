@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from raycv.drawing.style import QUIET, TEXT, WIDTH, counted, page
+from raycv.drawing.style import QUIET, TEXT, WIDTH, counted, ends, page
 from raycv.drawing.undrawable import Undrawable
 
 _MOST_COLUMNS = 24
@@ -68,6 +68,27 @@ def filter_pictures(net: str, kernels: np.ndarray) -> np.ndarray:
     return scaled.transpose(0, 2, 3, 1)
 
 
+def smoothness(kernels: np.ndarray) -> float:
+    """How alike neighbouring weights of filters (S, C, H, W) are: 1 of constant ones, about 0 of noise.
+
+    The sum of the products of neighbours, along both axes, over what it would be if each were as large as the other;
+    NaN of filters of one weight.
+    """
+    pairs = [(kernels[..., 1:, :], kernels[..., :-1, :]), (kernels[..., 1:], kernels[..., :-1])]
+    products = sum(float((a * b).sum()) for a, b in pairs)
+    squares = sum(float((a**2).sum() + (b**2).sum()) / 2 for a, b in pairs)
+    return products / squares if squares else np.nan
+
+
+def smoothness_note(filters: Mapping[str, np.ndarray]) -> str:
+    """What the filters' smoothness says of how they look, as a sentence."""
+    found = {net: smoothness(np.asarray(kernels, dtype=np.float64)) for net, kernels in filters.items()}
+    found = {net: value for net, value in found.items() if np.isfinite(value)}
+    if not found:
+        return ""
+    return f"Neighbouring weights correlate by {ends(found, '.2f')}: 0 is noise, near 1 are smooth edges and colours."
+
+
 def _places(net: str, units: int, order: Mapping[str, np.ndarray] | None) -> np.ndarray:
     """The unit at each place, -1 for an empty one."""
     if order is None:
@@ -105,4 +126,4 @@ def _caption(filters: Mapping[str, np.ndarray], order: Mapping[str, np.ndarray] 
     if order is not None:
         filled = np.all([np.asarray(order[net]) >= 0 for net in filters], axis=0)
         text += f" {int(filled.sum())} of {len(filled)} places hold a matched unit in every network."
-    return text
+    return f"{text} {smoothness_note(filters)}"

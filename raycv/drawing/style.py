@@ -6,10 +6,14 @@ import io
 import textwrap
 from collections.abc import Mapping
 
+import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
+
+from raycv.drawing.texts import CAPTION, PICTURES
+from raycv.drawing.texts import TITLE as TITLE_TEXT
 
 WIDTH = 7.0  # inches: the text width of a printed page
 TITLE, TEXT, TICKS = 10, 8, 7  # points
@@ -66,8 +70,11 @@ def ends(values: Mapping[str, float], form: str) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file, with title and caption as its texts."""
-    texts = {"Title": figure.get_suptitle(), "Description": figure.get_supxlabel()}
+    """The figure as a PNG file, with title and caption as its texts, and whether it holds pictures in colours."""
+    texts = {TITLE_TEXT: figure.get_suptitle(), CAPTION: figure.get_supxlabel()}
+    images = [image.get_array() for axes in figure.get_axes() for image in axes.get_images()]
+    if any(np.ndim(image) == 3 and np.shape(image)[2] == 3 for image in images):
+        texts[PICTURES] = "yes"
     buffer = io.BytesIO()
     metadata = {name: " ".join(text.split()) for name, text in texts.items()}
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata=metadata)

@@ -153,7 +153,10 @@ STAGES = (
         scratch={"patches drawn by a stage that did not finish": "patches-[^/]+"},
         needs="patches.memory:planned",
         figures="patches.figures.plan:plan",
-        reported={"patch_pictures": "the patches that drive each unit"},
+        reported={
+            "patch_pictures": "the patches that drive each unit",
+            "sampled_activations": "how units respond to a sample of the images",
+        },
     ),
     Stage(
         "figures",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from raycv.drawing.filters import first_layer_filters
+from raycv.drawing.filters import first_layer_filters, smoothness
 from raycv.drawing.undrawable import Undrawable
 
 
@@ -96,3 +96,14 @@ def test_many_filters_fill_several_rows_without_overlap() -> None:
 def test_bad_input(filters: dict[str, np.ndarray], order: dict[str, np.ndarray] | None, message: str) -> None:
     with pytest.raises(Undrawable, match=message):
         first_layer_filters(filters, order)
+
+
+def test_smoothness_is_0_of_noise_and_near_1_of_edges() -> None:
+    noise = np.random.default_rng(0).standard_normal((200, 3, 7, 7))
+    assert abs(smoothness(noise)) < 0.02
+    assert smoothness(np.ones((2, 3, 5, 5))) == pytest.approx(1)
+    edges = np.sin(np.arange(11) / 2)[:, None] * np.ones((1, 3, 11, 11))
+    assert smoothness(edges) > 0.8
+    assert np.isnan(smoothness(np.ones((2, 3, 1, 1))))
+    said = first_layer_filters({"a": noise, "b": edges}).get_supxlabel().replace("\n", " ")
+    assert f"{smoothness(noise):.2f} (a) to {smoothness(edges):.2f} (b)" in said

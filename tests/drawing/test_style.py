@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from raycv.drawing.style import WIDTH, counted, ends, page
+import io
+
+import numpy as np
+from PIL import Image
+
+from raycv.drawing.style import WIDTH, counted, ends, page, png
+from raycv.drawing.texts import CAPTION, PICTURES, TITLE
 
 
 def test_long_titles_and_captions_stay_on_the_page() -> None:
@@ -28,3 +34,17 @@ def test_counted() -> None:
 def test_ends() -> None:
     assert ends({"conv1": 0.7, "conv2": 0.25, "conv3": 0.5}, ".0%") == "25% (conv2) to 70% (conv1)"
     assert ends({"conv1": 0.7}, ".2f") == "0.70 (conv1)"
+
+
+def test_a_png_says_whether_it_holds_pictures_in_colours() -> None:
+    """Drawings can be shown on a dark ground, patches and filters cannot."""
+    texts = []
+    for image in (np.zeros((4, 4)), np.zeros((4, 4, 4)), np.zeros((4, 4, 3))):
+        figure = page(2.0, "title", "caption")
+        figure.subplots().imshow(image)
+        with Image.open(io.BytesIO(png(figure))) as picture:
+            picture.load()
+            known = {name: picture.info[name] for name in (TITLE, CAPTION, PICTURES) if name in picture.info}
+            texts.append(known)
+    drawing = {TITLE: "title", CAPTION: "caption"}
+    assert texts == [drawing, drawing, drawing | {PICTURES: "yes"}]

@@ -20,6 +20,8 @@ from tests.support.tables import write_layers
 NETS = ("net1", "<i>net2</i>", "net3")
 WIDTHS = {"conv1": (5, 6, 5), 'fc"2"<b>': (130, 120, 130)}
 CONV, FULL = WIDTHS
+GROUPS = (2, 4)  # units of every network that are a recurring group
+SAMPLED = 40  # images
 PAPERS = 10**-2.6
 CLASSES = ("cat", "<b>dog", "ship")
 DECAYS = (0.0, 0.01, PAPERS)
@@ -56,7 +58,11 @@ def write_matchings(store: RunStore) -> None:
                         "unit_b": found.columns,
                         "value": found.values,
                     }
-                    chance = {"excess": found.values - 0.3, "q_value": np.where(units["unit_a"] % 2, 0.01, 0.2)}
+                    chance = {
+                        "rotated_value": 0.3,
+                        "excess": found.values - 0.3,
+                        "q_value": np.where(units["unit_a"] % 2, 0.01, 0.2),
+                    }
                     frames.append(pd.DataFrame(about | units | (chance if method == "semi" else {})))
                     mean = float(np.nanmean(found.values))
                     of_pair = {"units": 5, "mean": mean, "mean_low": mean - 0.1, "untrained_mean": 0.1234}
@@ -72,6 +78,22 @@ def write_matchings(store: RunStore) -> None:
         "alignment",
         frame.assign(mean_high=frame["mean"] + 0.1, best_eight_kept=8).sample(frac=1, random_state=0),
     )
+
+
+def write_averages(store: RunStore) -> None:
+    """Intervals over networks of two of the averages."""
+    rows = [
+        {"layer": layer, "similarity": "correlation", "method": "semi", "quantity": quantity, "value": 0.05}
+        for layer in WIDTHS
+        for quantity in ("excess", "beyond_chance")
+    ]
+    frame = pd.DataFrame(rows).assign(networks_low=0.01, networks_high=0.09)
+    tables.write(store, "alignment_by_layer", frame.reindex(columns=BY_NAME["alignment_by_layer"].schema.names))
+
+
+def write_training(store: RunStore) -> None:
+    rows = [{"net": net, "seed": 1, "epoch": epoch} for net in NETS for epoch in (1, 2, 3)]
+    tables.write(store, "training", pd.DataFrame(rows).reindex(columns=BY_NAME["training"].schema.names))
 
 
 def write_units(store: RunStore) -> None:
@@ -108,9 +130,8 @@ def write_recurrence(store: RunStore) -> None:
         for net, width in zip(NETS, widths, strict=True)
     ]
     every = pd.concat(frames).reindex(columns=BY_NAME["recurrence"].schema.names)
-    tables.write(
-        store, "recurrence", every.assign(excess=every["unit"] / 100).fillna({"mutual": 0, "recurring_group": -1})
-    )
+    every["recurring_group"] = np.where(every["unit"].isin(GROUPS), every["unit"] - GROUPS[0], -1)
+    tables.write(store, "recurrence", every.assign(excess=every["unit"] / 100).fillna({"mutual": 0}))
 
 
 def write_mappings(store: RunStore) -> None:
@@ -142,7 +163,7 @@ def write_clusters(store: RunStore) -> None:
         for n, m in ((0, 1), (0, 2), (1, 2)):
             for k in (2, 3):
                 about = {"net_a": NETS[n], "net_b": NETS[m], "threshold": 0.2, "k": k}
-                clusterings.append({"layer": layer, **about, "is_default": k == 2})
+                clusterings.append({"layer": layer, **about, "is_default": k == 2, "mixed_modularity": 0.4})
                 names = np.repeat([NETS[n], NETS[m]], [widths[n], widths[m]])
                 unit = np.concatenate([np.arange(widths[n]), np.arange(widths[m])])
                 leaf = np.where(unit == 0, -1, rng.integers(0, k, len(unit)))
@@ -159,7 +180,7 @@ def write_clusters(store: RunStore) -> None:
                 }
                 nodes.append((layer, pd.DataFrame(about | tree)))
     frame = pd.DataFrame(clusterings).reindex(columns=BY_NAME["clusterings"].schema.names)
-    counts = {name: 0 for name in frame if frame[name].isna().all()}
+    counts = {name: 0 for name in frame if frame[name].isna().all()} | {"size_limit": 4.8, "modularity": 0.5}
     tables.write(store, "clusterings", frame.assign(chosen=False).fillna(counts))
     write_layers(store, "clusters", nodes)
     write_layers(store, "cluster_members", members)
@@ -201,6 +222,45 @@ def write_pictures(store: RunStore) -> None:
     write_layers(store, "patch_pictures", parts)
 
 
+def activation(layer: str, net: int, unit: int) -> np.ndarray:
+    """(SAMPLED,): the activations of a unit in the sampled images; those of unit 2 are the same in all networks."""
+    rng = np.random.default_rng([len(layer), 0 if unit == 2 else net, unit])
+    return np.maximum(rng.normal(size=SAMPLED), 0).astype(np.float32)
+
+
+def write_sample(store: RunStore) -> None:
+    images = np.random.default_rng(4).permutation(2000)[:SAMPLED]
+    pictures = [png(np.full((32, 32, 3), (n * 6, 255 - n * 6, 128), dtype=np.uint8)) for n in range(SAMPLED)]
+    about = {"place": np.arange(SAMPLED), "image": images, "label": np.arange(SAMPLED) % len(CLASSES)}
+    tables.write(store, "sampled_images", pd.DataFrame(about | {"picture": pictures}))
+
+    def rows(layer: str, net: int) -> pd.DataFrame:
+        frames = []
+        for unit in range(WIDTHS[layer][net]):
+            end = 0.5 if layer == CONV else 1.0
+            top = np.where(np.arange(SAMPLED) % 2, 1 - end, 0)
+            edges = {"top_edge": top, "left_edge": 0, "bottom_edge": top + end, "right_edge": end}
+            values = {"unit": unit, "image": images, "value": activation(layer, net, unit)}
+            frames.append(pd.DataFrame({"net": NETS[net]} | values | edges))
+        return pd.concat(frames)
+
+    parts = ((layer, rows(layer, net)) for layer in WIDTHS for net in range(len(NETS)))
+    write_layers(store, "sampled_activations", parts)
+
+
+def write_top(store: RunStore) -> None:
+    """The nine images of a unit are UNIT to UNIT + 8, those of net1 one further: eight of them are the same."""
+    rows = [
+        {"net": name, "layer": layer, "unit": unit, "rank": rank, "image": unit + rank - 1 + (net == 0)}
+        for layer, widths in WIDTHS.items()
+        for net, name in enumerate(NETS)
+        for unit in range(widths[net])
+        for rank in range(1, 10)
+    ]
+    frame = pd.DataFrame(rows).reindex(columns=BY_NAME["top_patches"].schema.names)
+    tables.write(store, "top_patches", frame.fillna(0))
+
+
 def write_figures(store: RunStore) -> None:
     for name, title in (("training", ""), ("figure-10-matchings", ""), ("figure-04-layers", "Averages & <layers>")):
         texts = PngImagePlugin.PngInfo()
@@ -219,14 +279,19 @@ def written(store: RunStore) -> None:
 def write_run(store: RunStore, optional: bool = True) -> RunStore:
     write_units(store)
     write_matchings(store)
+    write_averages(store)
+    write_training(store)
     if optional:
         write_recurrence(store)
         write_mappings(store)
         write_clusters(store)
         write_pictures(store)
+        write_top(store)
+        write_sample(store)
         write_figures(store)
     accuracies = {net: 0.6065 + n / 100 for n, net in enumerate(NETS)}
-    record.finish(store, "train", "1", {}, {"validation_top1": accuracies})
+    config = {"data": "cifar10-subset", "seeds": [1, 2, 3], "model": ["small-alexnet"], "epochs": 3}
+    record.finish(store, "train", "1", config, {"validation_top1": accuracies})
     record.finish(store, "patches", "1", {}, {"class_names": CLASSES} if optional else {})
     record.finish(store, "collect", "1", {}, {"images": 2000})
     record.finish(store, "align", "1", {}, {"health": {"layer": FULL, "broken_pairs": []}})

@@ -10,11 +10,22 @@ from collections.abc import Sequence
 
 from raycv.errors import UserError
 from raycv.run.schema import ablate, align, clusters, ensemble, mapping, merge, patches, prune, stitch, study, train
-from raycv.run.schema.patches import LARGEST_PICTURE
+from raycv.run.schema.patches import LARGEST_PICTURE, MOST_SAMPLED, SAMPLED
 from raycv.run.schema.study import GROWING, WITH_NULL
 from raycv.run.schema.table import Column, Table
 
-__all__ = ["ALL", "BY_NAME", "GROWING", "LARGEST_PICTURE", "WITH_NULL", "Column", "Table", "describe"]
+__all__ = [
+    "ALL",
+    "BY_NAME",
+    "GROWING",
+    "LARGEST_PICTURE",
+    "MOST_SAMPLED",
+    "SAMPLED",
+    "WITH_NULL",
+    "Column",
+    "Table",
+    "describe",
+]
 
 _STAGES = (train, align, mapping, clusters, patches, prune, ablate, ensemble, stitch, merge, study)
 ALL = tuple(table for stage in _STAGES for table in stage.TABLES)

@@ -8,6 +8,8 @@ from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.paper import TOP_PATCHES
+from raycv.run.schema import MOST_SAMPLED, SAMPLED
+from raycv.run.tables import ROW_BYTES
 from raycv.stages.intended import Intended
 from raycv.stages.patches.renderer import BATCH, UNITS
 
@@ -25,12 +27,15 @@ def actor_bytes(specs: Sequence[NetworkSpec]) -> int:
     + 9·64·3·(pixels)·(2 + 4·4)   the images in which 64 units are highest, as bytes and as floats; and what drives
                                   the units in each
     + 3·4·128·A                   what every module gives for the patches led back together, and its gradients
+    + 150·(rows)                  of one layer's activations in the sampled images
     """
     sizes = [sizes_of(spec) for spec in specs]
     pixels = max(spec.preprocessing.resizing.size**2 for spec in specs)
     images = UNITS * TOP_PATCHES * 3 * pixels * (2 + 4 * 4)
     led_back = 3 * 4 * BATCH * max(of_net.values for of_net in sizes)
-    return 2 * 4 * sum(of_net.weights for of_net in sizes) + images + led_back
+    widest = max(units for of_net in sizes for units, _ in of_net.layers.values())
+    sampled = ROW_BYTES * min(MOST_SAMPLED, SAMPLED * widest)
+    return 2 * 4 * sum(of_net.weights for of_net in sizes) + images + led_back + sampled
 
 
 def planned(run: Intended) -> list[Need]:

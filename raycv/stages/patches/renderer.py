@@ -1,29 +1,36 @@
-"""The Ray actors that draw patches. Each holds the networks it has drawn."""
+"""The Ray actors that draw patches and see how units respond to sampled images. Each holds the networks it has used."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import ray
 import torch
 
+from raycv.analysis.top_patches import peaks
 from raycv.data.preprocessing import centre
 from raycv.data.sources import Source
 from raycv.devices import kind, of_worker, settle
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import load_weights
+from raycv.networks.places import activation_at
+from raycv.networks.receptive import receptive_fields
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork
+from raycv.networks.taps import as_samples
 from raycv.run import tables
+from raycv.run.schema import MOST_SAMPLED
 from raycv.run.store import RunStore
 from raycv.stages.patches.pictures import encoded, shades
 
 BATCH = 128  # patches led back together
 UNITS = 64  # drawn by an actor at once
 BOX = ("y0", "x0", "y1", "x1")
+EDGES = {"top_edge": "y0", "left_edge": "x0", "bottom_edge": "y1", "right_edge": "x1"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Chunk:
     layer: str
     first: int
     last: int
+
+    table: ClassVar[str] = "patch_pictures"
 
     @property
     def units(self) -> int:
@@ -46,6 +55,21 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class SampledLayer:
+    """One layer of one network, whose units' activations in sampled images are kept."""
+
+    network: int
+    layer: str
+    units: int
+
+    table: ClassVar[str] = "sampled_activations"
+
+    def path(self, folder: str) -> str:
+        """Where the rows are stored until all layers are done."""
+        return f"{folder}/{self.layer}/{self.network}-sampled.parquet"
+
+
+@dataclass(frozen=True)
 class RenderingInputs:
     """What every actor needs to know."""
 
@@ -53,6 +77,7 @@ class RenderingInputs:
     folder: str
     networks: tuple[StoredNetwork, ...]
     source: Source
+    sampled: tuple[int, ...]  # numbers of the sampled images, in the order in which they were drawn
     use_gpu: bool
 
 
@@ -78,20 +103,48 @@ class PatchRenderer:
 
     def draw(self, chunk: Chunk) -> None:
         """Store the rows of one chunk."""
-        network = self.drawing.networks[chunk.network]
-        if chunk.network not in self.deconvnets:
-            settle(self.device)
-            net = load_weights(network.spec, weights_of(self.drawing.store, network)).to(self.device)
-            self.deconvnets[chunk.network] = Deconvnet(net, network.spec.output)
+        spec = self.drawing.networks[chunk.network].spec
         filters = [
-            ("net", "==", network.spec.name),
+            ("net", "==", spec.name),
             ("layer", "==", chunk.layer),
             ("unit", ">=", chunk.first),
             ("unit", "<", chunk.last),
         ]
         rows = tables.read(self.drawing.store, "top_patches", filters=filters).sort_values(["unit", "rank"])
-        frame = self._pictures(self.deconvnets[chunk.network], network.spec, chunk.layer, rows)
-        tables.write_part(self.drawing.store, chunk.path(self.drawing.folder), "patch_pictures", frame)
+        frame = self._pictures(self._deconvnet(chunk.network), spec, chunk.layer, rows)
+        tables.write_part(self.drawing.store, chunk.path(self.drawing.folder), chunk.table, frame)
+
+    def sample(self, of: SampledLayer) -> None:
+        """Store the activations of one layer's units in the sampled images."""
+        spec = self.drawing.networks[of.network].spec
+        frame = self._activations(self._deconvnet(of.network), spec, of)
+        tables.write_part(self.drawing.store, of.path(self.drawing.folder), of.table, frame)
+
+    def _deconvnet(self, number: int) -> Deconvnet:
+        if number not in self.deconvnets:
+            network = self.drawing.networks[number]
+            settle(self.device)
+            net = load_weights(network.spec, weights_of(self.drawing.store, network)).to(self.device)
+            self.deconvnets[number] = Deconvnet(net, network.spec.output)
+        return self.deconvnets[number]
+
+    def _activations(self, deconvnet: Deconvnet, spec: NetworkSpec, of: SampledLayer) -> pd.DataFrame:
+        """The rows of a layer, image after image."""
+        images = self.drawing.sampled[: MOST_SAMPLED // of.units]
+        fields, extent = receptive_fields(spec)[of.layer], spec.preprocessing.crop
+        frames = []
+        for first in range(0, len(images), BATCH):
+            numbers = np.array(images[first : first + BATCH])
+            pixels, _ = self.drawing.source.decode(numbers, spec.preprocessing.resizing)
+            inputs = spec.preprocessing.evaluation(torch.from_numpy(pixels).to(self.device))
+            with torch.no_grad():
+                found = activation_at(deconvnet.net, spec.place(of.layer), spec.output, inputs)
+            values, position = peaks(as_samples(found), len(numbers))
+            boxes = fields.boxes(position.cpu().numpy().ravel().astype(np.int64))
+            edges = {name: (boxes[edge] / extent).astype(np.float32) for name, edge in EDGES.items()}
+            units = {"unit": np.tile(np.arange(of.units), len(numbers)), "image": np.repeat(numbers, of.units)}
+            frames.append(pd.DataFrame({"net": spec.name} | units | {"value": values.cpu().numpy().ravel()} | edges))
+        return pd.concat(frames)
 
     def _pictures(self, deconvnet: Deconvnet, spec: NetworkSpec, layer: str, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows of some units of ``layer``; ``rows`` of top_patches, the nine of a unit together."""

@@ -1,13 +1,20 @@
-"""Rows of the table top_patches."""
+"""Rows of the tables top_patches and sampled_images."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from raycv.analysis.top_patches import TopPatches
+from raycv.data.preprocessing import Preprocessing, centre
+from raycv.data.sources import Source
 from raycv.networks.receptive import receptive_fields
+from raycv.stages.patches.pictures import encoded
 from raycv.statistics.reader import Statistics
+
+AT_ONCE = 64  # images decoded together
 
 
 def top_patches(found: Statistics) -> pd.DataFrame:
@@ -26,4 +33,18 @@ def top_patches(found: Statistics) -> pd.DataFrame:
             frames.append(
                 pd.DataFrame(about | {"image": top.image[unit, rank], "value": top.value[unit, rank]} | boxes)
             )
+    return pd.concat(frames)
+
+
+def sampled_images(source: Source, preprocessing: Preprocessing, numbers: Sequence[int]) -> pd.DataFrame:
+    """What a network with that ``preprocessing`` gets of the images of ``numbers``, in their order."""
+    start = centre(preprocessing.resize, preprocessing.crop, preprocessing.middle)
+    seen = slice(start, start + preprocessing.crop)
+    frames = []
+    for first in range(0, len(numbers), AT_ONCE):
+        part = np.array(numbers[first : first + AT_ONCE])
+        pixels, labels = source.decode(part, preprocessing.resizing)
+        pictures = [encoded(picture) for picture in pixels[:, seen, seen]]
+        about = {"place": first + np.arange(len(part)), "image": part, "label": labels}
+        frames.append(pd.DataFrame(about | {"picture": pictures}))
     return pd.concat(frames)

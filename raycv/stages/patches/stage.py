@@ -1,4 +1,4 @@
-"""`raycv patches`: cut the top patches out of the images and draw what in them drives each unit."""
+"""`raycv patches`: cut out the top patches, draw what in them drives each unit, and sample its activations."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from raycv import statistics
 from raycv.config import PatchesConfig
+from raycv.data.sampling import IMAGES, permuted
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.networks.models import check_buildable
@@ -18,18 +20,23 @@ from raycv.progress import Progress, detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.names import is_ours
+from raycv.run.schema import SAMPLED
 from raycv.run.store import RunStore
 from raycv.stages.patches.memory import actor_need
-from raycv.stages.patches.renderer import UNITS, Chunk, PatchRenderer, RenderingInputs
-from raycv.stages.patches.rows import top_patches
+from raycv.stages.patches.renderer import UNITS, Chunk, PatchRenderer, RenderingInputs, SampledLayer
+from raycv.stages.patches.rows import sampled_images, top_patches
 from raycv.statistics.reader import Statistics
 
-FORMAT = 3  # of the tables; part of their identity
-WRITTEN = ("top_patches", "patch_pictures")
+FORMAT = 4  # of the tables; part of their identity
+WRITTEN = ("top_patches", "patch_pictures", "sampled_images", "sampled_activations")
+
+Piece = Chunk | SampledLayer
 
 
 def patches(config: PatchesConfig, store: RunStore) -> None:
-    """Write the tables top_patches and patch_pictures; only the images that stand in the first are read again.
+    """Write the tables top_patches and patch_pictures, sampled_images and sampled_activations.
+
+    Only the images that stand in the first and in the third are read again.
 
     Does nothing where the run already has these pictures; reuses what an interrupted run of the stage has drawn.
     Raises UserError where there are no statistics, or the images are not those of the pass.
@@ -58,11 +65,16 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     ray_cluster.check_memory("patches", need)
     where = tables.write(store, "top_patches", rows)
     chunks = _chunks(found, rows)
-    drawing = RenderingInputs(store, f"patches-{identity}", networks, source, gpus is not None)
-    device = _draw(drawing, chunks, partial(ray_cluster.Places, "patches", need, networks=len(seeing), gpus=gpus))
-    with tables.Writer(store, "patch_pictures", (chunk.layer for chunk in chunks)) as writer:
-        for chunk in chunks:
-            writer.add(chunk.layer, tables.read_part(store, chunk.path(drawing.folder)))
+    written: list[list[Piece]] = [[*chunks], [*_layers(found)]]
+    numbers = tuple(permuted(np.arange(min(SAMPLED, found.images)), found.images, IMAGES).tolist())
+    drawing = RenderingInputs(store, f"patches-{identity}", networks, source, numbers, gpus is not None)
+    tables.write(store, "sampled_images", sampled_images(source, seeing[0].spec.preprocessing, numbers))
+    places = partial(ray_cluster.Places, "patches", need, networks=len(seeing), gpus=gpus)
+    device = _draw(drawing, [piece for pieces in written for piece in pieces], places)
+    for pieces in written:
+        with tables.Writer(store, pieces[0].table, (piece.layer for piece in pieces)) as writer:
+            for piece in pieces:
+                writer.add(piece.layer, tables.read_part(store, piece.path(drawing.folder)))
     units = int(sum(chunk.units for chunk in chunks))
     facts = {
         "seconds": {"patches": round(time.time() - began, 1)},
@@ -99,22 +111,40 @@ def _chunks(found: Statistics, rows: pd.DataFrame) -> list[Chunk]:
     ]
 
 
-def _draw(drawing: RenderingInputs, chunks: list[Chunk], places: Callable[..., ray_cluster.Places]) -> str:
-    """Draw every chunk that is not stored yet; on what kind of device. ``places`` are for ``pieces`` of work."""
+def _layers(found: Statistics) -> list[SampledLayer]:
+    """Every layer of every network that sees images, layer by layer."""
+    return [
+        SampledLayer(network, layer, found.widths(layer)[network])
+        for layer in found.layers
+        for network, spec in enumerate(found.networks)
+        if not spec.is_recorded
+    ]
+
+
+def _units(piece: Piece) -> int:
+    """The units that a piece draws."""
+    return piece.units if isinstance(piece, Chunk) else 0
+
+
+def _draw(drawing: RenderingInputs, pieces: list[Piece], places: Callable[..., ray_cluster.Places]) -> str:
+    """Do every piece that is not stored yet; on what kind of device. ``places`` are for ``pieces`` of work."""
     there = {path for path in drawing.store.list(drawing.folder) if is_ours(path)}
-    damaged = [path for path in sorted(there) if not tables.is_part(drawing.store, path, "patch_pictures")]
+    table_of = {piece.path(drawing.folder): piece.table for piece in pieces}
+    damaged = [
+        path for path in sorted(there & table_of.keys()) if not tables.is_part(drawing.store, path, table_of[path])
+    ]
     if damaged:
         say(f"patches: drawing again what an interrupted run left damaged: {', '.join(damaged)}")
-    missing = [chunk for chunk in chunks if chunk.path(drawing.folder) not in there.difference(damaged)]
+    missing = [piece for piece in pieces if piece.path(drawing.folder) not in there.difference(damaged)]
     create = PatchRenderer.options(num_cpus=1, num_gpus=int(drawing.use_gpu)).remote  # type: ignore[attr-defined]
     pool = Pool(lambda: create(drawing), places(pieces=len(missing)).checked())
-    with Progress("patches", sum(chunk.units for chunk in chunks), "units") as progress:
-        progress.resume_at(sum(chunk.units for chunk in chunks) - sum(chunk.units for chunk in missing))
+    with Progress("patches", sum(map(_units, pieces)), "units") as progress:
+        progress.resume_at(sum(map(_units, pieces)) - sum(map(_units, missing)))
         try:
             pool.run(
                 missing,
-                lambda actor, chunk: actor.draw.remote(chunk),
-                lambda chunk, _result: progress.advance(chunk.units, chunk.layer),
+                lambda actor, piece: (actor.draw if isinstance(piece, Chunk) else actor.sample).remote(piece),
+                lambda piece, _result: progress.advance(_units(piece), piece.layer),
             )
         finally:
             pool.close()

@@ -10,9 +10,10 @@ from html import escape
 
 from PIL import Image
 
+from raycv.drawing.texts import CAPTION, PICTURES, TITLE
 from raycv.errors import UserError
 
-FIGURE_WIDTH = 1200  # pixels, of 7 inches
+FIGURE_WIDTH = 1400  # pixels, of 7 inches
 QUALITY = 60
 
 
@@ -29,13 +30,15 @@ def figure(number: int, path: str, content: bytes) -> str:
     except Exception:  # damaged pictures raise all kinds of errors
         raise UserError(f"{path} is not a readable picture; remove it and run `raycv figures` again.") from None
     small.thumbnail((FIGURE_WIDTH, 10 * FIGURE_WIDTH))
-    title = _title(path, texts.get("Title", ""))
-    caption = " ".join(texts.get("Description", "").split())
+    title = _title(path, texts.get(TITLE, ""))
+    kind = "pictured" if PICTURES in texts else "drawn"  # only drawings look right in other colours
+    caption = " ".join(texts.get(CAPTION, "").split())
     buffer = io.BytesIO()
     small.save(buffer, "webp", quality=QUALITY)
     data = base64.b64encode(buffer.getvalue()).decode()
     return (
-        f'<figure id="figure-{number}"><figcaption>{escape(title)}</figcaption>'
+        f'<figure id="figure-{number}" class="{kind}" data-name="{escape(_name(path))}">'
+        f"<figcaption>{escape(title)}</figcaption>"
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(title)}">'
         f'<img src="data:image/webp;base64,{data}" width="{small.width}" height="{small.height}" loading="lazy" '
         f'decoding="async" alt="{escape(f"{title}. {caption}".strip())}"></div></figure>'
@@ -44,10 +47,14 @@ def figure(number: int, path: str, content: bytes) -> str:
 
 def _title(path: str, title: str) -> str:
     """figures/figure-18-19-extremes.png is "Figures 18–19: extremes" where it has no ``title`` of its own."""
-    name = path.rsplit("/", 1)[-1].removesuffix(".png")
+    name = _name(path)
     numbered = re.fullmatch(r"figure((?:-\d+)+)-(.+)", name)
     title = title or (numbered[2] if numbered else name).replace("-", " ")
     if not numbered:
         return title[0].upper() + title[1:]
     numbers = [str(int(number)) for number in numbered[1].split("-") if number]
     return f"Figure{'s' if len(numbers) > 1 else ''} {'–'.join(numbers)}: {title}"
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1].removesuffix(".png")

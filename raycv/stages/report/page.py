@@ -13,8 +13,8 @@ from typing import Any
 
 STYLES = ("base", "overview", "units", "maps", "print")
 SCRIPTS = (  # joined in this order to one script
-    "data", "dom", "route", "pictures", "chart", "overview", "facts", "wall", "panel", "partners", "matrix", "clusters",
-    "main",
+    "data", "dom", "route", "pictures", "sample", "actions", "chart", "overview", "facts", "wall", "panel", "partners",
+    "pair", "pairs", "groups", "matrix", "clusters", "main",
 )  # fmt: skip
 
 

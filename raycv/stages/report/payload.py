@@ -18,10 +18,28 @@ from raycv.stages.report.sprites import Pictures, Sheets
 PREDICTORS = 5  # shown of a unit, at most
 MOST_CELLS = 2_000_000  # of the matrices of all layers; those that do not fit any more are left out
 MOST_NUMBER_BYTES = 18e6  # of the numbers of all layers; with more networks than fit, the first are shown
-UNIT_BYTES = 135  # what is said of a unit and one other network; all layers of four of the paper's networks fit
+UNIT_BYTES = 139  # what is said of a unit and one other network; all layers of four of the paper's networks fit
+MOST_SAMPLED = 1_500_000  # activations in sampled images, of all layers, a byte each and two more for its place ...
+LEAST_SAMPLED = 32  # ... which are left out where they do not leave room for so many images
 MOST_MAPPING_BYTES = 5e5  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
 
-PARTNER = {"unit": "unit_b", "value": "value", "excess": "excess", "q": "q_value"}  # columns of the table matchings
+PARTNER = {
+    "unit": "unit_b",
+    "value": "value",
+    "chance": "rotated_value",
+    "excess": "excess",
+    "q": "q_value",
+}  # columns of the table matchings
+
+CLUSTERING = {  # columns of the table clusterings, and their names in the page
+    "is_default": "is_default",
+    "chosen": "chosen",
+    "threshold": "threshold",
+    "size_limit": "size_limit",
+    "modularity": "modularity",
+    "mixed_modularity": "mixed",
+}
+EDGES = ("top_edge", "left_edge", "bottom_edge", "right_edge")
 
 Pair = Callable[[str, str], Any]
 
@@ -58,7 +76,7 @@ def unit_columns(units: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any
 
 
 def recurrence_columns(recurrence: pd.DataFrame, nets: Sequence[str]) -> list[dict[str, Any]]:
-    """For every network in how many others each unit has a partner beyond chance. ``recurrence``: rows of one layer."""
+    """For every network in how many others each unit has a partner above chance. ``recurrence``: rows of one layer."""
     of_net = {str(net): rows.sort_values("unit") for net, rows in recurrence.groupby("net")}
     columns = {
         "partners": "partners",
@@ -79,6 +97,53 @@ def label_columns(labels: pd.DataFrame, nets: Sequence[str], widths: Sequence[in
         found[rows["unit"], rows["rank"] - 1] = rows["label"]
         result.append(packed(found))
     return result
+
+
+def image_columns(top: pd.DataFrame, nets: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """For every network the images of each unit's top patches, (S, TOP_PATCHES), -1 where there is none."""
+    result = []
+    for net, width in zip(nets, widths, strict=True):
+        rows = top[top["net"] == net]
+        found = np.full((width, TOP_PATCHES), -1)
+        found[rows["unit"], rows["rank"] - 1] = rows["image"]
+        result.append(packed(found))
+    return result
+
+
+def sampled_images(widths: Mapping[str, Sequence[int]], there: int) -> int:
+    """Of how many of the sampled images the page has room for the activations; ``widths``: units by layer."""
+    units = sum(map(sum, widths.values()))
+    room = MOST_SAMPLED // units
+    return 0 if room < min(LEAST_SAMPLED, there) else min(there, room)
+
+
+def sample_columns(
+    sampled: pd.DataFrame, images: Sequence[int], nets: Sequence[str], widths: Sequence[int]
+) -> dict[str, Any]:
+    """The activations of all units in the sampled ``images`` that all networks have, as far as they go.
+
+    ``sampled``: rows of one layer in the table sampled_activations. ``values`` (S, images) are in 254 steps from a
+    unit's ``low`` to its ``high``; ``box`` (S, images) are the numbers of rows of ``boxes`` (n, 4), thousandths of the
+    input: top, left, bottom, right. A layer whose units see everything has no boxes.
+    """
+    of_net = {str(net): rows for net, rows in sampled.groupby("net")}
+    there = set.intersection(*(set(of_net[net]["image"]) for net in nets))
+    images = [image for image in images if image in there]
+    place = pd.Series(np.arange(len(images)), images)
+    edges = [(1000 * sampled[edge]).round().astype(int) for edge in EDGES]
+    boxes, number = np.unique(np.stack(edges, axis=1), axis=0, return_inverse=True)
+    numbered = pd.Series(number, sampled.index)
+    found = []
+    for net, width in zip(nets, widths, strict=True):
+        rows = of_net[net][of_net[net]["image"].isin(place.index)]
+        at = rows["unit"].to_numpy(), place[rows["image"]].to_numpy()
+        values, box = np.zeros((width, len(images))), np.zeros((width, len(images)), dtype=int)
+        values[at], box[at] = rows["value"], numbered[rows.index]
+        low, high = values.min(axis=1), values.max(axis=1)
+        part = (values - low[:, None]) / np.where(high > low, high - low, 1)[:, None]
+        about = {"low": packed(low), "high": packed(high), "values": packed(np.round(254 * part - 127).astype(np.int8))}
+        found.append(about | ({"box": packed(box)} if len(boxes) > 1 else {}))
+    return {"images": len(images), "boxes": packed(boxes), "nets": found}
 
 
 def networks_shown(widths: Mapping[str, Sequence[int]]) -> int:
@@ -239,7 +304,9 @@ def cluster_columns(
     keys = ["net_a", "net_b", "k"]
     clusters_of = dict(list(clusters[clusters["threshold"] == lowest].groupby(keys)))
     members_of = dict(list(members[members["threshold"] == lowest].sort_values("unit").groupby(keys)))
-    default = set(clusterings[clusterings["is_default"]][keys].itertuples(index=False, name=None))
+    of_lowest = clusterings[clusterings["threshold"] == lowest].set_index(keys)[[*CLUSTERING]]
+    about = {key: dict(zip(CLUSTERING.values(), row, strict=True)) for key, *row in of_lowest.itertuples(name=None)}
+    default = {key for key, facts in about.items() if facts["is_default"]}
 
     def fact(a: str, b: str) -> list[dict[str, Any]]:
         result = []
@@ -249,7 +316,7 @@ def cluster_columns(
             result.append(
                 {
                     "k": int(key[2]),
-                    "is_default": key in default,
+                    **{name: _plain(value) for name, value in about[key].items()},
                     "a": packed(rows.loc[rows["net"] == a, "leaf"]),
                     "b": packed(rows.loc[rows["net"] == b, "leaf"]),
                     "between": packed(nodes["between_net_similarity"]),
@@ -275,3 +342,10 @@ def picture_columns(pictures: Pictures) -> dict[str, Any]:
         "patches": places(pictures.patches),
         "drives": places(pictures.drives),
     }
+
+
+def _plain(value: Any) -> Any:
+    """A value of a table for JSON, which has no NaN."""
+    if pd.isna(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value

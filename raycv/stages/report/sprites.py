@@ -16,6 +16,7 @@ from raycv.run import tables
 from raycv.run.store import RunStore
 
 LARGEST_TILE = 32  # pixels; larger pictures are shrunk to it
+LARGEST_SAMPLED = 64  # the same of sampled images
 SHEET = 1024  # pixels: no sheet is wider or higher, so that decoding one takes a browser a few milliseconds
 LOSSLESS_BELOW = 9  # pixels: lossy compression would mix the colours of neighbouring tiles that small
 QUALITY = {"patch": 70, "drive": 50}  # what drives a unit is noisy, and noise takes most of the bytes
@@ -102,6 +103,15 @@ def _pictures_of(
             return result
         ranks = min(ranks - 1, int(ranks * budget / result.size))
     return None
+
+
+def sampled(pictures: Sequence[bytes]) -> tuple[int, Sheets]:
+    """The sampled images in their order, as the only tiles of sheets, and the side of a tile in pixels."""
+    extent = max(max(_opened(content).size) for content in pictures)
+    tile = min(LARGEST_SAMPLED, extent)
+    packing = Packing(tile, tile / extent, QUALITY["patch"])
+    packing.add(pictures, (np.arange(len(pictures)), np.zeros(len(pictures), dtype=int)), (len(pictures), 1))
+    return tile, packing.sheets()
 
 
 class Packing:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,9 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from raycv.stages.registry import STAGES
-from raycv.stages.report import appendix, effects, overview, page, payload
+from raycv.stages.report import about, appendix, effects, overview, page, payload
 from raycv.stages.report.memory import REMEDY, command_bytes
-from raycv.stages.report.sprites import Pictures, pictures_within
+from raycv.stages.report.sprites import Pictures, Sheets, pictures_within, sampled
 
 PATH = "report.html"
 LARGEST = 19_700_000  # bytes of the file, where the numbers leave enough for the pictures
@@ -85,25 +86,28 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
     widths = _shown(_widths(units))
     everyone, nets = nets, nets[: len(widths[layers[0]])]
     shown = payload.with_matrices(widths)
+    sample = _sampled(store, widths) if has["sampled_activations"] else None
+    images = [] if sample is None else sample.images
     numbers: dict[str, dict[str, Any]] = {}
     pictures: dict[str, Pictures | None] = {}
     with Progress("report", 2 * len(layers), "layers") as progress:
         for layer in layers:
             of_units, of_pairs = units[units["layer"] == layer], matchings[matchings["layer"] == layer]
-            numbers[layer] = _numbers(store, layer, nets, of_units, of_pairs, has, shown=layer in shown)
+            numbers[layer] = _numbers(store, layer, nets, of_units, of_pairs, has, images, shown=layer in shown)
             progress.advance(1, f"numbers of {layer}")
         figures = _figures(store)
         left_out = [layer for layer in layers if layer not in shown]
         run = {"nets": nets, "everyone": everyone, "layers": layers, "title": title, "left_out": left_out}
         run |= _facts(store, stages, units, has, bool(figures))
+        run["sample"] = None if sample is None else sample.described
         if has["patch_pictures"]:
-            without = page.filled(files, title, figures, _data(run, numbers, {}))
+            without = page.filled(files, title, figures, _data(run, numbers, {}, sample))
             free = max(LARGEST - len(without), min(LEAST_PICTURES, MOST - len(without)))
             for layer, found in pictures_within(store, nets, widths, free * 3 / 4):  # base64 makes four bytes of three
                 pictures[layer] = found
                 progress.advance(1, f"pictures of {layer}")
         progress.update(2 * len(layers))
-    return page.filled(files, title, figures, _data(run, numbers, pictures))
+    return page.filled(files, title, figures, _data(run, numbers, pictures, sample))
 
 
 def _widths(units: pd.DataFrame) -> dict[str, list[int]]:
@@ -119,11 +123,42 @@ def _shown(widths: Mapping[str, list[int]]) -> dict[str, list[int]]:
     return {layer: of_nets[:count] for layer, of_nets in widths.items()}
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """The sampled images that the page shows: their numbers, classes and pictures, in the order of their places."""
+
+    images: list[int]
+    labels: list[int]
+    tile: int
+    sheets: Sheets
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the page knows of them."""
+        about = {"images": payload.packed(self.images), "labels": payload.packed(self.labels), "tile": self.tile}
+        index = payload.packed(self.sheets.index[0])
+        return about | {"columns": self.sheets.columns, "per_sheet": self.sheets.per_sheet, "index": index}
+
+
+def _sampled(store: RunStore, widths: Mapping[str, Sequence[int]]) -> _Sample | None:
+    """The sampled images that the page has room for; None where those are too few."""
+    rows = tables.read(store, "sampled_images").sort_values("place")
+    rows = rows.head(payload.sampled_images(widths, len(rows)))
+    if rows.empty:
+        return None
+    return _Sample(rows["image"].tolist(), rows["label"].tolist(), *sampled(rows["picture"].tolist()))
+
+
 def _data(
-    run: Mapping[str, Any], numbers: Mapping[str, dict[str, Any]], pictures: Mapping[str, Pictures | None]
+    run: Mapping[str, Any],
+    numbers: Mapping[str, dict[str, Any]],
+    pictures: Mapping[str, Pictures | None],
+    sample: _Sample | None,
 ) -> list[str]:
     """The elements with all of the page's data: ``numbers`` and ``pictures`` by layer."""
     elements = [page.embedded("run", run)]
+    if sample:
+        elements += [page.sheet(f"sample-0-{n}", content) for n, content in enumerate(sample.sheets.sheets)]
     for place, (layer, described) in enumerate(numbers.items()):
         found = pictures.get(layer)
         columns = payload.picture_columns(found) if found else None
@@ -141,12 +176,13 @@ def _numbers(
     units: pd.DataFrame,
     matchings: pd.DataFrame,
     has: Mapping[str, bool],
+    images: Sequence[int],
     *,
     shown: bool,
 ) -> dict[str, Any]:
     """All that the page knows of a layer but its pictures. ``units`` and ``matchings``: rows of the layer.
 
-    With its matrices where they are ``shown``.
+    With the activations in the sampled ``images``, and with its matrices where they are ``shown``.
     """
 
     def rows(name: str, *conditions: tables.Filter, **choice: Any) -> pd.DataFrame:
@@ -180,6 +216,12 @@ def _numbers(
     if has["patch_pictures"]:
         labels = rows("patch_pictures", columns=["net", "unit", "rank", "label"])
         found["labels"] = payload.label_columns(labels, nets, widths)
+        top = tables.read(store, "top_patches", filters=[("layer", "==", layer)])
+        found["images"] = payload.image_columns(top, nets, widths)
+    if images:
+        wanted = ("net", "in", list(nets)), ("image", "in", list(images))
+        sampled_rows = rows("sampled_activations", *wanted)
+        found["sample"] = payload.sample_columns(sampled_rows, images, nets, widths)
     return found
 
 
@@ -210,9 +252,11 @@ def _facts(
     missing = {what: _command(BY_NAME[name].stage) for name, what in OPTIONAL.items() if not has[name]}
     if not drawn:
         missing["the figures"] = _command("figures")
+    training = tables.read(store, "training") if tables.exists(store, "training") else None
     health = stages.get("align", {}).get("health")
     alignment = tables.read(store, "alignment")
-    rows = overview.averages(alignment)
+    by_layer = tables.read(store, "alignment_by_layer") if tables.exists(store, "alignment_by_layer") else None
+    rows = overview.averages(alignment, by_layer)
     output = health["layer"] if health else None
     broken = health["broken_pairs"] if health else []
     return {
@@ -221,7 +265,7 @@ def _facts(
         "averages": rows,
         "health": health,
         "accuracies": stages.get("train", {}).get("validation_top1") or {},
-        "images": stages.get("collect", {}).get("images"),
+        "about": about.about(record.read(store), training),
         "classes": stages.get("patches", {}).get("class_names"),
         "units": len(units),
         "ranks": TOP_PATCHES,

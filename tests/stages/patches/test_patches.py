@@ -20,6 +20,7 @@ from raycv.networks.models import build, load_weights, preprocessing_of
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import stored
 from raycv.networks.taps import activation
+from raycv.run.schema import SAMPLED
 from raycv.run.store import RunStore
 from raycv.stages.patches.pictures import encoded, shades
 
@@ -73,6 +74,33 @@ def test_the_nine_are_those_that_sorting_finds(run: Path, images: Path, layer: s
             place = (rows["row"] * extent + rows["col"]).to_numpy()
             there = values[rows["image"].to_numpy(), unit, place]
             np.testing.assert_allclose(there, rows["value"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_sampled_activations_are_the_highest_of_every_image(run: Path, images: Path, layer: str) -> None:
+    there = pd.read_parquet(run / "tables/sampled_images").sort_values("place")
+    source, store = open_source(str(images), "validation"), RunStore(str(run))
+    assert len(there) == there["image"].nunique() == min(SAMPLED, len(source))
+    assert there["place"].tolist() == list(range(len(there)))
+    pixels, labels = source.decode(there["image"].to_numpy(), Resize(32))
+    np.testing.assert_array_equal(there["label"], labels)
+    assert there["picture"].iloc[0] == encoded(pixels[0])
+    rows = pd.read_parquet(run / "tables/sampled_activations").astype({"layer": str}).query("layer == @layer")
+    top = pd.read_parquet(run / "tables/top_patches").query("layer == @layer")
+    for network in stored(store):
+        net = load_weights(network.spec, checkpoints.weights_of(store, network))
+        with torch.inference_mode():
+            found = activation(net, layer, "fc8", network.spec.preprocessing.evaluation(torch.from_numpy(pixels)))
+        highest = found.reshape(*found.shape[:2], -1).numpy().max(2)
+        mine = rows[rows["net"] == network.spec.name]
+        values = mine.pivot_table(index="image", columns="unit", values="value").loc[there["image"]]
+        np.testing.assert_allclose(values.to_numpy(), highest, rtol=1e-4, atol=1e-5)
+        # An image among the nine best of a unit has its box there, as a part of the input's 32 pixels.
+        both = top[top["net"] == network.spec.name].merge(mine, on=["unit", "image"])
+        assert len(both) > 9
+        both = both[np.isclose(both["value_x"], both["value_y"], rtol=1e-5)]
+        for edge, pixel in (("top_edge", "y0"), ("left_edge", "x0"), ("bottom_edge", "y1"), ("right_edge", "x1")):
+            assert (both[edge] * 32 == both[pixel]).mean() > 0.95  # equal values at several positions are rare
 
 
 def test_pictures_are_cut_and_drawn_where_the_tables_say(run: Path, images: Path) -> None:

@@ -52,8 +52,9 @@ def test_averages_are_over_pairs_and_have_no_nan() -> None:
 def test_the_answer_names_the_layers_of_least_and_most_agreement() -> None:
     rows = averages(alignment({"conv1": (0.1, 0.3), "conv2": (0.05, 0.05), "fc8": (0.9, 0.9)}))
     assert answer(rows, "fc8", []) == (
-        "In every layer, units of independently trained networks agree beyond chance: by 0.050 (conv2) to 0.200 "
-        "(conv1) in correlation, untrained ones by at most 0.010."
+        "In every layer, units of independently trained networks correlate with their best partner by 0.050 (conv2) to "
+        "0.200 (conv1) more than with units mixed before the non-linearity; units of untrained networks by at most "
+        "0.010."
     )
 
 
@@ -62,13 +63,17 @@ def test_a_layer_no_better_than_untrained_networks_does_not_count() -> None:
     assert answer(rows, None, []).startswith("In 2 of 3 layers")
     nothing = averages(alignment({"conv1": (-0.1, 0.0), "conv2": (0.005, 0.005)}))
     assert (
-        answer(nothing, None, []) == "In no layer do units of two networks agree more than those of untrained networks."
+        answer(nothing, None, [])
+        == "In no layer do units of two networks correlate more, above chance, than those of untrained networks."
     )
 
 
 def test_without_mixtures_before_the_relu_those_after_it_answer() -> None:
     rows = averages(alignment({"a": (np.nan, np.nan), "b": (np.nan, np.nan)}))
-    assert "by 0.200 (a) to 0.200 (a) in correlation, untrained ones by at most 0.100" in answer(rows, None, [])
+    said = (
+        "by 0.200 (a) to 0.200 (a) more than with units mixed after the non-linearity; units of untrained networks by"
+    )
+    assert f"{said} at most 0.100." in answer(rows, None, [])
 
 
 def test_a_run_whose_logits_do_not_match_is_not_to_be_trusted() -> None:
@@ -85,3 +90,15 @@ def test_networks_that_share_their_first_weights_are_named_but_not_for_their_log
     assert origin(rows.assign(**seen), "fc8").startswith(
         "a and b seem to share their first weights: in conv1, 95% of units"
     )
+
+
+def test_intervals_over_networks_are_those_of_the_table() -> None:
+    rows = [
+        ("conv1", "correlation", "semi", "excess", 0.1, 0.3),
+        ("conv1", "correlation", "bipartite", "agreement", 0.2, 0.4),
+        ("conv1", "mutual_information", "semi", "agreement_with_correlation", 0.5, 0.7),
+        ("conv1", "correlation", "semi", "mean", np.nan, np.nan),
+    ]
+    names = ["layer", "similarity", "method", "quantity", "networks_low", "networks_high"]
+    (row,) = averages(alignment({"conv1": (0.1, 0.3)}), pd.DataFrame(rows, columns=names))
+    assert row["intervals"] == {"after": [0.1, 0.3], "by_mi": [0.5, 0.7]}

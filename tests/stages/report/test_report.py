@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import uuid
 from collections.abc import Container, Iterator
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -33,9 +35,12 @@ from tests.support.report_run import (
     CONV,
     DECAYS,
     FULL,
+    GROUPS,
     NETS,
     PAPERS,
+    SAMPLED,
     WIDTHS,
+    activation,
     colour,
     partners,
     png,
@@ -122,10 +127,12 @@ class Page:
         return found
 
     def violations(self) -> list[str]:
-        """What axe finds against the rules of accessibility of WCAG 2.2 AA."""
+        """What axe finds against the rules of accessibility of WCAG 2.2 AA, and against good practice."""
         self.script(AXE.read_text())
         found: list[str] = self.driver.execute_async_script(
-            "const done = arguments[0]; axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})"
+            "const done = arguments[0];"
+            "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],"
+            "rules: {'label-content-name-mismatch': {enabled: true}}})"
             ".then(r => done(r.violations.flatMap(v => v.nodes.map(n => `${v.id}: ${n.html.slice(0, 120)}`))))"
         )
         return found
@@ -183,7 +190,12 @@ def test_the_first_screen_says_what_the_run_found(page: Page, store: RunStore) -
     first = page.one("#overview").text
     for fact in ("3 networks", "396 units in 2 layers", "2,000", "60.65%", "61.65%", "Health check passed"):
         assert fact in first
-    assert page.one("#answer").text.startswith("In conv1 units of two networks agree beyond chance, by 0.057")
+    said = "In conv1 units of two networks correlate with their best partner by 0.057 more than with units mixed after"
+    assert page.one("#answer").text.startswith(said)
+    about = page.one("#about").text
+    for fact in ("data cifar10-subset", "model small-alexnet", "seeds 1, 2, 3", "3 epochs", "2,000 validation images"):
+        assert fact in about
+    assert "raycv run --run RUN --seeds 1,2,3 --epochs 3" in about
     for selector in ("#answer", ".chart", ".health", ".accuracies", ".next"):
         assert page.in_sight(selector), selector
     page.one("#overview summary").click()
@@ -223,7 +235,8 @@ def test_a_click_on_a_unit_shows_it_and_its_partners_in_sight(page: Page, store:
             other, value = partners(store, CONV, NETS[0], net, "correlation", "semi")[unit]
             back = partners(store, CONV, net, NETS[0], "correlation", "semi")[other][0] == unit
             excess, q = f"{value - 0.3:+.3f}".replace("-", "−"), "0.010" if unit % 2 else "0.200"
-            facts = f"correlation {value:.3f} excess {excess} q {q} mutual {'yes' if back else 'no'}"
+            chance = f"by chance 0.300 excess, mixed after {excess} q {q}"
+            facts = f"correlation {value:.3f} {chance} mutual {'yes' if back else 'no'}"
             assert page.partners()[net] == (other, facts)
         assert page.driver.current_url.endswith(f"/layer/conv1/unit/net1/{unit}")
     page.select("matched", "by mutual information", "#panel")
@@ -243,9 +256,37 @@ def test_the_address_keeps_the_choice_and_back_takes_it_back(page: Page, store: 
     page.driver.back()
     page.turns_to("unit 117")
     assert page.partners() == said
-    page.open(store, "#/layer/nonsense/unit/nobody/99999?show=x&sort=y")
-    assert len(page.order()) == WIDTHS[CONV][0]
+    assert page.one("#wrong").text == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (
+            "#/layer/nonsense/unit/nobody/99999?show=x&sort=y",
+            "there is no layer “nonsense”; there is no network “nobody”",
+        ),
+        (place(CONV, "unit", "net1", 99), "conv1 of net1 has units 0 to 4, not “99”. Shown instead: Units of conv1."),
+        (place(CONV, "pairs", "net1", "net9", 1, 1), "there is no network “net9”"),
+        ("#/nowhere", "there is no view “nowhere”. Shown instead: Overview."),
+        ("#/figures/17", "it has 3 figures, numbered from 0, not “17”"),
+    ],
+)
+def test_an_address_that_does_not_fit_the_run_says_so(page: Page, store: RunStore, address: str, said: str) -> None:
+    page.open(store, address)
+    assert said in page.one("#wrong").text
     assert page.errors() == []
+    page.one("#views a").click()
+    assert page.one("#wrong").text == ""
+
+
+def test_every_view_has_a_title(page: Page, store: RunStore) -> None:
+    titles = []
+    for view in (*VIEWS.values(), place(CONV, "unit", "net1", 3)):
+        page.open(store, view)
+        titles.append(page.driver.title)
+    assert len(set(titles)) == len(titles)
+    assert "unit 3 of net1 in conv1 – a<b>run – raycv" in titles
 
 
 def test_keys_search_move_and_close(page: Page, store: RunStore) -> None:
@@ -273,7 +314,7 @@ def test_units_are_sorted_and_filtered(page: Page, store: RunStore) -> None:
     means = units[(units["layer"] == FULL) & (units["net"] == "net1")].set_index("unit")["mean"]
     page.select("Sort by", "mean activation")
     assert page.order() == means.sort_values(ascending=False).index.tolist()
-    page.select("Show", "recurs in all networks")
+    page.select("Show", "partner in every other network")
     assert sorted(page.order()) == [unit for unit in range(WIDTHS[FULL][0]) if unit % 3 == 2]
     page.select("Show", "rare or dead")
     assert sorted(page.order()) == [0, 1]
@@ -338,9 +379,9 @@ def test_a_click_on_a_cell_of_the_map_opens_its_two_units(page: Page, store: Run
     shown = [(card.get_attribute("data-net"), card.get_attribute("data-unit")) for card in page.all("#cell .partner")]
     assert shown == [("net1", "2"), ("net3", "3")]
     assert page.in_sight("#cell h2")
-    assert page.driver.current_url.endswith("/matrix/net1/net3/2/3")
+    assert page.driver.current_url.endswith("/matrix/net1/net3/2/3?order=number")
     page.one("#map canvas").send_keys(Keys.ARROW_DOWN, Keys.ENTER)
-    assert page.driver.current_url.endswith("/matrix/net1/net3/3/3")
+    assert page.driver.current_url.endswith("/matrix/net1/net3/3/3?order=number")
     page.select("Matrix", "mapping layer")
     assert page.one("#strongest h3").text == "Largest weights"
     weights = tables.read(store, "mapping_weights")
@@ -350,6 +391,133 @@ def test_a_click_on_a_cell_of_the_map_opens_its_two_units(page: Page, store: Run
     largest = weights[weights["decay"] == PAPERS].sort_values("weight", key=abs).iloc[-1]
     assert page.all(".pair")[0].text.split()[:3] == [str(largest["target_unit"]), "–", str(largest["source_unit"])]
     assert page.errors() == []
+
+
+def test_all_pairs_are_listed_and_sorted(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "pairs", "net1", "net3"))
+    expected = dict(enumerate(partners(store, CONV, "net1", "net3", "correlation", "semi")))
+    there = {unit: (other, value) for unit, (other, value) in expected.items() if other >= 0}
+
+    def order() -> list[int]:
+        return [int(str(row.get_attribute("data-unit"))) for row in page.all("#pair-list tbody tr")]
+
+    falling = sorted(there, key=lambda unit: -there[unit][1])
+    assert order() == falling
+    page.one("#pair-list [name='sort-excess']").click()
+    assert order() == falling  # by chance all have the same
+    page.one("#pair-list [name='sort-excess']").click()
+    assert order() == falling[::-1]
+    assert page.one("#pair-list th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    page.select("Show", "above chance")
+    assert sorted(order()) == [unit for unit in there if unit % 2]
+    sheet = page.script("return pairsSheet()")
+    assert [(row[3], row[4]) for row in sheet[1:]] == [(unit, there[unit][0]) for unit in order()]
+    assert page.errors() == []
+
+
+def test_a_pair_is_shown_in_the_same_images(page: Page, store: RunStore) -> None:
+    """Unit 2 has the same activations in all networks."""
+    page.open(store, place(CONV, "pairs", "net1", "net3", 2, 2))
+    values = activation(CONV, 0, 2)
+    images = tables.read(store, "sampled_images").sort_values("place")["image"].to_numpy()
+    code = (
+        "return [...document.querySelectorAll('.scatter circle')].map(d => ['cx', 'cy'].map(c => +d.getAttribute(c)))"
+    )
+    dots = np.array(page.script(code))
+    assert len(dots) == SAMPLED
+    assert np.corrcoef(dots[:, 0], values)[0, 1] > 0.999
+    assert np.corrcoef(dots[:, 1], values)[0, 1] < -0.999  # upwards
+    both, first, second = page.all(".together > div:not(.row, .plot)")
+    strongest = images[np.argsort(-values, kind="stable")[:6]].tolist()
+    shown = [int(str(one.get_attribute("data-image"))) for one in both.find_elements(By.TAG_NAME, "li")]
+    assert shown == strongest
+    assert "none of these images" in first.text
+    assert "none of these images" in second.text
+    text = page.one("#pair").text
+    assert (
+        "Of the 2 images that drive the first most, 2 are among the 2 that drive the second most; by chance 0.1" in text
+    )
+    assert "8 of the 9 images that drive the first most of all images are also among the 9 of the second" in text
+    assert "unit 2 of net1 0.300" in " ".join(page.one("#pair .numbers").text.split())
+
+
+def test_images_that_drive_one_unit_alone(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "pairs", "net1", "net3", 2, 3))
+    images = tables.read(store, "sampled_images").sort_values("place")["image"].to_numpy()
+    a, b = activation(CONV, 0, 2), activation(CONV, 2, 3)
+    u, v = (np.array([(of < value).mean() for value in of]) for of in (a, b))
+    _, first, _ = page.all(".together > div:not(.row, .plot)")
+    shown = [int(str(one.get_attribute("data-image"))) for one in first.find_elements(By.TAG_NAME, "li")]
+    assert (u - v)[np.isin(images, shown)].min() >= np.sort(u - v)[-6] - 1e-9
+
+
+def test_a_unit_has_images_at_its_quantiles(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "unit", "net1", 3))
+    values = activation(CONV, 0, 3)
+    images = tables.read(store, "sampled_images").sort_values("place")["image"].to_numpy()
+    shown = [int(str(one.get_attribute("data-image"))) for one in page.all(".responses li")]
+    of = [float(values[images == image][0]) for image in shown]
+    assert of[0] == values.max()
+    assert of == sorted(of, reverse=True)
+    assert of[4] == pytest.approx(np.quantile(values, 0.5), abs=np.ptp(np.sort(values)[18:22]))
+    heights = [float(str(bar.get_attribute("height"))) for bar in page.all(".histogram rect")]
+    assert len(heights) > 5
+
+
+def test_groups_are_sorted_by_their_weakest_link(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "groups"))
+    pairs = list(itertools.combinations(NETS, 2))
+    links = {
+        unit - GROUPS[0]: min(partners(store, CONV, a, b, "correlation", "semi")[unit][1] for a, b in pairs)
+        for unit in GROUPS
+    }
+    shown = [int(str(card.get_attribute("data-group"))) for card in page.all(".group[data-group]")]
+    assert shown == sorted(links, key=lambda group: -links[group])
+    for card in page.all(".group[data-group]"):
+        group = int(str(card.get_attribute("data-group")))
+        assert f"weakest link {links[group]:.2f} (" in card.text
+        assert [one.get_attribute("data-net") for one in card.find_elements(By.TAG_NAME, "li")] == list(NETS)
+    alone = [unit for unit in range(WIDTHS[CONV][0]) if unit % 3 == 0 and unit > 1]
+    of_net1 = page.all("#alone .side")[0]
+    assert [one.get_attribute("data-unit") for one in of_net1.find_elements(By.TAG_NAME, "li")] == list(map(str, alone))
+
+
+def test_what_is_shown_can_be_saved(page: Page, store: RunStore, tmp_path: Path) -> None:
+    to = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", to)
+    page.open(store, place(CONV, "units", "net1", sort="number"))
+    page.one("#actions [name='csv']").click()
+    page.open(store, "#/figures")
+    page.all("#figures .buttons button")[1].click()
+    names = {"a-b-run-conv1-units.csv", "a-b-run-figure-04-layers.png"}
+    WebDriverWait(page.driver, 20).until(lambda _: names <= {path.name for path in tmp_path.iterdir()})
+    saved = pd.read_csv(tmp_path / "a-b-run-conv1-units.csv")
+    units = tables.read(store, "units")
+    units = units[(units["layer"] == CONV) & (units["net"] == "net1")].sort_values("unit")
+    assert saved["unit"].tolist() == units["unit"].tolist()
+    np.testing.assert_allclose(saved["mean"], units["mean"], rtol=1e-6)
+    with Image.open(tmp_path / "a-b-run-figure-04-layers.png") as picture:
+        assert picture.size[0] == FIGURE_WIDTH
+
+
+def test_a_matrix_in_the_order_of_clusters(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "matrix", "net1", "net3", order="cluster"))
+    sheet = page.script("return matrixSheet()")
+    members = tables.read(store, "cluster_members")
+    rows = members[(members["layer"] == CONV) & (members["net_a"] == "net1") & (members["net_b"] == "net3")]
+    leaf = rows[rows["k"] == 2].set_index(["net", "unit"])["leaf"]
+    for net, order in (("net1", [row[0] for row in sheet[1:]]), ("net3", sheet[0][1:])):
+        labels = [leaf[net, unit] for unit in order]
+        assert len(order) == len(set(order)) == WIDTHS[CONV][NETS.index(net)]
+        assert labels[-1] == -1  # units in no cluster are last
+        assert sum(x != y for x, y in itertools.pairwise(labels)) == len(set(labels)) - 1
+
+
+def test_the_view_of_clusters_explains_k(page: Page, store: RunStore) -> None:
+    page.open(store, place(CONV, "clusters", "net1", "net3"))
+    said = page.one("#cluster-k").text
+    assert said.startswith("k = 2 clusters were asked for, the default")
+    assert "Modularity 0.50 (0.40 with one network’s units mixed: the clusters are more than that)" in said
 
 
 def test_clusters_of_both_networks_come_first(page: Page, store: RunStore) -> None:
@@ -413,6 +581,9 @@ VIEWS = {
     "overview": "#/",
     "units": place(CONV, "units", "all"),
     "unit": place(FULL, "unit", "net1", 4, **{"with": "net3"}),
+    "pairs": place(CONV, "pairs", "net1", "net3"),
+    "pair": place(CONV, "pairs", "net1", "net3", 2, 2),
+    "groups": place(CONV, "groups"),
     "matrix": place(CONV, "matrix", "net1", "net3", 2, 3),
     "clusters": place(CONV, "clusters", "net1", "net3"),
     "figures": "#/figures",

@@ -24,7 +24,7 @@ def fields(name: str) -> set[str]:
 def averages() -> set[str]:
     union = re.search(r"^type Average =(.*?);", TYPES, re.MULTILINE | re.DOTALL)
     assert union
-    return set(re.findall(r'"(\w+)"', union[1])) | {"layer", "before_range", "after_range"}
+    return set(re.findall(r'"(\w+)"', union[1])) | {"layer", "before_range", "after_range", "intervals"}
 
 
 def test_the_page_holds_what_its_types_say(tmp_path: Path) -> None:
@@ -43,3 +43,7 @@ def test_the_page_holds_what_its_types_say(tmp_path: Path) -> None:
     assert set(layer["clusters"][0][1][0]) == fields("Clustering")
     assert set(layer["pictures"]) == fields("Pictures")
     assert set(layer["pictures"]["patches"]) == fields("Sheets")
+    assert set(run["about"]) == fields("About")
+    assert set(layer["sample"]) == {"images", "boxes", "nets"}
+    assert set(layer["sample"]["nets"][0]) == {"low", "high", "values", "box"}
+    assert "box" not in held["layer-1"]["sample"]["nets"][0]  # its units see everything

@@ -79,6 +79,6 @@ def _caption(rows: pd.DataFrame) -> str:
     return (
         "(a), (b): rise of the mean validation loss with as many units of two groups set to their mean activation. "
         f"Mean over layers: {said or 'no layer has both groups'}. Matched: mutual best partners in some other network; "
-        "recurring: partners beyond chance in all others, lonely in none. (c): within a network, over its units one by "
+        "recurring: partners above chance in all others, lonely in none. (c): within a network, over its units one by "
         "one. Points: means over networks; bars: 95% over networks, cut off where they are long."
     )

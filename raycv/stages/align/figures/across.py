@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from raycv.drawing.style import QUIET, TICKS, label, page
 from raycv.drawing.undrawable import Undrawable
 
-_QUANTITIES = {"excess": "correlation with the best partner, beyond chance", "debiased_cka": "linear CKA without bias"}
+_QUANTITIES = {"excess": "correlation with the best partner, above chance", "debiased_cka": "linear CKA without bias"}
 _MOST = 40  # layers whose names can still be read
 
 

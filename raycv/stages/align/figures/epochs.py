@@ -20,7 +20,7 @@ _PANELS = (
 
 
 def through_training(epochs: pd.DataFrame, training: pd.DataFrame) -> Figure:
-    """What matched units have beyond chance after each epoch that was kept, how settled they are, and the accuracy.
+    """What matched units have above chance after each epoch that was kept, how settled they are, and the accuracy.
 
     One line per layer, the mean over ordered pairs of networks. ``epochs`` and ``training`` are the tables of those
     names. Raises Undrawable where no epoch was kept.

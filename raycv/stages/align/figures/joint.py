@@ -33,20 +33,36 @@ def shown_pairs(joint: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def joint_activations(joint: pd.DataFrame) -> Figure:
+def ranks(pairs: pd.DataFrame, matchings: pd.DataFrame, net_a: str, net_b: str) -> dict[str, tuple[list[int], int]]:
+    """By layer the ranks of ``shown_pairs`` among all units of ``net_a`` with a partner, 1 the best, and their number.
+
+    ``matchings`` is the table of that name.
+    """
+    found = {}
+    semi = (matchings["method"] == "semi") & (matchings["similarity"] == "correlation") & (matchings["unit_b"] >= 0)
+    of_pair = matchings[semi & (matchings["net_a"] == net_a) & (matchings["net_b"] == net_b)]
+    for layer, shown in pairs.groupby("layer", sort=False):
+        values = of_pair.loc[of_pair["layer"] == layer].set_index("unit_a")["value"]
+        rank = values.rank(ascending=False, method="first").astype(int)
+        found[str(layer)] = (rank.reindex(shown["unit_a"]).dropna().astype(int).tolist(), len(values))
+    return found
+
+
+def joint_activations(joint: pd.DataFrame, matchings: pd.DataFrame) -> Figure:
     """Figure 8: how often two matched units have which activations in the same sample, for each of ``shown_pairs``.
 
     Two lines of panels a layer, highest correlations first; the colour is the logarithm of the number of samples.
-    ``joint`` is the table joint_activations of one pair of networks.
+    ``joint`` is the table joint_activations of one pair of networks, ``matchings`` the table of that name.
     """
     pairs = shown_pairs(joint)
     net_a, net_b = str(joint["net_a"].iloc[0]), str(joint["net_b"].iloc[0])
     groups = [(str(layer), rows) for (layer, _), rows in pairs.groupby(["layer", "is_high"], sort=False)]
     samples = joint["sample"].nunique()
+    which = _chosen(ranks(pairs, matchings, net_a, net_b), net_a)
     caption = (
         f"Each panel: a unit of {net_a} (horizontal) and its best partner in {net_b} (vertical) over {samples:,} "
         "samples (image and position); darker: more samples, logarithmic. Above: the two units and their correlation. "
-        "A layer's first line holds its highest correlations, its second line the lowest."
+        f"From left to right and line to line correlations fall. {which}"
     )
     title = f"Activations of matched units of {net_a} and {net_b} in the same samples"
     figure = page(0.9 + 1.75 * len(groups), title, caption)
@@ -77,3 +93,9 @@ def joint_activations(joint: pd.DataFrame) -> Figure:
             open_frame(axes)
         line[0].set_ylabel(net_b, fontsize=TEXT)
     return figure
+
+
+def _chosen(found: dict[str, tuple[list[int], int]], net: str) -> str:
+    """Which pairs are shown: their places in the ranking of all pairs of the layer."""
+    of_layers = (f"{layer} {', '.join(map(str, places))} of {of}" for layer, (places, of) in found.items() if places)
+    return f"Shown are pairs from all over the ranking of {net}'s units by that correlation: {'; '.join(of_layers)}."

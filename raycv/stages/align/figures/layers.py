@@ -1,4 +1,4 @@
-"""Matched correlation per layer, beyond chance and as it is (paper, Figure 4)."""
+"""Matched correlation per layer, above chance and raw (paper, Figure 4)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNTRAINED = "untrained networks"
 
 
 def layer_averages(alignment: pd.DataFrame) -> Figure:
-    """What matched units have beyond chance, layer by layer, and below it the averages themselves.
+    """What matched units have above chance, layer by layer, and below it the averages themselves.
 
     (a) excess of semi-matchings over mixtures after the ReLU (``excess``) and before it (``prerelu_excess``), with the
     same of untrained networks; (b) ``mean`` by semi-matching and by matching, with ``rotated_mean`` of semi-matchings
@@ -30,7 +30,7 @@ def layer_averages(alignment: pd.DataFrame) -> Figure:
     if rows.empty:
         raise Undrawable("The table alignment has no averages of correlations.")
     by_method = {method: _OfMethod(rows[rows["method"] == method], layers) for method in METHODS}
-    figure = page(6.4, "Correlation of matched units beyond chance, layer by layer", _caption(rows, by_method))
+    figure = page(6.4, "Correlation of matched units above chance, layer by layer", _caption(rows, by_method))
     above, below = figure.subplots(2, 1, sharex=True)
     _draw_excess(above, by_method["semi"])
     _draw_averages(below, by_method)

@@ -78,7 +78,7 @@ class _Curve:
     bipartite: np.ndarray
     same: np.ndarray  # (n,) the same partner by both methods: 1 or 0, NaN where left over
     chance: np.ndarray  # (n,) the correlation that mixed units give
-    found: np.ndarray  # (n,) whether the partner is more than chance
+    found: np.ndarray  # (n,) whether the partner is above chance
     left_out: int
 
     @property
@@ -133,12 +133,12 @@ def _unmatched(curve: _Curve) -> str:
     if not units:
         return "no unit has a partner"
     below = f"{curve.below / units:.0%} ({curve.below} of {units})"
-    return f"{curve.found.mean():.0%} beyond chance, {below} ≤ 0.5"
+    return f"{curve.found.mean():.0%} above chance, {below} ≤ 0.5"
 
 
 def _beyond(curve: _Curve) -> str:
     count = f"{int(curve.found.sum())} of {len(curve.found)}"
-    return f"{curve.found.mean():.0%} of the partners ({count}) are more than chance, at a false discovery rate of 5%"
+    return f"{curve.found.mean():.0%} of the partners ({count}) are above chance at a false discovery rate of 5%"
 
 
 def _caption_of_one(curve: _Curve, net_a: str, net_b: str) -> str:
@@ -165,7 +165,9 @@ def _caption_of_all(curves: dict[str, _Curve], net_a: str, net_b: str) -> str:
         return f"No unit of {net_a} has a partner in {net_b}."
     agreements = {layer: float(np.nanmean(c.same)) for layer, c in curves.items() if np.isfinite(c.same).any()}
     found = {layer: float(curve.found.mean()) for layer, curve in curves.items() if len(curve.semi)}
-    text = f"Partners that are more than chance (ticks) at a false discovery rate of 5%: {ends(found, '.0%')}. "
+    text = (
+        f"Partners above chance at a false discovery rate of 5%: {ends(found, '.0%')}; ticks: what mixed units give. "
+    )
     text += f"Units of {net_a} with no match above 0.5 (dashed line) in {net_b}: {ends(shares, '.0%')}."
     if agreements:
         text += f" Units with the same partner by both methods: {ends(agreements, '.0%')}."

@@ -39,7 +39,7 @@ def plan(run: Subject) -> Plan:
     if run.has("across"):
         drawn["across"] = lambda: layers_across(run.read("across"))
     if run.has("joint_activations"):
-        drawn["figure-08-joint"] = lambda: joint_activations(run.read("joint_activations"))
+        drawn["figure-08-joint"] = lambda: joint_activations(run.read("joint_activations"), matchings)
     if any(run.is_rectified(layer) for layer in run.layers):
         drawn["figure-17-activity"] = lambda: mean_activations(run.units)
     if run.all_have_filters:

@@ -28,7 +28,7 @@ def recurring_units(shares: pd.DataFrame) -> Figure:
     recurring = rows[rows["quantity"] == "recurring_share"].set_index("layer")["value"]
     caption = (
         f"Units with partners in all other networks: {ends({str(k): v for k, v in recurring.items()}, '.0%')}. "
-        "A partner correlates more than randomly rotated units (5% false discoveries); a group is one unit of "
+        "A partner is above chance at a false discovery rate of 5%; a group is one unit of "
         "every network, all mutual best. Bars: 95% interval over networks, cut off at 0 and 1."
     )
     figure = page(3.7, "Units that recur in other networks, layer by layer", caption)

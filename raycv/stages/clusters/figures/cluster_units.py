@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from raycv.drawing.filters import filter_pictures
+from raycv.drawing.filters import filter_pictures, smoothness_note
 from raycv.drawing.montage import BETWEEN, Cell, Row, blocks, explained, montage
 from raycv.drawing.style import counted
 from raycv.drawing.undrawable import Undrawable
@@ -16,7 +16,9 @@ from raycv.stages.clusters.figures.clusters import one_net_counts
 
 OF_FILTERS, OF_PATCHES = 12, 8  # clusters shown, as in the paper
 MOST = 5  # units of a network in a cluster; the paper's clusters have fewer than 6 (S.3.4)
-_NARROWEST = 6.5  # columns of a cluster; fewer would make huge pictures
+_NARROWEST = 2.5  # columns of a cluster, so that its heading has room
+_PAGE = 14.0  # columns of a row; fewer would make huge pictures
+_COLUMNS = ("cluster", "units_a", "units_b", "between_net_similarity")
 
 
 def similar_clusters(nodes: pd.DataFrame, layer: str, count: int) -> pd.DataFrame:
@@ -52,7 +54,8 @@ def cluster_filters(
     }
     clusters = similar_clusters(nodes, layer, OF_FILTERS)
     title = f"Filters of {layer}'s clusters of {net_a}'s and {net_b}'s units, most similar first"
-    how = f"{_one_net(nodes, layer)} Each filter is scaled from its smallest to its largest weight."
+    scaled = "Each filter is scaled from its smallest to its largest weight."
+    how = f"{_one_net(nodes, layer)} {scaled} {smoothness_note({net: filters[net] for net in (net_a, net_b)})}"
     return _montage(title, how, clusters, members, shown, net_a, net_b)
 
 
@@ -84,36 +87,49 @@ def _montage(
     net_a: str,
     net_b: str,
 ) -> Figure:
-    """Two clusters a row; in each the units of ``net_a``, white space, those of ``net_b``."""
+    """As many clusters a row as it has room for; in each the units of ``net_a``, white space, those of ``net_b``."""
     if clusters.empty:
         raise Undrawable(f"No cluster has units of both {net_a} and {net_b}.")
     units = units_of(clusters, members)
-    widest = clusters[["units_a", "units_b"]].clip(upper=MOST).sum(axis=1).max() + BETWEEN
-    half = max(_NARROWEST, float(widest))
-    rows = []
-    for start in range(0, len(clusters), 2):
-        cells: list[Cell] = []
-        headings = {}
-        of_row = clusters.iloc[start : start + 2]
-        columns = (of_row[name].tolist() for name in ("cluster", "units_a", "units_b", "between_net_similarity"))
-        for place, (cluster, units_a, units_b, similarity) in enumerate(zip(*columns, strict=True)):
-            left = place * (half + 2 * BETWEEN)
-            of_cluster = units[units["cluster"] == cluster]
-            headings[left] = f"{start + place + 1}: {similarity:.2f}, {units_a} + {units_b} units"
-            for net in (net_a, net_b):
-                for number, unit in enumerate(of_cluster.loc[of_cluster["net"] == net, "unit"]):
-                    cells.append(Cell(left, shown[net, unit], str(unit) if number else f"{net}\n{unit}"))
-                    left += 1
-                left += BETWEEN
-        rows.append(Row(cells, headings=headings))
+    columns = list(zip(*(clusters[name].tolist() for name in _COLUMNS), strict=True))
+    widths = [max(_NARROWEST, min(a, MOST) + min(b, MOST) + BETWEEN) for _, a, b, _ in columns]
+    room = max(_PAGE, *widths)
+    rows: list[Row] = []
+    cells: list[Cell] = []
+    headings: dict[float, str] = {}
+    left = 0.0
+    for (cluster, units_a, units_b, similarity), width in zip(columns, widths, strict=True):
+        if cells and left + width > room:
+            rows.append(Row(cells, headings=headings))
+            cells, headings, left = [], {}, 0.0
+        more = f", {units_a} + {units_b}" if max(units_a, units_b) > MOST else ""
+        headings[left] = f"{cluster}: {similarity:.2f}{more}"
+        cells += _cells(units[units["cluster"] == cluster], shown, left, (net_a, net_b))
+        left += width + 2 * BETWEEN
+    rows.append(Row(cells, headings=headings))
     similarities = clusters["between_net_similarity"]
     caption = (
         f"Spectral clustering with k = {clusters['k'].iloc[0]}, large clusters split: the "
         f"{counted(len(clusters), 'cluster')} of highest between-net similarity, {similarities.max():.2f} to "
-        f"{similarities.min():.2f}. In each: left of the white space units of {net_a}, right of it units of {net_b}"
+        f"{similarities.min():.2f}. Above each: its number, as in the tables and the "
+        "report, and that similarity. In each: left of the white space units of "
+        f"{net_a}, right of it units of {net_b}"
         f"{_left_out(clusters)}. {how}"
     )
-    return montage(title, caption, rows, 2 * half + 2 * BETWEEN)
+    return montage(title, caption, rows, room)
+
+
+def _cells(
+    of_cluster: pd.DataFrame, shown: Mapping[tuple[str, int], np.ndarray], left: float, nets: tuple[str, str]
+) -> list[Cell]:
+    """The units of a cluster from ``left`` on, those of the second network after white space."""
+    cells = []
+    for net in nets:
+        for number, unit in enumerate(of_cluster.loc[of_cluster["net"] == net, "unit"]):
+            cells.append(Cell(left, shown[net, unit], str(unit) if number else f"{net}\n{unit}"))
+            left += 1
+        left += BETWEEN
+    return cells
 
 
 def _one_net(nodes: pd.DataFrame, layer: str) -> str:

@@ -109,28 +109,48 @@ def cluster_tree(nodes: pd.DataFrame, members: pd.DataFrame, layer: str, net_a: 
 
 
 def similarity_curves(nodes: pd.DataFrame, layers: Sequence[str], net_a: str, net_b: str) -> Figure:
-    """Figure 16: between-net and within-net similarity of every cluster, one panel per layer.
+    """Figure 16: between-net and within-net similarity of every cluster of several units, one panel per layer.
 
     ``nodes``: rows of clusters of one clustering per layer. Clusters after splitting, by falling
     between-net similarity.
     """
     _check(nodes)
-    counts = one_net_counts({layer: _leaves(nodes, layer)[["units_a", "units_b"]] for layer in layers})
-    caption = f"{counts} Their between-net similarity is 0."
-    figure, panels = _grid(len(layers), 1.9, f"Similarity of the clusters of {net_a}'s and {net_b}'s units", caption)
-    for axes, layer in zip(panels, layers, strict=False):
-        ordered = _leaves(nodes, layer).sort_values("between_net_similarity", ascending=False, kind="stable")
-        place = np.arange(1, len(ordered) + 1)
-        for column, colour, name in (
-            ("within_net_similarity", QUIET, "within net"),
-            ("between_net_similarity", SIGNAL, "between nets"),
-        ):
-            axes.plot(place, ordered[column], ".-", color=colour, markersize=3, linewidth=0.7, label=name)
-        label(axes, layer, "cluster", "mean correlation")
-        axes.set_ylim(min(-0.03, float(ordered["between_net_similarity"].min()) - 0.03), 1.03)
+    drawn = {layer: several_units(_leaves(nodes, layer)) for layer in layers}
+    title = f"Similarity of the clusters of {net_a}'s and {net_b}'s units"
+    figure, panels = _grid(len(layers), 1.9, title, _caption_of_similarity(nodes, drawn))
+    for axes, (layer, rows) in zip(panels, drawn.items(), strict=False):
+        units = rows[["units_a", "units_b"]]
+        both = rows["between_net_similarity"].where(units.min(axis=1) > 0).sort_values(ascending=False, kind="stable")
+        within = rows["within_net_similarity"].where(units.max(axis=1) > 1).reindex(both.index)
+        place = np.arange(1, len(rows) + 1)
+        for values, colour, name in ((within, QUIET, "within net"), (both, SIGNAL, "between nets")):
+            axes.plot(place, values, ".-", color=colour, markersize=3, linewidth=0.7, label=name)
+        label(axes, f"{layer}: {counted(len(rows), 'cluster')}", "cluster", "mean correlation")
+        axes.set_ylim(min(-0.03, float(np.nanmin([0.0, *both])) - 0.03), 1.03)
         open_frame(axes)
     panels[0].legend(fontsize=TICKS, frameon=False)
     return figure
+
+
+def several_units(leaves: pd.DataFrame) -> pd.DataFrame:
+    """The clusters of two units or more; one unit alone is as similar to itself as can be."""
+    return leaves[leaves["units_a"] + leaves["units_b"] > 1]
+
+
+def _caption_of_similarity(nodes: pd.DataFrame, drawn: Mapping[str, pd.DataFrame]) -> str:
+    alone = {layer: len(_leaves(nodes, layer)) - len(rows) for layer, rows in drawn.items()}
+    left_out = "; ".join(f"{layer} {count} of {count + len(drawn[layer])}" for layer, count in alone.items() if count)
+    one_net = {layer: int(((rows["units_a"] == 0) | (rows["units_b"] == 0)).sum()) for layer, rows in drawn.items()}
+    of_one = "; ".join(f"{layer} {count} of {len(drawn[layer])}" for layer, count in one_net.items() if count)
+    text = (
+        "Clusters by falling similarity between networks. Within net: of clusters with several units of a network, "
+        "each unit with itself included."
+    )
+    if left_out:
+        text += f" Not drawn: clusters of one unit ({left_out})."
+    if of_one:
+        text += f" Clusters of one network only have no similarity between networks and stand last: {of_one}."
+    return text
 
 
 def modularity_curves(
@@ -138,10 +158,11 @@ def modularity_curves(
 ) -> Figure:
     """The modularity of each layer's clusters against k, with the largest and the default k marked."""
     _check(eigenvalues)
+    not_above = _not_above(modularity_at_default(eigenvalues, clusterings, layers))
     caption = (
         "Modularity: the fraction of the edges' weight within clusters, less that of random edges between units of the "
         "same degrees. Dashed: the k of the largest modularity. Dotted: the default k, which the other figures have; "
-        "cross: there, with one network's units mixed."
+        f"cross: there, with one network's units mixed (chance). {not_above}"
     )
     title = f"Modularity of the clusters of {net_a}'s and {net_b}'s units"
     figure, panels = _grid(len(layers), 1.9, title, caption)
@@ -157,6 +178,30 @@ def modularity_curves(
         label(axes, f"{layer}: k = {chosen}, default {default}", "k", "modularity")
         open_frame(axes)
     return figure
+
+
+def modularity_at_default(
+    eigenvalues: pd.DataFrame, clusterings: pd.DataFrame, layers: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """By layer the modularity of the default k, as it is drawn, and that by chance; NaN where it is not known."""
+    found = {}
+    for layer in layers:
+        of_layer = clusterings[(clusterings["layer"] == layer) & clusterings["is_default"]].iloc[0]
+        rows = eigenvalues[(eigenvalues["layer"] == layer) & (eigenvalues["number"] == of_layer["k"])]
+        value = float(rows["modularity"].iloc[0]) if len(rows) else np.nan
+        found[layer] = (value, float(of_layer["mixed_modularity"]))
+    return found
+
+
+def _not_above(found: Mapping[str, tuple[float, float]]) -> str:
+    """In which layers the default k has no more modularity than by chance."""
+    known = {layer: values for layer, values in found.items() if np.isfinite(values).all()}
+    below = [layer for layer, (value, chance) in known.items() if value <= chance]
+    if not known:
+        return ""
+    if not below:
+        return f"In {'all' if len(known) == len(found) else len(known)} layers it is above chance."
+    return f"Not above chance: {', '.join(below)}."
 
 
 def one_net_counts(units: Mapping[str, pd.DataFrame]) -> str:

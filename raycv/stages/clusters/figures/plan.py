@@ -69,6 +69,7 @@ def drawn_clusterings(run: Subject) -> Clusterings | None:
 def _of_clusters(run: Subject, found: Clusterings) -> Plan:
     """Figures 12, 15, 16 and the modularity of every k."""
     spatial = [layer for layer in found.layers if layer.startswith("conv")] or found.layers
+    of_tree = spatial[min(1, len(spatial) - 1)]  # the second layer, as in the paper
     nets = [run.net_a, run.net_b]
 
     def matrices() -> Figure:
@@ -80,8 +81,8 @@ def _of_clusters(run: Subject, found: Clusterings) -> Plan:
         return permuted_correlations(correlations, found.members, *nets)
 
     def tree() -> Figure:
-        nodes, members = (frame[frame["layer"] == spatial[0]] for frame in (found.nodes, found.members))
-        return cluster_tree(nodes, members, spatial[0], *nets)
+        nodes, members = (frame[frame["layer"] == of_tree] for frame in (found.nodes, found.members))
+        return cluster_tree(nodes, members, of_tree, *nets)
 
     return {
         "figure-12-clusters": matrices,

@@ -255,9 +255,32 @@ def _caption_of_curves(means: pd.DataFrame, sparse: float) -> str:
     trained = "; SGD is held out on the last fold only" if "sgd" in _solvers(means) else ""
     return (
         f"Points: decays, growing from right to left.{seen} Band: 95% interval of the optimum's held-out "
-        f"loss{trained}. Rotated, mixed: as many mixtures of the source units in their place, made after the ReLU or "
-        f"before it. Dotted: 0.5, nothing predicted. Horizontal scale logarithmic from 1 up."
+        f"loss{trained}. Solid: on images held out; dashed: on those of the fit. Rotated, mixed: as many mixtures "
+        "of the source units in their place, made after the ReLU or before it. Both nulls are of the fit: compare them "
+        f"with the dashed line of the optimum. {_below_nulls(means, sparse)} Dotted: 0.5, nothing predicted. "
+        "Horizontal scale logarithmic from 1 up."
     )
+
+
+def below_nulls(means: pd.DataFrame, decay: float) -> dict[str, list[str]]:
+    """By null the layers in which the optimum of one decay fits no better; a null that is not there is left out."""
+    rows = means[(means["solver"] == "exact") & (means["decay"] == decay)]
+    return {
+        column: rows.loc[rows["loss"] >= rows[column], "layer"].astype(str).tolist()
+        for column in NULLS
+        if rows[column].notna().any()
+    }
+
+
+def _below_nulls(means: pd.DataFrame, sparse: float) -> str:
+    found = below_nulls(means, sparse)
+    if not found:
+        return ""
+    parts = [
+        f"than {NULLS[column][0].split(',')[0]} in every layer{' but ' + ', '.join(layers) if layers else ''}"
+        for column, layers in found.items()
+    ]
+    return f"At that decay the optimum fits better {'; '.join(parts)}."
 
 
 def _named(means: pd.DataFrame) -> str:

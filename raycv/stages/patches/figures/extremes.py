@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from raycv.analysis.activity import activity_ranking
-from raycv.drawing.filters import filter_pictures
+from raycv.drawing.filters import filter_pictures, smoothness_note
 from raycv.drawing.montage import BETWEEN, Cell, Row, blocks, explained, montage
 from raycv.drawing.undrawable import Undrawable
 
@@ -50,7 +50,7 @@ def extreme_filters(filters: Mapping[str, np.ndarray], units: pd.DataFrame, laye
         for net, kernels in filters.items()
         for unit, picture in enumerate(filter_pictures(net, np.asarray(kernels)))
     }
-    how = "Each filter is scaled from its smallest to its largest weight."
+    how = f"Each filter is scaled from its smallest to its largest weight. {smoothness_note(filters)}"
     return _montage(f"Filters of the most and the least active units of {layer}", how, extremes, shown)
 
 

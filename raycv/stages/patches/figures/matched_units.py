@@ -55,12 +55,13 @@ def matched_units(
     net_b: str,
     similarity: str = "correlation",
     side: int = 3,
+    note: str = "",
 ) -> Figure:
     """The units of ``best_and_worst`` of every layer, each above its partner, with ``side`` x ``side`` patches each.
 
-    ``matchings``, ``patches`` and ``pictures``: rows of matchings, top_patches and patch_pictures. Of Figure 9 ``side``
-    is 3, of Figure 2 it is 1; Figure 11 is by mutual information. Raises Undrawable where a layer has no pairs or a
-    unit no pictures.
+    ``matchings``, ``patches`` and ``pictures``: rows of matchings, top_patches and patch_pictures; ``note`` ends the
+    caption. Of Figure 9 ``side`` is 3, of Figure 2 it is 1; Figure 11 is by mutual information. Raises Undrawable where
+    a layer has no pairs or a unit no pictures.
     """
     rows, best, worst = [], {}, {}
     for layer in layers:
@@ -78,8 +79,8 @@ def matched_units(
     caption = (
         f"A unit of {net_a} above its best partner in {net_b} (semi-matching) and the {_NAMES[similarity]} of the two"
         f"{_UNITS[similarity]}; up to {COUNT} best and {COUNT} worst pairs of a layer. Best: {ends(best, form)}; "
-        f"worst: {ends(worst, form)}. {explained(pictures, side)}"
-    )
+        f"worst: {ends(worst, form)}. {explained(pictures, side)} {note}"
+    ).strip()
     return montage(title, caption, rows, 2 * COUNT + BETWEEN)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
+from raycv.drawing.filters import smoothness_note
 from raycv.drawing.subject import Plan, Subject
 from raycv.stages.patches.figures.extremes import extreme_filters, extreme_patches, extreme_units
 from raycv.stages.patches.figures.matched_units import best_and_worst, matched_units, paired_units
@@ -40,7 +41,8 @@ def _of_patches(run: Subject) -> Plan:
 
     def of_pairs(layers: list[str], similarity: str, side: int) -> Callable[[], Figure]:
         nets = run.net_a, run.net_b
-        return partial(matched_units, run.matchings, patches, pictures, layers, *nets, similarity, side)
+        note = _of_filters(run) if side == 1 and run.first in layers else ""
+        return partial(matched_units, run.matchings, patches, pictures, layers, *nets, similarity, side, note)
 
     drawn: Plan = {}
     for name, similarity in PAGED.items():
@@ -54,3 +56,12 @@ def _of_patches(run: Subject) -> Plan:
         if layer in shown:
             drawn[f"figure-19-extremes-{layer}"] = partial(extreme_patches, patches, pictures, run.units, layer)
     return drawn
+
+
+def _of_filters(run: Subject) -> str:
+    """Why what drives units of the first layer may look like noise."""
+    if not run.all_have_filters:
+        return ""
+    return (
+        f"What drives a unit of {run.first} is its filter. {smoothness_note({n: run.filters[n] for n in run.nets[:2]})}"
+    )

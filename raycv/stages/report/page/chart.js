@@ -1,4 +1,4 @@
-// The chart of the first screen: what units of two networks have beyond chance, layer by layer.
+// The chart of the first screen: how units of two networks correlate above chance, layer by layer.
 
 /** @type {{ name: "before" | "after" | "before_untrained" | "after_untrained", label: string, untrained: boolean }[]} */
 const SERIES = [
@@ -7,7 +7,7 @@ const SERIES = [
   { name: "before_untrained", label: "before, untrained", untrained: true },
   { name: "after_untrained", label: "after, untrained", untrained: true },
 ];
-const FRAME = { width: matchMedia("(min-width: 60rem)").matches ? 920 : 400, height: 330, left: 46, right: 8, top: 12, bottom: 34 };
+const FRAME = { width: matchMedia("(min-width: 60rem)").matches ? 920 : 400, height: 290, left: 46, right: 8, top: 12, bottom: 34 };
 
 /** @returns {Scale} */
 function scales() {
@@ -35,7 +35,7 @@ function excessChart(pointed) {
   const scale = scales();
   const columns = averages.map((row, n) => column(row, n, scale, pointed));
   return drawn("svg", {
-    class: "chart", viewBox: `0 0 ${FRAME.width} ${FRAME.height}`, role: "group", "aria-label": "Agreement beyond chance by layer",
+    class: "chart", viewBox: `0 0 ${FRAME.width} ${FRAME.height}`, role: "group", "aria-label": "Correlation above chance by layer",
   }, grid(scale), ...SERIES.map((series) => line(series, scale)), ...columns);
 }
 

@@ -13,12 +13,34 @@ function showClusters() {
     choice("Network", numbered(nets), a, (value) => go({ a: Number(value), b: Number(value) === b ? a : b, options: { k: "" } })),
     choice("With", numbered(nets).filter(([n]) => n !== a), b, (value) => go({ b: Number(value), options: { k: "" } })),
     ks.length > 0 && choice("k", ks, found.k, (k) => go({ options: { k } })));
+  at("cluster-k").textContent = found ? aboutK(found, clusterings) : "";
   const groups = found ? grouped(found) : [];
   const both = groups.filter(({ units }) => units.every((of) => of.length)).length;
   at("cluster-count").textContent = found
     ? `${counted(groups.length, "cluster")}, ${both} with units of both networks, which come first.`
     : "This layer has no clusters here: no correlation is large enough, or the run lacks the table.";
-  at("groups").replaceChildren(...groups.map(group));
+  at("cluster-list").replaceChildren(...groups.map(group));
+}
+
+/** What k is, how it was chosen, and how much of the clustering is there by chance.
+ * @param {Clustering} found
+ * @param {Clustering[]} all
+ */
+function aboutK({ k, is_default: isDefault, chosen, threshold, size_limit: limit, modularity, mixed }, all) {
+  const best = all.find((one) => one.chosen);
+  const why = isDefault ? "the default: 40/192 of the units that correlate with another by more than the threshold, at most 100, which is the paper’s k for its layers" : "one of those that the sweep was given";
+  const largest = chosen ? "It is also the k of largest modularity." : best ? `The largest modularity has k = ${best.k}.` : "";
+  const chance = mixed == null ? "" : ` (${fixed(mixed, 2)} with one network’s units mixed: ${(modularity ?? 0) > mixed ? "the clusters are more than that" : "no more than by chance"})`;
+  return `k = ${k} clusters were asked for, ${why}; two units are joined if their correlation is above ${fixed(threshold, 2)}. Modularity ${fixed(modularity, 2)}${chance}. ${largest} Clusters of more than ${Math.floor(limit)} units are split again; the numbers are those of the table clusters and of Figures 13 to 15.`;
+}
+
+/** @returns {Cell[][]} */
+function clustersSheet() {
+  const { layer, a, b, options } = view;
+  const clusterings = dataOf(layer).clusters?.[a][b] ?? [];
+  const found = clusterings.find(({ k }) => String(k) === options.k) ?? clusterings[0];
+  const rows = found ? [[a, found.a], [b, found.b]].flatMap(([net, labels]) => [.../** @type {Numbers} */ (labels)].map((label, unit) => [layers[layer], found.k, nets[Number(net)], unit, label])) : [];
+  return [["layer", "k", "net", "unit", "cluster"], ...rows];
 }
 
 /** The clusters, those of both networks first, the largest correlation between the networks first among them.

@@ -6,7 +6,7 @@ const at = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 /** @type {(id: string) => any} */
 const json = (id) => JSON.parse(at(id).textContent ?? "");
 /** @type {Run} */
-const run = json("run");
+const run = unpacked(json("run"));
 const { nets, everyone, layers, averages } = run; // nets: those whose units are shown
 
 /**

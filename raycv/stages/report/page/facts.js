@@ -2,7 +2,7 @@
 
 /** @type {Record<string, { label: string, of: (data: LayerData, net: number, unit: number) => number, text: (value: number) => string }>} */
 const SORTS = {
-  excess: { label: "excess", of: excessOf, text: (value) => signed(value, 2) },
+  excess: { label: "excess, mixed after", of: excessOf, text: (value) => signed(value, 2) },
   mean: { label: "mean activation", of: (data, net, unit) => data.units[net].mean[unit], text: (value) => fixed(value, 2) },
   partners: {
     label: "partners", of: (data, net, unit) => data.recurrence?.[net].partners[unit] ?? NaN,
@@ -13,8 +13,8 @@ const SORTS = {
 /** @type {Record<string, { label: string, keep: (data: LayerData, net: number, unit: number) => boolean }>} */
 const FILTERS = {
   all: { label: "all units", keep: () => true },
-  recurring: { label: "recurs in all networks", keep: (data, net, unit) => data.recurrence?.[net].partners[unit] === everyone.length - 1 },
-  alone: { label: "without a partner", keep: (data, net, unit) => !data.units[net].state[unit] && data.recurrence?.[net].partners[unit] === 0 },
+  recurring: { label: "partner in every other network", keep: (data, net, unit) => data.recurrence?.[net].partners[unit] === everyone.length - 1 },
+  alone: { label: "no partner in any other network", keep: (data, net, unit) => !data.units[net].state[unit] && data.recurrence?.[net].partners[unit] === 0 },
   dead: { label: "rare or dead", keep: (data, net, unit) => data.units[net].state[unit] > 0 },
 };
 

@@ -1,8 +1,9 @@
 // Bringing the page in line with its address, and the keys.
 
 /** @type {Record<Place, () => void>} */
-const SHOW = { overview: showOverview, units: showUnits, matrix: showMatrix, clusters: showClusters, figures: showFigures, words: () => {} };
-const TITLES = { overview: "Overview", units: "Units", matrix: "Matrices", clusters: "Clusters", figures: "Figures", words: "Glossary" };
+const SHOW = { overview: showOverview, units: showUnits, pairs: showPairs, groups: showGroups, matrix: showMatrix, clusters: showClusters, figures: showFigures, words: () => {} };
+/** @type {Record<Place, string>} */
+const TITLES = { overview: "Overview", units: "Units", pairs: "Pairs", groups: "Across networks", matrix: "Matrices", clusters: "Clusters", figures: "Figures", words: "Glossary" };
 
 function show() {
   const before = view?.place;
@@ -11,7 +12,20 @@ function show() {
   for (const name of VIEWS) at(name).hidden = name !== view.place;
   tabs();
   SHOW[view.place]();
+  showActions();
+  document.title = `${titled()} – ${run.title} – raycv`;
+  at("wrong").textContent = view.wrong.length ? `This link does not fit this run: ${view.wrong.join("; ")}. Shown instead: ${titled()}.` : "";
+  at("wrong").hidden = !view.wrong.length;
   if (before && before !== view.place) scrollTo(0, 0);
+}
+
+/** What is in view, in a few words. */
+function titled() {
+  const { place, layer, a, b, unit, cell } = view;
+  if (place === "units") return unit === null ? `Units of ${layers[layer]}` : `${fullName(layer, a, unit)} in ${layers[layer]}`;
+  if (cell.length) return `${fullName(layer, a, cell[0])} and ${fullName(layer, b, cell[1])} in ${layers[layer]}`;
+  if (place === "groups") return `Units of ${layers[layer]} across networks`;
+  return ["pairs", "matrix", "clusters"].includes(place) ? `${TITLES[place]} of ${layers[layer]}, ${nets[a]} and ${nets[b]}` : TITLES[place];
 }
 
 function tabs() {
@@ -31,7 +45,19 @@ function showFigures() {
   const shown = [...document.querySelectorAll("#figures figure")];
   at("contents").replaceChildren(element("ul", {}, ...shown.map((figure, n) =>
     element("li", {}, element("a", { href: `#/figures/${n}` }, figure.querySelector("figcaption")?.textContent)))));
+  for (const figure of shown) if (!figure.querySelector(".buttons")) figure.querySelector("figcaption")?.after(figureTools(/** @type {HTMLElement} */ (figure)));
+  if (view.of !== undefined && !shown[Number(view.of)]) view.wrong.push(`it has ${counted(shown.length, "figure")}, numbered from 0, not “${view.of}”`);
   if (view.of !== undefined) shown[Number(view.of)]?.scrollIntoView();
+}
+
+/** @param {HTMLElement} figure */
+function figureTools(figure) {
+  const picture = /** @type {HTMLImageElement} */ (figure.querySelector("img"));
+  const zoom = element("button", { type: "button", "aria-pressed": "false", onclick: () => {
+    const large = figure.classList.toggle("large");
+    zoom.setAttribute("aria-pressed", String(large));
+  } }, "Enlarge");
+  return element("div", { class: "buttons" }, zoom, element("button", { type: "button", onclick: () => savePicture(figure.dataset.name ?? "figure", picture) }, "Save PNG"));
 }
 
 /** @param {KeyboardEvent} event */
@@ -60,8 +86,13 @@ const closing = (id) => at(id).querySelector(".close");
 function leave() {
   if (view.place === "units" && view.unit !== null) closing("panel")?.click();
   if (view.place === "matrix" && view.cell?.length) closing("cell")?.click();
+  if (view.place === "pairs" && view.cell?.length) closing("pair")?.click();
 }
 
+document.querySelector(".skip")?.addEventListener("click", (event) => {
+  event.preventDefault(); // the address stays that of the view
+  at("main").focus();
+});
 addEventListener("hashchange", show);
 addEventListener("keydown", pressed);
 addEventListener("resize", () => { if (view.place === "matrix") drawMap(); });

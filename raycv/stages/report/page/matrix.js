@@ -13,7 +13,7 @@ function showMatrix() {
     map = null;
     at("map").replaceChildren(element("p", { class: "nothing" }, whyNot()));
   } else {
-    const key = JSON.stringify([layer, a, b, options.of]);
+    const key = JSON.stringify([layer, a, b, options.of, options.order]);
     if (map?.key !== key) begin(key, data, matrix);
     drawMap();
   }
@@ -53,26 +53,23 @@ function matrixTools(data) {
   /** @type {(changes: Changes) => void} */
   const choose = (changes) => go({ cell: [], ...changes });
   /** @type {Entry[]} */
-  const orders = [["partner", "partners on the diagonal"], ["number", "unit number"]];
+  const orders = [["", "partners on the diagonal"], ["number", "unit number"]];
+  if (data.clusters) orders.splice(1, 0, ["cluster", "clusters"]);
   replace(at("matrix-tools"),
     choice("Layer", numbered(layers), layer, (value) => choose({ layer: Number(value) })),
     choice("Rows", numbered(nets), a, (value) => choose({ a: Number(value), b: Number(value) === b ? a : b })),
     choice("Columns", numbered(nets).filter(([n]) => n !== a), b, (value) => choose({ b: Number(value) })),
     data.weights && choice("Matrix", [["", "correlations"], ["weights", "mapping layer"]], options.of ?? "", (of) => choose({ options: { of } })),
-    choice("Order", orders, order, (value) => {
-      order = value;
-      map = null;
-      showMatrix();
-    }),
+    choice("Order", orders, options.order ?? "", (value) => go({ options: { order: value } })),
     element("div", { class: "zoom" },
       element("button", { type: "button", "aria-label": "Zoom out", onclick: () => zoomed(1 / 1.6) }, "−"),
       element("button", { type: "button", "aria-label": "Zoom in", onclick: () => zoomed(1.6) }, "+"),
-      element("button", { type: "button", onclick: () => zoomed(0) }, "Whole")));
+      element("button", { type: "button", onclick: () => zoomed(0) }, "Fit"),
+      element("button", { type: "button", onclick: () => { if (map) savePicture("matrix", map.canvas); } }, "Save PNG")));
 }
 
-let order = "partner"; // of rows and columns
-
-/** Rows by falling correlation with their one-to-one partner, and each column with its row; the rest after them.
+/** Rows by falling correlation with their one-to-one partner, and each column with its row; the rest after them. Or units
+ * of a cluster together, those of both networks first, as under Clusters; units in none are last.
  * @param {LayerData} data
  * @param {number} a
  * @param {number} b
@@ -82,8 +79,15 @@ let order = "partner"; // of rows and columns
  */
 function ordered(data, a, b, rows, columns) {
   const [down, along] = [rows, columns].map((count) => Array.from({ length: count }, (_, n) => n));
+  const found = data.clusters?.[a][b]?.[0];
+  if (view.options.order === "cluster" && found) {
+    const places = new Map(grouped(found).map(({ label }, n) => [label, n]));
+    /** @type {(labels: Numbers) => (x: number, y: number) => number} */
+    const by = (labels) => (x, y) => (places.get(labels[x]) ?? Infinity) - (places.get(labels[y]) ?? Infinity) || x - y;
+    return [down.sort(by(found.a)), along.sort(by(found.b))];
+  }
   const match = data.partners[a][b]["correlation bipartite"];
-  if (order === "number" || !match) return [down, along];
+  if (view.options.order === "number" || !match) return [down, along];
   /** @type {(i: number) => boolean} */
   const known = (i) => match.unit[i] >= 0;
   const first = down.filter(known).sort((x, y) => match.value[y] - match.value[x]);
@@ -314,8 +318,8 @@ function showStrongest({ rows, columns, value }) {
   const cells = Array.from({ length: rows }, (_, i) => Array.from({ length: columns }, (_, j) => [i, j, value(i, j)])).flat();
   const first = cells.filter((cell) => !Number.isNaN(cell[2])).sort((x, y) => Math.abs(y[2]) - Math.abs(x[2])).slice(0, PAIRS);
   /** @type {(cell: number[]) => HTMLElement} */
-  const pair = ([i, j, found]) => element("li", {}, element("a", { class: "pair", href: address({ cell: [i, j] }), "aria-label": sentence(i, j, { value }) },
-    portrait(layer, a, i, 22), portrait(layer, b, j, 22), element("span", { class: "under" }, element("b", {}, `${shortName(layer, i)} – ${shortName(layer, j)}`), element("span", {}, signed(found, 2)))));
+  const pair = ([i, j, found]) => element("li", {}, element("a", { class: "pair", href: address({ cell: [i, j] }), "aria-label": `${shortName(layer, i)} – ${shortName(layer, j)} ${signed(found, 2)}: ${sentence(i, j, { value })}` },
+    hushed(portrait(layer, a, i, 22)), hushed(portrait(layer, b, j, 22)), element("span", { class: "under" }, element("b", {}, `${shortName(layer, i)} – ${shortName(layer, j)}`), " ", element("span", {}, signed(found, 2)))));
   replace(at("strongest"), element("h3", { id: "strongest-title" }, options.of === "weights" ? "Largest weights" : "Strongest correlations"),
     element("p", { class: "quiet" }, `Unit of ${nets[a]} on the left, of ${nets[b]} on the right.`), element("ul", {}, ...first.map(pair)));
 }
@@ -325,20 +329,24 @@ function showStrongest({ rows, columns, value }) {
  * @param {Matrix | null | undefined} matrix
  */
 function showCell(data, matrix) {
-  const { layer, a, b, cell } = view;
+  const { layer, a, b, cell, options } = view;
   const open = Boolean(matrix && cell.length);
   document.body.classList.toggle("chosen", open);
   at("cell").hidden = !open;
   at("strongest").hidden = open || !matrix;
   if (!open && matrix) showStrongest(matrix);
   if (!open || !matrix) return;
-  const units = [[a, b, cell[0]], [b, a, cell[1]]];
-  /** @type {(net: number, other: number, unit: number) => number} */
-  const best = (net, other, unit) => data.partners[net][other]["correlation semi"]?.unit[unit] ?? -1;
-  replace(at("cell"), heading(`In ${layers[layer]}`, "Two units", { cell: [] }),
-    element("p", { class: "lead" }, sentence(cell[0], cell[1], matrix)),
-    ...units.map(([net, other, unit]) => element("article", { class: "partner", "data-net": nets[net], "data-unit": unit },
-      element("div", { class: "row" }, element("h4", {}, element("a", { href: address({ place: "units", a: net, b: other, unit, options: {} }) }, `${nets[net]} · ${unitName(layer, unit)}`)),
-        element("dl", {}, element("div", {}, element("dt", {}, "best partner"), element("dd", {}, best(net, other, unit) >= 0 ? `${nets[other]} · ${unitName(layer, best(net, other, unit))}` : "none")))),
-      strip(layer, net, unit, 62), classes(data, net, unit))));
+  replace(at("cell"), heading(`In ${layers[layer]}`, "Pair", { cell: [] }),
+    options.of === "weights" && element("p", { class: "lead" }, sentence(cell[0], cell[1], matrix)),
+    pairParts(data, { net: a, unit: cell[0] }, { net: b, unit: cell[1] }));
+}
+
+/** The cells in the order of the map.
+ * @returns {Cell[][]}
+ */
+function matrixSheet() {
+  if (!map) return [];
+  const { matrix, down, along } = map;
+  const { a, b } = view;
+  return [[`${nets[a]} (rows), ${nets[b]} (columns)`, ...along], ...down.map((i) => [i, ...along.map((j) => matrix.value(i, j))])];
 }

@@ -11,14 +11,17 @@ function showOverview() {
   at("overview").append(
     element("h2", { id: "answer" }, run.answer),
     run.origin ? element("p", { class: "warning" }, run.origin) : "",
+    aboutRun(),
     element("p", { class: "lead" }, compared()),
     element("div", { class: "first" },
       element("figure", { class: "card" },
-        element("figcaption", {}, element("h3", {}, "Agreement beyond chance"),
-          element("p", { class: "quiet" }, "Excess correlation of units with their best partner in another network over mixtures of that network’s units; thin lines reach from the pair of networks with the least to that with the most. Choose a layer to see its units.")),
-        key(), element("div", { class: "plot" }, chart), readout),
+        element("figcaption", {}, element("div", { class: "row" }, element("h3", {}, "Correlation above chance"),
+          element("button", { type: "button", onclick: () => saveDrawing("excess", chart) }, "Save SVG")),
+          element("p", { class: "quiet" }, "Excess: the correlation of units with their best partner in another network, less that with mixtures of that network’s units. Thin lines reach from the pair of networks with the least to that with the most. Choose a layer to see its units.")),
+        key(), element("div", { class: "plot" }, chart), readout,
+        element("p", { class: "quiet" }, "Means over ordered pairs of networks; in small type the 95% interval over networks, where there are three or more.")),
       element("div", { class: "aside" }, health(), accuracies(), next())),
-    effects(), table(), missing());
+    effects(), table(), cite(), missing());
 }
 
 /** What units do for the task, where stages that come after a run have found it. */
@@ -32,7 +35,8 @@ function effects() {
 }
 
 function compared() {
-  const images = run.images ? `; ${run.images.toLocaleString("en")} validation images passed through all of them at once` : "";
+  const { images: count } = run.about;
+  const images = count ? `; ${count.toLocaleString("en")} validation images passed through all of them at once` : "";
   const first = nets.length < everyone.length ? ` This page has room for the units of ${nets.length} of them, ${nets[0]} to ${nets.at(-1)}; the tables have those of all.` : "";
   return `${counted(everyone.length, "network")} that differ in random start and order of images, with ${counted(run.units, "unit")} in ${counted(layers.length, "layer")}${images}.${first}`;
 }
@@ -52,16 +56,39 @@ function key() {
  * @param {Averages} row
  */
 function said(row) {
+  /** @type {[string, Average, Average | null, (value: Known) => string, string][]} */
   const facts = [
-    ["beyond chance", percent(row.beyond_chance), row.beyond_chance_untrained == null ? "of units have a partner" : `untrained ${percent(row.beyond_chance_untrained)}`],
-    ["correlation", fixed(row.correlation), row.correlation_untrained == null ? "with the best partner" : `untrained ${fixed(row.correlation_untrained)}`],
-    ["one to one", percent(row.one_to_one), "keep that partner"],
-    ["by mutual information", percent(row.by_mi), row.halves == null ? "keep that partner" : `keep that partner; ${percent(row.halves)} in two halves of the images`],
+    ["excess, mixed before", "before", "before_untrained", signed, ""],
+    ["excess, mixed after", "after", "after_untrained", signed, ""],
+    ["correlation", "correlation", "correlation_untrained", fixed, "with the best partner"],
+    ["have a partner", "beyond_chance", "beyond_chance_untrained", percent, "in another network, mean over pairs"],
+    ["one to one", "one_to_one", null, percent, "keep it when no unit is taken twice"],
+    ["by mutual information", "by_mi", null, percent, `keep it${row.halves == null ? "" : `; ${percent(row.halves)} do in two halves of the images`}`],
   ];
+  const known = facts.filter(([, name]) => row[name] != null);
   return [
     element("strong", {}, row.layer),
-    element("dl", {}, ...facts.map(([name, value, more]) => element("div", {}, element("dt", {}, name), element("dd", {}, value, element("small", {}, more))))),
+    element("dl", {}, ...known.map(([name, key_, untrained, text, what]) => element("div", {}, element("dt", {}, name),
+      element("dd", {}, text(row[key_]), element("small", {}, interval(row, key_, text))),
+      element("dd", { class: "more" }, `untrained ${untrained && row[untrained] != null ? text(row[untrained]) : "not measured"}`, what && [element("br", {}), what])))),
   ];
+}
+
+/** The 95% interval over networks of an average.
+ * @param {Averages} row
+ * @param {Average} name
+ * @param {(value: Known) => string} text
+ */
+function interval(row, name, text) {
+  const [low, high] = row.intervals[name] ?? [];
+  return low == null || high == null ? "no interval" : `${text(low)} to ${text(high)}`;
+}
+
+/** @returns {Cell[][]} */
+function averagesSheet() {
+  const names = /** @type {Average[]} */ (Object.keys(averages[0] ?? {}).filter((name) => !["layer", "before_range", "after_range", "intervals"].includes(name)));
+  return [["layer", ...names.flatMap((name) => [name, `${name}_low`, `${name}_high`])],
+    ...averages.map((row) => [row.layer, ...names.flatMap((name) => [row[name] ?? "", ...(row.intervals[name] ?? ["", ""])])])];
 }
 
 function health() {
@@ -97,9 +124,11 @@ function next() {
   const most = recurring.sort((x, y) => run.recurring[layers[y]] - run.recurring[layers[x]])[0];
   /** @type {([Changes, string, string] | false | undefined)[]} */
   const links = [
-    [{ place: "units", layer: best, a: 0, unit: null, options: { sort: "excess" } }, `Units of ${layers[best]} by excess`, "the layer with the most agreement"],
+    [{ place: "units", layer: best, a: 0, unit: null, options: { sort: "excess" } }, `Units of ${layers[best]} by excess`, "the layer with the largest excess, mixed before"],
     most !== undefined && [{ place: "units", layer: most, a: -1, unit: null, options: { show: "recurring" } },
       `${counted(run.recurring[layers[most]], "unit")} of ${layers[most]} recur in all networks`, "the most of any layer"],
+    most !== undefined && [{ place: "groups", layer: most }, `Recurring groups of ${layers[most]}`, "one unit of every network, side by side"],
+    [{ place: "pairs", layer: best, a: 0, b: 1, cell: [] }, `Pairs of ${layers[best]}`, "every unit with its best partner, to be sorted"],
     json(`layer-${best}`).correlations && [{ place: "matrix", layer: best, a: 0, b: 1 }, `Correlations of ${layers[best]}`, `every unit of ${nets[0]} with every one of ${nets[1]}`],
     json(`layer-${best}`).clusters && [{ place: "clusters", layer: best, a: 0, b: 1, options: {} }, `Clusters of ${layers[best]}`, "groups of units that both networks have"],
   ];
@@ -114,7 +143,7 @@ function table() {
     ["correlation", "correlation", fixed], ["untrained", "correlation_untrained", fixed],
     ["excess, mixed before", "before", signed], ["untrained", "before_untrained", signed],
     ["excess, mixed after", "after", signed], ["untrained", "after_untrained", signed],
-    ["beyond chance", "beyond_chance", percent], ["untrained", "beyond_chance_untrained", percent],
+    ["have a partner", "beyond_chance", percent], ["untrained", "beyond_chance_untrained", percent],
     ["estimated share", "estimated_share", percent], ["untrained", "estimated_share_untrained", percent],
     ["one to one", "one_to_one", percent], ["by mutual information", "by_mi", percent], ["halves", "halves", percent],
     ["same index", "same_index", percent], ["by chance", "same_index_chance", percent],
@@ -124,7 +153,7 @@ function table() {
     ...columns.map(([, name, text]) => element("td", {}, row[name] == null ? "–" : text(row[name])))));
   const frame = { class: "scroll", role: "region", tabindex: 0, "aria-label": "Averages by layer" };
   return element("details", { class: "card" }, element("summary", {}, "All averages in numbers"),
-    element("p", { class: "quiet" }, `Means over all ordered pairs of networks. Beyond chance: units that can be said to have a partner, at a false discovery rate of ${percent(run.false_discoveries)}; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching; halves: in two halves of the images, to compare these two with. Same index: units whose partner has their own number, as in networks that share their first weights.`),
+    element("p", { class: "quiet" }, `Means over all ordered pairs of networks. Have a partner: units with a partner in another network, named at a false discovery rate of ${percent(run.false_discoveries)}; estimated share: units that have one, named or not, from all p-values. One to one, by mutual information: units with the same partner in that matching; halves: in two halves of the images, to compare these two with. Same index: units whose partner has their own number, as in networks that share their first weights.`),
     element("div", frame, element("table", { class: "numbers" }, element("thead", {}, head), element("tbody", {}, ...rows))));
 }
 

@@ -9,7 +9,7 @@ function showPanel() {
   const data = dataOf(layer);
   replace(panel,
     heading(`In ${nets[a]}, ${layers[layer]}`, unitName(layer, unit), { place: "units", a: browsed(), unit: null, options: { wall: "" } }),
-    strip(layer, a, unit, 56), classes(data, a, unit), summary(data, a, unit), partners(data, unit), predictors(data, unit), cluster(data, unit),
+    strip(layer, a, unit, 56), classes(data, a, unit), summary(data, a, unit), partners(data, unit), responses(data, a, unit), predictors(data, unit), cluster(data, unit),
     element("p", { class: "quiet" }, aboutPictures(layer)));
   panel.scrollTop = 0;
   if (!wide()) panel.querySelector("h2")?.focus();
@@ -23,7 +23,8 @@ function showPanel() {
 function heading(where, name, closed) {
   const leave = () => {
     go(closed);
-    /** @type {HTMLElement} */ (at("wall").querySelector(".tile[tabindex='0']") ?? at("main")).focus({ preventScroll: true });
+    const back = closed.place === "units" ? at("wall").querySelector(".tile[tabindex='0']") : null;
+    /** @type {HTMLElement} */ (back ?? at("main")).focus({ preventScroll: true });
   };
   /** @type {(by: number, label: string, sign: string) => Child} */
   const turn = (by, label, sign) => element("button", { type: "button", name: label, "aria-label": label, onclick: () => step(by) }, sign);
@@ -58,7 +59,7 @@ function summary(data, net, unit) {
   const recurrence = data.recurrence?.[net];
   const facts = [
     ...(recurrence ? [["recurs in", `${recurrence.partners[unit]} of ${everyone.length - 1}`]] : []),
-    ["excess", signed(excessOf(data, net, unit))],
+    ["excess, mixed after (mean)", signed(excessOf(data, net, unit))],
     ["mean activation", fixed(units.mean[unit], 2)],
     ["active in", percent(units.active_fraction[unit], 1)],
   ];

@@ -37,8 +37,9 @@ function partnerIn(data, b, unit, kind) {
   const back = data.partners[b][a][kind].unit[other] === unit;
   const facts = [
     [MATCHED[kind].value, fixed(found.value[unit])],
-    ...(found.excess ? [["excess", signed(found.excess[unit])]] : []),
-    ...(found.q ? [["q", found.q[unit] < 0.001 ? "< 0.001" : fixed(found.q[unit])]] : []),
+    ...(found.chance ? [["by chance", fixed(found.chance[unit])]] : []),
+    ...(found.excess ? [["excess, mixed after", signed(found.excess[unit])]] : []),
+    ...(found.q ? [["q", qText(found.q[unit])]] : []),
     ["mutual", back ? "yes" : "no"],
   ];
   const beyond = found.q && found.q[unit] <= run.false_discoveries;
@@ -46,7 +47,8 @@ function partnerIn(data, b, unit, kind) {
     element("div", { class: "row" },
       element("h4", {}, element("a", { href: to(b, other) }, `${nets[b]} · ${unitName(layer, other)}`)),
       element("dl", {}, ...facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))))),
-    strip(layer, b, other, 38));
+    strip(layer, b, other, 38),
+    element("p", { class: "quiet" }, element("a", { href: address({ place: "pairs", a, b, cell: [unit, other], options: {} }), "aria-label": `Compare the two: ${fullName(layer, a, unit)} and ${fullName(layer, b, other)}` }, "Compare the two")));
 }
 
 /** What predicts the unit: the mapping layer from one other network.
@@ -92,7 +94,7 @@ function cluster(data, unit) {
   const size = groups.map(({ net, units }) => `${units.length} of ${nets[net]}`).join(" and ");
   const shown = groups.flatMap(({ net, units }) => units.slice(0, MEMBERS).map((other) => member(layer, net, other, nets[net])));
   return element("details", {}, title,
-    element("p", {}, `${size}; mean correlation ${fixed(found.between[label], 2)} between the networks, ${fixed(found.within[label], 2)} within. `,
+    element("p", {}, `Number ${label}, k = ${data.clusters?.[a][b][0].k}: ${size}; mean correlation ${fixed(found.between[label], 2)} between the networks, ${fixed(found.within[label], 2)} within. `,
       element("a", { href: address({ place: "clusters", a, b, unit: null, options: {} }) }, "All clusters")),
     element("ul", { class: "members" }, ...shown));
 }
@@ -109,6 +111,6 @@ const members = (labels, label) => [...labels.keys()].filter((unit) => labels[un
 function member(layer, net, unit, text) {
   const href = address({ place: "units", a: net, b: view.b === net ? partner(net) : view.b, unit, options: view.place === "units" ? view.options : {} });
   return element("li", { "data-net": nets[net], "data-unit": unit },
-    element("a", { href, class: "tile", "aria-label": fullName(layer, net, unit) },
-      portrait(layer, net, unit, 18) ?? "", element("span", { class: "under" }, element("b", {}, shortName(layer, unit)), element("span", {}, text))));
+    element("a", { href, class: "tile", "aria-label": `${shortName(layer, unit)} ${text}: ${fullName(layer, net, unit)}`, title: fullName(layer, net, unit) },
+      hushed(portrait(layer, net, unit, 18)) ?? "", element("span", { class: "under" }, element("b", {}, shortName(layer, unit)), " ", element("span", {}, text))));
 }

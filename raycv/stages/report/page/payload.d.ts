@@ -16,7 +16,8 @@ interface Run {
   averages: Averages[];
   health: { layer: string; broken_pairs: [string, string][] } | null;
   accuracies: Record<string, number>;
-  images: number | null;
+  about: About;
+  sample: { images: Numbers; labels: Numbers; tile: number; columns: number; per_sheet: number; index: Numbers } | null;
   classes: string[] | null;
   units: number;
   ranks: number;
@@ -28,12 +29,19 @@ interface Run {
   effects: { title: string; text: string }[];
 }
 
+interface About {
+  version: string | null; date: string | null; data: string | null; models: string[]; trained: boolean; seeds: number[];
+  epochs: number | null; images: number | null; command: string;
+}
+
 type Average =
   | "correlation" | "correlation_untrained" | "after" | "after_untrained" | "before" | "before_untrained"
   | "beyond_chance" | "beyond_chance_untrained" | "estimated_share" | "estimated_share_untrained" | "one_to_one" | "halves"
   | "same_index" | "same_index_chance" | "by_mi";
 type Ends = [Known, Known];
-type Averages = Record<Average, Known> & { layer: string; before_range: Ends; after_range: Ends };
+type Averages = Record<Average, Known> & {
+  layer: string; before_range: Ends; after_range: Ends; intervals: Partial<Record<Average, [number, number]>>;
+};
 
 interface LayerData {
   units: { width: number; mean: Numbers; std: Numbers; active_fraction: Numbers; state: Numbers }[];
@@ -44,16 +52,22 @@ interface LayerData {
   predictors?: OfPairs<{ decay: number; r2: Numbers; used: Numbers; unit: Numbers; weight: Numbers }[]>;
   clusters?: OfPairs<Clustering[]>;
   labels?: Numbers[];
+  images?: Numbers[]; // of the top patches
+  sample?: Sample;
   pictures: Pictures | null;
 }
-interface Match { unit: Numbers; value: Numbers; excess?: Numbers; q?: Numbers }
+interface Match { unit: Numbers; value: Numbers; chance?: Numbers; excess?: Numbers; q?: Numbers }
+interface Sample { images: number; boxes: Numbers; nets: { low: Numbers; high: Numbers; values: Numbers; box?: Numbers }[] }
 interface Packed { scale: number; values: Numbers }
-interface Clustering { k: number; is_default: boolean; a: Numbers; b: Numbers; between: Numbers; within: Numbers }
+interface Clustering {
+  k: number; is_default: boolean; chosen: boolean; threshold: number; size_limit: number; modularity: Known; mixed: Known;
+  a: Numbers; b: Numbers; between: Numbers; within: Numbers;
+}
 interface Sheets { columns: number; per_sheet: number; index: Numbers[] }
 interface Pictures { tile: number; ranks: number; method: string; patches: Sheets; drives: Sheets }
 type Picture = ["patches" | "drives", number]; // with its rank
 
-type Place = "overview" | "units" | "matrix" | "clusters" | "figures" | "words";
+type Place = "overview" | "units" | "pairs" | "groups" | "matrix" | "clusters" | "figures" | "words";
 type Options = Record<string, string>;
 interface View {
   place: Place;
@@ -64,8 +78,10 @@ interface View {
   cell: number[]; // the units of a row and a column, or none
   options: Options;
   of?: string; // the figure in view
+  wrong: string[]; // what the address says that this run does not have
 }
 type Changes = Partial<View>;
+type Cell = string | number | null | undefined; // of a CSV file
 interface Unit { net: number; unit: number }
 interface Valued extends Unit { value: number }
 

@@ -36,8 +36,9 @@ function sheet(kind, layer, number) {
  * @param {Picture[][]} rows
  * @param {number} size
  * @param {string} label
+ * @param {number[]} [framed] ranks with a frame
  */
-function pictures(layer, net, unit, rows, size, label) {
+function pictures(layer, net, unit, rows, size, label, framed = []) {
   const found = dataOf(layer).pictures;
   if (!found) return null;
   const [across, down] = [Math.max(...rows.map((row) => row.length)), rows.length];
@@ -45,7 +46,7 @@ function pictures(layer, net, unit, rows, size, label) {
   const canvas = element("canvas", { role: "img", "aria-label": label, width: width * SHARP, height: height * SHARP });
   canvas.style.aspectRatio = `${width} / ${height}`;
   canvas.style.width = `${width}px`;
-  canvas.draw = () => paint(canvas, layer, found, net, unit, rows, size);
+  canvas.draw = () => paint(canvas, layer, found, net, unit, rows, size, framed);
   sight.observe(canvas);
   return canvas;
 }
@@ -58,8 +59,9 @@ function pictures(layer, net, unit, rows, size, label) {
  * @param {number} unit
  * @param {Picture[][]} rows
  * @param {number} size
+ * @param {number[]} framed
  */
-async function paint(canvas, layer, found, net, unit, rows, size) {
+async function paint(canvas, layer, found, net, unit, rows, size, framed) {
   const drawing = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   drawing.imageSmoothingEnabled = false;
   drawing.scale(SHARP, SHARP);
@@ -74,6 +76,10 @@ async function paint(canvas, layer, found, net, unit, rows, size) {
       const [left, top] = [(place % columns) * found.tile, Math.floor(place / columns) * found.tile];
       drawing.drawImage(source, left, top, found.tile, found.tile, column * (size + GAP), row * (size + GAP), size, size);
       count += 1;
+      if (kind !== "patches" || !framed.includes(rank)) continue;
+      drawing.strokeStyle = getComputedStyle(canvas).getPropertyValue("--frame");
+      drawing.lineWidth = 3;
+      drawing.strokeRect(column * (size + GAP) + 1.5, row * (size + GAP) + 1.5, size - 3, size - 3);
     }
   }
   canvas.dataset.drawn = String(count);
@@ -100,11 +106,12 @@ function portrait(layer, net, unit, size) {
  * @param {number} net
  * @param {number} unit
  * @param {number} size
+ * @param {number[]} [framed]
  */
-function strip(layer, net, unit, size) {
+function strip(layer, net, unit, size, framed = []) {
   const ranks = dataOf(layer).pictures?.ranks ?? 0;
   const label = `The ${ranks} patches that drive ${fullName(layer, net, unit)} most, and what in them drives it`;
-  return pictures(layer, net, unit, [ranked("patches", 0, ranks), ranked("drives", 0, ranks)], size, label);
+  return pictures(layer, net, unit, [ranked("patches", 0, ranks), ranked("drives", 0, ranks)], size, label, framed);
 }
 
 /** @param {number} layer */

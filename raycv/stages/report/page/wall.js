@@ -14,9 +14,23 @@ function showUnits() {
     more();
     at("wall").scrollTop = 0;
   }
-  at("wall-count").textContent = `${counted(wall.units.length, "unit")} of ${browsed() < 0 ? "all networks" : nets[browsed()]} in ${layers[view.layer]}, ${filterOf(view).label === "all units" ? "" : `${filterOf(view).label}, `}by ${sortOf(view).label}`;
+  at("wall-count").textContent = `${counted(wall.units.length, "unit")} of ${browsed() < 0 ? "all networks" : nets[browsed()]} in ${layers[view.layer]}, ${filterOf(view).label === "all units" ? "" : `${filterOf(view).label}, `}by ${sortOf(view).label}${sortOf(view) === SORTS.excess ? `: mean over the other networks${data().recurrence ? "" : " shown"}, over units mixed after the non-linearity` : ""}`;
   mark();
   showPanel();
+}
+
+/** The data of the layer in view. */
+const data = () => dataOf(view.layer);
+
+/** @returns {Cell[][]} */
+function unitsSheet() {
+  const { layer } = view;
+  return [["layer", "net", "unit", "state", "mean", "std", "active_fraction", "excess_mixed_after", "partners", "q", "recurring_group"],
+    ...wall.units.map(({ net, unit }) => {
+      const [of, recurrence] = [data().units[net], data().recurrence?.[net]];
+      return [layers[layer], nets[net], unit, stateName[of.state[unit]], of.mean[unit], of.std[unit], of.active_fraction[unit],
+        excessOf(data(), net, unit), recurrence?.partners[unit] ?? "", recurrence?.q[unit] ?? "", recurrence?.group[unit] ?? ""];
+    })];
 }
 
 /** The network whose units are on the wall: all of them (-1) stay while one unit is looked at. */
@@ -26,11 +40,11 @@ function unitTools() {
   const { layer, options } = view;
   /** @type {Entry[]} */
   const all = nets.length > 1 ? [[-1, nets.length < everyone.length ? "all of these" : "all networks"]] : [];
-  const data = dataOf(layer);
-  const filters = Object.entries(FILTERS).filter(([name]) => data.recurrence || !["recurring", "alone"].includes(name));
-  const sorts = Object.entries(SORTS).filter(([name]) => data.recurrence || name !== "partners");
+  const of = dataOf(layer);
+  const filters = Object.entries(FILTERS).filter(([name]) => of.recurrence || !["recurring", "alone"].includes(name));
+  const sorts = Object.entries(SORTS).filter(([name]) => of.recurrence || name !== "partners");
   const search = element("input", {
-    type: "search", name: "search", id: "search", value: options.q ?? "", placeholder: data.labels ? "number or class" : "number",
+    type: "search", name: "search", id: "search", value: options.q ?? "", placeholder: of.labels ? "number or class" : "number",
     autocomplete: "off", oninput: (event) => go({ unit: null, a: browsed(), options: { q: event.target.value, wall: "" } }, true),
   });
   const tools = [
@@ -60,9 +74,9 @@ function more() {
 /** @param {Valued} unit */
 function tile({ net, unit, value }) {
   const { layer } = view;
-  const data = dataOf(layer);
-  const state = stateName[data.units[net].state[unit]];
-  const partners = data.recurrence?.[net].partners[unit];
+  const of = dataOf(layer);
+  const state = stateName[of.units[net].state[unit]];
+  const partners = of.recurrence?.[net].partners[unit];
   const name = fullName(layer, net, unit);
   const text = state || (Number.isNaN(value) ? "–" : sortOf(view).text(value));
   const everywhere = partners === everyone.length - 1;
@@ -70,14 +84,14 @@ function tile({ net, unit, value }) {
   const called = browsed() < 0 ? `${nets[net]} ${shortName(layer, unit)}` : shortName(layer, unit);
   return element("a", {
     class: `tile${state ? " still" : ""}`, href: to(net, unit), "data-net": net, "data-unit": unit, tabindex: -1,
-    "aria-label": `${name}${state ? `, ${state}` : ""}${where}`, title: `${name}${where}`,
+    "aria-label": `${called} ${text}: ${name}${state ? `, ${state}` : ""}${where}`, title: `${name}${where}`,
     onclick: (event) => {
       event.preventDefault();
       choose(net, unit);
     },
   },
-  portrait(layer, net, unit, 26) ?? element("span", { class: "blank" }, called),
-  element("span", { class: "under" }, element("b", {}, called), element("span", {}, everywhere ? element("i", { class: "everywhere", "aria-hidden": "true" }) : "", text)));
+  hushed(portrait(layer, net, unit, 26)) ?? element("span", { class: "blank" }),
+  element("span", { class: "under" }, element("b", {}, called), " ", element("span", {}, everywhere ? element("i", { class: "everywhere", "aria-hidden": "true" }) : "", text)));
 }
 
 /** @type {(net: number, unit: number) => string} */

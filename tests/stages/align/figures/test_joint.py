@@ -36,6 +36,19 @@ def joint(pairs: int = 12, layers: tuple[str, ...] = ("conv1", "conv2")) -> pd.D
     return pd.concat(frames)
 
 
+def matchings(table: pd.DataFrame, more: int = 9) -> pd.DataFrame:
+    """The semi-matching of all units: those of ``table``, and ``more`` whose activations are not in it."""
+    shown = table[["layer", "net_a", "net_b", "unit_a", "unit_b", "correlation"]].drop_duplicates()
+    rng = np.random.default_rng(3)
+    others = [
+        shown.head(1).assign(layer=name, unit_a=100 + n, correlation=rng.uniform())
+        for name in shown["layer"].unique()
+        for n in range(more)
+    ]
+    rows = pd.concat([shown, *others]).rename(columns={"correlation": "value"})
+    return rows.assign(similarity="correlation", method="semi")
+
+
 def test_four_pairs_of_highest_and_four_of_lowest_correlation() -> None:
     table = joint()
     pairs = shown_pairs(table)
@@ -54,7 +67,7 @@ def test_few_pairs_are_shown_once() -> None:
 
 def test_each_panel_counts_the_samples_of_its_pair() -> None:
     table = joint()
-    figure = joint_activations(table)
+    figure = joint_activations(table, matchings(table))
     pairs = shown_pairs(table)
     assert len(figure.axes) == len(pairs)
     for axes, (_, pair) in zip(figure.axes, pairs.iterrows(), strict=True):
@@ -74,11 +87,23 @@ def test_each_panel_counts_the_samples_of_its_pair() -> None:
 def test_a_pair_that_never_fires_is_drawn() -> None:
     table = joint(2, ("conv1",))
     table.loc[table["unit_a"] == 0, ["value_a", "value_b"]] = 0.0
-    figure = joint_activations(table)
+    figure = joint_activations(table, matchings(table))
     figure.draw_without_rendering()
     assert sum(axes.axison for axes in figure.axes) == 2
 
 
 def test_an_empty_table_is_refused() -> None:
     with pytest.raises(Undrawable, match="joint_activations is empty"):
-        joint_activations(joint().iloc[:0])
+        joint_activations(joint().iloc[:0], matchings(joint()))
+
+
+def test_the_caption_says_which_of_all_pairs_are_shown() -> None:
+    """Their ranks are those among all units with a partner, which fall in the order of the panels."""
+    table = joint()
+    every = matchings(table)
+    caption = joint_activations(table, every).get_supxlabel().replace("\n", " ")
+    for layer, pairs in shown_pairs(table).groupby("layer"):
+        of_layer = every.loc[every["layer"] == layer, "value"].to_numpy()
+        places = [int((of_layer > value).sum()) + 1 for value in pairs["correlation"]]
+        assert places == sorted(places)
+        assert f"{layer} {', '.join(map(str, places))} of {len(of_layer)}" in caption

@@ -40,19 +40,48 @@ def test_shares_and_their_chance_are_those_of_the_table() -> None:
         recurring_units(rows[rows["quantity"] == "partners_by_mean"])
 
 
-def test_every_measure_has_a_panel_with_means_over_pairs() -> None:
-    rng = np.random.default_rng(1)
-    keys = list(itertools.product(LAYERS, ["net2", "net3"], ["svcca", "linear_cka"]))
+def measured(names: list[str]) -> pd.DataFrame:
+    """Rows of the table measures of two pairs of networks."""
+    keys = list(itertools.product(LAYERS, ["net2", "net3"], names))
     rows = pd.DataFrame(keys, columns=["layer_a", "net_b", "measure"]).assign(net_a="net1")
     rows["layer_b"] = rows["layer_a"]
+    rng = np.random.default_rng(1)
     for column in ("value", "low", "high", "chance"):
         rows[column] = rng.uniform(0, 1, len(rows))
+    return rows
+
+
+def test_every_measure_has_a_panel_with_means_over_pairs_similarities_first() -> None:
+    rows = measured(["angular_distance", "svcca", "linear_cka", "effective_dimension", "hard_correlation_match"])
     panels = {axes.get_title(loc="left"): axes for axes in measures_by_layer(rows).axes if axes.lines}
-    assert list(panels) == ["linear cka", "svcca"]
-    for name, axes in panels.items():
-        of_measure = rows[rows["measure"] == name.replace(" ", "_")]
-        for label, column in (("trained", "value"), ("by chance", "chance")):
-            expected = [of_measure.loc[of_measure["layer_a"] == layer, column].mean() for layer in LAYERS]
-            np.testing.assert_allclose(values(axes, label), expected)
+    order = ["hard correlation match ↑", "linear cka ↑", "svcca ↑", "angular distance ↓", "effective dimension"]
+    assert list(panels) == order
+    for title, axes in panels.items():
+        of_measure = rows[rows["measure"] == title.rstrip(" ↑↓").replace(" ", "_")]
+        expected = of_measure.groupby("layer_a")[["value", "chance"]].mean().reindex(LAYERS)
+        null = "units rotated" if "match" in title else "untrained"
+        np.testing.assert_allclose(values(axes, null), expected["chance"])
+        names = [str(line.get_label()) for line in axes.lines]
+        drawn = np.concatenate([values(axes, name) for name in names if name in ("trained", "not above chance")])
+        np.testing.assert_allclose(np.sort(drawn), np.sort(expected["value"]))
     with pytest.raises(Undrawable, match="no values"):
         measures_by_layer(rows.assign(value=np.nan))
+
+
+def test_measures_that_are_not_above_chance_are_hollow_and_named() -> None:
+    """A large similarity and a small distance are alike."""
+    rows = measured(["angular_distance", "linear_cka", "effective_dimension"]).assign(value=0.5, chance=0.4)
+    rows.loc[rows["layer_a"] == LAYERS[0], "chance"] = 0.6
+    figure = measures_by_layer(rows)
+    said = figure.get_supxlabel().replace("\n", " ")
+    worse = f"in {', '.join(LAYERS[1:])}: angular distance"
+    assert f"2 of 2 measures with a null (in {LAYERS[0]}: linear cka; {worse})" in said
+    cka, angle, _ = figure.axes[:3]
+    for axes, count in ((cka, 1), (angle, len(LAYERS) - 1)):
+        (hollow,) = [line for line in axes.lines if line.get_label() == "not above chance"]
+        assert len(np.asarray(hollow.get_ydata())) == count
+        assert hollow.get_markerfacecolor() == "white"
+    every = measures_by_layer(rows.assign(chance=np.where(rows["measure"] == "linear_cka", 0.4, 0.6)))
+    assert (
+        every.get_supxlabel().replace("\n", " ").endswith("All 2 measures with a null are above chance in every layer.")
+    )

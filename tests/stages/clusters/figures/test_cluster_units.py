@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from raycv.drawing.undrawable import Undrawable
@@ -28,7 +29,7 @@ def test_at_most_five_units_of_each_network_are_shown() -> None:
     assert set(units["layer"]) == {"conv2"}
 
 
-def test_two_clusters_a_row_with_white_space_between_the_networks() -> None:
+def test_a_row_has_as_many_clusters_as_fit_with_white_space_between_the_networks() -> None:
     figure = cluster_patches(*patch_tables(EVERY, "conv2"), NODES, MEMBERS, "conv2", "net1", "net2")
     found = shown(figure)
     tops = sorted({top for top, *_ in found})
@@ -41,8 +42,8 @@ def test_two_clusters_a_row_with_white_space_between_the_networks() -> None:
     within = steps[2]
     assert steps[0] == pytest.approx(1.5 * within, rel=0.01)
     assert steps[-1] == pytest.approx(1.5 * within, rel=0.01)
-    headings = [text.get_text() for text in figure.axes[0].texts if "+" in text.get_text()]
-    assert headings == ["1: 0.80, 1 + 1 units", "2: 0.50, 7 + 1 units", "3: 0.40, 2 + 1 units", "4: 0.30, 2 + 3 units"]
+    headings = [text.get_text() for text in figure.axes[0].texts if ": " in text.get_text()]
+    assert headings == ["4: 0.80", "2: 0.50, 7 + 1", "5: 0.40", "0: 0.30"]  # numbered as in the table
     caption = figure.get_supxlabel().replace("\n", " ")
     assert "the 4 clusters of highest between-net similarity, 0.80 to 0.30" in caption
     assert "not drawn: 2 units" in caption
@@ -62,3 +63,16 @@ def test_no_cluster_of_both_networks_is_said() -> None:
     alone = NODES[NODES["cluster"] == 3]
     with pytest.raises(Undrawable, match="No cluster has units of both net1 and net2"):
         cluster_patches(*patch_tables(EVERY, "conv2"), alone, MEMBERS, "conv2", "net1", "net2")
+
+
+def test_narrow_clusters_fill_a_row() -> None:
+    """Twelve of two units each, in rows of four, whose units end near the right edge."""
+    nodes = pd.DataFrame({"cluster": range(8), "units_a": 1, "units_b": 1, "between_net_similarity": 0.5})
+    nodes = nodes.assign(layer="conv2", is_leaf=True, k=8)
+    both = [("conv2", unit, net, unit) for unit in range(8) for net in ("net1", "net2")]
+    members = pd.DataFrame(both, columns=["layer", "leaf", "net", "unit"])
+    figure = cluster_patches(*patch_tables(EVERY, "conv2"), nodes, members, "conv2", "net1", "net2")
+    tops = [top for top, *_ in shown(figure)]
+    assert sorted(tops.count(top) for top in set(tops)) == [8, 8]
+    axes = figure.axes[0]
+    assert max(image.get_extent()[1] for image in axes.images) > 0.9 * axes.get_xlim()[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from raycv.drawing.undrawable import Undrawable
@@ -71,10 +72,34 @@ def test_the_tree_names_the_units_of_each_network() -> None:
     assert not any(text.startswith("1\n") for text in texts)
 
 
-def test_curves_show_the_final_clusters_by_falling_similarity() -> None:
-    axes = similarity_curves(NODES, ["conv1"], "net1", "net2").axes[0]
+def caption(figure: Figure) -> str:
+    return str(figure.get_supxlabel()).replace("\n", " ")
+
+
+def test_curves_show_the_final_clusters_of_several_units_by_falling_similarity() -> None:
+    """Those of one network are last, even after one that is alike by less than 0; of a unit each nothing is within."""
+    about = {"cluster": [4, 5], "units_a": [3, 1], "units_b": [0, 1], "within_net_similarity": [0.5, 1.0]}
+    more = pd.DataFrame(about | {"between_net_similarity": [0.0, -0.1]}).assign(
+        layer="conv1", k=2, parent=-1, is_leaf=True
+    )
+    nodes = pd.concat([NODES, more])
+    figure = similarity_curves(nodes, ["conv1"], "net1", "net2")
+    (axes,) = figure.axes
     drawn = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axes.lines}
-    assert drawn == {"between nets": [0.7, 0.0, 0.0], "within net": [0.8, 1.0, 1.0]}
+    np.testing.assert_array_equal(drawn["between nets"], [0.7, -0.1, np.nan])
+    np.testing.assert_array_equal(drawn["within net"], [0.8, np.nan, 0.5])
+    assert "Not drawn: clusters of one unit (conv1 2 of 5)." in caption(figure)
+    assert "no similarity between networks and stand last: conv1 1 of 3." in caption(figure)
+
+
+@pytest.mark.parametrize(
+    ("mixed", "said"), [(0.2, "In all layers it is above chance."), (0.35, "Not above chance: conv1.")]
+)
+def test_the_caption_says_where_modularity_is_not_above_chance(mixed: float, said: str) -> None:
+    values = pd.DataFrame({"layer": "conv1", "number": [2, 3], "modularity": [0.3, 0.4]})
+    rows = pd.DataFrame({"layer": "conv1", "k": [2, 3], "chosen": [False, True], "is_default": [True, False]})
+    rows["mixed_modularity"] = [mixed, np.nan]
+    assert caption(modularity_curves(values, rows, ["conv1"], "net1", "net2")).endswith(f"(chance). {said}")
 
 
 def test_modularity_is_drawn_where_it_was_tried_and_two_k_are_marked() -> None:
@@ -90,10 +115,7 @@ def test_modularity_is_drawn_where_it_was_tried_and_two_k_are_marked() -> None:
 
 def test_captions_count_clusters_of_one_network_and_of_one_unit() -> None:
     alone = "Clusters of one network only (of these, of one unit): conv1 2 (2) of 3."
-    curves = similarity_curves(NODES, ["conv1"], "net1", "net2")
-    matrices = permuted_correlations({"conv1": pairs(np.eye(6))}, MEMBERS, "net1", "net2")
-    for figure in (curves, matrices):
-        assert alone in figure.get_supxlabel().replace("\n", " ")
+    assert alone in caption(permuted_correlations({"conv1": pairs(np.eye(6))}, MEMBERS, "net1", "net2"))
 
 
 def test_nothing_to_draw_is_said() -> None:

@@ -11,6 +11,7 @@ from raycv.drawing.undrawable import Undrawable
 from raycv.paper import SPARSE_DECAY
 from raycv.stages.mapping.figures.table1 import (
     HIGHEST,
+    below_nulls,
     decay_name,
     loss_curves,
     losses,
@@ -81,6 +82,16 @@ def test_curves_run_over_the_units_used() -> None:
     assert fc6.get_ylim() == (0, HIGHEST)
     assert [text.get_text() for text in fc6.texts] == ["held out: up to 6.4,\noff the scale"]
     assert not conv1.texts
+
+
+def test_the_caption_says_where_the_optimum_fits_no_better_than_its_null() -> None:
+    rows = mappings()
+    assert below_nulls(losses(rows), SPARSE_DECAY)["rotated_loss"] == []
+    worse = rows.assign(rotated_loss=rows["rotated_loss"].where(rows["layer"] != "conv1", 0.2))
+    assert below_nulls(losses(worse), SPARSE_DECAY)["rotated_loss"] == ["conv1"]
+    said = loss_curves(worse).get_supxlabel().replace("\n", " ")
+    assert "the optimum fits better than units rotated in every layer but conv1; than mixed before" in said
+    assert "Both nulls are of the fit: compare them with the dashed line" in said
 
 
 def test_shares_take_the_loss_of_training_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from raycv.drawing.filters import smoothness_note
 from raycv.drawing.subject import Subject
 from raycv.stages.patches.figures.matched_units import best_and_worst
 from raycv.stages.patches.figures.plan import plan
@@ -67,6 +69,17 @@ def test_figures_are_numbered_as_in_the_paper(tmp_path: Path, matchings: pd.Data
     assert blocks["figure-09-matched-conv1-conv4"] == 4 * 32
     assert blocks["figure-11-information-fc5"] == 32
     assert blocks["figure-19-extremes-conv2"] == len(NETS) * 16
+
+
+def test_figure_2_says_how_smooth_the_filters_of_its_two_networks_are(
+    tmp_path: Path, matchings: pd.DataFrame, units: pd.DataFrame
+) -> None:
+    """What drives a unit of the first layer is its filter."""
+    filters = {net: np.random.default_rng(n).standard_normal((UNITS, 3, 5, 5)) for n, net in enumerate(NETS)}
+    of_pair = replace(run(tmp_path, matchings, units, LAYERS[:1]), filters=filters)
+    said = plan(of_pair)["figure-02-matched"]().get_supxlabel().replace("\n", " ")
+    assert said.endswith(smoothness_note({net: filters[net] for net in NETS[:2]}))
+    assert "What drives a unit of conv1 is its filter." in said
 
 
 def test_only_the_shown_units_are_read(
