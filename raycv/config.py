@@ -69,7 +69,7 @@ class DataConfig(CommandConfig):
     data: str = Field(
         "cifar10-subset",
         min_length=1,
-        description="images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
+        description="images: cifar10-subset (the package raycv-images), a folder or s3:// prefix of Hugging Face style "
         "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written; an "
         "EXIF orientation is not applied, as in torchvision",
     )

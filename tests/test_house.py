@@ -30,8 +30,10 @@ BELOW = {
     "comparing": {"stages", "statistics", "networks", "data", "run", "analysis", "config", "settings"},
     "commands": {"stages", "config"},
     "queries": {"comparing", "networks", "run"},
-    "cli": {"commands", "queries", "stages", "networks", "run", "config", "settings", "flags", "stopping"},
+    "manifests": set(),
+    "cli": {"commands", "queries", "manifests", "stages", "networks", "run", "config", "settings", "flags", "stopping"},
     "errors": set(),
+    "extras": {"errors"},
     "devices": {"errors"},
     "memory": {"errors"},
     "paper": set(),
@@ -39,7 +41,7 @@ BELOW = {
     "stopping": set(),
     "telemetry": set(),
 }
-BASE = {"devices", "errors", "memory", "paper", "progress", "telemetry"}
+BASE = {"devices", "errors", "extras", "memory", "paper", "progress", "telemetry"}
 # What every stage may import beside its own room: what stages know of one another.
 OF_ALL_STAGES = ("raycv.stages.registry", "raycv.stages.intended", "raycv.stages.piecewise_stage")
 

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 
 from raycv.data.cifar_pickles import CIFAR10_FILES, CIFAR10_FOLDER, open_cifar10
-from raycv.data.decoding import pixels, size_of
 from raycv.data.image_tree import folder_of_split, open_folder
 from raycv.data.parquet import open_parquet
 from raycv.data.prepared import IMAGES, MANIFEST, PreparedReader, open_prepared
@@ -19,6 +18,7 @@ from raycv.data.preprocessing import Resize
 from raycv.data.readers import EMBEDDED, SPLITS, SUFFIXES, Item, NoSuchSplit, Reader, listing, of_split
 from raycv.data.selection import Selection
 from raycv.errors import UserError
+from raycv.extras import needed
 from raycv.run.filesystem import filesystem, mark_reachable
 from raycv.run.fingerprint import fingerprint
 
@@ -66,6 +66,9 @@ class Source:
         Not ``exact``, pixels may differ by one (`raycv.data.decoding.pixels`). ``out`` is where the images go, if it is
         given. Raises UserError naming file and row for an image that cannot be decoded or has no label.
         """
+        with needed():
+            from raycv.data.decoding import pixels
+
         images = np.empty((len(numbers), resize.size, resize.size, 3), dtype=np.uint8) if out is None else out
         labels = np.empty(len(numbers), dtype=np.int64)
         for n, item in enumerate(self.reader.items(numbers)):
@@ -84,6 +87,9 @@ class Source:
 
     def size_of_first(self) -> tuple[int, int]:
         """Width and height of the first image as it is stored."""
+        with needed():
+            from raycv.data.decoding import size_of
+
         return size_of(next(iter(self.reader.items([0]))))
 
     def label_of(self, item: Item) -> int:
