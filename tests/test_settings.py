@@ -61,7 +61,7 @@ CLUMSY_FLAGS = [
     ("train --config=", "--config was given ''"),
     ("collect --shard-size many", "--shard-size was given 'many': it should be a whole number"),
     ("collect --image-column=", "--image-column was given ''"),
-    ("align --run gs://bucket/run", "expected a local path or s3://bucket/prefix"),
+    ("align --run ftp://bucket/run", "expected a local path, s3://bucket/prefix"),
     ("sweep mapping --units-used inf", "--units-used was given 'inf': it should be a finite number"),
     ("sweep mapping --decays 0,nan", "--decays was given '0,nan': it should be a finite number, not 'nan'"),
     ("sweep mapping --loss 0.5", "--loss was given '0.5': it should be less than 0.5"),

@@ -99,7 +99,7 @@ def listing(root: str) -> dict[str, int]:
         if not fs.isdir(path):
             what = "is a file" if fs.exists(path) else "is not there"
             raise UserError(
-                f"The images {root} {what}; name a folder or s3:// prefix of Parquet files, an ImageFolder tree, "
+                f"The images {root} {what}; name a folder or prefix of Parquet files, an ImageFolder tree, "
                 "torchvision's CIFAR10 root, or cifar10-subset."
             )
         if "://" not in root:
