@@ -205,7 +205,7 @@ def test_a_column_of_a_tree_of_images(tmp_path: Path, capsys: pytest.CaptureFixt
     for flag in ("--image-column", "--label-column"):
         said = failing(capsys, "train", "--run", str(tmp_path / "run"), "--data", str(tmp_path / "data"), flag, "x")
         assert f"{flag} was given 'x', but" in said
-        assert "holds no Parquet files" in said
+        assert "holds no Parquet or tar files" in said
 
 
 def test_every_stage_of_a_run_gets_its_own_settings() -> None:

@@ -23,7 +23,7 @@ EMBEDDED = "cifar10-subset"
 CHECKOUT = Path(__file__).parents[2] / "packages" / "raycv-images" / "raycv_images"
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev", "test")}
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif")
-READ = (*SUFFIXES, ".parquet", "batches.meta")  # ends of the names of files that are read
+READ = (*SUFFIXES, ".parquet", ".tar", "batches.meta")  # ends of the names of files that are read
 
 
 class NoSuchSplit(UserError):
@@ -99,8 +99,8 @@ def listing(root: str) -> dict[str, int]:
         if not fs.isdir(path):
             what = "is a file" if fs.exists(path) else "is not there"
             raise UserError(
-                f"The images {root} {what}; name a folder or prefix of Parquet files, an ImageFolder tree, "
-                "torchvision's CIFAR10 root, or cifar10-subset."
+                f"The images {root} {what}; name a folder or prefix of Parquet or tar files, an ImageFolder "
+                "tree, torchvision's CIFAR10 root, or cifar10-subset."
             )
         if "://" not in root:
             return _on_disk(path)
