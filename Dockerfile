@@ -9,11 +9,13 @@ WORKDIR /home/ray/raycv
 # What raycv needs comes first, in a layer that no change of raycv's code replaces. PyTorch brings the CUDA libraries; a node
 # needs the driver and the device plugin alone.
 COPY constraints.txt pyproject.toml ./
-RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-    > /tmp/needed.txt && pip install --no-cache-dir --constraint constraints.txt --requirement /tmp/needed.txt
-COPY LICENSE README.md ./
+RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+    extras = project["optional-dependencies"]; needed = project["dependencies"] + extras["analysis"] + extras["run"]; \
+    print(*[one for one in needed if not one.startswith("raycv")], sep="\n")' > /tmp/needed.txt && pip install --no-cache-dir --constraint constraints.txt --requirement /tmp/needed.txt
+COPY LICENSE README.md setup.py ./
 COPY raycv raycv
-RUN pip install --no-cache-dir --no-deps .
+COPY packages packages
+RUN pip install --no-cache-dir --no-deps . ./packages/raycv-images
 COPY jobs jobs
 
 USER 1000

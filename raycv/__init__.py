@@ -26,9 +26,10 @@ The methods themselves are pure functions on NumPy arrays, in `raycv.analysis`. 
 
 from __future__ import annotations
 
-import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from raycv.extras import needed
 
 if TYPE_CHECKING:
     from raycv.api.comparison import Comparison
@@ -55,11 +56,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Each is imported when it is first used: the command line needs none of them, and reading a run no PyTorch."""
     if name in _HOMES:
-        state = random.getstate()  # from which rich 15 draws while it is imported
-        try:
+        with needed():
             return getattr(import_module(_HOMES[name]), name)
-        finally:
-            random.setstate(state)
     raise AttributeError(f"module 'raycv' has no attribute {name!r}")
 
 

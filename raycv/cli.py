@@ -11,7 +11,7 @@ import click
 from click.shell_completion import ShellComplete, get_completion_class
 
 import raycv
-from raycv import flags, queries
+from raycv import extras, flags, manifests, queries
 from raycv.commands import COMMANDS
 from raycv.config import PrepareConfig, StageConfig, StudyConfig
 from raycv.errors import WHERE, StageFailed, UserError
@@ -54,7 +54,7 @@ def _commands() -> SectionedGroup:
                 callback=partial(_prepared, name),
             )
         )
-    for explain in (queries.compare, queries.diff, queries.tables, queries.layers, _help, _completion):
+    for explain in (queries.compare, queries.diff, queries.tables, queries.layers, manifests.init, _help, _completion):
         root.add_command(explain)
     return root
 
@@ -113,6 +113,11 @@ def _answered(arguments: Sequence[str] | None) -> int:
         return _refused(str(error), 2)
     except StageFailed as error:
         return _refused(str(error), 1)
+    except ModuleNotFoundError as error:
+        said = extras.sentence(error)
+        if not said:
+            raise
+        return _refused(said, 2)
     except click.Abort:  # as click calls it
         raise KeyboardInterrupt from None
 

@@ -58,7 +58,11 @@ class StageConfig(CommandConfig):
 
     group: ClassVar[str] = "run"
 
-    run: str = Field("runs/default", min_length=1, description="folder of the run: a local path or s3://bucket/prefix")
+    run: str = Field(
+        "runs/default",
+        min_length=1,
+        description="folder of the run: a local path, or a prefix of s3://, gs:// or az://",
+    )
 
 
 class DataConfig(CommandConfig):
@@ -69,7 +73,8 @@ class DataConfig(CommandConfig):
     data: str = Field(
         "cifar10-subset",
         min_length=1,
-        description="images: cifar10-subset (shipped with raycv), a folder or s3:// prefix of Hugging Face style "
+        description="images: cifar10-subset (the package raycv-images), a folder or prefix of s3://, gs://, az:// or "
+        "hf://datasets/ with Hugging Face style "
         "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written; an "
         "EXIF orientation is not applied, as in torchvision",
     )
@@ -143,7 +148,9 @@ class PrepareConfig(DataConfig):
 
     group: ClassVar[str] = "prepared images"
 
-    to: str | None = Field(None, min_length=1, description="a new folder, or s3://bucket/prefix, for the images")
+    to: str | None = Field(
+        None, min_length=1, description="a new folder or prefix, such as s3://bucket/prefix, for the images"
+    )
     size: Annotated[int, Field(ge=1, le=4096)] = Field(256, description="height and width of the images, in pixels")
     fit: Fit = Field(
         "short-side",
@@ -488,7 +495,9 @@ class CleanConfig(StageConfig):
 class ExportConfig(StageConfig):
     """`raycv export`: the results of a run, without its weights and statistics."""
 
-    to: str | None = Field(None, min_length=1, description="a new folder, or s3://bucket/prefix, for the results")
+    to: str | None = Field(
+        None, min_length=1, description="a new folder or prefix, such as s3://bucket/prefix, for the results"
+    )
 
 
 class PlanConfig(RunConfig):

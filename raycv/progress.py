@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import random
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
 
 LINE_EVERY = 4.0  # seconds, after which a line may be due where there is no terminal,
 SILENT = 30.0  # or is, if no tenth of the work has been done meanwhile
@@ -67,7 +69,7 @@ def doing(what: str) -> Iterator[None]:
     """Name what is waited for, until it is over, as soon as it takes longer than a moment."""
     began = time.monotonic()
     if _terminal():
-        with Console(stderr=True).status(what):
+        with _console().status(what):
             yield
         return
     with (
@@ -98,7 +100,18 @@ def _reminded(seconds: float, remind: Callable[[], None], *, again: bool = False
 
 
 def _terminal() -> bool:
-    return sys.stderr.isatty() and log.isEnabledFor(NORMAL)
+    """Whether there is somebody to draw a bar for; a small installation has no rich, which draws it."""
+    return sys.stderr.isatty() and log.isEnabledFor(NORMAL) and find_spec("rich") is not None
+
+
+def _console() -> Console:
+    """Where a bar is drawn. rich 15 draws random numbers while it is imported, of those that are the user's."""
+    state = random.getstate()
+    try:
+        from rich.console import Console
+    finally:
+        random.setstate(state)
+    return Console(stderr=True)
 
 
 class Progress:
@@ -121,9 +134,13 @@ class Progress:
         global _shown
         _shown = self
         if _terminal():
+            console = _console()
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self.unit)
             times = TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
-            self.bar = self._open.enter_context(Bar(*columns, *times, console=Console(stderr=True)))
+            self.bar = self._open.enter_context(Bar(*columns, *times, console=console))
             self.task = self.bar.add_task(self.title, total=self.total, note="")
         else:
             self._open.enter_context(_reminded(LINE_EVERY, self._line_if_due, again=True))

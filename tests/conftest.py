@@ -10,13 +10,16 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
-import raycv
+from raycv.data.readers import own_images
 from raycv.run.store import RunStore
+from tests.support.azure_server import AzureServer, azurite
+from tests.support.google_server import GoogleServer
 from tests.support.s3_server import BUCKET, S3Server
 
 # Property tests: a few examples at every change, many every night (--hypothesis-profile=many).
@@ -85,7 +88,7 @@ def ctrl_c_counts() -> Iterator[None]:
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first rows of the shipped images, as a user's own Parquet."""
     folder = tmp_path_factory.mktemp("images")
-    shipped = Path(raycv.__file__).parent / "data" / "cifar10"
+    shipped = own_images()
     for split, rows in (("train", 640), ("validation", 160)):
         table = pq.read_table(shipped / f"{split}-00000-of-00001.parquet").slice(0, rows)
         pq.write_table(table, folder / f"{split}.parquet", row_group_size=100)
@@ -113,6 +116,34 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
         return RunStore(str(tmp_path / "run"))
     request.getfixturevalue("s3_server")
     return RunStore(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def google_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleServer]:
+    """A server that Google's clients take for their own; it stands in the environment."""
+    yield from _running(GoogleServer(tmp_path_factory.mktemp("google")))
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
+    """Azurite; its account stands in the environment."""
+    program = azurite()
+    if program is None:
+        pytest.skip("npm, which installs Azurite, is missing or could not")
+    yield from _running(AzureServer(program, tmp_path_factory.mktemp("azure")))
+
+
+Server = TypeVar("Server", GoogleServer, AzureServer)
+
+
+def _running(server: Server) -> Iterator[Server]:
+    before = dict(os.environ)
+    os.environ.update(server.environment)
+    server.start()
+    yield server
+    server.kill()
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def test_readme_gives_json() -> None:
     described: dict[str, Any] = json.loads(given())
     assert described["working_dir"] == "."
     named = re.findall(r"\$\{RAY_RUNTIME_ENV_CREATE_WORKING_DIR\}/(\S+)", " ".join(described["pip"]))
-    assert named == ["constraints.txt"]
+    assert named == ["constraints.txt", "packages/raycv-images"]
 
 
 def test_the_package_holds_what_a_node_needs_and_little_more(tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_the_package_holds_what_a_node_needs_and_little_more(tmp_path: Path) -> 
         sizes = {entry.filename: entry.compress_size for entry in package.infolist() if not entry.is_dir()}
     for path in ("raycv/cli.py", "jobs/run.py", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
         assert path in sizes
-    assert {path.split("/")[0] for path in sizes if "/" in path} == {"raycv", "jobs"}
-    images = sum(size for path, size in sizes.items() if path.startswith("raycv/data/cifar10/"))
+    assert {path.split("/")[0] for path in sizes if "/" in path} == {"raycv", "jobs", "packages"}
+    images = sum(size for path, size in sizes.items() if path.startswith("packages/raycv-images/"))
     assert sum(sizes.values()) - images < 3_000_000
 
 

@@ -29,7 +29,7 @@ def test_wrong_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "`raycv train` has no flag --sead" in failing(capsys, "train", "--sead", "3")
     assert "--shard-size was given '0'" in failing(capsys, "collect", "--shard-size", "0")
     assert "--shard-size was given 'many'" in failing(capsys, "collect", "--shard-size", "many")
-    assert "expected a local path or s3://bucket/prefix" in failing(capsys, "align", "--run", "gs://bucket/run")
+    assert "expected a local path, s3://bucket/prefix, gs://" in failing(capsys, "align", "--run", "ftp://bucket/run")
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

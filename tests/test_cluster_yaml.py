@@ -67,7 +67,7 @@ def test_all_nodes_start_from_one_image_with_our_python(described: dict[str, Any
 def test_what_it_installs_is_there(described: dict[str, Any], complete: dict[str, Any]) -> None:
     assert described["file_mounts"] == {"/home/ubuntu/raycv": "."}
     install = next(command for command in described["setup_commands"] if "pip install" in command)
-    assert install.endswith("/home/ubuntu/raycv")
+    assert "'/home/ubuntu/raycv[run]'" in install
     mounted = re.findall(r"/home/ubuntu/raycv/(\S+)", " ".join(commands(described)))
     assert "constraints.txt" in mounted
     for file in [*mounted, *described["rsync_filter"], "pyproject.toml"]:

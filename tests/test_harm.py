@@ -282,6 +282,8 @@ def test_what_is_a_users_stays_on_s3(s3_server: object, half: Path) -> None:
         ("s3://b/a", "s3://b/x/../a/c", True),
         ("s3://b/a", "s3://b/ab", False),
         ("s3://b/a", "s3://c/a", False),
+        ("s3://b/a", "gs://b/a", False),
+        ("gs://b/a", "gs://b/a/c", True),
         ("s3://b/a", "b/a", False),
         ("@/a", "@/a/b/new", True),
         ("@/a", "@/x/../a", True),

@@ -29,8 +29,10 @@ BELOW = {
     "api": {"stages", "statistics", "networks", "data", "drawing", "run", "analysis", "config", "settings"},
     "commands": {"stages", "config"},
     "queries": {"api", "data", "networks", "run"},
-    "cli": {"commands", "queries", "stages", "networks", "run", "config", "settings", "flags", "stopping"},
+    "manifests": set(),
+    "cli": {"commands", "queries", "manifests", "stages", "networks", "run", "config", "settings", "flags", "stopping"},
     "errors": set(),
+    "extras": {"errors"},
     "devices": {"errors"},
     "memory": {"errors"},
     "paper": set(),
@@ -38,7 +40,7 @@ BELOW = {
     "stopping": set(),
     "telemetry": set(),
 }
-BASE = {"devices", "errors", "memory", "paper", "progress", "telemetry"}
+BASE = {"devices", "errors", "extras", "memory", "paper", "progress", "telemetry"}
 # What every stage may import beside its own room: what stages know of one another.
 OF_ALL_STAGES = ("raycv.stages.registry", "raycv.stages.intended", "raycv.stages.piecewise_stage")
 

@@ -183,7 +183,10 @@ def test_the_images_first_layer_has_all_that_raycv_needs() -> None:
     (line,) = (line for line in whole.splitlines() if "tomllib" in line)
     command = line.removeprefix("RUN ").partition(" > ")[0].replace("python", shlex.quote(sys.executable), 1)
     told = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert told.splitlines() == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert extras["run"][0] == "raycv[analysis]"
+    assert told.splitlines() == [*project["dependencies"], *extras["analysis"], *extras["run"][1:]]
 
 
 def test_the_image_is_built_from_what_is_there() -> None:

@@ -61,7 +61,7 @@ CLUMSY_FLAGS = [
     ("train --config=", "--config was given ''"),
     ("collect --shard-size many", "--shard-size was given 'many': it should be a whole number"),
     ("collect --image-column=", "--image-column was given ''"),
-    ("align --run gs://bucket/run", "expected a local path or s3://bucket/prefix"),
+    ("align --run ftp://bucket/run", "expected a local path, s3://bucket/prefix"),
     ("sweep mapping --units-used inf", "--units-used was given 'inf': it should be a finite number"),
     ("sweep mapping --decays 0,nan", "--decays was given '0,nan': it should be a finite number, not 'nan'"),
     ("sweep mapping --loss 0.5", "--loss was given '0.5': it should be less than 0.5"),
@@ -205,7 +205,7 @@ def test_a_column_of_a_tree_of_images(tmp_path: Path, capsys: pytest.CaptureFixt
     for flag in ("--image-column", "--label-column"):
         said = failing(capsys, "train", "--run", str(tmp_path / "run"), "--data", str(tmp_path / "data"), flag, "x")
         assert f"{flag} was given 'x', but" in said
-        assert "holds no Parquet files" in said
+        assert "holds no Parquet or tar files" in said
 
 
 def test_every_stage_of_a_run_gets_its_own_settings() -> None:

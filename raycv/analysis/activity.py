@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from raycv.extras import needed
+
 
 @dataclass(frozen=True)
 class ActivityRanking:
@@ -163,7 +165,8 @@ def activity_spread(means: Sequence[NDArray[np.floating]]) -> ActivitySpread:
     >>> activity_spread([np.array([1.0, 10.0]), np.array([10.0, 100.0])]).distance.round(6).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    from scipy.stats import wasserstein_distance  # which takes a second
+    with needed():
+        from scipy.stats import wasserstein_distance  # which takes a second
 
     nets = [_checked(net) for net in means]
     logs = [np.log10(net[net > 0]) for net in nets]

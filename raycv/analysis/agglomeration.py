@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
 from raycv.analysis.arrays import Floats, Ints
+from raycv.extras import needed
+
+with needed():
+    from numba import njit
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from raycv.extras import needed
+
+with needed():
+    from numba import njit
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,8 @@ def stability(partitions: Sequence[NDArray[np.int64]]) -> float:
     >>> stability([np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0])])      # numbers of clusters mean nothing
     1.0
     """
-    from sklearn.metrics import adjusted_rand_score  # which takes two seconds
+    with needed():
+        from sklearn.metrics import adjusted_rand_score  # which takes two seconds
 
     stacked = np.stack(partitions)
     labelled = stacked[:, (stacked >= 0).all(axis=0)]

@@ -24,6 +24,7 @@ from raycv.analysis.nulls import WIDE
 from raycv.analysis.prerelu import Mixable, standardise
 from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
+from raycv.extras import needed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,8 @@ def draws_for(units: int) -> int:
 
 def scores(samples: Tensor, left_out: NDArray[np.bool_]) -> Tensor:
     """The z-scores (n, S) of ``samples`` (n, S) float32; NaN for units (S,) that are left out, or constant here."""
-    import torch
+    with needed():
+        import torch
 
     z = standardise(samples.clone())
     z[:, torch.from_numpy(left_out).to(z.device)] = torch.nan
@@ -54,7 +56,8 @@ def best(a: Tensor, b: Tensor) -> tuple[Floats, Floats]:
 
 def _best_of_each(others: Tensor, widths: Sequence[int], b: Tensor) -> tuple[Floats, list[Floats]]:
     """``best`` of several networks' stacked units (n, ΣS_a): of all of them (ΣS_a,), and of b's with each network."""
-    import torch
+    with needed():
+        import torch
 
     of_a: list[Tensor] = []
     of_b: list[Tensor] = []
@@ -100,7 +103,8 @@ def shuffled_all(
     others: Sequence[Tensor], b: Tensor, strata: NDArray[np.int64], *, count: int, seed: int | Sequence[int]
 ) -> list[tuple[Draws, Draws]]:
     """``shuffled`` of each of ``others`` with b, whose images are shuffled once for all."""
-    import torch
+    with needed():
+        import torch
 
     widths, stacked = [a.shape[1] for a in others], _stacked(others)
     values, values_of_b = _best_of_each(stacked, widths, b)
@@ -146,6 +150,7 @@ def _own_seeds(seed: int | Rotations, units: int, count: int) -> Iterator[tuple[
 
 def _stacked(others: Sequence[Tensor]) -> Tensor:
     """(n, ΣS_a): one product with all of them takes less time than one with each."""
-    import torch
+    with needed():
+        import torch
 
     return others[0] if len(others) == 1 else torch.cat(list(others), 1)

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from raycv.analysis.unit_groups import Order, Orders, UnitGroup, UnitGroups, WeightBlock, Weights, reordered
+from raycv.extras import needed
+
+with needed():
+    from scipy.optimize import linear_sum_assignment
 
 SWEEPS = 30  # through all groups at most
 Dimensions = Sequence[int]

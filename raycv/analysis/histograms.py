@@ -11,7 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numba import njit
+
+from raycv.extras import needed
+
+with needed():
+    from numba import njit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +77,8 @@ def joint_histograms(codes_a: Codes, codes_b: Codes, bins: int) -> np.ndarray:
 
 def product_histograms(codes_a: Tensor, codes_b: Tensor, bins: int) -> Tensor:
     """`joint_histograms` as products of one-hot codes, on the tensors' device, where the counts stay."""
-    import torch
+    with needed():
+        import torch
 
     _check(codes_a, codes_b, bins)
     counts = torch.zeros(len(codes_a) * bins, len(codes_b) * bins, dtype=torch.int32, device=codes_a.device)
@@ -103,7 +108,8 @@ def _check(codes_a: Codes, codes_b: Codes, bins: int) -> None:
 
 def _one_hot(codes: Tensor, bins: int) -> Tensor:
     """(S·bins, samples) float16 from codes (S, samples): 1 where the sample has the code of the row."""
-    import torch
+    with needed():
+        import torch
 
     each = torch.arange(bins, dtype=torch.uint8, device=codes.device)
     return (codes[:, None, :] == each[:, None]).half().view(-1, codes.shape[1])

@@ -21,10 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from raycv.analysis.histograms import MAX_BINS, Codes, joint_histograms, product_histograms
 from raycv.analysis.threads import threads
+from raycv.extras import needed
+
+with needed():
+    from numba import njit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -309,7 +312,8 @@ def _of_tile(codes_a: Codes, codes_b: Codes, bins: int) -> MutualInformation:
 
 def _information_on_device(counts: Tensor) -> MutualInformation:
     """`information` of counts, of one pair at least, where they are; they are those of codes and not checked again."""
-    import torch
+    with needed():
+        import torch
 
     of_a, of_b = counts.sum(3), counts.sum(2)
     samples = int(of_a[0, 0].sum())

@@ -11,8 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from raycv.extras import needed
+
+with needed():
+    from numba import njit
 
 MAX_ITERATIONS = 300
 

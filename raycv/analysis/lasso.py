@@ -24,10 +24,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh, lapack
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.threads import threads
+from raycv.extras import needed
+
+with needed():
+    from scipy.linalg import eigh, lapack
 
 Progress = Callable[[int, int], None]  # called with the numbers of targets done and in all
 

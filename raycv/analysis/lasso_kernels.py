@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from raycv.analysis.arrays import Floats, Ints
+from raycv.extras import needed
+
+with needed():
+    from numba import njit
 
 SWEEPS = 3  # at most, of coordinate descent over the active set in a round
 ROUNDS = 1000  # at most, for one α; one or two are usual

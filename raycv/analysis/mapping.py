@@ -39,6 +39,7 @@ from raycv.analysis.arrays import Floats
 from raycv.analysis.averages import mean
 from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.lasso import Problem, Progress, make_problem
+from raycv.extras import needed
 
 if TYPE_CHECKING:
     import torch
@@ -213,7 +214,8 @@ def lasso_path(
 def _warn_of_gaps(layers: Iterable[MappingLayer], tolerance: float) -> None:
     worst = max(layers, key=lambda layer: layer.duality_gap, default=None)
     if worst is not None and worst.duality_gap > 2 * tolerance:
-        from sklearn.exceptions import ConvergenceWarning  # which takes two seconds
+        with needed():
+            from sklearn.exceptions import ConvergenceWarning  # which takes two seconds
 
         warnings.warn(
             f"the mapping layer of decay {worst.decay:g} has a duality gap of {worst.duality_gap:.1e}, above the "

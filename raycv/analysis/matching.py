@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
+
+from raycv.extras import needed
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,9 @@ def bipartite_matching(similarity: ArrayLike) -> Matching:
     rows, cols = np.flatnonzero(~undefined.all(1)), np.flatnonzero(~undefined.all(0))
     columns = np.full(len(matrix), -1, dtype=np.int64)
     if rows.size and cols.size:
+        with needed():
+            from scipy.optimize import linear_sum_assignment
+
         kept = matrix[np.ix_(rows, cols)]
         # A single undefined entry costs more than any assignment can gain, so it is used only where nothing else is.
         worst = np.nanmin(kept) - (np.nanmax(kept) - np.nanmin(kept) + 1) * min(kept.shape)

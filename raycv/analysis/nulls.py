@@ -36,6 +36,7 @@ from raycv.analysis.averages import mean
 from raycv.analysis.matching import bipartite_matching
 from raycv.analysis.regression import linear_r2
 from raycv.analysis.rotations import Rotations
+from raycv.extras import needed
 
 if TYPE_CHECKING:
     import torch
@@ -332,7 +333,8 @@ class _Arrays:
     def of(self, values: Floats) -> Any:
         if self._device is None:
             return values
-        import torch
+        with needed():
+            import torch
 
         return torch.from_numpy(values).to(self._device)
 
@@ -369,7 +371,8 @@ def orthonormal(normal: Tensor) -> Tensor:
 
     The Q of the QR decomposition whose R has a positive diagonal (Mezzadri, 2007).
     """
-    import torch
+    with needed():
+        import torch
 
     q, r = torch.linalg.qr(normal)
     haar: Tensor = q * r.diagonal().sign()

@@ -8,12 +8,12 @@ that b's units have. Where units are numbered for another reason, as classes are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln
 
 CERTAIN = 1e-6  # p-values up to here,
 MATERIAL = 0.2  # and a share this far above chance, are taken for a shared origin
@@ -55,8 +55,8 @@ def same_index(partners: ArrayLike, there: ArrayLike) -> SameIndex:
     if not len(matched) or not len(possible):
         return SameIndex(float("nan"), float("nan"), float("nan"))
     same, able, among = int((columns[matched] == matched).sum()), int(np.isin(matched, possible).sum()), len(possible)
-    subsets = gammaln(able + 1) - gammaln(same + 1) - gammaln(able - same + 1)
-    logarithm = subsets + gammaln(among - same + 1) - gammaln(among + 1)
+    subsets = math.lgamma(able + 1) - math.lgamma(same + 1) - math.lgamma(able - same + 1)
+    logarithm = subsets + math.lgamma(among - same + 1) - math.lgamma(among + 1)
     chance = able / (among * len(matched))
     return SameIndex(same / len(matched), chance, float(np.exp(min(logarithm, 0.0))))
 

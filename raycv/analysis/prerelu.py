@@ -29,6 +29,7 @@ import numpy as np
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.nulls import orthonormal
+from raycv.extras import needed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +74,8 @@ def rotated_before_relu(before: Tensor, active: Tensor | None = None, *, seed: i
     >>> sorted((mixed > 0).sum(0).tolist()) == sorted((before > 0).sum(0).tolist())
     True
     """
-    import torch
+    with needed():
+        import torch
 
     mixed = _mixed(before, seed)
     counts = (before > 0).sum(0) if active is None else active
@@ -129,7 +131,8 @@ def rotated_before(
     >>> mixed.mean(0).sort().values.round().tolist()
     [-1.0, 0.0, 1.0]
     """
-    import torch
+    with needed():
+        import torch
 
     mixed = _mixed(before, seed)
     (mean, deviation), (to_mean, to_deviation) = moments_of(mixed), moments_of(before) if like is None else like
@@ -146,7 +149,8 @@ def rotated_before(
 
 def moments_of(samples: Tensor) -> Tensor:
     """(2, S) float64: mean and deviation of every column of ``samples`` (n, S), deviation 0 for constant ones."""
-    import torch
+    with needed():
+        import torch
 
     parts = (samples[:, first : first + COLUMNS].double() for first in range(0, samples.shape[1], COLUMNS))
     found = torch.cat([torch.stack([columns.mean(0), columns.std(0, correction=0)]) for columns in parts], 1)
@@ -156,7 +160,8 @@ def moments_of(samples: Tensor) -> Tensor:
 
 def _by_size(mean: Tensor, deviation: Tensor) -> Tensor:
     """The columns in the order of their means in deviations; constant ones are first."""
-    import torch
+    with needed():
+        import torch
 
     return torch.where(deviation > 0, mean / deviation, -torch.inf).argsort(stable=True)
 
@@ -183,7 +188,8 @@ class Mixable:
 
 def _mixed(before: Tensor, seed: int | Sequence[int] | Floats) -> Tensor:
     """``before`` · Q, column by column in memory, as all that follows goes."""
-    import torch
+    with needed():
+        import torch
 
     if before.ndim != 2 or not len(before) or not torch.isfinite(before.sum(dtype=torch.float64)):
         raise ValueError(f"before must be a table (n, S) of finite numbers, found one of shape {tuple(before.shape)}")
@@ -198,7 +204,8 @@ def _mixed(before: Tensor, seed: int | Sequence[int] | Floats) -> Tensor:
 
 def _smallest(columns: Tensor, places: list[int]) -> Tensor:
     """(S,): of each column of (n, S) the value at one place, of which 1 is the smallest value's."""
-    import torch
+    with needed():
+        import torch
 
     if columns.device.type == "cpu":  # NumPy takes a tenth of the time there
         rows = zip(columns.T.numpy(), places, strict=True)
@@ -208,7 +215,8 @@ def _smallest(columns: Tensor, places: list[int]) -> Tensor:
 
 def standardise(samples: Tensor) -> Tensor:
     """``samples`` (n, S) as z-scores in float32, in place where they are float32; NaN for constant columns."""
-    import torch
+    with needed():
+        import torch
 
     varies = samples.amax(0) > samples.amin(0)
     samples -= samples.mean(0, dtype=torch.float64).to(samples.dtype)
@@ -223,7 +231,8 @@ def sample_correlation(a: Tensor, b: Tensor, order: np.ndarray | None = None) ->
 
     With ``order`` (n,) the samples of b are taken in that order.
     """
-    import torch
+    with needed():
+        import torch
 
     total = torch.zeros(a.shape[1], b.shape[1], dtype=torch.float64, device=a.device)
     rows = None if order is None else torch.from_numpy(order).to(b.device)

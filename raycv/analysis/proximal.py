@@ -19,6 +19,7 @@ from raycv.analysis import lasso
 from raycv.analysis.arrays import Floats
 from raycv.analysis.lasso import Problem, Progress
 from raycv.analysis.lasso_kernels import allowed
+from raycv.extras import needed
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,8 @@ def solve_path(
     solved by `lasso.solve_path`. ``progress(done, targets)`` advances by the same number of targets for each decay.
     Memory on the device: S_a² + 6 S_b S_a numbers.
     """
-    import torch
+    with needed():
+        import torch
 
     weights = np.zeros((len(alphas), *problem.right.shape))
     if not problem.right.size:
@@ -60,8 +62,9 @@ def solve_path(
 
 def _descend(gram: Tensor, right: Tensor, weights: Tensor, alpha: float, step: float, allowed: float) -> Tensor:
     """Move ``weights`` (S_b, S_a) to the optimum; return the numbers of the targets that STEPS steps did not solve."""
-    import torch
-    from torch.nn.functional import softshrink
+    with needed():
+        import torch
+        from torch.nn.functional import softshrink
 
     left = torch.arange(len(right), device=right.device)
     b, w, ahead = right, weights.clone(), weights.clone()
@@ -84,7 +87,8 @@ def _descend(gram: Tensor, right: Tensor, weights: Tensor, alpha: float, step: f
 
 def _violation(gradient: Tensor, weights: Tensor, alpha: float) -> Tensor:
     """(n,): the largest violation of a KKT condition of each target."""
-    import torch
+    with needed():
+        import torch
 
     active = (gradient - alpha * weights.sign()).abs()
     inactive = (gradient.abs() - alpha).clamp(min=0)

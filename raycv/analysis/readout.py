@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from raycv.extras import needed
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -90,8 +92,9 @@ def read_out(activations: Tensor, labels: Tensor, classes: int, penalty: float) 
     >>> found.weights.shape, found.scale[1].item()
     (torch.Size([2, 2]), 0.0)
     """
-    import torch
-    import torch.nn.functional as F
+    with needed():
+        import torch
+        import torch.nn.functional as F
 
     if not penalty > 0:
         raise ValueError(f"the penalty is {penalty}; it must be above 0, or there may be no optimum")
@@ -156,8 +159,9 @@ def chosen_penalty(
     >>> chosen_penalty(noise, torch.arange(100) % 2, classes=2)                  # there is nothing to read out
     0.1
     """
-    import torch
-    import torch.nn.functional as F
+    with needed():
+        import torch
+        import torch.nn.functional as F
 
     if len(labels) < 5:
         raise ValueError(f"a fifth of the images is needed to choose a penalty on, and there are {len(labels)}")

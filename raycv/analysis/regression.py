@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh
 
 from raycv.analysis.arrays import Floats
+from raycv.extras import needed
 
 
 def linear_r2(source: ArrayLike, cross: ArrayLike, target_variance: ArrayLike = 1.0) -> Floats:
@@ -61,6 +61,9 @@ def whitening(covariance: Floats) -> Floats:
     """
     if not len(covariance):
         return np.zeros((0, 0))
+    with needed():
+        from scipy.linalg import eigh
+
     values, vectors = eigh((covariance + covariance.T) / 2)
     kept = np.flatnonzero(values > max(len(values) * np.finfo(np.float64).eps * values[-1], -values[0]))[::-1]
     whitened: Floats = vectors[:, kept] / np.sqrt(values[kept])

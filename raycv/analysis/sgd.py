@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.mapping import MappingLayer, Pair, checked_decays
+from raycv.extras import needed
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +73,8 @@ class Descent:
     def __init__(
         self, pair: Pair, decays: Floats, seed: int, schedule: Schedule, device: torch.device | str = "cpu"
     ) -> None:
-        import torch
+        with needed():
+            import torch
 
         self.pair, self.decays, self.schedule, self.iteration = pair, decays, schedule, 0
         self.penalties = torch.from_numpy(decays.astype(np.float32)).to(device)[:, None, None]
@@ -86,7 +88,8 @@ class Descent:
 
     def step(self, gram: Tensor, right: Tensor) -> None:
         """One iteration on second moments of z-scores: ``gram`` (S_a, S_a) and ``right`` (S_b, S_a), of live units."""
-        import torch
+        with needed():
+            import torch
 
         schedule, gradient = self.schedule, self.gradient
         rate = schedule.learning_rate * 0.5 ** (self.iteration // schedule.halve_every)
@@ -155,7 +158,8 @@ def sgd_path(
     >>> round(trained.loss, 2), round(best.loss, 2)
     (0.18, 0.18)
     """
-    import torch
+    with needed():
+        import torch
 
     pair = Pair.of(source_correlation, cross_correlation)
     descent = Descent(pair, checked_decays(decays), seed, schedule, device)

@@ -18,12 +18,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.averages import mean
 from raycv.analysis.nulls import WIDE, best_correlation, rotated
 from raycv.analysis.prerelu import rotated_before_relu
+from raycv.extras import needed
+
+with needed():
+    from scipy.optimize import brentq
 
 QUANTITIES = ("correlation", "excess", "prerelu_excess")  # of the table study
 LEVELS = np.linspace(0, 1, 9)  # of ρ
@@ -58,7 +61,8 @@ def _directions(rng: np.random.Generator, latents: int, units: int) -> Floats:
 
 def _at(a: Floats, b: Floats, is_rectified: bool, seed: int) -> dict[str, float]:
     """Of two networks before their ReLU (n, S)."""
-    import torch
+    with needed():
+        import torch
 
     units, draws = a.shape[1], DRAWS if a.shape[1] <= WIDE else DRAWS_WHEN_WIDE
     of_a, of_b = (np.maximum(net, 0) if is_rectified else net for net in (a, b))

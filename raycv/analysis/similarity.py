@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit, stdtrit
+
+from raycv.extras import needed
 
 
 def correlation(samples_a: ArrayLike, samples_b: ArrayLike) -> np.ndarray:
@@ -127,12 +128,18 @@ def jackknife(estimate: float, without_each: ArrayLike, *, units: int | None = N
     groups = len(replicates)
     if groups < 2:
         return Interval(float("nan"), float("nan"))
+    with needed():
+        from scipy.special import stdtrit
+
     error = np.sqrt((groups - 1) / groups * ((replicates - replicates.mean()) ** 2).sum())
     half = float(stdtrit(groups - 1, 0.975) * error)
     return Interval(estimate - half, estimate + half)
 
 
 def _of_share(share: float, without_each: np.ndarray, units: int) -> Interval:
+    with needed():
+        from scipy.special import expit, logit
+
     one = logit((share * units + 0.5) / (units + 1))
     found = jackknife(float(one), logit((np.clip(without_each, 0, 1) * units + 0.5) / (units + 1)))
     low, high = ((expit(end) * (units + 1) - 0.5) / units for end in (found.low, found.high))

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.similarity import Interval
+from raycv.extras import needed
+
+with needed():
+    from scipy.special import stdtrit
 
 UNDEFINED = Interval(float("nan"), float("nan"))
 

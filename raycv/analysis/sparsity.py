@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from raycv.analysis.arrays import Floats
 from raycv.analysis.mapping import MappingLayer, lasso_path
 from raycv.analysis.nulls import orthonormal
+from raycv.extras import needed
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +57,8 @@ def rotated_sources(source: ArrayLike, cross: ArrayLike, *, seed: int | np.rando
     >>> np.allclose(within, np.eye(3)), np.allclose(between @ between.T, np.eye(3))
     (True, True)
     """
-    import torch
+    with needed():
+        import torch
 
     within, between = (np.array(matrix, dtype=np.float64) for matrix in (source, cross))
     if within.ndim != 2 or between.ndim != 2 or within.shape != (len(between), len(between)):

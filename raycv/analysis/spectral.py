@@ -26,16 +26,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas, eigh, lapack
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import LinearOperator, eigsh
 
 from raycv.analysis.clusters import ClusterMetrics, check_nets, cluster_metrics, modularity, stability
 from raycv.analysis.graphs import similarity_graph
 from raycv.analysis.infeasible import Infeasible
 from raycv.analysis.kmeans import KMeans, kmeans
+from raycv.extras import needed
 from raycv.paper import CLUSTERS, CLUSTERS_FIRST, NODES_FIRST
+
+with needed():
+    from scipy.linalg import blas, eigh, lapack
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse.linalg import LinearOperator, eigsh
 
 K_RANGE = (2, 200)
 TRIED_RESTARTS = 2  # of k-means for every k among which one is chosen; more hardly change the choice

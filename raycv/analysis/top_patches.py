@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
+from raycv.extras import needed
 from raycv.paper import TOP_PATCHES
+
+with needed():
+    from numba import njit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +92,8 @@ class TopPatches:
         TopPatches
             Of these images alone.
         """
-        import torch
+        with needed():
+            import torch
 
         best, place = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
         top = cls.none(best.shape[1], best.dtype)
@@ -171,7 +175,8 @@ def peaks(samples: Tensor, images: int) -> Peaks:
 
     Computed on the device of the samples.
     """
-    import torch
+    with needed():
+        import torch
 
     by_image = samples.reshape(images, -1, samples.shape[1])
     if samples.device.type != "cpu":

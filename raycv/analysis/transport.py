@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment, linprog
-from scipy.sparse import coo_matrix
 
 from raycv.analysis.arrays import Floats
+from raycv.extras import needed
+
+with needed():
+    from scipy.optimize import linear_sum_assignment, linprog
+    from scipy.sparse import coo_matrix
 
 AT_ONCE = 8  # edges that a row or column gains at a time
 ROUNDING = 1e-9  # of a gain, relative to the range of similarities

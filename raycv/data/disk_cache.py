@@ -38,7 +38,7 @@ class NearbyFiles:
         name, size, _ = self.files[file]
         uri = f"{self.root}/{name}"
         here = uri if "://" not in uri else str(self._copy(name))
-        if "://" not in uri or _is_ours(here):
+        if "://" not in uri or is_ours(here):
             found = memoryview(_mapped(here))[begin:end]
         else:
             found = reach(uri, "read", lambda fs, path: memoryview(fs.cat_file(path, start=begin, end=end)))
@@ -56,7 +56,7 @@ class NearbyFiles:
             return
         _begun.add(str(folder))
         with contextlib.suppress(OSError):  # a disk that refuses: everything is read from S3
-            if not all(_is_made_ours(place) for place in (folder.parent, folder)):
+            if not all(is_made_ours(place) for place in (folder.parent, folder)):
                 return
             missing = [(name, size, sha) for name, size, sha in self.files if not os.path.lexists(self._copy(name))]
             if sum(size for _, size, _ in missing) <= SHARE * shutil.disk_usage(folder).free:
@@ -92,7 +92,7 @@ class NearbyFiles:
         return self._folder / name.replace("/", "-")
 
 
-def _is_made_ours(folder: Path) -> bool:
+def is_made_ours(folder: Path) -> bool:
     """Make a folder if it is not there; whether it is one of this user's and no link, which could lead anywhere."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
@@ -110,7 +110,7 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _is_ours(path: str) -> bool:
+def is_ours(path: str) -> bool:
     """Whether there is such a file, which another user cannot have put there, and no link."""
     try:
         found = os.lstat(path)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:  # reading a run needs the description alone, and importing PyTorch takes seconds
     import torch
+    from PIL.Image import Image
     from torch import Tensor
 
 LARGEST = 4096  # pixels, of the height and width of an image
@@ -35,9 +35,11 @@ class Resize(NamedTuple):
     crop: int | None = None
     middle: Middle = "even"
 
-    def __call__(self, image: Image.Image) -> Image.Image:
+    def __call__(self, image: Image) -> Image:
         """The image resized, with antialiasing."""
-        filtered = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[self.interpolation]
+        from PIL.Image import Resampling
+
+        filtered = {"bilinear": Resampling.BILINEAR, "bicubic": Resampling.BICUBIC}[self.interpolation]
         width, height, left, top = self._plan(*image.size)
         if (width, height) != image.size:
             image = image.resize((width, height), filtered)

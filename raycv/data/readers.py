@@ -7,6 +7,7 @@ import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
@@ -19,9 +20,10 @@ from raycv.run.filesystem import reaching, with_retries
 
 T = TypeVar("T")
 EMBEDDED = "cifar10-subset"
+CHECKOUT = Path(__file__).parents[2] / "packages" / "raycv-images" / "raycv_images"
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev", "test")}
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif")
-READ = (*SUFFIXES, ".parquet", "batches.meta")  # ends of the names of files that are read
+READ = (*SUFFIXES, ".parquet", ".tar", "batches.meta")  # ends of the names of files that are read
 
 
 class NoSuchSplit(UserError):
@@ -72,10 +74,22 @@ def of_split(paths: Iterable[str], split: str, named_by: Callable[[str], str] = 
 
 
 def reach(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
-    """`raycv.run.filesystem.with_retries`; the embedded subset is that of the package this process runs."""
+    """`raycv.run.filesystem.with_retries`; the images of raycv's own are those that this process finds."""
     if uri.partition("/")[0] == EMBEDDED:
-        uri = str(Path(__file__).parent / "cifar10") + uri[len(EMBEDDED) :]
+        uri = f"{own_images()}{uri[len(EMBEDDED) :]}"
     return with_retries(uri, operation, action)
+
+
+def own_images() -> Path:
+    """The folder of raycv's own images: of their package, or in the checkout that raycv is in. Raises UserError."""
+    package = find_spec("raycv_images")
+    folder = Path(package.origin).parent if package and package.origin else CHECKOUT
+    if not folder.is_dir():
+        raise UserError(
+            f"The images {EMBEDDED} are a package of their own, raycv-images, which is not installed; install it from "
+            "packages/raycv-images of raycv's repository, or name images of your own with --data."
+        )
+    return folder
 
 
 def listing(root: str) -> dict[str, int]:
@@ -85,8 +99,8 @@ def listing(root: str) -> dict[str, int]:
         if not fs.isdir(path):
             what = "is a file" if fs.exists(path) else "is not there"
             raise UserError(
-                f"The images {root} {what}; name a folder or s3:// prefix of Parquet files, an ImageFolder tree, "
-                "torchvision's CIFAR10 root, or cifar10-subset."
+                f"The images {root} {what}; name a folder or prefix of Parquet or tar files, an ImageFolder "
+                "tree, torchvision's CIFAR10 root, or cifar10-subset."
             )
         if "://" not in root:
             return _on_disk(path)

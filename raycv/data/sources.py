@@ -11,18 +11,20 @@ from typing import Any, Literal
 import numpy as np
 
 from raycv.data.cifar_pickles import CIFAR10_FILES, CIFAR10_FOLDER, open_cifar10
-from raycv.data.decoding import pixels, size_of
 from raycv.data.image_tree import folder_of_split, open_folder
 from raycv.data.parquet import open_parquet
 from raycv.data.prepared import IMAGES, MANIFEST, PreparedReader, open_prepared
 from raycv.data.preprocessing import Resize
 from raycv.data.readers import EMBEDDED, SPLITS, SUFFIXES, Item, NoSuchSplit, Reader, listing, of_split
 from raycv.data.selection import Selection
+from raycv.data.webdataset import open_webdataset
 from raycv.errors import UserError
+from raycv.extras import needed
 from raycv.run.filesystem import filesystem, mark_reachable
 from raycv.run.fingerprint import fingerprint
 
 Split = Literal["train", "validation"]
+COLUMNED = (".parquet", ".tar")  # ends of files in which images and labels have names
 MOST_CLASSES = 100_000  # without names; a label beyond is no class's number
 
 
@@ -66,6 +68,9 @@ class Source:
         Not ``exact``, pixels may differ by one (`raycv.data.decoding.pixels`). ``out`` is where the images go, if it is
         given. Raises UserError naming file and row for an image that cannot be decoded or has no label.
         """
+        with needed():
+            from raycv.data.decoding import pixels
+
         images = np.empty((len(numbers), resize.size, resize.size, 3), dtype=np.uint8) if out is None else out
         labels = np.empty(len(numbers), dtype=np.int64)
         for n, item in enumerate(self.reader.items(numbers)):
@@ -84,6 +89,9 @@ class Source:
 
     def size_of_first(self) -> tuple[int, int]:
         """Width and height of the first image as it is stored."""
+        with needed():
+            from raycv.data.decoding import size_of
+
         return size_of(next(iter(self.reader.items([0]))))
 
     def label_of(self, item: Item) -> int:
@@ -101,7 +109,7 @@ class Source:
 
 
 def open_source(uri: str, split: Split, *, image_column: str | None = None, label_column: str | None = None) -> Source:
-    """Open one split of the images ``uri``: the embedded subset, Parquet, an ImageFolder tree or CIFAR10's root.
+    """Open one split of the images ``uri``: Parquet, tar files, a tree, CIFAR10's root, prepared ones or raycv's.
 
     The layout is recognised from the files. Raises UserError where it is unknown, or the split is missing or empty.
     """
@@ -109,8 +117,8 @@ def open_source(uri: str, split: Split, *, image_column: str | None = None, labe
     root = uri.rstrip("/") if uri == EMBEDDED or "://" in uri else filesystem(uri)[1]
     sizes = listing(root)
     for flag, column in (("--image-column", image_column), ("--label-column", label_column)):
-        if column and not any(path.endswith(".parquet") for path in sizes):
-            raise UserError(f"{flag} was given {column!r}, but {uri} holds no Parquet files; leave {flag} out.")
+        if column and not any(path.endswith(COLUMNED) for path in sizes):
+            raise UserError(f"{flag} was given {column!r}, but {uri} holds no Parquet or tar files; leave {flag} out.")
     reader = _reader(root, sizes, split, image_column, label_column)
     if not len(reader):
         raise UserError(f"The {split} images of {uri} are empty; name a set that has some.")
@@ -118,7 +126,7 @@ def open_source(uri: str, split: Split, *, image_column: str | None = None, labe
         return Source(uri, reader, len(reader.class_names))
     other: Split = "validation" if split == "train" else "train"
     largest = reader.largest_label()
-    if of_split((path for path in sizes if path.endswith(".parquet")), other):
+    if of_split((path for path in sizes if path.endswith(COLUMNED)), other):
         largest = max(largest, _reader(root, sizes, other, image_column, label_column).largest_label())
     if largest < 0:
         raise UserError(f"None of the images of {uri} has a label; name images that have labels.")
@@ -149,19 +157,29 @@ def _reader(
             raise NoSuchSplit(f"{root} has no {split} images: expected {CIFAR10_FILES[split][0]}; download them too.")
         return open_cifar10(posixpath.dirname(f"{root}/{files['batches.meta']}"), split)
     parquet = [path for path in sizes if path.endswith(".parquet")]
+    shards = [path for path in sizes if path.endswith(".tar")]
     pictures = _pictures(sizes)
-    if not parquet and not pictures:
+    if parquet and shards:
+        raise UserError(f"{root} holds both {parquet[0]} and {shards[0]}; name a folder with files of one kind.")
+    if not parquet and not pictures and not shards:
         raise UserError(
-            f"{root} holds no images: expected Parquet files, SPLIT/CLASS/ folders of images, or {CIFAR10_FOLDER}; "
-            f"found {len(sizes)} files" + (f", the first being {next(iter(sizes))}." if sizes else ".")
+            f"{root} holds no images: expected Parquet or tar files, SPLIT/CLASS/ folders of images, or "
+            f"{CIFAR10_FOLDER}; found {len(sizes)} files"
+            + (f", the first being {next(iter(sizes))}." if sizes else ".")
         )
-    chosen = of_split(parquet, split) if parquet else folder_of_split(pictures, split)
+    chosen = of_split(parquet or shards, split) if parquet or shards else folder_of_split(pictures, split)
     if not chosen:
         names = " or ".join(SPLITS[split])
-        expected = "no file or folder is named" if parquet else "there are no CLASS folders of images in a folder named"
+        expected = (
+            "no file or folder is named"
+            if parquet or shards
+            else "there are no CLASS folders of images in a folder named"
+        )
         raise NoSuchSplit(
-            f"{root} has no {split} images: {expected} {names}; found {', '.join([*parquet, *pictures][:3])}."
+            f"{root} has no {split} images: {expected} {names}; found {', '.join([*parquet, *shards, *pictures][:3])}."
         )
     if parquet:
         return open_parquet(root, {path: sizes[path] for path in chosen}, image_column, label_column)
+    if shards:
+        return open_webdataset(root, {path: sizes[path] for path in chosen}, image_column, label_column)
     return open_folder(root, pictures, split)

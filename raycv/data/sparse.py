@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
+
+from raycv.extras import needed
 
 
 def is_sparse(values: Any) -> bool:
     """Whether this is a sparse matrix or array of SciPy."""
-    return bool(scipy.sparse.issparse(values))
+    sparse = sys.modules.get("scipy.sparse")  # which is loaded where there is such a matrix
+    return sparse is not None and bool(sparse.issparse(values))
 
 
 class SparseRows:
     """A sparse matrix (n, S) that is indexed by rows and gives dense ones."""
 
     def __init__(self, matrix: Any) -> None:
-        self._rows = scipy.sparse.csr_array(matrix)
+        with needed():
+            from scipy.sparse import csr_array
+
+        self._rows = csr_array(matrix)
         self.shape: tuple[int, ...] = self._rows.shape
         self.dtype: np.dtype[Any] = self._rows.dtype
 
@@ -33,7 +39,10 @@ def of_npz(arrays: Mapping[str, Any]) -> Any:
         return None
     kind = np.asarray(arrays["format"][()]).item()
     kind = kind.decode() if isinstance(kind, bytes) else kind
-    makers = {"csr": scipy.sparse.csr_array, "csc": scipy.sparse.csc_array, "bsr": scipy.sparse.bsr_array}
+    with needed():
+        from scipy.sparse import bsr_array, csc_array, csr_array
+
+    makers = {"csr": csr_array, "csc": csc_array, "bsr": bsr_array}
     if kind not in makers:
         return None
     parts = tuple(arrays[name][:] for name in ("data", "indices", "indptr"))

@@ -1,7 +1,8 @@
 """Writing a file only where it is as expected, so that of several writers exactly one succeeds.
 
-On S3 by conditional puts (If-None-Match, If-Match); on a disk by a hard link, which also a network file system makes
-for one of several only, and by a lock on the file that is replaced. Contents must differ from writer to writer.
+In object stores by conditional puts (on S3 If-None-Match and If-Match; `raycv.run.clouds`); on a disk by a hard link,
+which also a network file system makes for one of several only, and by a lock on the file that is replaced. Contents
+must differ from writer to writer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 import botocore.exceptions as boto
 import fsspec
 
+from raycv.run.clouds import Cloud, NotAsExpected, cloud_behind
+
 EXISTS, CONFLICT, UNKNOWN = 412, 409, 501  # what a server answers: not as expected, another writer now, no such thing
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
@@ -28,6 +31,9 @@ def create(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> bool:
     """Write ``path`` if it is not there; returns whether it now has ``content``."""
     if _is_s3(fs):
         return _put(fs, path, content, IfNoneMatch="*")
+    cloud = cloud_behind(fs)
+    if cloud is not None:
+        return _put_in_cloud(cloud, fs, path, content, None)
     while True:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -47,6 +53,14 @@ def replace(fs: fsspec.AbstractFileSystem, path: str, before: bytes, content: by
             return False
         found = _read(fs, path)
         return found == content or (found == before and _put(fs, path, content, IfMatch=tag))
+    cloud = cloud_behind(fs)
+    if cloud is not None:
+        try:
+            tag = cloud.tag(fs, path)
+        except FileNotFoundError:
+            return False
+        found = _read(fs, path)
+        return found == content or (found == before and _put_in_cloud(cloud, fs, path, content, tag))
     with _locked(path) as found, _written(path, content) as part:
         if found == before:
             os.replace(part, path)
@@ -55,6 +69,13 @@ def replace(fs: fsspec.AbstractFileSystem, path: str, before: bytes, content: by
 
 def refuses_to_create_twice(fs: fsspec.AbstractFileSystem, path: str, content: bytes) -> bool:
     """Whether the store heeds conditions at all; ``path`` is there and has ``content``."""
+    cloud = cloud_behind(fs)
+    if cloud is not None:
+        try:
+            cloud.put(fs, path, content, None)
+        except NotAsExpected:
+            return True
+        return False
     if not _is_s3(fs):
         return True
     bucket, key, _ = fs.split_path(path)
@@ -105,6 +126,14 @@ def _put(fs: fsspec.AbstractFileSystem, path: str, content: bytes, **condition: 
                 raise
             return _read(fs, path) == content  # of an earlier try, the answer to which was lost
         return True
+
+
+def _put_in_cloud(cloud: Cloud, fs: fsspec.AbstractFileSystem, path: str, content: bytes, tag: Any) -> bool:
+    try:
+        cloud.put(fs, path, content, tag)
+    except NotAsExpected:
+        return _read(fs, path) == content  # of an earlier try, the answer to which was lost
+    return True
 
 
 def _status(error: BaseException) -> int:

@@ -75,17 +75,17 @@ _PASSING_ON_DISK = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errn
 
 def fault_of(error: BaseException) -> Fault:
     """What ``error`` means. Its sentence never quotes a message, which could hold a signed request."""
-    chain = _chain(error)
-    wrong = _of_another_server(chain)
+    links = chain(error)
+    wrong = _of_another_server(links)
     if wrong is not None:
         return wrong
-    for link in chain:
+    for link in links:
         if isinstance(link, boto.ClientError):
             return _answer(link)
-    for link in chain:
+    for link in links:
         if isinstance(link, boto.BotoCoreError):
             return _before_the_answer(link)
-    if any(isinstance(link, (*_DISCONNECTED, *_of_aiohttp())) for link in chain):
+    if any(isinstance(link, (*_DISCONNECTED, *_of_aiohttp())) for link in links):
         return Fault("the server does not answer; check AWS_ENDPOINT_URL and the network.", RetryPolicy.LONG)
     if isinstance(error, FileNotFoundError):
         return Fault("there is no such file or folder.", RetryPolicy.NONE)
@@ -97,7 +97,8 @@ def fault_of(error: BaseException) -> Fault:
     return Fault(f"{type(error).__name__}.", RetryPolicy.LONG)
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def chain(error: BaseException) -> list[BaseException]:
+    """An exception with those that led to it."""
     found: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in found:
@@ -106,17 +107,17 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _of_another_server(chain: list[BaseException]) -> Fault | None:
+def _of_another_server(links: list[BaseException]) -> Fault | None:
     """The meaning of an answer that no S3 server gives."""
-    kinds = {type(link).__name__ for link in chain}  # also of a library that is loaded with S3 only
-    if any(isinstance(link, NotS3 | ResponseParserError) for link in chain):
+    kinds = {type(link).__name__ for link in links}  # also of a library that is loaded with S3 only
+    if any(isinstance(link, NotS3 | ResponseParserError) for link in links):
         sentence = "the answer is not from an S3 server but perhaps from a sign-in page; check AWS_ENDPOINT_URL."
         return Fault(sentence, RetryPolicy.NONE)
     if "TooManyRedirects" in kinds:
         return Fault("the server redirects in an endless loop; check AWS_ENDPOINT_URL.", RetryPolicy.NONE)
     if not kinds.isdisjoint({"BadStatusLine", "BadHttpMessage"}):
         return Fault("the server there does not speak HTTP; check AWS_ENDPOINT_URL.", RetryPolicy.LONG)
-    if any(isinstance(link, ssl.SSLError) for link in chain):
+    if any(isinstance(link, ssl.SSLError) for link in links):
         sentence = "the encrypted connection failed; check the certificate, and https in AWS_ENDPOINT_URL."
         return Fault(sentence, RetryPolicy.BRIEF)
     return None
@@ -124,12 +125,12 @@ def _of_another_server(chain: list[BaseException]) -> Fault | None:
 
 def is_an_answer(error: BaseException) -> bool:
     """Whether an S3 server has said this, whatever it says."""
-    return any(isinstance(link, boto.ClientError) for link in _chain(error))
+    return any(isinstance(link, boto.ClientError) for link in chain(error))
 
 
 def says_nothing(error: BaseException) -> bool:
     """Whether this is a refusal of an S3 server that has a number but no reason, as there is none without a body."""
-    answers = [link for link in _chain(error) if isinstance(link, boto.ClientError)]
+    answers = [link for link in chain(error) if isinstance(link, boto.ClientError)]
     return bool(answers) and _code_of(answers[0])[0] in ("301", "400", "403")
 
 

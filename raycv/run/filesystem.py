@@ -20,17 +20,18 @@ from fsspec.implementations.local import LocalFileSystem
 from raycv import telemetry
 from raycv.errors import UserError
 from raycv.progress import say
-from raycv.run.faults import NotS3, RetryPolicy, errors, fault_of, is_an_answer, says_nothing
+from raycv.run.clouds import CONNECT, READ, cloud_behind, cloud_of, loaded
+from raycv.run.faults import Fault, NotS3, RetryPolicy, fault_of, is_an_answer, says_nothing
+from raycv.run.faults import errors as errors_of_s3
 
 T = TypeVar("T")
-CONNECT, READ = 5.0, 15.0  # seconds that a server may take to accept a connection, and between two parts of an answer
 LONGEST = 45.0  # seconds after which nothing is tried once more: longer than `RetryPolicy.LONG`
 LONGEST_AGAIN = 5.0  # the same of a store that was given up
 SLOWEST = 10_000  # bytes in a second, below which a server that sends a file is given up
 TOLD_AFTER = 5.0  # seconds after which a person is told what is waited for
 READING = "read"
 SMALL = ("look for", "look at", "create", "replace")  # what is answered in a few bytes
-CLIENT = ("botocore", "aiobotocore", "s3fs")
+CLIENT = ("botocore", "aiobotocore", "s3fs", "gcsfs", "adlfs")
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 _answered: set[str] = set()  # stores that have answered this process or one that sent it work
@@ -39,7 +40,7 @@ _told: dict[str, float] = {}  # when a person was told that a store is waited fo
 
 
 def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system and path behind a local path or an ``s3://bucket/prefix``.
+    """The file system and path behind a local path, ``s3://bucket/prefix``, or a place in another store (`run.clouds`).
 
     Credentials and endpoint of S3 are the standard ones (AWS_ACCESS_KEY_ID ..., AWS_PROFILE, AWS_ENDPOINT_URL).
     """
@@ -54,7 +55,23 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         # `with_retries` tries again by itself, and sooner than the client would.
         limits = {"retries": {"max_attempts": 0}, "connect_timeout": CONNECT, "read_timeout": READ}
         return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=limits), rest.strip("/")
-    raise UserError(f"Cannot use {uri!r}: expected a local path or s3://bucket/prefix.")
+    cloud = cloud_of(uri)
+    if cloud is not None and rest.strip("/"):
+        return cloud.filesystem(), rest.strip("/")
+    raise UserError(
+        f"Cannot use {uri!r}: expected a local path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix."
+    )
+
+
+def errors() -> tuple[type[BaseException], ...]:
+    """All exceptions that the file systems behind fsspec raise when a file cannot be reached."""
+    return (*errors_of_s3(), *loaded())
+
+
+def _fault_at(uri: str, error: BaseException) -> Fault:
+    """What an exception means that the store behind ``uri`` has led to."""
+    cloud = cloud_of(uri)
+    return (cloud.fault(error) if cloud else None) or fault_of(error)
 
 
 def _check_endpoints(uri: str) -> None:
@@ -93,7 +110,7 @@ def with_retries(uri: str, operation: str, action: Callable[[fsspec.AbstractFile
                         _in_time([longest], lambda: _knock(fs, path))
                     result = _in_time(_allowed(fs, path, uri, operation, longest), lambda: action(fs, path))
             except errors() as error:
-                fault = fault_of(_told_in_full(fs, path, error))
+                fault = _fault_at(uri, _told_in_full(fs, path, error))
                 hopeful = is_known_reachable(uri) or fault.retries is RetryPolicy.NONE
                 retries = fault.retries if hopeful else RetryPolicy.BRIEF
                 waits, now = retries.waits[tries[retries] :], time.monotonic()
@@ -150,6 +167,10 @@ def _allowed(fs: fsspec.AbstractFileSystem, path: str, uri: str, operation: str,
 
 def _knock(fs: fsspec.AbstractFileSystem, path: str) -> None:
     """Whether anybody answers at all, before what may take long is asked for; what is answered makes no difference."""
+    cloud = cloud_behind(fs)
+    if cloud is not None:
+        cloud.knock(fs, path)
+        return
     try:
         fs.call_s3("head_bucket", Bucket=fs.split_path(path)[0])
     except errors() as error:
@@ -186,7 +207,9 @@ def _named(uri: str, operation: str) -> Iterator[None]:
         store, now = _store_of(uri), time.monotonic()
         if now - _told.get(store, -TOLD_AFTER) >= TOLD_AFTER:
             _told[store] = now
-            say(f"waiting for the S3 server: to {operation} {uri} has taken {TOLD_AFTER:g} s so far")
+            cloud = cloud_of(uri)
+            server = cloud.name if cloud else "the S3 server"
+            say(f"waiting for {server}: to {operation} {uri} has taken {TOLD_AFTER:g} s so far")
 
     timer = threading.Timer(TOLD_AFTER, tell)
     timer.daemon = True
@@ -199,7 +222,7 @@ def _named(uri: str, operation: str) -> Iterator[None]:
 
 def _make_ready(fs: fsspec.AbstractFileSystem, uri: str) -> None:
     """Let the S3 client try once (`with_retries` tries again) and look at who answers."""
-    if isinstance(fs, LocalFileSystem):
+    if isinstance(fs, LocalFileSystem) or cloud_behind(fs) is not None:
         return
     fs.retries = 1
     try:
@@ -224,7 +247,7 @@ def _check_it_is_s3(parsed: dict[str, Any], model: Any, **_more: Any) -> None:
 
 def _told_in_full(fs: fsspec.AbstractFileSystem, path: str, error: BaseException) -> BaseException:
     """``error``, or what S3 answers to a GET: its answer to HEAD has a number but no reason."""
-    if not isinstance(fs, LocalFileSystem) and says_nothing(error):
+    if says_nothing(error):
         bucket, key, _ = fs.split_path(path)
         try:
             fs.call_s3("get_object", Bucket=bucket, Key=key or "run.json", Range="bytes=0-0")
@@ -247,7 +270,7 @@ def reaching(uri: str, operation: str) -> Iterator[None]:
     try:
         yield
     except errors() as error:
-        raise UserError(f"Could not {operation} {uri}: {fault_of(error).sentence}") from error
+        raise UserError(f"Could not {operation} {uri}: {_fault_at(uri, error).sentence}") from error
 
 
 def mark_reachable(uri: str) -> None:

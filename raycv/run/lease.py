@@ -165,8 +165,8 @@ class Lease:
         if store not in _warned and not self.store.refuses_to_create_twice(self.path, self._content):
             _warned.add(store)
             say(
-                f"note: the S3 server of {self.store.uri} does not heed If-None-Match, so two drivers that start at "
-                "the same moment are not kept apart; start one at a time"
+                f"note: the server of {self.store.uri} does not heed conditions (If-None-Match), so two drivers that "
+                "start at the same moment are not kept apart; start one at a time"
             )
 
 

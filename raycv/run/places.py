@@ -8,20 +8,26 @@ from collections.abc import Iterator
 
 
 def overlap(first: str, second: str) -> bool:
-    """Whether two local paths or ``s3://`` URIs name the same place, or one a place inside the other.
+    """Whether two local paths or URIs of object stores name the same place, or one a place inside the other.
 
     Links, ``..``, relative paths and slashes make no difference; local places are compared as the system does.
     """
-    if ("://" in first) != ("://" in second):
+    if _scheme(first) != _scheme(second):
         return False
     if "://" in first:
-        a, b = _of_s3(first), _of_s3(second)
+        a, b = _of_store(first), _of_store(second)
         shared = min(len(a), len(b))
         return a[:shared] == b[:shared]
     return _is_in(first, second) or _is_in(second, first)
 
 
-def _of_s3(uri: str) -> list[str]:
+def _scheme(place: str) -> str:
+    """Of which store a place is, also where it has several names; empty for a disk."""
+    scheme = place.partition("://")[0].lower() if "://" in place else ""
+    return "s3" if scheme.startswith("s3") else scheme
+
+
+def _of_store(uri: str) -> list[str]:
     """Bucket and folders. Doubled slashes and dots, which S3 tells apart, do not count: clients may drop them."""
     return posixpath.normpath("/" + uri.partition("://")[2]).strip("/").split("/")
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import fsspec
 from botocore.exceptions import ClientError
+from fsspec.implementations.local import LocalFileSystem
 
 from raycv.errors import UserError
 from raycv.run import names
+from raycv.run.clouds import cloud_behind
 
 AT_ONCE = 1000  # objects that S3 deletes in one request, at most
 
@@ -72,7 +74,7 @@ def check_no_link(root: str, path: str) -> None:
 
 
 def _is_on_disk(fs: fsspec.AbstractFileSystem) -> bool:
-    return "s3" not in fs.protocol
+    return isinstance(fs, LocalFileSystem)
 
 
 def _below(fs: fsspec.AbstractFileSystem, root: str, folder: str) -> Iterator[tuple[str, bool]]:
@@ -99,6 +101,11 @@ def _raise(error: OSError) -> None:
 
 def _keys(fs: fsspec.AbstractFileSystem, root: str, folder: str) -> Iterator[str]:
     """Objects whose names stand for folders (they end in a slash) are none of the files."""
+    if cloud_behind(fs) is not None:
+        top = f"{root}/{folder}" if folder else root
+        paths = (name[len(root) + 1 :] for name in fs.find(top) if name.startswith(f"{root}/"))
+        yield from (path for path in paths if path and not path.endswith("/"))
+        return
     bucket, key, _ = fs.split_path(root)
     before = f"{key}/" if key else ""
     more: dict[str, str] = {}
@@ -118,6 +125,11 @@ def _keys(fs: fsspec.AbstractFileSystem, root: str, folder: str) -> Iterator[str
 
 def _delete(fs: fsspec.AbstractFileSystem, root: str, paths: list[str]) -> None:
     """Delete objects by their names, in which, unlike in what fsspec removes, ``*`` and ``[`` stand for themselves."""
+    if cloud_behind(fs) is not None:
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                fs.rm_file(f"{root}/{path}")
+        return
     bucket, key, _ = fs.split_path(root)
     for first in range(0, len(paths), AT_ONCE):
         wanted = [{"Key": f"{key}/{path}" if key else path} for path in paths[first : first + AT_ONCE]]

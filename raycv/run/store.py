@@ -1,4 +1,4 @@
-"""RunStore: one run's folder, on a local disk or on S3. The only file that writes a run.
+"""RunStore: one run's folder, on a local disk, on S3 or in another object store. The only file that writes a run.
 
 A file becomes visible whole or not at all: locally it is written under a temporary name and renamed, on S3 an object
 appears when its upload completes. Every write replaces what stood under the same name, so a stage can be run again.
@@ -15,6 +15,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
@@ -26,6 +27,7 @@ from raycv import telemetry
 from raycv.errors import UserError
 from raycv.memory import available
 from raycv.run import conditional, removal
+from raycv.run.clouds import READ_ONLY, cloud_behind, seconds_since_written
 from raycv.run.damage import OF_ARRAYS
 from raycv.run.filesystem import check_file, filesystem, is_known_reachable, mark_reachable, reaching, with_retries
 
@@ -40,6 +42,8 @@ class RunStore:
 
     def __init__(self, uri: str) -> None:
         filesystem(uri)
+        if uri.startswith(f"{READ_ONLY}://"):
+            raise UserError(f"{uri} cannot be written: only images are read from there; name a folder or a bucket.")
         self.uri = uri.rstrip("/") if "://" in uri else os.path.abspath(os.path.expanduser(uri))
         if os.path.lexists(self.uri) and not os.path.isdir(self.uri):
             raise UserError(f"{self.uri} is not a folder, and a run is one; name another place with --run.")
@@ -115,7 +119,9 @@ class RunStore:
         def put(fs: fsspec.AbstractFileSystem, source: str) -> None:
             target = filesystem(self._to_write(to))[1]
             if "://" in self.uri:
-                fs.cp_file(source, target)  # `copy` would take * and [ in a name for a pattern
+                cloud = cloud_behind(fs)
+                copy = partial(cloud.copy, fs) if cloud else fs.cp_file
+                copy(source, target)  # fsspec's `copy` would take * and [ in a name for a pattern
             else:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.replace(source, target)
@@ -143,6 +149,9 @@ class RunStore:
             if "://" not in self.uri:
                 written = os.stat(full).st_mtime
                 return conditional.now_in(os.path.dirname(full)) - written
+            cloud = cloud_behind(fs)
+            if cloud is not None:
+                return seconds_since_written(cloud, fs, full)
             bucket, key, _ = fs.split_path(full)
             found = fs.call_s3("head_object", Bucket=bucket, Key=key)
             now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])

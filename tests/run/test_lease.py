@@ -163,7 +163,7 @@ def test_a_server_without_conditional_puts_is_told(
         filesystem(f"s3://{BUCKET}")[0].clear_instance_cache()
         store = RunStore(f"s3://{BUCKET}/{uuid.uuid4().hex}")
         with held(store, ["collect"]):
-            assert "does not heed If-None-Match" in capsys.readouterr().out
+            assert "does not heed conditions (If-None-Match)" in capsys.readouterr().out
             assert isinstance(Lease(store, "collect").take(), lease.Holder)  # one that comes later is refused
         with held(store, ["collect"]):
             assert not capsys.readouterr().out  # said once

@@ -9,6 +9,7 @@ import numpy as np
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.alignment import NormProducts
+from raycv.extras import needed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,8 @@ class NormSums:
 
     def add(self, activations: Sequence[Tensor]) -> None:
         """Add the same samples (n, S) of every member."""
-        import torch
+        with needed():
+            import torch
 
         values = [member.double() for member in activations]
         if not self._pilots:
@@ -48,7 +50,8 @@ class NormSums:
 
     def products(self, a: int, b: int, means: Sequence[Floats], cross: Floats) -> float:
         """Σ |x|²|y|² of members a and b around their ``means``, by member (S,); ``cross`` (S_a, S_b): covariances."""
-        import torch
+        with needed():
+            import torch
 
         first, second = (torch.from_numpy(np.asarray(means[n], np.float64)) - self._pilots[n] for n in (a, b))
         of_first, of_second = first @ first, second @ second

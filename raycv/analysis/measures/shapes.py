@@ -7,9 +7,12 @@ neural representations"). Networks of different widths are compared with silent 
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from raycv.analysis.measures.covariances import Covariances, measure
+from raycv.extras import needed
+
+with needed():
+    from scipy.optimize import linear_sum_assignment
 
 
 @measure

@@ -10,12 +10,15 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.covariances import Covariances, measure
 from raycv.analysis.significance import FALSE_DISCOVERIES
 from raycv.analysis.transport import partial_plan, uniform_plan
+from raycv.extras import needed
+
+with needed():
+    from scipy.optimize import linear_sum_assignment
 
 
 @measure

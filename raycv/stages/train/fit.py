@@ -170,7 +170,7 @@ def _fits_memory(config: TrainConfig, specs: list[NetworkSpec], training: Source
     """Whether to decode all images once, at the one size that all networks use, and hold them in shared memory."""
     sizes = {spec.preprocessing.resizing for spec in specs}
     decoded = (len(training) + len(validation)) * max(resize.size for resize in sizes) ** 2 * 3
-    return len(sizes) == 1 and decoded <= SHARE * ray_cluster.smallest_store() and not config.data.startswith("s3://")
+    return len(sizes) == 1 and decoded <= SHARE * ray_cluster.smallest_store() and "://" not in config.data
 
 
 def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> dict[str, tuple[Any, Any]]:

@@ -28,11 +28,11 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import kurtosis
 from sklearn.metrics import mutual_info_score
 
-import raycv
 from raycv import statistics
 from raycv.analysis.information import bin_edges, encode
 from raycv.cli import main
 from raycv.data.preprocessing import Resize
+from raycv.data.readers import own_images
 from raycv.data.sampling import choose, elsewhere
 from raycv.data.shards import shards
 from raycv.data.sources import open_source
@@ -373,7 +373,7 @@ def test_fully_connected_layers_of_one_sample_per_fold_are_correlated(
 ) -> None:
     images = tmp_path / "images"
     images.mkdir()
-    shipped = pq.read_table(Path(raycv.__file__).parent / "data" / "cifar10" / "validation-00000-of-00001.parquet")
+    shipped = pq.read_table(own_images() / "validation-00000-of-00001.parquet")
     pq.write_table(shipped.slice(0, 8), images / "validation.parquet")
     assert collect(run, "--data", str(images)) == 0
     assert main(["align", "--run", str(run)]) == 3
@@ -545,6 +545,7 @@ import ray
 from ray.cluster_utils import Cluster
 from raycv.analysis.information import bin_edges, encode
 from raycv.cli import main
+from raycv.data.readers import own_images
 from raycv.data.sampling import choose, elsewhere
 
 run = sys.argv[1]

@@ -1,0 +1,1 @@
+"""Images of CIFAR-10 for raycv, as Parquet files beside this one; NOTICE says whose they are. There is no code here."""
