@@ -17,6 +17,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from ray._private import ray_constants
 from ray.scripts.scripts import cli
 from referencing import Registry, Resource
 
@@ -30,12 +31,29 @@ FILES = {"RayJob": ROOT / "kuberay" / "rayjob.yaml", "RayCluster": ROOT / "kuber
 KUBERNETES = json.loads((SCHEMAS / "kubernetes.schema.json").read_text())
 KUBERAY = yaml.safe_load((SCHEMAS / "kuberay.schema.yaml").read_text())
 BASE = "https://json-schema.org/draft/2020-12/schema"
+VERSIONS = ("1.5.1", "1.6.2", "1.7.0")  # of KubeRay
 
 
-def schema_of(kind: str) -> jsonschema.Draft202012Validator:
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def kuberay(version: str) -> dict[str, Any]:
+    """The definitions of a version of KubeRay."""
+    found = copy.deepcopy(KUBERAY)
+    for field, since in found.pop("since").items():
+        kind, name = field.split(".")
+        of_field = found["$defs"][kind]["properties"]
+        assert name in of_field
+        if numbers(since) > numbers(version):
+            del of_field[name]
+    return found
+
+
+def schema_of(kind: str, version: str = VERSIONS[-1]) -> jsonschema.Draft202012Validator:
     found: Registry[Any] = Registry().with_resources(
         (name, Resource.from_contents({"$schema": BASE, "$id": name, **content}))
-        for name, content in (("kubernetes", KUBERNETES), ("kuberay", KUBERAY))
+        for name, content in (("kubernetes", KUBERNETES), ("kuberay", kuberay(version)))
     )
     place = (
         "kubernetes#/$defs/io.k8s.api.core.v1.ServiceAccount" if kind == "ServiceAccount" else f"kuberay#/$defs/{kind}"
@@ -53,12 +71,31 @@ def cluster(kind: str) -> dict[str, Any]:
     return spec["rayClusterSpec"] if kind == "RayJob" else spec
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", FILES)
-def test_they_are_as_published(kind: str) -> None:
-    described = documents(kind)
+def test_they_are_as_published(kind: str, version: str) -> None:
+    """1.5.1 lacks one field, which the manifest says."""
+    text = FILES[kind].read_text()
+    if version == "1.5.1":
+        lines = text.splitlines()
+        later = [line for line in lines if line.endswith("KubeRay 1.6")]
+        assert [line.split(":")[0].strip() for line in later] == ["preRunningDeadlineSeconds"] * (kind == "RayJob")
+        assert schema_of(kind, version).is_valid(documents(kind)[kind]) == (kind == "RayCluster")
+        text = "\n".join(line for line in lines if line not in later)
+    described = {one["kind"]: one for one in yaml.safe_load_all(text)}
     assert set(described) == {"ServiceAccount", kind}
     for name, content in described.items():
-        schema_of(name).validate(content)
+        schema_of(name, version).validate(content)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_what_is_left_to_the_user_is_as_published_too(kind: str) -> None:
+    """The lines for Kueue, without their comment signs."""
+    text, lines = re.subn(r"^  # (labels|annotations):", r"  \1:", FILES[kind].read_text(), flags=re.MULTILINE)
+    assert lines == 2
+    described = {one["kind"]: one for one in yaml.safe_load_all(text)}[kind]
+    assert set(described["metadata"]) == {"name", "labels", "annotations"}
+    schema_of(kind).validate(described)
 
 
 def places(content: Any) -> Iterator[dict[str, Any]]:
@@ -97,12 +134,31 @@ def test_what_the_comments_promise() -> None:
     assert {pod["serviceAccountName"] for pod in (head, worker)} == {account["metadata"]["name"]}
     assert spec["authOptions"] == {"mode": "token"}
     assert spec["enableInTreeAutoscaling"]
+    assert spec["autoscalerOptions"]["version"] == "v2"
+    job = documents("RayJob")["RayJob"]["spec"]
+    assert job["preRunningDeadlineSeconds"] < job["activeDeadlineSeconds"]
     assert gpu["minReplicas"] == 0 < gpu["maxReplicas"]
     assert head["nodeSelector"] != worker["nodeSelector"]
     assert 30 < worker["terminationGracePeriodSeconds"] < 120
     limits = worker["containers"][0]["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == 1
     assert "nvidia.com/gpu" not in head["containers"][0]["resources"]["limits"]
+
+
+def test_shared_memory_holds_rays_object_store() -> None:
+    """Ray takes 30% of a container's memory for it, and a folder on a disk where /dev/shm has less."""
+    spec = cluster("RayJob")
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        (volume,), (container,) = pod["volumes"], pod["containers"]
+        (mount,) = container["volumeMounts"]
+        assert (mount["mountPath"], mount["name"]) == ("/dev/shm", volume["name"])
+        assert volume["emptyDir"]["medium"] == "Memory"
+        held, memory = (
+            int(size.removesuffix("Gi"))
+            for size in (volume["emptyDir"]["sizeLimit"], container["resources"]["limits"]["memory"])
+        )
+        assert ray_constants.DEFAULT_OBJECT_STORE_MEMORY_PROPORTION * memory < held < memory / 2
 
 
 def test_a_pod_that_ends_is_drained_by_a_command_that_ray_has() -> None:
