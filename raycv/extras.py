@@ -10,6 +10,7 @@ from raycv.errors import UserError
 # The extra of pyproject.toml by the name under which a package is imported.
 EXTRAS = {
     "numba": "analysis",
+    "ot": "analysis",
     "scipy": "analysis",
     "sklearn": "analysis",
     "matplotlib": "run",

@@ -473,7 +473,7 @@ TABLES = (
                 FLOAT,
                 "lower end of the 95% jackknife interval over folds of the images; null where it would take too long: "
                 "in layers of more than 1,024 units for all but linear_cka, debiased_cka and effective_dimension, and "
-                "of more than 100 units for soft_matching_distance and partial_matching_score",
+                "of more than 256 units for soft_matching_distance and partial_matching_score",
             ),
             Column("high", FLOAT, "upper end of that interval"),
             Column(

@@ -5,12 +5,12 @@ by chance they are what untrained networks give. Those that match units are comp
 
 Intervals leave out one fold at a time, and every measure would have to be computed once more for each. Where that takes
 long, there is no interval: in layers of more than 1,024 units for all but CKA and the effective dimension, and in
-layers of more than 100 units for those matchings that are linear programs where the numbers of units differ. Rotations:
-10, but 1 in layers of more than 100 units, where the mean over units varies by some .003 between rotations.
+layers of more than 256 units for those matchings that are transport problems. Rotations: 10, but 1 in layers of more
+than 256 units, where the mean over units varies by some .003 between rotations.
 
 Partial matching matches the part of the units that is worth it, chosen on images that the pairs were not fitted on
 (`raycv.analysis.measures.units.matched_mass`). Its score, the mean correlation matched, cannot choose: the sum matched
-is the optimum of a linear program, so it is concave in the mass and 0 without any, and the mean never rises with it.
+is the optimum of a transport problem, so it is concave in the mass and 0 without any, and the mean never rises with it.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ MATCHING: dict[str, Measure] = {
 DIRECTED = ("pwcca", "regression_r2")  # from a to b; all others are symmetric
 QUICK = ("linear_cka",)  # in layers of any width
 PARTIAL, MASS = "partial_matching_score", "partial_matching_mass"
-PROGRAMS = ("soft_matching_distance", PARTIAL)
-NARROW = 100  # units; the programs are quick up to here
+TRANSPORTS = ("soft_matching_distance", PARTIAL)
+NARROW = 256  # units; up to here a transport problem takes 10 ms
 ROTATIONS, ROTATIONS_WHEN_WIDER = 10, 1
 
 
@@ -141,7 +141,7 @@ def measure_rows(
 
 
 def _fast(name: str, width: int) -> bool:
-    return name in QUICK or width <= (NARROW if name in PROGRAMS else WIDE)
+    return name in QUICK or width <= (NARROW if name in TRANSPORTS else WIDE)
 
 
 def _over_pairs(group: NetworkGroup, of_pair: Callable[[int, int], Values]) -> Values:

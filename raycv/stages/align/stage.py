@@ -33,7 +33,7 @@ from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.memory import command_need, comparison_need
 from raycv.statistics.reader import Statistics
 
-FORMAT = 10  # of the tables; part of their identity
+FORMAT = 11  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
