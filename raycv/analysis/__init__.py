@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from raycv.analysis.activity import ActivityRanking, ActivitySpread, activity_ranking, activity_spread
     from raycv.analysis.agglomeration import Agglomeration, agglomerate
     from raycv.analysis.clusters import ClusterMetrics, cluster_metrics, modularity, stability
+    from raycv.analysis.dictionaries import FeaturePartners, decoder_partners, feature_partners
     from raycv.analysis.graphs import combined_correlation, similarity_graph
     from raycv.analysis.group_matching import match_groups, similarity_evidence, weight_evidence
     from raycv.analysis.hierarchy import ClusterTree, split_clusters
@@ -80,6 +81,7 @@ __all__ = [
     "ClusterTree",
     "Covariances",
     "Excess",
+    "FeaturePartners",
     "Infeasible",
     "Interval",
     "MappingLayer",
@@ -110,10 +112,12 @@ __all__ = [
     "correlation",
     "cross_fold_cka",
     "debiased_cka",
+    "decoder_partners",
     "default_k",
     "effective_dimension",
     "estimate_information",
     "excess",
+    "feature_partners",
     "find_decay",
     "grouped_share",
     "hard_correlation_match",
@@ -178,6 +182,9 @@ _HOMES = {
     "cluster_metrics": "clusters",
     "modularity": "clusters",
     "stability": "clusters",
+    "FeaturePartners": "dictionaries",
+    "decoder_partners": "dictionaries",
+    "feature_partners": "dictionaries",
     "combined_correlation": "graphs",
     "similarity_graph": "graphs",
     "match_groups": "group_matching",
