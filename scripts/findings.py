@@ -1,9 +1,9 @@
 """Fill README.md and the manual with the numbers of runs: `python scripts/findings.py first=runs/first ...`.
 
-Three runs are known: ``first`` (README's main job), ``cifar10`` and ``epochs`` (docs/findings.md says how they were
-made). Of each that is named, the tables and figures that the pages rest on are copied to docs/findings/. Then every
-block of the pages between ``<!-- NAME -->`` and ``<!-- end -->`` is replaced by what the function of that name makes of
-the copies; without arguments only this is done.
+Four runs are known: ``first`` (README's main job), ``cifar10``, ``epochs`` and ``eight`` (docs/findings.md says how
+they were made). Of each that is named, the tables and figures that the pages rest on are copied to docs/findings/.
+Then every block of the pages between ``<!-- NAME -->`` and ``<!-- end -->`` is replaced by what the function of that
+name makes of the copies; without arguments only this is done.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ RUNS = {
         ("figure-04-layers",),
     ),
     "epochs": (("epochs", "training"), ("epochs",)),
+    "eight": (("alignment_by_layer",), ()),
 }
 PAPERS_DECAY = 10**-2.6
 PAPERS_CONV1 = ROOT / "tests" / "published" / "conv1_correlations_recovered.npz"
@@ -251,6 +252,22 @@ def _sharing(averages: pd.DataFrame) -> str:
     return markdown(pd.DataFrame(columns, index=layers), "")
 
 
+def four_and_eight(tables: Tables) -> str:
+    """README's excess from four networks, and from eight of which these are the first."""
+    columns: dict[str, list[str]] = {}
+    for run in ("first", "eight"):
+        rows = tables("alignment_by_layer", run).query(SEMI).set_index(["quantity", "layer"])
+        for quantity, title, form in (
+            ("prerelu_excess", "excess over mixed units", ".3f"),
+            ("estimated_share", "units with a partner, estimated", ".0%"),
+        ):
+            of_layers = rows.loc[quantity].loc[[layer for layer in rows.loc[quantity].index if layer != "fc8"]]
+            ends = (by_layer(of_layers[name], form) for name in ("value", "networks_low", "networks_high"))
+            name = "four" if run == "first" else run
+            columns[f"{title}, {name}"] = [f"{one} ({low} to {high})" for one, low, high in zip(*ends, strict=True)]
+    return markdown(pd.DataFrame(columns, index=of_layers.index), "95% intervals over networks")
+
+
 def first_correlation(tables: Tables) -> str:
     """README's second table: correlations alone, and why they say little."""
     rows = tables("alignment", "first").query(SEMI)
@@ -382,7 +399,7 @@ BLOCKS: dict[str, Callable[[Tables], str]] = {
     for function in (
         *(first_sharing, first_correlation, first_output, first_mapping),
         *(groups_ablated, single_units_ablated, pruned, stitched, combined, merged),
-        *(accuracy, papers_conv1, alignment, sharing, mapping, clusters, means, epochs),
+        *(four_and_eight, accuracy, papers_conv1, alignment, sharing, mapping, clusters, means, epochs),
     )
 }
 

@@ -80,6 +80,30 @@ def test_the_sentences_of_the_page_follow_from_them_too() -> None:
     assert f"{_percent(1 - settled[4].loc['conv1':'fc7'])} of the units of conv1 to fc7 still change" in said
 
 
+def test_four_networks_speak_for_eight_as_the_page_says() -> None:
+    findings = script()
+    tables = findings.Tables(findings.COPIES)
+    four, eight = (
+        tables("alignment_by_layer", run).query(findings.SEMI).set_index(["quantity", "layer"])
+        for run in ("first", "eight")
+    )
+    inner = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]
+    for quantity in ("prerelu_excess", "estimated_share"):
+        ends, value = four.loc[quantity].loc[inner], eight.loc[quantity].loc[inner, "value"]
+        assert (ends["networks_low"] <= value).all()
+        assert (value <= ends["networks_high"]).all()
+    widths = [
+        (one["networks_high"] - one["networks_low"])
+        for one in (rows.loc["prerelu_excess"].loc[inner] for rows in (four, eight))
+    ]
+    assert 0.35 < (widths[1] / widths[0]).median() < 0.65
+    lower = eight.loc["prerelu_excess"].loc[["conv3", "conv4", "fc6", "fc7"], "networks_high"]
+    assert lower.max() < eight.loc["prerelu_excess"].loc[["conv1", "conv2"], "networks_low"].min()
+    assert (
+        four.loc["prerelu_excess"].loc["conv1", "networks_low"] < four.loc["prerelu_excess"].loc["fc7", "networks_high"]
+    )
+
+
 def test_the_sentences_of_the_pages_on_what_units_do_follow_from_the_first_run() -> None:
     findings = script()
     tables = findings.Tables(findings.COPIES)
