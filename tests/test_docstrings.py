@@ -19,6 +19,7 @@ import pytest
 import raycv
 from raycv import analysis
 from raycv.run import record, tables
+from raycv.run.paths import patches_path
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from tests.support.runs import moments_of, specs, write_networks, write_statistics
@@ -108,7 +109,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_networks(store, nets)
     samples = np.maximum(np.random.default_rng(0).standard_normal((2, 400, 36)), 0).astype(np.float32)
     folds = {layer: [moments_of(np.split(fold, 2, axis=1)) for fold in samples] for layer in layers}
-    write_statistics(store, nets, folds)
+    write_statistics(store, nets, folds, images=2000)
+    for layer in layers:
+        kinds = ("value", "image", "position", "label")
+        nines = {f"{n}/{what}": np.tile(np.arange(9), (18, 1)) for n in range(2) for what in kinds}
+        store.write_arrays(patches_path("statistics/0123456789abcdef", layer), nines)
     matchings = pd.DataFrame({"layer": layers, "net_a": "net1", "net_b": "net2"})
     tables.write(store, "matchings", matchings.reindex(columns=BY_NAME["matchings"].schema.names))
     store.write("report.html", b"")

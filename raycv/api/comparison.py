@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
@@ -595,6 +596,38 @@ class Comparison:
         for group in self._groups:
             tables += [group.mutual(net_a, net_b) for net_a, net_b in combinations(group.nets, 2)]
         return self._names.named(pd.concat(tables, ignore_index=True))
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write all that the tables are computed from, to be read by `raycv.load`.
+
+        That is as much as the comparison takes in memory: the samples, or the products of all units.
+
+        Parameters
+        ----------
+        path : str or path
+            A folder that is new or empty, a local path or ``s3://bucket/prefix``.
+
+        Returns
+        -------
+        str
+            The folder.
+
+        Raises
+        ------
+        UserError
+            For a folder that holds anything, and for a run, which is stored already.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv, tempfile
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> folder = raycv.compare({"a": x, "b": x[:, ::-1]}).save(f"{tempfile.mkdtemp()}/found")
+        >>> raycv.load(folder).samples
+        800
+        """
+        from raycv.api.stored import save
+
+        return save(self, path)
 
     def top_samples(self, net: str, layer: str, unit: int) -> pd.DataFrame:
         """Name the samples in which a unit is most active.

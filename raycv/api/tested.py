@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
 from raycv.analysis.splitmix import GOLDEN, mixed
 from raycv.api.kept import Side
+from raycv.networks.nonlinearity import NonLinearity
 from raycv.networks.rectified import Before, mixable_of
 
 SAMPLES = 10_000  # at most
@@ -129,6 +131,32 @@ class TestedSamples:
                     for a, null in zip(others, nulls, strict=True):
                         note(a, b, Draws(values[a, b], null))
         return found
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that is kept, for storage, in the order of the members."""
+        found: dict[str, NDArray[Any]] = {"hashes": self._hashes, "order": self._order, "each": np.array(self._each)}
+        for n, name in enumerate(self._values):
+            found[f"{n}"] = torch.cat(self._values[name]).numpy()
+            before = self._before.get(name)
+            if before is not None:
+                told = {"scale": before.scale, "shift": before.shift}
+                found |= {f"{n}/{what}": of.detach().cpu().numpy() for what, of in told.items() if of is not None}
+                found[f"{n}/nonlinearity"] = np.array(before.nonlinearity.text())
+        return found
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> TestedSamples:
+        """What ``arrays`` gave of the members ``names``; nothing can be added."""
+        made = cls()
+        made._hashes, made._order, made._each = arrays["hashes"], arrays["order"], int(arrays["each"])
+        for n, name in enumerate(names):
+            made._values[name] = [torch.from_numpy(arrays[f"{n}"])]
+            if f"{n}/nonlinearity" in arrays:
+                told = [arrays.get(f"{n}/{what}") for what in ("scale", "shift")]
+                tensors = [None if of is None else torch.from_numpy(of) for of in told]
+                by = NonLinearity.from_text(str(arrays[f"{n}/nonlinearity"]))
+                made._before[name] = Before(made._values[name][0][:0], *tensors, by)
+        return made
 
     def activations(self, name: str, /) -> NDArray[np.float32]:
         """(n, S): those of a member that are kept, in samples that are the same for all members."""

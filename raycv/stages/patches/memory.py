@@ -9,7 +9,7 @@ from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.paper import TOP_PATCHES
 from raycv.stages.intended import Intended
-from raycv.stages.patches.renderer import BATCH, UNITS
+from raycv.stages.patches.pictures import BATCH, UNITS
 
 
 def actor_need(specs: Sequence[NetworkSpec]) -> Need:

@@ -19,10 +19,8 @@ from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import StoredNetwork
 from raycv.run import tables
 from raycv.run.store import RunStore
-from raycv.stages.patches.pictures import encoded, shades
+from raycv.stages.patches.pictures import BATCH, encoded, shades
 
-BATCH = 128  # patches led back together
-UNITS = 64  # drawn by an actor at once
 BOX = ("y0", "x0", "y1", "x1")
 
 

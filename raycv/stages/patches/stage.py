@@ -20,7 +20,8 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.names import is_ours
 from raycv.run.store import RunStore
 from raycv.stages.patches.memory import actor_need
-from raycv.stages.patches.renderer import UNITS, Chunk, PatchRenderer, RenderingInputs
+from raycv.stages.patches.pictures import UNITS
+from raycv.stages.patches.renderer import Chunk, PatchRenderer, RenderingInputs
 from raycv.stages.patches.rows import top_patches
 from raycv.statistics.reader import Statistics
 
