@@ -76,7 +76,7 @@ class Comparison:
         *,
         is_across: bool = False,
     ) -> None:
-        self._is_across = is_across
+        self._across = is_across
         self._made, self._weight_correlations = groups, dict(weight_correlations or {})
         self.left_out = dict(left_out or {})
         self.control: Comparison | None = None
@@ -90,6 +90,11 @@ class Comparison:
     def _members(self) -> Sequence[Sequence[Member]]:
         """Those of every group."""
         return [group.members for group in self._groups]
+
+    @property
+    def _is_across(self) -> bool:
+        """Whether all layers of a network are compared with all of another."""
+        return self._across
 
     @cached_property
     def _names(self) -> LayerNames:

@@ -16,7 +16,7 @@ from raycv.api import shown
 from raycv.api.comparison import Comparison
 from raycv.api.group import Group
 from raycv.api.members import Member
-from raycv.api.naming import LayerNames, ordered
+from raycv.api.naming import ordered
 from raycv.api.of_run import GroupsOfRun
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
@@ -87,8 +87,8 @@ class Run(Comparison):
         return GroupsOfRun(self._statistics)
 
     @property
-    def _names(self) -> LayerNames:
-        return LayerNames.of(self._members, is_across=ACROSS in self._statistics.groups)
+    def _is_across(self) -> bool:
+        return ACROSS in self._statistics.groups
 
     @property
     def _members(self) -> Sequence[Sequence[Member]]:
