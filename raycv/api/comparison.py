@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
@@ -107,7 +108,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         shared = self.shared_origin if self._is_quick else ""
-        return "\n".join([self._headline, *shown.described(self._widths), *([shared] if shared else [])])
+        return "\n".join([self._headline, *shown.described(self._widths), *textwrap.wrap(shared, shown.WIDTH)])
 
     def _repr_html_(self) -> str:
         columns = ["mean_absolute", "unbiased_cka", "partner_stability"]
