@@ -49,7 +49,7 @@ def in_batches(data: Any) -> Any:
     if isinstance(data, Tensor):
         if data.ndim < 2:
             raise UserError(f"data is one tensor of shape {tuple(data.shape)}; samples have axes of their own.")
-        return data.split(AT_ONCE)
+        return torch.split(data, AT_ONCE)
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         return DataLoader(data, batch_size=AT_ONCE)
     return data

@@ -152,10 +152,9 @@ class TestedSamples:
         for n, name in enumerate(names):
             made._values[name] = [torch.from_numpy(arrays[f"{n}"])]
             if f"{n}/nonlinearity" in arrays:
-                told = [arrays.get(f"{n}/{what}") for what in ("scale", "shift")]
-                tensors = [None if of is None else torch.from_numpy(of) for of in told]
+                scale, shift = (_tensor(arrays.get(f"{n}/{what}")) for what in ("scale", "shift"))
                 by = NonLinearity.from_text(str(arrays[f"{n}/nonlinearity"]))
-                made._before[name] = Before(made._values[name][0][:0], *tensors, by)
+                made._before[name] = Before(made._values[name][0][:0], scale, shift, by)
         return made
 
     def activations(self, name: str, /) -> NDArray[np.float32]:
@@ -188,6 +187,10 @@ class TestedSamples:
             back = torch.from_numpy(np.argsort(self._order[_strata(self._hashes)], axis=1))
             values = values.gather(1, back[..., None].expand_as(values))
         return values.flatten(0, 1)
+
+
+def _tensor(values: NDArray[Any] | None) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values)
 
 
 def _strata(hashes: np.ndarray) -> np.ndarray:

@@ -85,8 +85,8 @@ def test_runs_and_comparisons_answer_in_the_same_columns(found: raycv.Comparison
     columns = raycv.compare(pair, compare=[("blocks.2", "blocks.2")]).clusters(k=20).columns.tolist()
     assert columns == ["layer", "net_a", "net_b", "k", "net", "unit", "cluster"]
     for layer in LAYERS:
-        both = (one.correlation(layer, "net1", "net2") for one in (found, run))
-        np.testing.assert_allclose(*both, atol=1e-6)
+        first, second = (one.correlation(layer, "net1", "net2") for one in (found, run))
+        np.testing.assert_allclose(first, second, atol=1e-6)
 
 
 def test_layers_sort_as_the_networks_run_them(found: raycv.Comparison) -> None:
@@ -158,7 +158,7 @@ def test_top_samples_are_found_over_batches_at_their_best_positions() -> None:
     with torch.inference_mode():
         by_image = conv(images).flatten(2)
     nets = {name: nn.Sequential(net) for name, net in twins.items()}
-    found = raycv.compare(nets, images.split(7))
+    found = raycv.compare(nets, torch.split(images, 7))
     top = found.top_samples("a", "0", 2)
     best, place = by_image[:, 2].max(1)
     order = best.argsort(descending=True)[:9]
@@ -238,10 +238,10 @@ def test_a_prompt_and_a_notebook_show_one_screen(found: raycv.Comparison, run: r
 def test_plots_show_what_the_tables_say(found: raycv.Comparison, run: raycv.Run) -> None:
     lines = found.plot().axes[0].get_lines()
     table = found.alignment(["mean_absolute"]).query("net_a == 'net1' and net_b == 'net2'")
-    np.testing.assert_allclose(lines[0].get_ydata(), table["mean_absolute"])
+    np.testing.assert_allclose(np.asarray(lines[0].get_ydata()), table["mean_absolute"])
     units = found.plot("blocks.2", "net1", "net2").axes[0]
     rows = found.matching().query("layer == 'blocks.2' and net_a == 'net1' and net_b == 'net2'")
-    drawn = {line.get_label(): line.get_ydata() for line in units.get_lines()}
+    drawn = {line.get_label(): np.asarray(line.get_ydata()) for line in units.get_lines()}
     count = int((rows["q_value"] <= 0.05).sum())
     assert len(drawn[f"best partner, beyond chance ({count} units)"]) == count > 10
     pair = found.plot("blocks.2", "net1", "net2", unit=3).axes[0]
@@ -261,8 +261,9 @@ def test_plots_show_what_the_tables_say(found: raycv.Comparison, run: raycv.Run)
 def test_lists_tensors_and_datasets_are_taken_as_they_are(tmp_path: Path) -> None:
     torch.manual_seed(0)
     nets, x = [nn.Sequential(nn.Linear(6, 8)) for _ in range(2)], torch.randn(300, 6)
-    expected = raycv.compare({"net1": nets[0], "net2": nets[1]}, x.split(64)).matching()
-    for data in (x, x.numpy(), TensorDataset(x), TensorDataset(x, torch.zeros(300))):
+    expected = raycv.compare({"net1": nets[0], "net2": nets[1]}, torch.split(x, 64)).matching()
+    given_as: list[Any] = [x, x.numpy(), TensorDataset(x), TensorDataset(x, torch.zeros(300))]
+    for data in given_as:
         pd.testing.assert_frame_equal(raycv.compare(nets, data).matching(), expected)
     for name in ("one", "two"):
         np.save(tmp_path / f"{name}.npy", x.numpy())
