@@ -63,7 +63,8 @@ def recorded(net: nn.Module, path: str, data: list[Any], turned: Callable[[Any],
 def assert_correlations(found: raycv.Comparison, a: str, b: str, x: Floats, y: Floats) -> None:
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :]
-    got = found.correlation(a, b)
+    (net_a, layer_a), (net_b, layer_b) = (name.split("/", 1) for name in (a, b))
+    got = found.correlation((layer_a, layer_b), net_a, net_b)
     assert got.shape == expected.shape
     known = ~np.isnan(got)
     assert known.mean() > 0.2
