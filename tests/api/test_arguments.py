@@ -103,7 +103,7 @@ def test_networks_are_called_with_all_that_they_take(
     found = raycv.compare(nets, data, layers=[layer], forward=forward)
     x, y = (outputs(net, data, call) for net in nets.values())
     expected = np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :]
-    np.testing.assert_allclose(found.correlation(f"{layer}", "a", "b"), expected, atol=5e-6)
+    np.testing.assert_allclose(found.correlation(layer, "a", "b"), expected, atol=5e-6)
 
 
 def linear(seed: int = 0) -> nn.Module:

@@ -89,7 +89,7 @@ def test_tokens_first_and_images_first_are_the_same(images: int, length: int, wi
         found = raycv.compare(nets, data, layers=["blocks.*.mlp", "blocks.1"], positions=positions)  # type: ignore[arg-type]
         assert found.samples == 5 * images * (length if positions == "same" else 1)
         for layer in ("blocks.0.mlp", "blocks.1"):
-            same = np.diagonal(found.correlation(f"{layer}", "first", "later"))
+            same = np.diagonal(found.correlation(layer, "first", "later"))
             np.testing.assert_allclose(same[~np.isnan(same)], 1, atol=1e-5)
             x, y = (recorded(net, layer, data, turned) for net in (one, third))
             assert_correlations(found, f"first/{layer}", f"third/{layer}", x, y)
