@@ -127,9 +127,7 @@ def merged(nets: list[nn.Module], inputs: list[Tensor]) -> list[dict[str, np.nda
     layers = [name for name, module in nets[0].named_modules() if isinstance(module, nn.ReLU)]
     compared = raycv.compare({"a": nets[0], "b": nets[1]}, inputs, layers=layers)
     evidence = [
-        one
-        for layer in layers
-        for one in similarity_evidence(groups, layer, compared.correlation(f"{layer}", "a", "b"))
+        one for layer in layers for one in similarity_evidence(groups, layer, compared.correlation(layer, "a", "b"))
     ]
     aligned = [weights[0], groups.permuted(weights[1], match_groups(groups, evidence))]
     repair.load(nets[1], aligned[1])

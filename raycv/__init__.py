@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     from raycv.api.entry import compare
     from raycv.api.moments import Moments
     from raycv.api.run import Run, open_run
+    from raycv.api.stored import load
     from raycv.data.in_memory import images
     from raycv.data.preprocessing import Preprocessing
 
 __version__ = "0.1.0"
-__all__ = ["Comparison", "Moments", "Preprocessing", "Run", "__version__", "compare", "images", "open_run"]
+__all__ = ["Comparison", "Moments", "Preprocessing", "Run", "__version__", "compare", "images", "load", "open_run"]
 
 _HOMES = {
     "Comparison": "raycv.api.comparison",
@@ -49,6 +50,7 @@ _HOMES = {
     "Run": "raycv.api.run",
     "compare": "raycv.api.entry",
     "images": "raycv.data.in_memory",
+    "load": "raycv.api.stored",
     "open_run": "raycv.api.run",
 }
 

@@ -63,7 +63,7 @@ COMMANDS = {
         checks_health=True,
     ),
     "plan": Command(
-        config.PlanConfig, "say what `raycv run` would do, with the same flags", "plan.stage:plan", loads=PYTORCH
+        config.PlanConfig, "say what `raycv run` would do, with the same flags", "plan.stage:plan", loads="PyTorch"
     ),
     "clean": Command(
         config.CleanConfig,

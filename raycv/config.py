@@ -347,6 +347,10 @@ class FiguresConfig(StageConfig):
 class ReportConfig(StageConfig):
     """`raycv report`: one HTML file with the figures and every unit's partners."""
 
+    group: ClassVar[str] = "report"
+
+    open: bool = Field(False, description="show the report in a browser once it is written")
+
 
 class ClusterSweepConfig(StageConfig):
     """`raycv sweep clusters`: spectral clusters of the units of two networks, for several k and thresholds."""

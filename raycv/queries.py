@@ -58,11 +58,16 @@ def layers(model: str) -> None:
 @click.argument("recordings", nargs=-1, required=True, metavar="[NAME=]FILE [NAME=]FILE...")
 @click.option("--all", "pairing", flag_value="all", default=None, help="compare all layers, not those of one name")
 def compare(recordings: tuple[str, ...], pairing: str | None) -> None:
+    from raycv.data.recorded import recorded  # which needs NumPy and Arrow
+
     named = _named(recordings)
+    if len(named) < 2:
+        raise UserError(f"compare needs two or more recordings; found {len(named)}.")
+    opened = {name: recorded(name, path) for name, path in named.items()}  # what is wrong with a file is said at once
     with doing("loading PyTorch"):
         from raycv.api.entry import compare as compared
     with doing("comparing"):
-        found = compared(named, compare="all" if pairing else "same")
+        found = compared(opened, compare="all" if pairing else "same")
         table = found.alignment(["mean_absolute", "excess", "beyond_chance", "unbiased_cka", "partner_stability"])
     answer(f"{found}\n\n{_printed(table)}")
 

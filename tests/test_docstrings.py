@@ -17,11 +17,15 @@ import pandas as pd
 import pytest
 
 import raycv
-from raycv import analysis
+from raycv import analysis, figures
 from raycv.run import record, tables
+from raycv.run.paths import patches_path
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from tests.support.runs import moments_of, specs, write_networks, write_statistics
+from tests.support.small_tables import folds as small
+from tests.support.small_tables import tables_of
+from tests.support.tables import write_layers
 
 NAMED_AS_THEIR_MODULES = ("partners", "recurrence", "transport", "slopes", "kmeans")
 SECTIONS = ["Parameters", "Attributes", "Returns", "Raises", "Examples"]
@@ -31,6 +35,7 @@ SHOWN_METHOD_BY_METHOD = (raycv.Comparison, raycv.Moments, raycv.Run)
 def public() -> Iterator[tuple[str, Any]]:
     """What has a docstring of its own, by its name: functions, classes, and what classes have."""
     found = {f"raycv.{name}": getattr(raycv, name) for name in raycv.__all__ if name != "__version__"}
+    found |= {f"raycv.figures.{name}": getattr(figures, name) for name in figures.__all__}
     found |= {f"raycv.analysis.{name}": getattr(analysis, name) for name in analysis.__all__}
     for name in NAMED_AS_THEIR_MODULES:
         found[f"raycv.analysis.{name}.{name}"] = getattr(import_module(f"raycv.analysis.{name}"), name)
@@ -108,9 +113,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_networks(store, nets)
     samples = np.maximum(np.random.default_rng(0).standard_normal((2, 400, 36)), 0).astype(np.float32)
     folds = {layer: [moments_of(np.split(fold, 2, axis=1)) for fold in samples] for layer in layers}
-    write_statistics(store, nets, folds)
-    matchings = pd.DataFrame({"layer": layers, "net_a": "net1", "net_b": "net2"})
-    tables.write(store, "matchings", matchings.reindex(columns=BY_NAME["matchings"].schema.names))
+    write_statistics(store, nets, folds, images=2000)
+    for layer in layers:
+        kinds = ("value", "image", "position", "label")
+        nines = {f"{n}/{what}": np.tile(np.arange(9), (18, 1)) for n in range(2) for what in kinds}
+        store.write_arrays(patches_path("statistics/0123456789abcdef", layer), nines)
+    of_layers = [tables_of(layer, small(seed)) for seed, layer in enumerate(layers)]
+    write_layers(
+        store, "clusters", ((layer, found["clusters"]) for layer, found in zip(layers, of_layers, strict=True))
+    )
+    for name in ("matchings", "alignment", "mappings"):
+        frame = pd.concat([found[name] for found in of_layers])
+        tables.write(store, name, frame.reindex(columns=BY_NAME[name].schema.names))
     store.write("report.html", b"")
     record.finish(store, "align", "1", {}, {})
     return folder

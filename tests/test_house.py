@@ -27,6 +27,7 @@ BELOW = {
     "flags": {"config", "settings"},
     "stages": {"statistics", "networks", "data", "distributed", "drawing", "run", "analysis", "config"},
     "api": {"stages", "statistics", "networks", "data", "drawing", "run", "analysis", "config", "settings"},
+    "figures": {"stages"},
     "commands": {"stages", "config"},
     "queries": {"api", "data", "networks", "run"},
     "manifests": set(),

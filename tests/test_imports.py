@@ -83,6 +83,22 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert loaded((*HEAVY, "numba", "pandas"), "from raycv.cli import main; main(['--version'])") == "[]"
 
 
+def test_what_is_planned_needs_no_ray() -> None:
+    code = """
+from raycv.stages.registry import INTENDED, OF_RUN, loaded
+for code in [INTENDED, *(code for stage in OF_RUN for code in (stage.needs, stage.traffic) if code)]:
+    loaded(code)
+"""
+    assert loaded(("ray", "matplotlib"), code) == "[]"
+
+
+def test_what_is_wrong_with_files_to_compare_is_said_before_pytorch_is_loaded(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.eye(9))
+    for files in ([tmp_path / "a.npy"], [tmp_path / "a.npy", tmp_path / "none.npy"]):
+        code = f"from raycv.cli import main; assert main(['compare', *{list(map(str, files))}]) == 2"
+        assert loaded(("torch", "ray"), code) == "[]"
+
+
 def test_the_first_comparison_draws_no_random_numbers_of_the_users() -> None:
     """Nor does importing what it needs."""
     code = """

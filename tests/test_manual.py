@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import raycv
-from raycv import analysis
+from raycv import analysis, figures
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,6 +59,7 @@ def test_every_page_is_in_the_table_of_contents() -> None:
 
 def test_every_public_name_is_in_the_reference_once() -> None:
     names = [f"raycv.{name}" for name in raycv.__all__ if name != "__version__"]
+    names += [f"raycv.figures.{name}" for name in figures.__all__]
     names += [f"raycv.analysis.{name}" for name in analysis.__all__]
     named_as_their_modules = [name for name in described() if name.count(".") > 2]
     assert sorted(described()) == sorted(names + named_as_their_modules)

@@ -46,7 +46,7 @@ def test_files_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ("one", "activations", "b", layer): round(float(expected["mean_absolute"][layer]), 3) for layer in both
     }
     assert "Two recordings are named 'one'" in failing(capsys, "compare", one, one)
-    assert "compare needs two or more networks; found 1" in failing(capsys, "compare", one)
+    assert "compare needs two or more recordings; found 1" in failing(capsys, "compare", one)
     assert "missing argument" in failing(capsys, "compare")
     assert "There is no file nowhere.npy" in failing(capsys, "compare", one, "nowhere.npy")
 

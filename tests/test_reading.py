@@ -111,7 +111,7 @@ def test_a_run_says_what_it_holds(run: raycv.Run, store: RunStore) -> None:
 )
 def test_every_equality_narrows_a_table(run: raycv.Run, store: RunStore, name: str, equalities: dict[str, Any]) -> None:
     expected = pd.read_parquet(store.locate(f"tables/{name}"))
-    expected = expected.astype({"layer": "str"})
+    expected = expected.astype({"layer": pd.CategoricalDtype(list(LAYERS), ordered=True)})
     for column, value in equalities.items():
         fewer = expected[expected[column] == value]
         assert len(fewer) < len(expected)

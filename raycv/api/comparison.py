@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
@@ -75,7 +77,7 @@ class Comparison:
         *,
         is_across: bool = False,
     ) -> None:
-        self._is_across = is_across
+        self._across = is_across
         self._made, self._weight_correlations = groups, dict(weight_correlations or {})
         self.left_out = dict(left_out or {})
         self.control: Comparison | None = None
@@ -90,6 +92,11 @@ class Comparison:
         """Those of every group."""
         return [group.members for group in self._groups]
 
+    @property
+    def _is_across(self) -> bool:
+        """Whether all layers of a network are compared with all of another."""
+        return self._across
+
     @cached_property
     def _names(self) -> LayerNames:
         return LayerNames.of(self._members, is_across=self._is_across)
@@ -101,7 +108,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         shared = self.shared_origin if self._is_quick else ""
-        return "\n".join([self._headline, *shown.described(self._widths), *([shared] if shared else [])])
+        return "\n".join([self._headline, *shown.described(self._widths), *textwrap.wrap(shared, shown.WIDTH)])
 
     def _repr_html_(self) -> str:
         columns = ["mean_absolute", "unbiased_cka", "partner_stability"]
@@ -595,6 +602,38 @@ class Comparison:
         for group in self._groups:
             tables += [group.mutual(net_a, net_b) for net_a, net_b in combinations(group.nets, 2)]
         return self._names.named(pd.concat(tables, ignore_index=True))
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write all that the tables are computed from, to be read by `raycv.load`.
+
+        That is as much as the comparison takes in memory: the samples, or the products of all units.
+
+        Parameters
+        ----------
+        path : str or path
+            A folder that is new or empty, a local path or ``s3://bucket/prefix``.
+
+        Returns
+        -------
+        str
+            The folder.
+
+        Raises
+        ------
+        UserError
+            For a folder that holds anything, and for a run, which is stored already.
+
+        Examples
+        --------
+        >>> import numpy as np, raycv, tempfile
+        >>> x = np.random.default_rng(0).standard_normal((800, 20))
+        >>> folder = raycv.compare({"a": x, "b": x[:, ::-1]}).save(f"{tempfile.mkdtemp()}/found")
+        >>> raycv.load(folder).samples
+        800
+        """
+        from raycv.api.stored import save
+
+        return save(self, path)
 
     def top_samples(self, net: str, layer: str, unit: int) -> pd.DataFrame:
         """Name the samples in which a unit is most active.

@@ -8,7 +8,7 @@ and their values stand beside in `Comparison.alignment` and `Comparison.mapping`
 >>> _ = torch.manual_seed(0)
 >>> nets = {name: torch.nn.Sequential(torch.nn.Linear(20, 20), torch.nn.ReLU()) for name in ("a", "b")}
 >>> found = raycv.compare(nets, [torch.randn(500, 20)], layers=["1"], control="untrained")
->>> found.alignment(["beyond_chance"]).columns.tolist()[4:]
+>>> found.alignment(["beyond_chance"]).columns.tolist()[3:]
 ['beyond_chance', 'control_beyond_chance']
 """
 

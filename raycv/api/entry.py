@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Literal, get_args
 
-import numpy as np
-from torch import Tensor, nn
-from torch.utils.data import Dataset, IterableDataset
+from torch import nn
 
 from raycv.analysis.origin import weight_correlation
 from raycv.api.batches import Batch, forwarded, length, read
@@ -17,6 +15,7 @@ from raycv.api.collected import Collected
 from raycv.api.comparison import Comparison
 from raycv.api.control import Control, controls
 from raycv.api.forward import Forward, on_one_grid
+from raycv.api.given import in_batches, named, passing, warn_of_transposed
 from raycv.api.group import Group
 from raycv.api.kept import KeptMembers
 from raycv.api.masks import MASK, Mask, Masks, Without, sequences
@@ -32,7 +31,7 @@ Positions = Literal["same", "resample", "mean"]
 
 
 def compare(
-    networks: Mapping[str, Any],
+    networks: Mapping[str, Any] | Sequence[Any],
     data: Iterable[Any] | None = None,
     *,
     layers: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
@@ -44,21 +43,23 @@ def compare(
     without: Sequence[Without] = (),
     control: Control | None = None,
     keep_rare: bool = False,
+    progress: bool = True,
     run: str | None = None,
 ) -> Comparison:
     """Pass the same samples through all networks once and compare their units.
 
     Parameters
     ----------
-    networks : mapping of str to module or recording
-        Two or more, by name. A PyTorch module is called with the batches of ``data`` and comes back as it was. A
-        recording holds activations: an array (n, S) or (n, S, ...), a table (pandas, polars, Arrow, xarray), a mapping
-        of layer names to such, or a file on disk or ``s3://``. Kinds may be mixed, as long as recorded samples stand in
-        the order of ``data``.
+    networks : mapping of str to module or recording, or sequence of these
+        Two or more, by name; of a sequence files are named as they are, and others net1, net2 and so on. A PyTorch
+        module is called with the batches of ``data`` and comes back as it was. A recording holds activations: an array
+        (n, S) or (n, S, ...), a table (pandas, polars, Arrow, xarray), a mapping of layer names to such, or a file on
+        disk or ``s3://``. Kinds may be mixed, as long as recorded samples stand in the order of ``data``.
     data : iterable of batches, optional
         What modules see; recordings alone need none. Each batch is a tensor, or a tuple or mapping, of which a network
-        gets what its forward requires; a `ray.data.Dataset` gives its ``iter_torch_batches``. Each passes once, the
-        first twice where a forward draws random numbers.
+        gets what its forward requires; a `ray.data.Dataset` gives its ``iter_torch_batches``. One tensor or array
+        (n, ...) is n samples, and a `torch.utils.data.Dataset` all of its own, in order; both pass 64 at a time. Each
+        batch passes once, the first twice where a forward draws random numbers.
     layers : sequence of str, or mapping of str to such, optional
         Module paths, with ``*`` for any part of one, for all networks or by network. None: all that have units, see
         `Comparison.left_out`. PATH#2 is the second call of a module, PATH:class the class token alone and PATH:patches
@@ -86,6 +87,8 @@ def compare(
     keep_rare : bool, default False
         Whether rare units take part, which lose more than four fifths of their variance without some eighth of the
         images.
+    progress : bool, default True
+        Whether to say how much of the data has passed, once that takes some seconds.
     run : str, optional
         A folder or ``s3://bucket/prefix``; then the comparison is a run on Ray, kept and resumed there, and the stages
         of the command line go on from it. Networks are then models by name, functions as "package.module:function",
@@ -109,13 +112,16 @@ def compare(
     >>> found.matching().query("net_a == 'a'")["unit_b"].tolist()[:3]
     [19, 18, 17]
     """
-    _check(networks, data, layers, compare, positions)
+    networks = named(networks)
+    _check(networks, layers, compare, positions)
     masks = Masks(mask, without)
     if run is not None:
         _check_run(forward, unit_axis, control, is_masked=mask != MASK or bool(without))
         return _on_ray(networks, run, data, layers, compare, positions, unit_axis, keep_rare)
+    data = in_batches(data)
     others = controls(networks, control, data)
-    return _beside_control(networks, others, data, layers, compare, positions, forward, unit_axis, keep_rare, masks)
+    how = layers, compare, positions, forward, unit_axis, keep_rare, progress, masks
+    return _beside_control(networks, others, data, *how)
 
 
 def _beside_control(networks: Mapping[str, Any], others: Mapping[str, Any] | None, *how: Any) -> Comparison:
@@ -150,12 +156,14 @@ def _here(
     forward: Call | Mapping[str, Call] | None,
     unit_axis: int | Mapping[str, int] | None,
     keep_rare: bool,
+    progress: bool,
     masks: Masks,
 ) -> Comparison:
     """The comparison in this process."""
     modules = {name: net for name, net in networks.items() if isinstance(net, nn.Module)}
     _check_data(networks, modules, data)
     files = [recorded(name, given) for name, given in networks.items() if name not in modules]
+    warn_of_transposed(files)
     patterns = layers if isinstance(layers, Mapping) else dict.fromkeys(networks, layers)
     patterns = {name: [given] if isinstance(given, str) else given for name, given in patterns.items()}
     with borrowed(modules):
@@ -166,7 +174,8 @@ def _here(
         ]
         batches = forwarded(forwards, files, data, patterns, masks) if modules else read(files, patterns)
         expected = length(data) if modules else files[0].samples
-        compared = _compared(batches, forwards, list(networks), pairing, positions, expected)
+        with passing(expected, is_told=progress) as told:
+            compared = _compared(told(batches), forwards, list(networks), pairing, positions, expected)
     names = {Member(file.name, layer): units for file in files for layer, units in file.unit_names.items()}
     left_out = {str(Member(f.name, layer)): why for f in forwards for layer, why in f.left_out.items()}
     samples = {name: sampled(dict(net.named_parameters())) for name, net in modules.items()}
@@ -218,13 +227,8 @@ def _check_layers(nets: list[str], activations: Mapping[Member, Any], forwards: 
             raise UserError(f"Network {net} has no layer that can be compared: {why or 'it runs no modules'}.")
 
 
-def _check(networks: Any, data: Any, layers: Any, compare: Any, positions: Any) -> None:
+def _check(networks: Mapping[str, Any], layers: Any, compare: Any, positions: Any) -> None:
     """Raise UserError for arguments of which another meaning might be taken."""
-    if not isinstance(networks, Mapping):
-        raise UserError(
-            f'networks is a {type(networks).__name__}; name the networks, as in {{"a": one, "b": other}}, so that the '
-            "tables can."
-        )
     if len(networks) < 2:
         raise UserError(f"compare needs two or more networks; found {len(networks)}.")
     if positions not in get_args(Positions):
@@ -255,16 +259,6 @@ def _check_data(networks: Mapping[str, Any], modules: Mapping[str, nn.Module], d
         raise UserError(f"The network {next(iter(modules))} needs data: give batches of images as data.")
     if data is not None and not modules:
         raise UserError("There is no network to pass data through: recorded activations need none.")
-    if isinstance(data, Tensor | np.ndarray):
-        raise UserError(
-            f"data is one {type(data).__name__} of shape {tuple(data.shape)}, and must be batches; give [data] for one "
-            "batch, or data.split(64)."
-        )
-    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
-        raise UserError(
-            "data is a Dataset, which gives images one by one; give batches, as from "
-            "torch.utils.data.DataLoader(data, batch_size=64)."
-        )
     if data is not None and not isinstance(data, Iterable) and not hasattr(data, "iter_torch_batches"):
         raise UserError(
             f"data is a {type(data).__name__}, and must be batches: a list, a DataLoader, a ray.data.Dataset."

@@ -7,7 +7,7 @@ they are asked for. What is here needs no PyTorch: a run is read by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial, reduce
 from typing import Protocol
@@ -18,6 +18,7 @@ from raycv.analysis.arrays import Floats
 from raycv.analysis.measures.norms import NormSums
 from raycv.statistics.folds import LayerStatistics
 from raycv.statistics.moments import JointMoments, covariance, mean, offsets, variance
+from raycv.statistics.parts import from_arrays, to_arrays
 
 LEAST_SAMPLES = 4  # for Song's estimator
 Side = tuple[Sequence[int], Sequence[int]]  # members by their numbers: each of the first is compared with all others
@@ -110,6 +111,33 @@ class KeptProducts:
     def __init__(self, statistics: LayerStatistics, norms: NormSums | None) -> None:
         self._statistics, self._norms = statistics, norms
         self.singles = statistics.sums
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that is kept, for storage."""
+        statistics = self._statistics
+        found = {"widths": np.asarray(self.singles.all.widths), "keep_rare": np.array(statistics.keep_rare)}
+        for kind, folds in (("fold", statistics.folds), ("finer", statistics.finer)):
+            for n, fold in enumerate(folds):
+                of_fold = to_arrays(fold, products=kind == "fold")
+                found |= {f"{kind}{n}/{name}": np.asarray(values) for name, values in of_fold.items()}
+        norms = {} if self._norms is None else self._norms.arrays()
+        return found | {f"norms/{name}": values for name, values in norms.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> KeptProducts:
+        """What ``arrays`` gave."""
+
+        def below(prefix: str) -> dict[str, np.ndarray]:
+            return {name.removeprefix(prefix): of for name, of in arrays.items() if name.startswith(prefix)}
+
+        widths = arrays["widths"].tolist()
+        folds: dict[str, list[JointMoments]] = {"fold": [], "finer": []}
+        for kind, found in folds.items():
+            while of_fold := below(f"{kind}{len(found)}/"):
+                found.append(from_arrays(of_fold, widths, range(len(widths))))
+        norms = below("norms/")
+        statistics = LayerStatistics(tuple(folds["fold"]), tuple(folds["finer"]), bool(arrays["keep_rare"]))
+        return cls(statistics, NormSums.from_arrays(norms, len(widths)) if norms else None)
 
     @property
     def folds(self) -> Sequence[JointMoments]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial, reduce
 from itertools import groupby
 
@@ -32,13 +32,24 @@ class KeptRows:
         self._rows: list[torch.Tensor] = []
         while rows:  # one at a time, so that they are not there twice
             self._rows.append(rows.pop(0)[torch.from_numpy(order)])
-        self._widths, self._are_independent = widths, are_independent
+        self._widths, self._are_independent, self._finer = widths, are_independent, finer[order]
         self._pilots = [pilot_of(values[:, None]) for values in self._rows]
         pilot, cuts = np.concatenate(self._pilots), _cuts(finer[order])
         sums = {fold: sums_of([values[cut] for values in self._rows], pilot) for fold, cut in cuts.items()}
         self.singles = LayerStatistics(tuple(of_fold for _, of_fold in sorted(sums.items())))
         self._cuts = _cuts(finer[order] % number)
         self.folds = [reduce(merge, [sums[fold] for fold in cuts if fold % number == place]) for place in self._cuts]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that is kept, for storage."""
+        rows = {f"{n}": values.numpy() for n, values in enumerate(self._rows)}
+        return rows | {"finer": self._finer, "are_independent": np.array(self._are_independent)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], members: int) -> KeptRows:
+        """What ``arrays`` gave of so many members."""
+        rows = [torch.from_numpy(arrays[f"{n}"]) for n in range(members)]
+        return cls(rows, arrays["finer"], are_independent=bool(arrays["are_independent"]))
 
     def products(self, a: int, b: int) -> list[Floats]:
         return [self._product(cut, a, b) for cut in self._cuts.values()]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from raycv import statistics
+from raycv.api import shown
 from raycv.api.comparison import Comparison
 from raycv.api.group import Group
 from raycv.api.members import Member
-from raycv.api.naming import LayerNames, ordered
+from raycv.api.naming import ordered
 from raycv.api.of_run import GroupsOfRun
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec
@@ -26,7 +29,7 @@ from raycv.statistics.folds import LayerStatistics, correlation_of
 from raycv.statistics.reader import Statistics
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from torch import nn
 
 
 def open_run(uri: str) -> Run:
@@ -84,8 +87,8 @@ class Run(Comparison):
         return GroupsOfRun(self._statistics)
 
     @property
-    def _names(self) -> LayerNames:
-        return LayerNames.of(self._members, is_across=ACROSS in self._statistics.groups)
+    def _is_across(self) -> bool:
+        return ACROSS in self._statistics.groups
 
     @property
     def _members(self) -> Sequence[Sequence[Member]]:
@@ -122,6 +125,145 @@ class Run(Comparison):
     def tables(self) -> list[str]:
         """The names of the tables that the run has; `raycv tables` says what each column means."""
         return tables.names(self._store)
+
+    def _repr_html_(self) -> str:
+        try:
+            widths = {
+                spec.name: dict(zip(self.layers, of_net, strict=True))
+                for spec, of_net in zip(
+                    self._statistics.networks, zip(*map(self._statistics.widths, self.layers), strict=True), strict=True
+                )
+            }
+        except UserError:  # nothing was collected yet
+            widths = {}
+        foot = (
+            f"tables: {', '.join(self.tables) or 'none yet'}; table(NAME), correlation(), matching(), report say more"
+        )
+        return shown.as_html(f"Run {self.uri}", widths, [], foot)
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Refuse: a run is stored already.
+
+        Parameters
+        ----------
+        path : str or path
+            Of no use.
+
+        Returns
+        -------
+        str
+            Nothing is returned.
+
+        Raises
+        ------
+        UserError
+            Always.
+
+        Examples
+        --------
+        >>> import raycv
+        >>> raycv.open_run("runs/first").save("elsewhere")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        raycv.errors.UserError: The run ...runs/first is stored already; ...
+        """
+        raise UserError(
+            f"The run {self.uri} is stored already; `raycv export --run {self.uri} --to {os.fspath(path)}` copies what "
+            "it has found."
+        )
+
+    def top_samples(self, net: str, layer: str, unit: int) -> pd.DataFrame:
+        """Name the validation images in which a unit is most active.
+
+        Parameters
+        ----------
+        net : str
+            One of ``networks``.
+        layer : str
+            One of ``layers``.
+        unit : int
+            A unit of the layer.
+
+        Returns
+        -------
+        DataFrame
+            One row for each of the nine images of largest activation, or as many as there are: rank, from 1; sample,
+            the number of the image, as in ``images``; position, the number in the layer, row by row; value.
+
+        Raises
+        ------
+        UserError
+            For a network, layer or unit that was not compared.
+
+        Examples
+        --------
+        >>> import raycv
+        >>> raycv.open_run("runs/first").top_samples("net1", "conv1", 7)["rank"].tolist()[:2]
+        [1, 2]
+        """
+        self._check_nets(net)
+        self._check_layer(layer)
+        number = self._statistics.names.index(net)
+        self._check_unit(net, layer, unit, self._statistics.widths(layer)[number])
+        arrays = self._statistics.patches(layer)
+        image, position, value = (arrays[f"{number}/{what}"][unit] for what in ("image", "position", "value"))
+        there = image >= 0
+        found = {"sample": image[there], "position": position[there], "value": value[there]}
+        return pd.DataFrame({"rank": np.arange(1, int(there.sum()) + 1), **found})
+
+    def images(self) -> tuple[np.ndarray, np.ndarray]:
+        """Load the validation images that the units were compared in, as the first network gets them.
+
+        Returns
+        -------
+        pixels : ndarray of shape (n, height, width, 3), uint8
+            Red, green, blue; number n is sample n of ``top_samples`` and image n of the tables.
+        labels : ndarray of shape (n,), int64
+            Numbers of classes.
+
+        Raises
+        ------
+        UserError
+            Where they cannot be read again, or have changed since.
+
+        Examples
+        --------
+        >>> import raycv
+        >>> pixels, labels = raycv.open_run("runs/first").images()
+        >>> pixels.shape[1:], len(pixels) == len(labels)
+        ((32, 32, 3), True)
+        """
+        source = self._statistics.source()
+        return source.decode(np.arange(len(source)), self._statistics.networks[0].preprocessing.resizing)
+
+    def module(self, net: str) -> nn.Module:
+        """Build one of the networks, with its weights. This needs PyTorch.
+
+        Parameters
+        ----------
+        net : str
+            One of ``networks``, or the folder of a network that `raycv merge` has left, as the table merges names it.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU, ready to be evaluated.
+
+        Raises
+        ------
+        UserError
+            For a network that the run does not have, and for a recording.
+
+        Examples
+        --------
+        >>> import raycv
+        >>> run = raycv.open_run("runs/first")
+        >>> run.module("net9")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        raycv.errors.UserError: The run ...runs/first has no network 'net9'; its networks are net1, net2.
+        """
+        from raycv.api.modules import built
+
+        return built(self._store, self.networks, net)
 
     def table(self, name: str, **equalities: Any) -> pd.DataFrame:
         """Read a table, or some of its rows.
@@ -235,13 +377,17 @@ class Run(Comparison):
         if not isinstance(layer, str):
             return super().correlation(layer, net_a, net_b)
         names = self._statistics.names
-        for net in (net_a, net_b):
-            if net not in names:
-                raise UserError(f"The run {self.uri} has no network {net!r}; its networks are {', '.join(names)}.")
+        self._check_nets(net_a, net_b)
         self._check_layer(layer)
         networks = list(dict.fromkeys(names.index(net) for net in (net_a, net_b)))
         found = self._statistics.among(layer, networks)  # of no other network, as layers may be wide
         return correlation_of(found.together, found.dead(), 0, len(networks) - 1)
+
+    def _check_nets(self, *nets: str) -> None:
+        names = self._statistics.names
+        for net in nets:
+            if net not in names:
+                raise UserError(f"The run {self.uri} has no network {net!r}; its networks are {', '.join(names)}.")
 
     def _check_layer(self, layer: str) -> None:
         if layer not in self._statistics.layers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from raycv.analysis.rotations import Rotations
 from raycv.analysis.significance import Draws
 from raycv.analysis.splitmix import GOLDEN, mixed
 from raycv.api.kept import Side
+from raycv.networks.nonlinearity import NonLinearity
 from raycv.networks.rectified import Before, mixable_of
 
 SAMPLES = 10_000  # at most
@@ -154,6 +156,31 @@ class TestedSamples:
                         note(a, b, Draws(values[a, b], null))
         return found
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that is kept, for storage, in the order of the members."""
+        found: dict[str, NDArray[Any]] = {"hashes": self._hashes, "order": self._order, "each": np.array(self._each)}
+        for n, name in enumerate(self._values):
+            found[f"{n}"] = torch.cat(self._values[name]).numpy()
+            before = self._before.get(name)
+            if before is not None:
+                told = {"scale": before.scale, "shift": before.shift}
+                found |= {f"{n}/{what}": of.detach().cpu().numpy() for what, of in told.items() if of is not None}
+                found[f"{n}/nonlinearity"] = np.array(before.nonlinearity.text())
+        return found
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> TestedSamples:
+        """What ``arrays`` gave of the members ``names``; nothing can be added."""
+        made = cls()
+        made._hashes, made._order, made._each = arrays["hashes"], arrays["order"], int(arrays["each"])
+        for n, name in enumerate(names):
+            made._values[name] = [torch.from_numpy(arrays[f"{n}"])]
+            if f"{n}/nonlinearity" in arrays:
+                scale, shift = (_tensor(arrays.get(f"{n}/{what}")) for what in ("scale", "shift"))
+                by = NonLinearity.from_text(str(arrays[f"{n}/nonlinearity"]))
+                made._before[name] = Before(made._values[name][0][:0], scale, shift, by)
+        return made
+
     def activations(self, name: str, /) -> NDArray[np.float32]:
         """(n, S): those of a member that are kept, in samples that are the same for all members."""
         found: NDArray[np.float32] = self._samples(name).numpy()
@@ -196,6 +223,10 @@ def _best_length(lengths: Tensor) -> int:
 def _first_of(mask: Tensor, length: int) -> Tensor:
     """(n, length): the first positions that count of sequences (n, T) of that many or more."""
     return torch.sort((~mask).to(torch.uint8), dim=1, stable=True).indices[:, :length]
+
+
+def _tensor(values: NDArray[Any] | None) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values)
 
 
 def _strata(hashes: np.ndarray) -> np.ndarray:

@@ -40,7 +40,8 @@ class TopSamples:
             self._add(name, best, place)
         count = len(next(iter(activations.values())))
         if ids is not None:
-            self._ids.append(np.asarray(ids))
+            names = np.asarray(ids)
+            self._ids.append(names.astype(str) if names.dtype == object else names)  # objects would be pickled
         self._seen += count
 
     def _add(self, name: str, best: Tensor, place: Tensor) -> None:

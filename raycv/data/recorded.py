@@ -123,6 +123,8 @@ def recorded(name: str, given: Any) -> Recorded:
     "ids". Raises UserError for a file that is missing, of another kind or damaged, and for arrays that are not
     activations of the same samples.
     """
+    if isinstance(given, Recorded):  # opened already
+        return given
     if isinstance(given, str | os.PathLike):
         contents = _opened(name, _named(os.fspath(given)).rstrip("/"))
     elif is_table(given):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from raycv.drawing.style import NETS, QUIET, SIGNAL, TEXT, TICKS, WIDTH, counted, label, open_frame
 
@@ -84,6 +85,7 @@ def units_against_null(rows: pd.DataFrame, net_a: str, net_b: str, significant: 
             places[chosen], live["size"][chosen], "o", color=colour, ms=3, label=f"best partner, {said} ({units})"
         )
     axes.set_ylim(0, 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     label(axes, f"units of {net_a} and their best partners in {net_b}", "units, sorted", "absolute correlation")
     axes.legend(fontsize=TICKS, frameon=False)
     open_frame(axes)
@@ -111,7 +113,15 @@ def _heat_map(panel: Axes, table: pd.DataFrame) -> None:
         for (y, x), value in np.ndenumerate(values):
             if np.isfinite(value):
                 colour = "white" if value < 0.6 else "black"
-                panel.text(x, y, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=TICKS)
+                panel.text(
+                    x,
+                    y,
+                    f"{value:.2f}".replace("-0.00", "0.00"),
+                    ha="center",
+                    va="center",
+                    color=colour,
+                    fontsize=TICKS,
+                )
     panel.set_xticks(range(values.shape[1]), [str(name) for name in table.columns], rotation=30, ha="right")
     panel.set_yticks(range(values.shape[0]), [str(name) for name in table.index])
     for axis in (panel.xaxis, panel.yaxis):

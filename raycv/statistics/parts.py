@@ -86,14 +86,19 @@ def _filled(sized: Iterable[tuple[Item, int]], entries: int | None) -> list[tupl
     return [tuple(part) for part in result]
 
 
-def to_arrays(moments: JointMoments) -> Arrays:
-    """All blocks of ``moments``, whole, with what is said of single units; and the count."""
+def to_arrays(moments: JointMoments, *, products: bool = True) -> Arrays:
+    """All blocks of ``moments``, whole, with what is said of single units; and the count.
+
+    Without ``products`` what is said of single units alone.
+    """
     bounds, networks = offsets(moments.widths), range(len(moments.widths))
     arrays: Arrays = {"count": moments.count}
     for n in networks:
         units = slice(bounds[n], bounds[n + 1])
         arrays |= {f"{n}/{name}": getattr(moments, name)[units] for name in OF_UNITS[:-1]}
         arrays[f"{n}/squares"] = moments.blocks[n, n].diagonal()
+    if not products:
+        return arrays
     return arrays | {f"{a}-{b}": moments.products(a, b) for a in networks for b in networks if a <= b}
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 import raycv
 from raycv.errors import UserError
@@ -104,7 +103,7 @@ def test_networks_are_called_with_all_that_they_take(
     found = raycv.compare(nets, data, layers=[layer], forward=forward)
     x, y = (outputs(net, data, call) for net in nets.values())
     expected = np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :]
-    np.testing.assert_allclose(found.correlation(f"{layer}", "a", "b"), expected, atol=5e-6)
+    np.testing.assert_allclose(found.correlation(layer, "a", "b"), expected, atol=5e-6)
 
 
 def linear(seed: int = 0) -> nn.Module:
@@ -129,10 +128,9 @@ class Meta(nn.Sequential):
 @pytest.mark.parametrize(
     ("networks", "data", "more", "message"),
     [
-        ([linear(), linear()], [X], {}, r'networks is a list; name the networks, as in \{"a": one, "b": other\}'),
-        (PAIR, X, {}, r"data is one Tensor of shape \(12, 6\), and must be batches; give \[data\]"),
-        (PAIR, X.numpy(), {}, r"data is one ndarray of shape \(12, 6\), and must be batches"),
-        (PAIR, TensorDataset(X), {}, "data is a Dataset, which gives images one by one; give batches, as from"),
+        ({linear(), linear()}, [X], {}, r'networks is a set; name the networks, as in \{"a": one, "b": other\}'),
+        (["x.npy", "y/x.npy"], None, {}, "Two networks are named 'x'; name them"),
+        (PAIR, X[:, 0], {}, r"data is one tensor of shape \(12,\); samples have axes of their own"),
         (PAIR, 3, {}, "data is a int, and must be batches"),
         (PAIR, [[[1.0, 2], [3.0]]], {}, "A batch of data is a list that makes no tensor"),
         (PAIR, [{"x": X, "y": X}], {}, "A batch of data has 'x', 'y', of which 2 may be what a network takes"),

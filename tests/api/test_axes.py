@@ -63,7 +63,8 @@ def recorded(net: nn.Module, path: str, data: list[Any], turned: Callable[[Any],
 def assert_correlations(found: raycv.Comparison, a: str, b: str, x: Floats, y: Floats) -> None:
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :]
-    got = found.correlation(a, b)
+    (net_a, layer_a), (net_b, layer_b) = (name.split("/", 1) for name in (a, b))
+    got = found.correlation((layer_a, layer_b), net_a, net_b)
     assert got.shape == expected.shape
     known = ~np.isnan(got)
     assert known.mean() > 0.2
@@ -88,7 +89,7 @@ def test_tokens_first_and_images_first_are_the_same(images: int, length: int, wi
         found = raycv.compare(nets, data, layers=["blocks.*.mlp", "blocks.1"], positions=positions)  # type: ignore[arg-type]
         assert found.samples == 5 * images * (length if positions == "same" else 1)
         for layer in ("blocks.0.mlp", "blocks.1"):
-            same = np.diagonal(found.correlation(f"{layer}", "first", "later"))
+            same = np.diagonal(found.correlation(layer, "first", "later"))
             np.testing.assert_allclose(same[~np.isnan(same)], 1, atol=1e-5)
             x, y = (recorded(net, layer, data, turned) for net in (one, third))
             assert_correlations(found, f"first/{layer}", f"third/{layer}", x, y)

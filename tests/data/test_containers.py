@@ -35,7 +35,7 @@ ORDER = RNG.permutation(SAMPLES)
 
 def diagonal(a: Any, b: Any, layer: str = "activations", **more: Any) -> Floats:
     found = raycv.compare({"a": a, "b": b}, **more)
-    return np.asarray(np.diagonal(found.correlation(f"{layer}", "a", "b")))
+    return np.asarray(np.diagonal(found.correlation(layer, "a", "b")))
 
 
 def frame(index: Any = None) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def test_the_index_of_a_frame_names_its_rows(index: Any) -> None:
     layers = {"one": first, "other": first.iloc[ORDER] * 2}
     found = raycv.compare({"a": layers, "b": {"one": first.iloc[::-1], "other": first}})
     for layer in layers:
-        np.testing.assert_allclose(np.diagonal(found.correlation(f"{layer}", "a", "b")), 1, atol=1e-9)
+        np.testing.assert_allclose(np.diagonal(found.correlation(layer, "a", "b")), 1, atol=1e-9)
 
 
 def test_a_frame_without_an_index_of_its_own_goes_with_an_array() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +47,25 @@ class NormSums:
         for of_member, member in zip(self._weighted, values, strict=True):
             of_member += norms.T @ member
         self.count += len(norms)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All sums, for storage."""
+        found = {"count": np.array(self.count), "norms": self._norms.numpy(), "products": self._products.numpy()}
+        for n, (pilot, weighted) in enumerate(zip(self._pilots, self._weighted, strict=True)):
+            found |= {f"{n}/pilot": pilot.numpy(), f"{n}/weighted": weighted.numpy()}
+        return found
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], members: int) -> NormSums:
+        """What ``arrays`` gave of so many members."""
+        import torch
+
+        made = cls()
+        made.count = int(arrays["count"])
+        made._norms, made._products = torch.from_numpy(arrays["norms"]), torch.from_numpy(arrays["products"])
+        made._pilots = [torch.from_numpy(arrays[f"{n}/pilot"]) for n in range(members)]
+        made._weighted = [torch.from_numpy(arrays[f"{n}/weighted"]) for n in range(members)]
+        return made
 
     def products(self, a: int, b: int, means: Sequence[Floats], cross: Floats) -> float:
         """Σ |x|²|y|² of members a and b around their ``means``, by member (S,); ``cross`` (S_a, S_b): covariances."""

@@ -11,7 +11,7 @@ from raycv.paper import TOP_PATCHES
 from raycv.run.schema import MOST_SAMPLED, SAMPLED
 from raycv.run.tables import ROW_BYTES
 from raycv.stages.intended import Intended
-from raycv.stages.patches.renderer import BATCH, UNITS
+from raycv.stages.patches.pictures import BATCH, UNITS
 
 
 def actor_need(specs: Sequence[NetworkSpec]) -> Need:

@@ -9,6 +9,9 @@ from PIL import Image
 
 from raycv.run.schema import LARGEST_PICTURE
 
+BATCH = 128  # patches led back together
+UNITS = 64  # drawn by an actor at once
+
 LOSSLESS = 24  # pixels up to which a picture keeps every value
 QUALITY = 90  # of larger pictures, in WebP
 BRIGHTEST = 99.5  # percentile of a unit's signal that is drawn with full contrast

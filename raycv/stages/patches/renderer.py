@@ -25,10 +25,8 @@ from raycv.networks.taps import as_samples
 from raycv.run import tables
 from raycv.run.schema import MOST_SAMPLED
 from raycv.run.store import RunStore
-from raycv.stages.patches.pictures import encoded, shades
+from raycv.stages.patches.pictures import BATCH, encoded, shades
 
-BATCH = 128  # patches led back together
-UNITS = 64  # drawn by an actor at once
 BOX = ("y0", "x0", "y1", "x1")
 EDGES = {"top_edge": "y0", "left_edge": "x0", "bottom_edge": "y1", "right_edge": "x1"}
 

@@ -23,7 +23,8 @@ from raycv.run.names import is_ours
 from raycv.run.schema import SAMPLED
 from raycv.run.store import RunStore
 from raycv.stages.patches.memory import actor_need
-from raycv.stages.patches.renderer import UNITS, Chunk, PatchRenderer, RenderingInputs, SampledLayer
+from raycv.stages.patches.pictures import UNITS
+from raycv.stages.patches.renderer import Chunk, PatchRenderer, RenderingInputs, SampledLayer
 from raycv.stages.patches.rows import sampled_images, top_patches
 from raycv.statistics.reader import Statistics
 

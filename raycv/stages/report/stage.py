@@ -26,6 +26,7 @@ from raycv.run.store import RunStore
 from raycv.stages.registry import STAGES
 from raycv.stages.report import about, appendix, effects, overview, page, payload
 from raycv.stages.report.memory import REMEDY, command_bytes
+from raycv.stages.report.opening import show
 from raycv.stages.report.sprites import Pictures, Sheets, pictures_within, sampled
 
 PATH = "report.html"
@@ -43,6 +44,7 @@ def report(config: ReportConfig, store: RunStore) -> None:
     identity = _identity(before, files)
     if is_done(config, store):
         say(f"report: already finished, nothing to do; open {store.locate(PATH)}")
+        show(store.locate(PATH), asked=config.open)
         return
     memory.check_command("report", _need(store))
     content = html(store, before, files)
@@ -50,6 +52,7 @@ def report(config: ReportConfig, store: RunStore) -> None:
     facts = {"seconds": {"report": round(time.time() - began, 1)}, "bytes": len(content)}
     record.finish(store, "report", identity, {}, facts)
     say(f"report: {len(content) / 1e6:.1f} MB; open {uri}")
+    show(uri, asked=config.open)
 
 
 def _need(store: RunStore) -> Need:

@@ -17,11 +17,10 @@ from raycv.data.sources import Source
 from raycv.devices import Copies, is_cuda
 from raycv.networks.evaluation import Batch
 from raycv.networks.spec import NetworkSpec
-from raycv.stages.train.job import TrainJob, batch_of, steps_of
+from raycv.stages.train.job import WINDOW, TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Recipe, epoch_order
 
 CPU = torch.device("cpu")
-WINDOW = 8  # batches that are decoded ahead and mixed with one another
 Mixed = np.random.Generator | None
 
 

@@ -12,6 +12,8 @@ from raycv.run.store import RunStore
 from raycv.stages.train.learning import Recipe
 from raycv.stages.train.saved import Saved
 
+WINDOW = 8  # batches that are decoded ahead and mixed with one another
+
 
 @dataclass(frozen=True)
 class TrainJob:

@@ -21,7 +21,6 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.intended import Intended
-from raycv.stages.train.fit import fit
 from raycv.stages.train.importing import import_networks, weights_of
 from raycv.stages.train.learning import Recipe, recipe_of
 from raycv.stages.train.resized import say_how_resized
@@ -58,6 +57,8 @@ def train(config: TrainConfig, store: RunStore) -> None:
         say_how_resized(asked.specs, asked.validation)
         facts = import_networks(config, asked.specs, store)
     else:
+        from raycv.stages.train.fit import fit  # which needs Ray; what only asks about a run does not
+
         say_how_resized(asked.specs, asked.training)
         facts = fit(config, asked.specs, asked.recipes, asked.training, asked.validation, asked.result_of, store)
     record.finish(store, "train", asked.result_of, config.model_dump(mode="json"), facts)

@@ -16,8 +16,8 @@ from raycv.data.sources import Source, open_source
 from raycv.errors import UserError
 from raycv.networks.evaluation import Batch
 from raycv.run.store import RunStore
-from raycv.stages.train.feed import CPU, WINDOW, Feed, ahead
-from raycv.stages.train.job import TrainJob
+from raycv.stages.train.feed import CPU, Feed, ahead
+from raycv.stages.train.job import WINDOW, TrainJob
 from raycv.stages.train.learning import epoch_order, recipe_of
 from raycv.stages.train.resized import say_how_resized
 from tests.support.prepared import prepared
