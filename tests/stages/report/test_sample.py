@@ -1,4 +1,4 @@
-"""The activations in sampled images as the page has them: packed into bytes, in the order in which images were drawn."""
+"""The activations in sampled images, packed into bytes, in the order in which the images were drawn."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_activations_come_back_within_a_step_and_stand_by_image() -> None:
     assert found["images"] == 3  # those that both have
     assert found["nets"][1] is None
     boxes = unpacked(found["boxes"]).reshape(-1, 4)
-    for net, values in (("a", a), ("b", b)):
-        of_net = found["nets"]["a b".index(net)]
+    for number, values in ((0, a), (2, b)):
+        of_net = found["nets"][number]
         low, high = (unpacked(of_net[name]) for name in ("low", "high"))
         steps = unpacked(of_net["values"]).reshape(len(values), 3).astype(float)
         back = low[:, None] + (steps + 127) * ((high - low) / 254)[:, None]
