@@ -6,7 +6,6 @@ import io
 import textwrap
 from collections.abc import Mapping
 
-import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -73,7 +72,7 @@ def png(figure: Figure) -> bytes:
     """The figure as a PNG file, with title and caption as its texts, and whether it holds pictures in colours."""
     texts = {TITLE_TEXT: figure.get_suptitle(), CAPTION: figure.get_supxlabel()}
     images = [image.get_array() for axes in figure.get_axes() for image in axes.get_images()]
-    if any(np.ndim(image) == 3 and np.shape(image)[2] == 3 for image in images):
+    if any(image is not None and image.ndim == 3 and image.shape[2] == 3 for image in images):
         texts[PICTURES] = "yes"
     buffer = io.BytesIO()
     metadata = {name: " ".join(text.split()) for name, text in texts.items()}

@@ -21,7 +21,7 @@ from raycv.run.store import RunStore
 from raycv.stages.figures.memory import command_need
 from raycv.stages.registry import STAGES, loaded
 
-FORMAT = 3  # of the figures; part of their identity
+FORMAT = 4  # of the figures; part of their identity
 NOT_DRAWN = ("figures", "report")  # stages that make nothing to draw
 
 

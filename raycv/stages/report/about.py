@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from raycv.config import RunConfig
+from raycv.config import Network, RunConfig
 
 LEFT_OUT = ("run", "config", "wait")  # settings that do not change what a run finds
 
@@ -16,7 +16,7 @@ LEFT_OUT = ("run", "config", "wait")  # settings that do not change what a run f
 def about(record: Mapping[str, Any], training: pd.DataFrame | None) -> dict[str, Any]:
     """The facts of the line, None where the run does not know them. ``record``: run.json; ``training``: the table."""
     config, stages = record["config"], record["stages"]
-    borrowed = config.get("networks") or []
+    borrowed = [Network.model_validate(network).model for network in config.get("networks") or []]
     dates = [done["finished"] for name, done in stages.items() if name != "report" and "finished" in done]
     return {
         "version": record.get("raycv"),
@@ -32,16 +32,26 @@ def about(record: Mapping[str, Any], training: pd.DataFrame | None) -> dict[str,
 
 
 def command(config: Mapping[str, Any]) -> str:
-    """The command that makes such a run: `raycv run` with every setting that is not the default."""
+    """The command that makes such a run: `raycv run` with every setting of run.json that is not the default."""
     words = ["raycv run --run RUN"]
     for name, field in RunConfig.model_fields.items():
         value, default = config.get(name), field.get_default(call_default_factory=True)
         value = tuple(value) if isinstance(value, list) else value
         if name in LEFT_OUT or value is None or value in (default, (), False):
             continue
-        flag = f"--{name.replace('_', '-')}"
-        words.append(flag if value is True else f"{flag} {shlex.quote(_typed(value))}")
+        words.append(_flag(name, value))
     return " ".join(words)
+
+
+def _flag(name: str, value: Any) -> str:
+    """A setting as it is given on the command line; networks of which that cannot say all stand in a file."""
+    if name == "networks":
+        networks = [Network.model_validate(network) for network in value]
+        if any(network != Network(model=network.model, name=network.name) for network in networks):
+            return "--config FILE"
+        value = tuple(f"{network.name}={network.model}" if network.name else network.model for network in networks)
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is True else f"{flag} {shlex.quote(_typed(value))}"
 
 
 def _typed(value: Any) -> str:

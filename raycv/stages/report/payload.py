@@ -124,17 +124,21 @@ def sample_columns(
 
     ``sampled``: rows of one layer in the table sampled_activations. ``values`` (S, images) are in 254 steps from a
     unit's ``low`` to its ``high``; ``box`` (S, images) are the numbers of rows of ``boxes`` (n, 4), thousandths of the
-    input: top, left, bottom, right. A layer whose units see everything has no boxes.
+    input: top, left, bottom, right. A layer whose units see everything has no boxes, and a network that saw no images
+    is None.
     """
     of_net = {str(net): rows for net, rows in sampled.groupby("net")}
-    there = set.intersection(*(set(of_net[net]["image"]) for net in nets))
+    there = set.intersection(*(set(rows["image"]) for rows in of_net.values()))
     images = [image for image in images if image in there]
     place = pd.Series(np.arange(len(images)), images)
     edges = [(1000 * sampled[edge]).round().astype(int) for edge in EDGES]
     boxes, number = np.unique(np.stack(edges, axis=1), axis=0, return_inverse=True)
     numbered = pd.Series(number, sampled.index)
-    found = []
+    found: list[dict[str, str] | None] = []
     for net, width in zip(nets, widths, strict=True):
+        if net not in of_net:
+            found.append(None)
+            continue
         rows = of_net[net][of_net[net]["image"].isin(place.index)]
         at = rows["unit"].to_numpy(), place[rows["image"]].to_numpy()
         values, box = np.zeros((width, len(images))), np.zeros((width, len(images)), dtype=int)

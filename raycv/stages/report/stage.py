@@ -100,7 +100,13 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
             progress.advance(1, f"numbers of {layer}")
         figures = _figures(store)
         left_out = [layer for layer in layers if layer not in shown]
-        run = {"nets": nets, "everyone": everyone, "layers": layers, "title": title, "left_out": left_out}
+        run: dict[str, Any] = {
+            "nets": nets,
+            "everyone": everyone,
+            "layers": layers,
+            "title": title,
+            "left_out": left_out,
+        }
         run |= _facts(store, stages, units, has, bool(figures))
         run["sample"] = None if sample is None else sample.described
         if has["patch_pictures"]:

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
+from raycv.config import Network
 from raycv.stages.report.about import about, command
+
+
+def stored(model: str, **more: Any) -> dict[str, Any]:
+    """A network as run.json has it."""
+    return Network(model=model, **more).model_dump(mode="json")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +37,9 @@ def test_the_command_has_what_is_not_the_default(config: dict[str, Any], words: 
 
 def test_dates_versions_and_borrowed_networks() -> None:
     stages = {"align": {"finished": "2026-01-02T03:04:05+00:00"}, "report": {"finished": "2027-01-01T00:00:00+00:00"}}
-    found = about({"raycv": "0.1.0", "config": {"networks": ["a", "b"], "seeds": [1]}, "stages": stages}, None)
+    found = about(
+        {"raycv": "0.1.0", "config": {"networks": [stored("a"), stored("b")], "seeds": [1]}, "stages": stages}, None
+    )
     assert (found["version"], found["date"], found["models"], found["seeds"]) == ("0.1.0", "2026-01-02", ["a", "b"], [])
     assert not found["trained"]
     assert found["epochs"] is None

@@ -437,7 +437,7 @@ def test_a_pair_is_shown_in_the_same_images(page: Page, store: RunStore) -> None
     assert (
         "Of the 2 images that drive the first most, 2 are among the 2 that drive the second most; by chance 0.1" in text
     )
-    assert "8 of the 9 images that drive the first most of all images are also among the 9 of the second" in text
+    assert "Of all images, the two have 8 of their 9 strongest in common, framed." in text
     assert "unit 2 of net1 0.300" in " ".join(page.one("#pair .numbers").text.split())
 
 
@@ -516,8 +516,8 @@ def test_a_matrix_in_the_order_of_clusters(page: Page, store: RunStore) -> None:
 def test_the_view_of_clusters_explains_k(page: Page, store: RunStore) -> None:
     page.open(store, place(CONV, "clusters", "net1", "net3"))
     said = page.one("#cluster-k").text
-    assert said.startswith("k = 2 clusters were asked for, the default")
-    assert "Modularity 0.50 (0.40 with one network’s units mixed: the clusters are more than that)" in said
+    assert said.startswith("k = 2, the default: 40 clusters for every 192 units that have an edge")
+    assert "Modularity 0.50 (0.40 by chance, with one network’s units mixed: above chance)." in said
 
 
 def test_clusters_of_both_networks_come_first(page: Page, store: RunStore) -> None:

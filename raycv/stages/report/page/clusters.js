@@ -28,10 +28,10 @@ function showClusters() {
  */
 function aboutK({ k, is_default: isDefault, chosen, threshold, size_limit: limit, modularity, mixed }, all) {
   const best = all.find((one) => one.chosen);
-  const why = isDefault ? "the default: 40/192 of the units that correlate with another by more than the threshold, at most 100, which is the paper’s k for its layers" : "one of those that the sweep was given";
-  const largest = chosen ? "It is also the k of largest modularity." : best ? `The largest modularity has k = ${best.k}.` : "";
-  const chance = mixed == null ? "" : ` (${fixed(mixed, 2)} with one network’s units mixed: ${(modularity ?? 0) > mixed ? "the clusters are more than that" : "no more than by chance"})`;
-  return `k = ${k} clusters were asked for, ${why}; two units are joined if their correlation is above ${fixed(threshold, 2)}. Modularity ${fixed(modularity, 2)}${chance}. ${largest} Clusters of more than ${Math.floor(limit)} units are split again; the numbers are those of the table clusters and of Figures 13 to 15.`;
+  const why = isDefault ? "the default: 40 clusters for every 192 units that have an edge, at most 100, as in the paper" : "one of those that the sweep was given";
+  const largest = chosen ? " It is also the k of largest modularity." : best ? ` The k of largest modularity is ${best.k}.` : "";
+  const chance = mixed == null ? "" : ` (${fixed(mixed, 2)} by chance, with one network’s units mixed: ${(modularity ?? 0) > mixed ? "above chance" : "not above chance"})`;
+  return `k = ${k}, ${why}. Two units have an edge if their correlation is above ${fixed(threshold, 2)}. Modularity ${fixed(modularity, 2)}${chance}.${largest} Clusters of more than ${Math.floor(limit)} units are split again. Clusters are numbered as in the table clusters and in Figures 13 to 15.`;
 }
 
 /** @returns {Cell[][]} */

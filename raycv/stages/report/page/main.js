@@ -38,6 +38,7 @@ function tabs() {
   replace(at("views"), VIEWS.map((name) => element("a", {
     name, href: first(name), "aria-current": view.place === name ? "page" : null,
   }, TITLES[name])));
+  at("views").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 /** The appendix: a list of what there is, and the figure that the address asks for. */

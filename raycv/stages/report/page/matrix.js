@@ -110,8 +110,20 @@ function begin(key, data, matrix) {
   const text = element("p", { id: "map-said", role: "status" }, hint());
   at("map").replaceChildren(element("div", { class: "axes" },
     element("span", { class: "along" }, `units of ${nets[view.b]}`), element("span", { class: "down" }, `units of ${nets[view.a]}`), canvas), legend(matrix), text);
-  map = { key, matrix, down, along, canvas, zoom: 1, left: 0, top: 0, over: null, whole: whole(matrix, down, along) };
+  map = { key, matrix, down, along, canvas, zoom: 1, left: 0, top: 0, over: null, whole: whole(matrix, down, along), boxes: boxes(data, down, along) };
   listen(map);
+}
+
+/** Row, column, height and width of the clusters of both networks, where the map is in their order.
+ * @param {LayerData} data
+ * @param {number[]} down
+ * @param {number[]} along
+ */
+function boxes(data, down, along) {
+  const found = data.clusters?.[view.a][view.b]?.[0];
+  if (view.options.order !== "cluster" || !found) return [];
+  return grouped(found).filter(({ units }) => units.every((of) => of.length)).map(({ label, units: [of, other] }) =>
+    [down.findIndex((i) => found.a[i] === label), along.findIndex((j) => found.b[j] === label), of.length, other.length]);
 }
 
 const hint = () => "Point at a cell to see its two units, click to open them. Scroll to zoom, drag to move.";
@@ -183,6 +195,8 @@ function drawMap() {
   drawing.rect(MARGIN, MARGIN, side, side);
   drawing.clip();
   drawing.drawImage(image, left, top, matrix.columns * size, matrix.rows * size);
+  drawing.strokeStyle = getComputedStyle(canvas).color;
+  for (const [row, column, height, width] of map.boxes) drawing.strokeRect(left + column * size, top + row * size, width * size, height * size);
   const chosen = view.cell?.length ? [down.indexOf(view.cell[0]), along.indexOf(view.cell[1])] : null;
   const style = getComputedStyle(canvas);
   for (const cell of [over, chosen]) {

@@ -26,7 +26,7 @@ function correlationOf(data, a, i, b, j) {
 function pairParts(data, first, second) {
   const value = correlationOf(data, first.net, first.unit, second.net, second.unit);
   return [
-    element("p", { class: "lead" }, `${pairNames(first, second)}: correlation ${fixed(value)} over all images${isOutput(view.layer) ? "" : " and, in a convolutional layer, all positions"}.`),
+    element("p", { class: "lead" }, `${pairNames(first, second)}: correlation ${fixed(value)} over all images${data.sample?.nets[first.net]?.box ? " and positions" : ""}.`),
     nulls(data, first, second, value), together(data, first, second), nine(data, first, second),
   ];
 }
@@ -68,8 +68,8 @@ const qText = (q) => (q != null && q < 0.001 ? "< 0.001" : fixed(q));
  * @param {Unit} second
  */
 function together(data, first, second) {
-  const { sample } = data;
-  if (!sample) return element("p", { class: "quiet" }, aboutSample());
+  const sample = sampleOf(data, first.net, second.net);
+  if (!sample) return element("p", { class: "quiet" }, aboutSample(data));
   const units = [first, second];
   const values = units.map(({ net, unit }) => activations(sample, net, unit));
   const [u, v] = values.map(levels);
@@ -90,7 +90,7 @@ function together(data, first, second) {
     scatter(sample, units, values),
     ...kinds.map(([title, places]) => element("div", {}, element("h4", {}, title),
       places.length ? element("ul", { class: "thumbs" }, ...places.map((n) => thumbnail(sample, n, units, both(n)))) : element("p", { class: "quiet" }, "none of these images"))),
-    element("p", { class: "quiet" }, `Under an image: the activations of both. Alone: by how much higher the image stands among all for one unit than for the other.${sample.nets[first.net].box ? " Framed: what each unit sees where it responds most." : ""}`));
+    element("p", { class: "quiet" }, `Under an image: the activations of both. Alone: images that rank much higher for one unit than for the other.${sample.nets[first.net].box ? " Framed: what each unit sees where it responds most." : ""}`));
 }
 
 /** How many of the images that drive one unit most are among those that drive the other most, and how many by chance.
@@ -164,7 +164,7 @@ function nine(data, first, second) {
   const best = units.map(({ net, unit }) => [...(data.images?.[net].subarray(unit * run.ranks, (unit + 1) * run.ranks) ?? [])].filter((image) => image >= 0));
   const shared = best[0].filter((image) => best[1].includes(image));
   const said = best[0].length && best[1].length
-    ? `${shared.length} of the ${run.ranks} images that drive the first most of all images are also among the ${run.ranks} of the second${shared.length ? ", framed" : ""}.` : null;
+    ? `Of all images, the two have ${shared.length} of their ${run.ranks} strongest in common${shared.length ? ", framed" : ""}.` : null;
   return element("section", {}, element("h3", {}, "The strongest patches"), said && element("p", { class: "quiet" }, said),
     ...units.map(({ net, unit }, n) => element("article", { class: "partner", "data-net": nets[net], "data-unit": unit },
       element("h4", {}, element("a", { href: address({ place: "units", a: net, b: units[1 - n].net, unit, options: {} }) }, `${nets[net]} · ${unitName(view.layer, unit)}`)),

@@ -57,7 +57,9 @@ interface LayerData {
   pictures: Pictures | null;
 }
 interface Match { unit: Numbers; value: Numbers; chance?: Numbers; excess?: Numbers; q?: Numbers }
-interface Sample { images: number; boxes: Numbers; nets: { low: Numbers; high: Numbers; values: Numbers; box?: Numbers }[] }
+interface Sample { // nets: null for those without images
+  images: number; boxes: Numbers; nets: { low: Numbers; high: Numbers; values: Numbers; box?: Numbers }[];
+}
 interface Packed { scale: number; values: Numbers }
 interface Clustering {
   k: number; is_default: boolean; chosen: boolean; threshold: number; size_limit: number; modularity: Known; mixed: Known;
@@ -97,6 +99,7 @@ interface HeatMap {
   top: number;
   over: number[] | null;
   whole: HTMLCanvasElement;
+  boxes: number[][];
 }
 interface Placed { size: number; left: number; top: number; room: number }
 

@@ -15,6 +15,12 @@ function activations({ images, nets: of }, net, unit) {
   return Array.from(values.subarray(unit * images, (unit + 1) * images), (value) => low[unit] + (value + 127) * step);
 }
 
+/** The sample of a layer, where all of some networks have seen its images; recorded activations have not.
+ * @param {LayerData} data
+ * @param {...number} of
+ */
+const sampleOf = ({ sample }, ...of) => (sample && of.every((net) => sample.nets[net]) ? sample : null);
+
 /** Of every value the fraction of values below it.
  * @param {number[]} values
  */
@@ -85,8 +91,8 @@ async function paintImage(canvas, sample, place, units) {
  * @param {number} unit
  */
 function responses(data, net, unit) {
-  const { sample } = data;
-  if (!sample) return element("p", { class: "quiet" }, aboutSample());
+  const sample = sampleOf(data, net);
+  if (!sample) return element("p", { class: "quiet" }, aboutSample(data));
   const values = activations(sample, net, unit);
   const order = values.map((_, place) => place).sort((x, y) => values[y] - values[x]);
   const shown = LEVELS.map((level) => {
@@ -99,7 +105,8 @@ function responses(data, net, unit) {
     histogram(values), element("ul", { class: "thumbs" }, ...shown));
 }
 
-const aboutSample = () => (run.missing["how units respond to a sample of the images"]
+/** Why there is none. @type {(data: LayerData) => string} */
+const aboutSample = ({ sample }) => (sample ? "Recorded activations are of no images." : run.missing["how units respond to a sample of the images"]
   ? "This run has no sample of the images yet; the overview says what makes it."
   : "To keep this file small, the activations in a sample of the images are left out; they stand in the run’s table sampled_activations.");
 

@@ -14,7 +14,7 @@ function showUnits() {
     more();
     at("wall").scrollTop = 0;
   }
-  at("wall-count").textContent = `${counted(wall.units.length, "unit")} of ${browsed() < 0 ? "all networks" : nets[browsed()]} in ${layers[view.layer]}, ${filterOf(view).label === "all units" ? "" : `${filterOf(view).label}, `}by ${sortOf(view).label}${sortOf(view) === SORTS.excess ? `: mean over the other networks${data().recurrence ? "" : " shown"}, over units mixed after the non-linearity` : ""}`;
+  at("wall-count").textContent = `${counted(wall.units.length, "unit")} of ${browsed() < 0 ? "all networks" : nets[browsed()]} in ${layers[view.layer]}, ${filterOf(view).label === "all units" ? "" : `${filterOf(view).label}, `}by ${sortOf(view) === SORTS.excess ? "excess over units mixed after the non-linearity, mean over the other networks" : sortOf(view).label}`;
   mark();
   showPanel();
 }
