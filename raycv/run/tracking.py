@@ -45,8 +45,9 @@ def track_rows(told: Tracker, rows: pd.DataFrame, by: Sequence[str], setting: st
     """Tell of a sweep's rows: a series for each group of ``by``, a step for each ``setting``, means of ``values``."""
     for group, of_group in rows.groupby(list(by)):
         series = "-".join(str(one) for one in group)
-        for step, (value, part) in enumerate(of_group.groupby(setting)):
-            told.log(series, step, {setting: float(value), **part[list(values)].mean().dropna()})
+        settings: Any = of_group.groupby(setting)
+        for step, (value, part) in enumerate(settings):
+            told.log(series, step, {setting: float(value), **part[list(values)].mean().dropna().to_dict()})
     told.close()
 
 

@@ -31,7 +31,7 @@ from raycv.run.faults import Fault, RetryPolicy, chain
 
 CONNECTION, ACCOUNT = "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_NAME"
 REMEDY = f"set {ACCOUNT} and AZURE_STORAGE_ACCOUNT_KEY, or {CONNECTION}, on every node, or sign in by `az login`"
-ONCE = {"retry_total": 0, "connection_timeout": CONNECT, "read_timeout": READ}
+ONCE: dict[str, Any] = {"retry_total": 0, "connection_timeout": CONNECT, "read_timeout": READ}
 
 
 class _Once(AzureBlobFileSystem):  # type: ignore[misc]
