@@ -54,7 +54,7 @@ def test_reading_needs_none_of_them(tmp_path: Path) -> None:
 import raycv
 from raycv.analysis import correlation, effective_dimension, excess, linear_cka, rotated, semi_matching
 run = raycv.open_run({uri!r})
-print(len(run.table("alignment")), len(run.tables), run.layers)
+print(len(run.table("alignment")), len(run.tables))
 """
     done = without(read)
     assert done.returncode == 0, done.stderr
