@@ -114,6 +114,18 @@ class ComputeConfig(StageConfig):
         return self
 
 
+class TrackConfig(StageConfig):
+    """Whom to tell how training and sweeps go on."""
+
+    group: ClassVar[str] = "tracking"
+
+    track: Literal["tensorboard", "mlflow"] | None = Field(
+        None,
+        description="tell a tracker of experiments how training and sweeps go on: tensorboard (files in the run, in "
+        "tracking/) or mlflow (at MLFLOW_TRACKING_URI; the extra mlflow); default: none",
+    )
+
+
 class Network(BaseModel):
     """One of the networks that are given whole, as MODEL, NAME=MODEL or, in a YAML file, with more of it."""
 
@@ -250,7 +262,7 @@ class NetworksConfig(StageConfig):
         return self
 
 
-class TrainConfig(NetworksConfig, DataConfig, ComputeConfig):
+class TrainConfig(NetworksConfig, DataConfig, ComputeConfig, TrackConfig):
     """`raycv train`: several networks that differ only in their seeds."""
 
     group: ClassVar[str] = "training"
@@ -352,7 +364,7 @@ class ReportConfig(StageConfig):
     open: bool = Field(False, description="show the report in a browser once it is written")
 
 
-class ClusterSweepConfig(StageConfig):
+class ClusterSweepConfig(TrackConfig):
     """`raycv sweep clusters`: spectral clusters of the units of two networks, for several k and thresholds."""
 
     group: ClassVar[str] = "clusters"
@@ -370,7 +382,7 @@ class ClusterSweepConfig(StageConfig):
     )
 
 
-class MappingSweepConfig(ComputeConfig):
+class MappingSweepConfig(ComputeConfig, TrackConfig):
     """`raycv sweep mapping`: units of one network predicted from a few units of another, for several L1 penalties."""
 
     group: ClassVar[str] = "mapping layers"

@@ -14,11 +14,13 @@ EXTRAS = {
     "scipy": "analysis",
     "sklearn": "analysis",
     "matplotlib": "run",
+    "mlflow": "mlflow",
     "PIL": "run",
     "ray": "run",
     "rich": "run",
     "simplejpeg": "run",
     "threadpoolctl": "run",
+    "tensorboardX": "run",
     "torch": "run",
     "torchvision": "run",
 }

@@ -16,6 +16,7 @@ import pytest
 from raycv import analysis
 from raycv.analysis.nulls import rotated
 from raycv.analysis.similarity import correlation
+from raycv.extras import EXTRAS
 from raycv.run import record, tables
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
@@ -23,12 +24,12 @@ from tests.support.runs import moments_of, specs, write_networks, write_statisti
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "torchvision", "ray", "sklearn", "matplotlib", "scipy.stats")
-BLOCKED = """
+BLOCKED = f"""
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "ray"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.split(".")[0] in {set(EXTRAS)!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
 """
 
@@ -45,7 +46,7 @@ def loaded(heavy: tuple[str, ...], code: str) -> str:
     return python(f"import sys\n{code}\nprint([name for name in {heavy!r} if name in sys.modules])").splitlines()[-1]
 
 
-def test_reading_a_run_as_the_manual_has_it_needs_neither_pytorch_nor_ray(tmp_path: Path) -> None:
+def test_reading_a_run_as_the_manual_has_it_needs_no_extra(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "output.md").read_text()
     snippet = next(code for code in re.findall(r"```python\n(.*?)```", page, re.S) if "raycv.open_run" in code)
     store, layers = RunStore(str(tmp_path / "runs" / "first")), ("conv1", "conv3")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from raycv.analysis.arrays import Floats, Ints
 from raycv.extras import needed
@@ -11,11 +14,14 @@ with needed():
     from numba import njit
 
 
+Indices = NDArray[Any]  # int32 or int64
+
+
 @njit(cache=True, nogil=True)
 def best_of_each(
     features: tuple[int, int],
-    a: tuple[Ints, Ints, Floats],
-    b: tuple[Ints, Ints, Floats],
+    a: tuple[Indices, Indices, Floats],
+    b: tuple[Indices, Indices, Floats],
     order: Ints,
     centres: tuple[Floats, Floats],
     scales: tuple[Floats, Floats],

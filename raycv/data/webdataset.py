@@ -37,7 +37,7 @@ BLOCK = tarfile.BLOCKSIZE
 LONGEST = 32  # bytes of the text of a label
 
 
-class Places(NamedTuple):
+class TarPlaces(NamedTuple):
     """Where the images of some shards are: (n,) each, in the order of the shards and in them."""
 
     shard: NDArray[np.int64]
@@ -53,7 +53,7 @@ class WebdatasetReader:
     root: str
     files: tuple[str, ...]  # below root
     sizes: tuple[int, ...]
-    places: Places
+    places: TarPlaces
     class_names: None = None
     neighbours: int = 1
 
@@ -101,7 +101,7 @@ def open_webdataset(
 
 
 @lru_cache(maxsize=4)  # train and validation are opened again by every stage
-def _places(root: str, sizes: tuple[tuple[str, int], ...], wanted: tuple[str, str]) -> Places:
+def _places(root: str, sizes: tuple[tuple[str, int], ...], wanted: tuple[str, str]) -> TarPlaces:
     uris = [f"{root}/{name}" for name, _ in sizes]
     with doing(f"looking where the images of {len(uris):,} tar files are"), ThreadPoolExecutor(AT_ONCE) as pool:
         key = fingerprint(root, sizes, wanted, list(pool.map(_state, uris)))
@@ -111,7 +111,7 @@ def _places(root: str, sizes: tuple[tuple[str, int], ...], wanted: tuple[str, st
             return found
         each = list(pool.map(lambda uri, file: _places_of(uri, file[1], wanted), uris, sizes))
     shards = np.repeat(np.arange(len(each)), [len(rows) for rows in each])
-    found = Places(shards, *np.concatenate(each).T.copy())
+    found = TarPlaces(shards, *np.concatenate(each).T.copy())
     _remember(kept, found)
     return found
 
@@ -123,17 +123,17 @@ def _state(uri: str) -> list[str]:
     return [str(facts.get(name, "")) for name in names]
 
 
-def _remembered(path: Path) -> Places | None:
+def _remembered(path: Path) -> TarPlaces | None:
     if not is_ours(str(path)):
         return None
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Places(*(kept[name] for name in Places._fields))
+            return TarPlaces(*(kept[name] for name in TarPlaces._fields))
     except (*OF_ARRAYS, OSError, KeyError):
         return None
 
 
-def _remember(path: Path, found: Places) -> None:
+def _remember(path: Path, found: TarPlaces) -> None:
     """Keep what was found, for later commands on this machine, where the disk allows it."""
     with contextlib.suppress(OSError):
         if is_made_ours(path.parent):

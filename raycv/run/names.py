@@ -64,6 +64,7 @@ _IN_RUN = (
     (rf"sweeps/(?:mapping|clusters)-{_IDENTITY}/{_SOME}/", _ROWS),
     (rf"parts/(?:{'|'.join(STAGES)})-{_IDENTITY}/{_SOME}/", rf"{_ROWS}|{_WEIGHTS}"),
     (rf"merges/{_SOME}/", _WEIGHTS),
+    (rf"tracking/(?:{'|'.join(STAGES)})/{_SOME}/", r"events\.out\.tfevents\.[^/]+"),
     (rf"patches-{_IDENTITY}/{_SOME}/", r"\d+-(?:\d{5,}|sampled)\.parquet"),
 )
 _OF_STUDY = r"(?:runs/width-\d+-images-\d+/)?"  # a study holds runs

@@ -99,7 +99,7 @@ def test_where_images_are_is_found_out_once(shards: Path, monkeypatch: pytest.Mo
 def test_they_are_prepared(shards: Path, tmp_path: Path) -> None:
     made = prepared(RunStore(str(tmp_path / "prepared")), data=str(shards), size=9, fit="squash", format="raw")
     again, source = open_source(made.uri, "train"), open_source(str(shards), "train")
-    for one, other in zip(again.decode(range(8), Resize(9)), source.decode(range(8), Resize(9)), strict=True):  # type: ignore[arg-type]
+    for one, other in zip(again.decode(range(8), Resize(9)), source.decode(range(8), Resize(9)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -31,10 +31,10 @@ from raycv.run.faults import Fault, RetryPolicy, chain
 
 CONNECTION, ACCOUNT = "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_NAME"
 REMEDY = f"set {ACCOUNT} and AZURE_STORAGE_ACCOUNT_KEY, or {CONNECTION}, on every node, or sign in by `az login`"
-ONCE = {"retry_total": 0, "connection_timeout": CONNECT, "read_timeout": READ}
+ONCE: dict[str, Any] = {"retry_total": 0, "connection_timeout": CONNECT, "read_timeout": READ}
 
 
-class _Once(AzureBlobFileSystem):  # type: ignore[misc]
+class _AzureOnce(AzureBlobFileSystem):  # type: ignore[misc]
     """A client that tries once; adlfs's own waits fifteen seconds before it tries again."""
 
     def do_connect(self) -> None:
@@ -60,7 +60,7 @@ class Azure:
         if not os.environ.get(CONNECTION) and not os.environ.get(ACCOUNT):
             raise UserError(f"az:// needs an account of Azure; {REMEDY}.")
         try:
-            return _Once(anon=False, use_listings_cache=False)
+            return _AzureOnce(anon=False, use_listings_cache=False)
         except ValueError:
             raise UserError(f"{CONNECTION} is no connection string of Azure; {REMEDY}.") from None
 

@@ -21,7 +21,7 @@ EMULATOR = "STORAGE_EMULATOR_HOST"
 REMEDY = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS on every node"
 
 
-class _Once(GCSFileSystem):  # type: ignore[misc]
+class _GoogleOnce(GCSFileSystem):  # type: ignore[misc]
     """A client that tries once, as `raycv.run.filesystem.with_retries` tries again, and sooner.
 
     Not of the class that gcsfs gives by default: that one first asks by gRPC of which kind a bucket is, for a minute
@@ -41,7 +41,7 @@ class Google:
 
     def filesystem(self) -> fsspec.AbstractFileSystem:
         """Its client, with application default credentials; without any for an emulator."""
-        return _Once(
+        return _GoogleOnce(
             token="anon" if os.environ.get(EMULATOR) else None,
             use_listings_cache=False,
             requests_timeout=ClientTimeout(total=None, connect=CONNECT, sock_connect=CONNECT, sock_read=READ),

@@ -14,7 +14,7 @@ from raycv.errors import UserError
 from raycv.run.faults import Fault, RetryPolicy, chain
 
 # The HTTP library's own error, which the Hub's are kinds of: of httpx or httpx2, as the version has it.
-HTTP_ERROR: type[BaseException] = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+HTTP_ERROR: type[Exception] = next(kind for kind in HfHubHTTPError.mro() if kind.__name__ == "HTTPError")
 
 
 class Hub:
@@ -58,7 +58,7 @@ class Hub:
         for link in chain(error):
             if isinstance(link, HfHubHTTPError):
                 return _answer(int(getattr(link.response, "status_code", 0)))
-            if isinstance(link, HTTP_ERROR | ConnectionError | TimeoutError):
+            if isinstance(link, (HTTP_ERROR, ConnectionError, TimeoutError)):
                 return Fault("the server does not answer; check HF_ENDPOINT and the network.", RetryPolicy.LONG)
         return None
 

@@ -16,6 +16,7 @@ from raycv.progress import detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
+from raycv.run.tracking import track_rows, tracker
 from raycv.run.trial_results import TrialResults
 from raycv.stages.clusters.memory import trial_need
 from raycv.stages.clusters.rows import Clustering, clusterings_from
@@ -41,6 +42,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     identity = _identity(config, found)
     results = TrialResults(store, f"sweeps/clusters-{identity}")
     trials = _trials(config, found)
+    told = tracker(config.track, store, STAGE)
     ray_cluster.connect(store.uri)
     ray_cluster.check_memory(STAGE, trial_need(*found.sizes()))
     computed = run_trials(results, STAGE, clusterings_from, trials, lambda _layer: found)
@@ -59,6 +61,7 @@ def sweep(config: ClusterSweepConfig, store: RunStore) -> None:
     }
     record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
     results.remove()
+    track_rows(told, tables.read(store, "clusterings"), ("layer", "threshold"), "k", ("restart_stability", "inertia"))
     for uri in where:
         detail(f"{STAGE}: {uri}")
 

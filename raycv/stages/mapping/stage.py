@@ -21,6 +21,7 @@ from raycv.progress import detail, say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
+from raycv.run.tracking import track_rows, tracker
 from raycv.run.trial_results import TrialResults
 from raycv.stages.mapping.memory import trial_need
 from raycv.stages.mapping.rows import (
@@ -85,6 +86,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     decays, solvers = tuple(sorted(set(config.decays))), tuple(sorted(set(config.solvers or solvers)))
     sought, identity = Sought(config.units_used, config.loss), _identity(config, found)
     stream = _stream(store, found) if "streamed" in solvers else None
+    told = tracker(config.track, store, STAGE)
     ray_cluster.connect(store.uri, config.processors)
     ray_cluster.check_memory(STAGE, trial_need(*found.sizes(), len(decays), len(solvers)))
     gpus = int(ray_cluster.computes_on_gpus(config.processors))
@@ -108,6 +110,7 @@ def sweep(config: MappingSweepConfig, store: RunStore, solvers: Sequence[str] = 
     }
     record.finish(store, STAGE, identity, config.model_dump(mode="json"), facts)
     results.remove()
+    track_rows(told, rows, ("layer", "solver"), "decay", ("loss", "heldout_loss", "units_used"))
     for sentence in _found(rows, sought, len(pairs), found.layers):
         say(f"{STAGE}: {sentence}")
     for uri in where:

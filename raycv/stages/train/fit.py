@@ -38,6 +38,7 @@ from raycv.networks.spec import NetworkSpec
 from raycv.progress import Progress, doing, say
 from raycv.run import record, tables
 from raycv.run.store import RunStore
+from raycv.run.tracking import Kind, tracker
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Recipe
 from raycv.stages.train.memory import worker_need
@@ -88,8 +89,8 @@ def fit(
         keep_epochs=tuple(sorted(set(config.keep_epochs))),
         fork_epoch=config.fork_epoch or 0,
     )
+    watch = _watch(job, config.track)
     record.begin(store)
-    watch = _watch(job)
     interrupt = signal.getsignal(signal.SIGINT)
     try:
         _fit(job, part)
@@ -139,10 +140,11 @@ def _failed(whose: str, reason: str) -> StageFailed:
     )
 
 
-def _watch(job: TrainJob) -> ProgressThread:
-    """Show the progress of the training from now on."""
+def _watch(job: TrainJob, track: Kind | None) -> ProgressThread:
+    """Show the progress of the training from now on, and tell whom the user names."""
     images = sum(steps_of(job, recipe) * batch_of(job, recipe) * job.workers for recipe in job.recipes)
-    watch = ProgressThread(job.board, [spec.name for spec in job.specs], job.recipes[0].epochs, images)
+    names, told = [spec.name for spec in job.specs], tracker(track, job.store, "train")
+    watch = ProgressThread(job.board, names, job.recipes[0].epochs, images, told)
     watch.start()
     return watch
 

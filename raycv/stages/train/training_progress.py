@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,6 +15,7 @@ import ray
 from raycv import telemetry
 from raycv.distributed.waiting import Waiting
 from raycv.progress import Progress, doing, say
+from raycv.run.tracking import Tracker
 
 ANSWER = 5.0  # seconds in which the board answers
 
@@ -103,20 +104,30 @@ class ImageCounter:
 class ProgressThread(threading.Thread):
     """Shows the board while the driver waits for Ray Train."""
 
-    def __init__(self, board: Any, names: Sequence[str], epochs: int, images_per_epoch: int) -> None:
+    def __init__(self, board: Any, names: Sequence[str], epochs: int, images_per_epoch: int, tracker: Tracker) -> None:
         super().__init__(daemon=True)
         self.board, self.epochs, self.names = board, epochs, names
+        self.tracker, self.tracked = tracker, set[tuple[str, int]]()
         self.total = epochs * images_per_epoch
         self.ended = threading.Event()
 
     def stop(self) -> None:
         self.ended.set()
         self.join(timeout=5)
+        self.tracker.close()
 
     def run(self) -> None:
         with ExitStack() as shown_while, ExitStack() as starting:
             starting.enter_context(doing(f"train: starting {len(self.names)} networks"))
             self._show(shown_while, starting)
+
+    def _track(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Tell the tracker of epochs that it has not been told of."""
+        for row in rows:
+            if (row["net"], row["epoch"]) not in self.tracked:
+                self.tracked.add((row["net"], row["epoch"]))
+                values = {name: float(row[name]) for name in row if name not in ("net", "seed", "epoch")}
+                self.tracker.log(row["net"], row["epoch"], values)
 
     def _show(self, shown_while: ExitStack, starting: ExitStack) -> None:
         shown, again = set[int](), 0
@@ -134,6 +145,7 @@ class ProgressThread(threading.Thread):
                 starting.close()
                 progress = shown_while.enter_context(Progress("train", self.total, "images"))
                 progress.resume_at(seen)
+            self._track(state["rows"])
             for net in state["again"][again:]:
                 say(f"train: a worker of {net} has died; another goes on from the last epoch of {net}")
                 telemetry.count("raycv_deaths", work="training")
