@@ -210,12 +210,14 @@ def test_there_are_as_many_actors_as_the_nodes_hold(monkeypatch: pytest.MonkeyPa
     need = Need.of(10**9, "use fewer", "an actor")
     nodes = [{"CPU": 8, "memory": held * need.bytes} for held in (2.5, 0.9, 1.0)]
     nodes.append({"GPU": 8, "memory": 100.0 * need.bytes})  # nothing for CPUs
+    head = {"memory": 100.0 * need.bytes}  # of a cluster that computes on its other nodes
+    nodes.append(head)
     monkeypatch.setattr(ray_cluster, "of_nodes", lambda: nodes)
     monkeypatch.setattr(ray_cluster, "has_autoscaler", lambda: False)
     monkeypatch.setattr(ray_cluster, "amount", lambda resource: sum(node.get(resource, 0) for node in nodes))
     places = [ray_cluster.Places("prune", need, pieces, 4, None).checked() for pieces in (0, 1, 2, 8)]
     assert [place() for place in places] == [0, 1, 2, 3]
-    nodes[:] = nodes[1:2]
+    nodes[:] = [nodes[1], head]
     assert places[-1]() == 1  # while actors work, a node that goes is no mistake
     with pytest.raises(UserError, match="prune needs up to 1.6 GB of memory for an actor and the largest node has 1.5"):
         ray_cluster.Places("prune", need, 2, 4, None).checked()

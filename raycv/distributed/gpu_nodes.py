@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raycv import devices
 from raycv.devices import Device, Usable
 from raycv.errors import UserError
-from raycv.progress import say
+from raycv.progress import doing, say
 
 PATIENCE = 120.0  # seconds in which a node answers
 
@@ -31,17 +31,23 @@ def look(device: Device) -> None:
     Raises UserError where PyTorch cannot use those of a node, unless ``device`` is "auto" and it can use none at all.
     """
     new = [node for node in _nodes() if node["NodeID"] not in _found]
+    if new:
+        with doing(f"asking PyTorch about the GPUs of {len(new)} node{'s' * (len(new) != 1)}"):
+            _ask(new)
+    _judge(device, new)
+
+
+def _ask(nodes: list[dict[str, Any]]) -> None:
     asked: dict[Any, dict[str, Any]] = {}
-    for node in new:
+    for node in nodes:
         here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         asked[_look.options(scheduling_strategy=here).remote()] = node
-    ready, late = ray.wait([*asked], num_returns=len(asked), timeout=PATIENCE) if asked else ([], [])
+    ready, late = ray.wait([*asked], num_returns=len(asked), timeout=PATIENCE)
     for reference in late:
         ray.cancel(reference)
     for reference in ready:
         with contextlib.suppress(RayError):
             _found[asked[reference]["NodeID"]] = ray.get(reference)
-    _judge(device, new)
 
 
 def _judge(device: Device, new: list[dict[str, Any]]) -> None:

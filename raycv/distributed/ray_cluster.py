@@ -109,6 +109,12 @@ def of_nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
+def that_compute() -> list[dict[str, float]]:
+    """The same of the nodes with CPUs or GPUs, which a head need not have; of all where none has any yet."""
+    nodes = of_nodes()
+    return [node for node in nodes if node.get("CPU") or node.get("GPU")] or nodes
+
+
 def check_memory(stage: str, need: Need) -> None:
     """Raise UserError where the processes of a stage need more memory than the nodes have, or one more than any has.
 
@@ -116,7 +122,7 @@ def check_memory(stage: str, need: Need) -> None:
     """
     kinds = ("memory", "object_store_memory")  # Ray shares out between the two what it found free on a node
     try:
-        check_nodes(stage, need, [int(sum(node.get(kind, 0) for kind in kinds)) for node in of_nodes()])
+        check_nodes(stage, need, [int(sum(node.get(kind, 0) for kind in kinds)) for node in that_compute()])
     except UserError:
         if not has_autoscaler():
             raise

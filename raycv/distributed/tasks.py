@@ -11,7 +11,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from raycv.distributed import ray_cluster
 from raycv.distributed.ray_cluster import users_mistake
-from raycv.distributed.waiting import Waiting, lacks_gpus
+from raycv.distributed.waiting import Waiting, lacks
 from raycv.errors import StageFailed
 
 Item = TypeVar("Item")
@@ -35,7 +35,7 @@ def in_order(
     on a node. At most two for each CPU are computed ahead, or ``at_once``. Raises StageFailed where a task's worker
     died more than `TASK_DEATHS` times, UserError if the user can fix what an item raised, and else what it raised.
     """
-    largest = max(int(node.get("memory", 0)) for node in ray_cluster.of_nodes())
+    largest = max(int(node.get("memory", 0)) for node in ray_cluster.that_compute())
     task = ray.remote(num_cpus=1, memory=min(needed, largest), max_retries=TASK_DEATHS)(function)
     reference = ray.put(shared)
     waiting = deque(items)
@@ -54,7 +54,7 @@ def in_order(
 def _result(reference: Any, needed: int) -> Any:
     for_nodes = Waiting()
     while not ray.wait([reference], timeout=1.0)[0]:
-        for_nodes.look(going_on=not lacks_gpus())
+        for_nodes.look(going_on=not lacks())
     try:
         return ray.get(reference)
     except RayTaskError as error:

@@ -42,10 +42,11 @@ def missing() -> list[str]:
     return [_sentence(dict(bundle), count) for bundle, count in _pending().items()]
 
 
-def lacks_gpus() -> bool:
-    """Whether the cluster has been asked for GPUs and has none at all."""
+def lacks() -> bool:
+    """Whether the cluster has been asked for CPUs or GPUs and has none at all."""
     total = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return not total.get("GPU") and any(name == "GPU" for bundle in _pending() for name, _ in bundle)
+    absent = {name for name in ASKED_FOR if not total.get(name)}
+    return bool(absent) and any(name in absent for bundle in _pending() for name, _ in bundle)
 
 
 def has_autoscaler() -> bool:
