@@ -32,7 +32,8 @@ def whole_program(similarity: np.ndarray) -> float:
     edges = np.arange(m * n)
     places = (np.concatenate([edges // n, m + edges % n]), np.concatenate([edges, edges]))
     masses = np.concatenate([np.full(m, 1 / m), np.full(n, 1 / n)])
-    solved = linprog(-similarity.ravel(), A_eq=coo_matrix((np.ones(2 * m * n), places)).tocsr(), b_eq=masses)
+    sums = coo_matrix((np.ones(2 * m * n), places)).tocsr()
+    solved = linprog(-similarity.ravel(), A_eq=sums, b_eq=masses)  # type: ignore[call-overload]
     return float(-solved.fun)
 
 
