@@ -46,6 +46,8 @@ def as_html(headline: str, networks: Mapping[str, Widths], tables: Sequence[pd.D
 
 
 def _table(rows: pd.DataFrame) -> str:
-    html = rows.head(ROWS).to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.3f}")
+    html = rows.head(ROWS).to_html(
+        index=False, border=0, justify="left", na_rep="", float_format=lambda value: f"{value:.3f}"
+    )
     more = len(rows) - ROWS
     return str(html) + (f"<p><small>and {more:,} more rows</small></p>" if more > 0 else "")
