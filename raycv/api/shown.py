@@ -28,6 +28,8 @@ def _layers(layers: Widths, room: int) -> str:
     if len(whole) <= room or len(named) < 3:
         return whole
     said, first = f"{len(named)} layers, {sum(layers.values()):,} units: ", named[0]
+    if len(f"{said}{first}, ..., {named[-1]}") > room:
+        return f"{said}{first}, ..."
     for name in named[1:-1]:
         if len(f"{said}{first}, {name}, ..., {named[-1]}") > room:
             break
