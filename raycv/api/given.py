@@ -21,7 +21,7 @@ from raycv.errors import UserError
 from raycv.progress import Progress
 
 AT_ONCE = 64  # samples of data that is no batches
-SILENT = 3.0  # seconds of which nothing is said
+SILENT = 3.0  # seconds that data may still take without a word
 
 
 def named(networks: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def warn_of_transposed(files: Sequence[Recorded]) -> None:
 
 @contextmanager
 def passing(samples: int | None, *, is_told: bool) -> Iterator[Callable[[Iterator[Batch]], Iterator[Batch]]]:
-    """Gives a function that passes batches on, and after some seconds says how many of ``samples`` have passed."""
+    """Gives a function that passes batches on, and says how many of ``samples`` have passed where that takes long."""
     with ExitStack() as stack:
 
         def told(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -78,7 +78,8 @@ def passing(samples: int | None, *, is_told: bool) -> Iterator[Callable[[Iterato
             for batch in batches:
                 yield batch
                 done += len(next(iter(batch.activations.values())))
-                if shown is None and is_told and samples and time.monotonic() - began > SILENT and done < samples:
+                left = (time.monotonic() - began) * (max(samples or 0, done) / done - 1)
+                if shown is None and is_told and samples and left > SILENT and done < samples:
                     shown = stack.enter_context(Progress("comparing", samples, "samples"))
                     shown.resume_at(done)
                 elif shown is not None:

@@ -28,6 +28,8 @@ def _layers(layers: Widths, room: int) -> str:
     if len(whole) <= room or len(named) < 3:
         return whole
     said, first = f"{len(named)} layers, {sum(layers.values()):,} units: ", named[0]
+    if len(f"{said}{first}, ..., {named[-1]}") > room:
+        return f"{said}{first}, ..."
     for name in named[1:-1]:
         if len(f"{said}{first}, {name}, ..., {named[-1]}") > room:
             break
@@ -46,6 +48,8 @@ def as_html(headline: str, networks: Mapping[str, Widths], tables: Sequence[pd.D
 
 
 def _table(rows: pd.DataFrame) -> str:
-    html = rows.head(ROWS).to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.3f}")
+    html = rows.head(ROWS).to_html(
+        index=False, border=0, justify="left", na_rep="", float_format=lambda value: f"{value:.3f}"
+    )
     more = len(rows) - ROWS
     return str(html) + (f"<p><small>and {more:,} more rows</small></p>" if more > 0 else "")
