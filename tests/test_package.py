@@ -42,7 +42,14 @@ def light(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The programs of an environment in which raycv is installed from its wheel, without extras."""
     home = tmp_path_factory.mktemp("light") / "venv"
     subprocess.run([sys.executable, "-m", "venv", home], check=True)
-    command = [home / "bin" / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", made[".whl"]]
+    command: list[str | Path] = [
+        home / "bin" / "pip",
+        "install",
+        "--quiet",
+        "--constraint",
+        ROOT / "constraints.txt",
+        made[".whl"],
+    ]
     subprocess.run(command, check=True, cwd="/")
     return home / "bin"
 

@@ -164,7 +164,8 @@ class RunStore:
 
         def whole(fs: fsspec.AbstractFileSystem, full: str) -> bytes:
             check_file(fs, full)
-            content: bytes = fs.cat_file(full)
+            cloud = cloud_behind(fs)
+            content: bytes = cloud.read(fs, full) if cloud else fs.cat_file(full)
             telemetry.count("raycv_bytes_read", len(content))
             return content
 
@@ -175,7 +176,8 @@ class RunStore:
 
         def opened(fs: fsspec.AbstractFileSystem, full: str) -> T:
             check_file(fs, full)
-            with fs.open(full, "rb") as file:
+            cloud = cloud_behind(fs)
+            with io.BytesIO(cloud.read(fs, full)) if cloud else fs.open(full, "rb") as file:
                 telemetry.count("raycv_bytes_read", file.seek(0, os.SEEK_END))
                 file.seek(0)
                 return use(file)

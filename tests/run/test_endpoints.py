@@ -14,8 +14,8 @@ from raycv.cli import main
 from raycv.errors import UserError
 from raycv.progress import NORMAL, speak
 from raycv.run import filesystem
+from raycv.run.clouds import READ
 from raycv.run.faults import WAITS, RetryPolicy
-from raycv.run.filesystem import READ
 from raycv.run.store import RunStore
 from tests.support.faulty_server import faulty
 from tests.support.half_done import half_done

@@ -50,6 +50,7 @@ def test_mlflow_has_what_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     track_rows(tracker("mlflow", store, "sweep mapping"), rows, ("layer", "solver"), "decay", ("loss",))
     client = MlflowClient()
     experiment = client.get_experiment_by_name(store.uri)
+    assert experiment is not None
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert set(runs) == {"sweep mapping: conv1-exact", "sweep mapping: conv2-exact"}
     run = runs["sweep mapping: conv1-exact"]

@@ -40,6 +40,9 @@ class Cloud(Protocol):
     def knock(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
         """Ask for something small, before what may take long; returns where the store answers."""
 
+    def read(self, fs: fsspec.AbstractFileSystem, path: str) -> bytes:
+        """A file as it is at one moment, which what fsspec opens is not: that reads it part by part."""
+
     def tag(self, fs: fsspec.AbstractFileSystem, path: str) -> Any:
         """What tells a file from all that have stood in its place. Raises FileNotFoundError."""
 

@@ -69,6 +69,16 @@ class Azure:
         with contextlib.suppress(FileNotFoundError):
             self._facts(fs, f"{path.partition('/')[0]}/run.json")
 
+    def read(self, fs: fsspec.AbstractFileSystem, path: str) -> bytes:
+        """A file as it is at one moment: Azure's library asks for all parts of what it has begun to read."""
+
+        async def whole(blob: BlobClient) -> bytes:
+            content: bytes = await (await blob.download_blob()).readall()
+            return content
+
+        found: bytes = _ask(fs, path, whole)
+        return found
+
     def tag(self, fs: fsspec.AbstractFileSystem, path: str) -> str:
         """The ETag of a file. Raises FileNotFoundError."""
         return str(self._facts(fs, path).etag)
@@ -141,6 +151,8 @@ def _answer(status: int, code: str) -> Fault:
     if status in (401, 403):
         sentence = "Azure refused the credentials; check account, key, permissions and the container's name."
         return Fault(sentence, RetryPolicy.MEDIUM)
+    if status == 412:
+        return Fault("the file was replaced while it was read.", RetryPolicy.LONG)
     if status >= 500 or status in (408, 429):
         return Fault(f"Azure Blob Storage is failing ({status}).", RetryPolicy.LONG)
     if status == 400:

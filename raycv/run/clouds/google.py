@@ -57,6 +57,12 @@ class Google:
             if _status(error) not in (401, 403):
                 raise
 
+    def read(self, fs: fsspec.AbstractFileSystem, path: str) -> bytes:
+        """A file as it is at one moment, by one request."""
+        bucket, _, key = path.partition("/")
+        content: bytes = fs.call("GET", "b/{}/o/{}", bucket, key, alt="media")[1]
+        return content
+
     def tag(self, fs: fsspec.AbstractFileSystem, path: str) -> str:
         """The generation of a file. Raises FileNotFoundError."""
         return str(self._facts(fs, path)["generation"])

@@ -33,6 +33,11 @@ class Hub:
         """Ask for the revisions of a data set; one that is not there is found out by what comes next."""
         fs.exists("/".join(path.split("/")[:3]))
 
+    def read(self, fs: fsspec.AbstractFileSystem, path: str) -> bytes:
+        """A file, of one commit."""
+        content: bytes = fs.cat_file(path)
+        return content
+
     def tag(self, fs: fsspec.AbstractFileSystem, path: str) -> Any:
         """Refused."""
         _refuse(path)
