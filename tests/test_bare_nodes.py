@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 
 from raycv.run import tables
 from raycv.run.store import RunStore
-from tests.support.heads import running_head
+from tests.support.heads import ray_alone, running_head
 from tests.support.runs import make_run
 from tests.support.s3_server import BUCKET, S3Server
 
@@ -54,14 +53,9 @@ def test_the_package_holds_what_a_node_needs_and_little_more(tmp_path: Path) -> 
 @pytest.fixture
 def bare(tmp_path: Path, s3_server: S3Server) -> Iterator[dict[str, str]]:
     """A head whose environment has nothing but Ray."""
-    home = tmp_path / "bare"
-    subprocess.run([sys.executable, "-m", "venv", home], check=True)
-    wanted = ["--constraint", str(ROOT / "constraints.txt"), "ray[default]"]
-    subprocess.run([home / "bin" / "pip", "install", "--quiet", *wanted], check=True, cwd="/")
-    alone = subprocess.run([home / "bin" / "python", "-I", "-c", "import raycv"], cwd="/", capture_output=True)
-    assert b"No module named 'raycv'" in alone.stderr
-    with running_head(home / "bin" / "ray", LOGS) as environment:
-        yield environment | {"RAY": str(home / "bin" / "ray")}
+    ray = ray_alone(tmp_path / "bare")
+    with running_head(ray, LOGS) as environment:
+        yield environment | {"RAY": str(ray)}
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def kuberay(version: str) -> dict[str, Any]:
     """The definitions of a version of KubeRay."""
-    found = copy.deepcopy(KUBERAY)
+    found: dict[str, Any] = copy.deepcopy(KUBERAY)
     for field, since in found.pop("since").items():
         kind, name = field.split(".")
         of_field = found["$defs"][kind]["properties"]

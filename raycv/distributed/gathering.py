@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
-from ray.util import placement_group, remove_placement_group
+from ray.util import placement_group, placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 
 from raycv.distributed import unpublished_ray
 from raycv.distributed.sizing import Gpus
@@ -32,7 +34,7 @@ def gathered(stage: str, gpus: Gpus, workers: int) -> Gpus:
         on_its_way = last
         while came < wanted:
             time.sleep(1)
-            before, came, now = came, sum(one.wait(0) for one in asked), time.monotonic()
+            before, came, now = came, _there(asked), time.monotonic()
             if came != before or not came:
                 last = on_its_way = now
             elif unpublished_ray.is_starting_nodes():
@@ -44,3 +46,9 @@ def gathered(stage: str, gpus: Gpus, workers: int) -> Gpus:
         for one in asked:
             remove_placement_group(one)
     return replace(gpus, there=came, may_be=0.0)
+
+
+def _there(asked: Sequence[PlacementGroup]) -> int:
+    """How many of what has been asked for have a node; their own ``wait`` may say no where Ray is slow to answer."""
+    tables = [placement_group_table(one) for one in asked]
+    return sum(table.get("state") == "CREATED" for table in tables)

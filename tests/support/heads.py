@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -14,8 +15,26 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
+PATIENCE = 600  # seconds: on a busy machine, what Ray gives its own processes is little
+PATIENT = {
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(PATIENCE),
+    "RAY_agent_register_timeout_ms": str(1000 * PATIENCE),
+    "RAY_worker_register_timeout_seconds": str(PATIENCE),
+}
+
+
+def ray_alone(home: Path) -> Path:
+    """Make an environment that has nothing but Ray; returns its command ``ray``."""
+    subprocess.run([sys.executable, "-m", "venv", home], check=True)
+    wanted = ["--constraint", str(ROOT / "constraints.txt"), "ray[default]"]
+    subprocess.run([home / "bin" / "pip", "install", "--quiet", *wanted], check=True, cwd="/")
+    alone = subprocess.run([home / "bin" / "python", "-I", "-c", "import raycv"], cwd="/", capture_output=True)
+    assert b"No module named 'raycv'" in alone.stderr
+    return home / "bin" / "ray"
 
 
 def free_port() -> int:
@@ -39,13 +58,10 @@ def running_head(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
         "PYTHONPATH": "",
+        **PATIENT,
     }
     command = ["start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
-    command += [f"--temp-dir={files}", f"--ray-client-server-port={free_port()}"]
-    # The agent that starts jobs must not meet that of another cluster on this machine.
-    command += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
-    command += [f"--metrics-export-port={free_port()}"]
-    command += flags
+    command += [f"--temp-dir={files}", f"--ray-client-server-port={free_port()}", *_ports_of_agents(), *flags]
     files.mkdir()
     log = files / "head.log"
     with log.open("wb") as out:
@@ -57,26 +73,85 @@ def running_head(
             start_new_session=True,
             cwd="/",
         )
-    address = f"http://127.0.0.1:{dashboard}"
+    environment |= {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}", "RAY_ADDRESS": f"127.0.0.1:{gcs}"}
     try:
-        _wait_for(address, environment["RAY_AUTH_TOKEN"], log)
-        yield environment | {"RAY_API_SERVER_ADDRESS": address, "RAY_ADDRESS": f"127.0.0.1:{gcs}"}
+        _wait_for(environment, log)
+        yield environment
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        _end(process)
         shutil.rmtree(files, ignore_errors=True)  # what is left of its processes may still write
 
 
-def _wait_for(address: str, token: str, log: Path) -> None:
-    deadline = time.monotonic() + 120
+@contextlib.contextmanager
+def joining_node(ray: Path, environment: Mapping[str, str], cpus: int, address: str) -> Iterator[str]:
+    """A node of so many ``cpus`` that joins a running head, by the command ``ray``; it leaves with the context.
+
+    It has an ``address`` and files of its own: a driver of this machine must not take it for its own node, nor may it
+    clear away the working directories of jobs, as a node does with those that it finds. Yields its number.
+    """
+    files = Path(f"/tmp/ray-{secrets.token_hex(4)}")  # its sockets want a short path
+    command = ["start", "--block", f"--address={environment['RAY_ADDRESS']}", f"--num-cpus={cpus}"]
+    command += [f"--node-ip-address={address}", f"--temp-dir={files}", *_ports_of_agents()]
+    given = {key: value for key, value in environment.items() if key not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
+    process = subprocess.Popen(
+        [str(ray), *command],
+        env=given,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+    try:
+        deadline, there = time.monotonic() + PATIENCE, ""
+        while not there:
+            nodes = state(environment, "nodes")
+            there = next((one["node_id"] for one in nodes if (one["node_ip"], one["state"]) == (address, "ALIVE")), "")
+            assert process.poll() is None
+            assert time.monotonic() < deadline, nodes
+            time.sleep(0.5)
+        yield there
+    finally:
+        _end(process)
+        shutil.rmtree(files, ignore_errors=True)
+
+
+def state(environment: Mapping[str, str], of: str) -> list[dict[str, Any]]:
+    """What a head says of its nodes, actors or jobs, as `ray list` asks it."""
+    found: list[dict[str, Any]] = json.loads(_ask(environment, f"/api/v0/{of}?limit=1000"))["data"]["result"]["result"]
+    return found
+
+
+def _ask(environment: Mapping[str, str], path: str) -> bytes:
+    given = {"Authorization": f"Bearer {environment['RAY_AUTH_TOKEN']}"}
+    request = urllib.request.Request(environment["RAY_API_SERVER_ADDRESS"] + path, headers=given)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        content: bytes = answer.read()
+    return content
+
+
+def _ports_of_agents() -> list[str]:
+    """The agent that starts jobs must not meet that of another node on this machine."""
+    names = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port")
+    return [f"--{name}={free_port()}" for name in names]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a node as `ray stop` does, and what is left of it."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(environment: Mapping[str, str], log: Path) -> None:
+    """Until a head answers and takes jobs, which on a busy machine is not the same."""
+    deadline = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(OSError):
-            request = urllib.request.Request(f"{address}/api/version", headers={"Authorization": f"Bearer {token}"})
-            if urllib.request.urlopen(request, timeout=5).status == 200:
+            _ask(environment, "/api/version")
+            if b"Ray runtime started" in log.read_bytes():
                 return
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.5)
