@@ -180,7 +180,7 @@ def test_a_server_that_is_not_there(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_places_that_cannot_be_used(tmp_path: Path) -> None:
-    for uri in ("s3://", "gs://bucket/run", "http://host/run"):
+    for uri in ("s3://", "gs://", "ftp://bucket/run", "http://host/run"):
         with pytest.raises(UserError, match="expected a local path, s3://bucket/prefix"):
             RunStore(uri)
     (tmp_path / "file").write_text("")
