@@ -19,22 +19,9 @@ ROOT = Path(__file__).parents[2]
 Version = Literal["v1", "v2"]  # of Ray's autoscaler
 
 
-def scaling(nodes: int, port: int | None = None, gate: Path | None = None) -> dict[str, Any]:
-    """What `ray start --autoscaling-config` takes: a head at ``port``, and up to so many nodes of one GPU.
-
-    All but the first come once the file ``gate`` is there.
-    """
-    provider = {
-        # By its type "fake_multinode" the second version does not find it: the wheel lacks a file of its defaults.
-        "type": "external",
-        "module": f"{GatedNodes.__module__}.{GatedNodes.__name__}",
-        "gate": str(gate),
-        "launch_multiple": True,
-        "head_node_id": HEAD,
-        "use_node_id_as_ip": True,  # all nodes have the address of this machine
-        "disable_node_updaters": True,
-        "disable_launch_config_check": True,
-    }
+def scaling(nodes: int, port: int | None = None) -> dict[str, Any]:
+    """What `ray start --autoscaling-config` takes: a head at ``port``, and up to so many nodes of one GPU."""
+    provider = {"type": "fake_multinode", "disable_node_updaters": True, "disable_launch_config_check": True}
     return {
         "cluster_name": "scaled",
         "max_workers": nodes,
@@ -70,7 +57,17 @@ class Scaling:
 def scaling_cluster(nodes: int, files: Path, version: Version) -> Iterator[Scaling]:
     """A head of two processors, whose autoscaler starts up to so many ``nodes`` of one processor and one GPU."""
     port, config, gate = free_port(), files.with_suffix(".json"), files.with_suffix(".gate")
-    config.write_text(json.dumps(scaling(nodes, port, gate)))
+    described = scaling(nodes, port)
+    described["provider"] |= {
+        # By its type "fake_multinode" the second version does not find it: the wheel lacks a file of its defaults.
+        "type": "external",
+        "module": f"{GatedNodes.__module__}.{GatedNodes.__name__}",
+        "gate": str(gate),
+        "launch_multiple": True,
+        "head_node_id": HEAD,
+        "use_node_id_as_ip": True,  # all nodes have the address of this machine
+    }
+    config.write_text(json.dumps(described))
     given = {
         "RAY_FAKE_CLUSTER": "1",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
