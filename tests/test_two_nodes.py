@@ -13,20 +13,16 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pandas as pd
-import psutil
 import pytest
 
-from raycv.networks import checkpoints
-from raycv.networks.models import build
 from raycv.run import tables
 from raycv.run.store import RunStore
 from tests.support.heads import RAY, joining_node, ray_alone, running_head
-from tests.support.runs import make_run, spec
+from tests.support.runs import make_run
 from tests.support.s3_server import BUCKET, S3Server
 
 ROOT = Path(__file__).parent.parent
-SECOND, THIRD = "127.0.0.2", "127.0.0.3"  # addresses: the head has that of this machine
+SECOND = "127.0.0.2"  # an address: the head has that of this machine
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 
@@ -75,14 +71,6 @@ def worker(head: dict[str, str]) -> Iterator[str]:
         yield node
 
 
-@pytest.fixture(scope="module")
-def stored_images(head: dict[str, str], images: Path) -> str:
-    source = RunStore(f"s3://{BUCKET}/images-{uuid.uuid4().hex[:8]}")
-    for file in images.iterdir():
-        source.write(file.name, file.read_bytes())
-    return source.uri
-
-
 @pytest.fixture
 def run() -> RunStore:
     return RunStore(f"s3://{BUCKET}/run-{uuid.uuid4().hex[:8]}")
@@ -102,51 +90,6 @@ def test_a_cluster_without_processors_says_so_until_a_node_joins(
     with joining_node(RAY, head, 1, SECOND):
         assert job.end() == 0, job.said
     assert len(tables.read(run, "clusterings"))
-
-
-def test_two_jobs_at_once_each_on_a_run_of_its_own_and_a_third_on_one_of_these(
-    head: dict[str, str], worker: str, stored_images: str, tmp_path: Path
-) -> None:
-    runs = [RunStore(f"s3://{BUCKET}/run-{uuid.uuid4().hex[:8]}") for _ in range(2)]
-    flags = ["--data", stored_images, "--seeds", "1,2", "--width", "6", "--epochs", "1"]
-    jobs = [Job(head, "jobs/run.py", "--run", run.uri, *flags) for run in runs]
-    jobs[0].wait_for("train: starting 2 networks")
-    third = Job(head, "jobs/run.py", "--run", runs[0].uri, *flags)
-    assert third.end() != 0
-    assert jobs[0].process.poll() is None  # long before that has ended
-    assert "train of" in third.said
-    assert "is being done by process" in third.said
-    assert "wait for it with --wait." in third.said
-    for job, run in zip(jobs, runs, strict=True):
-        # One epoch leaves networks that fail the health check, or nearly do.
-        assert (job.end() == 0) != ("the health check failed" in job.said), job.said
-        assert run.exists("report.html")
-    first, second = (tables.read(run, "training").drop(columns="seconds") for run in runs)
-    pd.testing.assert_frame_equal(first, second)
-
-
-def at_work(address: str) -> list[psutil.Process]:
-    """The processes of a node that hold an actor or do a task."""
-    of_node = f"--node_ip_address={address}"
-    titled = [one for one in psutil.process_iter(["cmdline"]) if "ray::" in "".join(one.info["cmdline"] or ())[:5]]
-    return [one for one in titled if "IDLE" not in one.info["cmdline"][0] and of_node in one.parents()[0].cmdline()]
-
-
-def test_a_node_joins_a_pass_and_leaves_it_again(head: dict[str, str], worker: str, run: RunStore) -> None:
-    """The others stand still meanwhile: it is at work, and what it leaves undone is done by them."""
-    for number in (1, 2):
-        checkpoints.save(run, spec(number, 6), build(spec(number, 6)).state_dict())
-    job = Job(head, "jobs/collect.py", "--run", run.uri, "--shard-size", "1")
-    job.wait_for("2 actors at")
-    stopped = at_work(SECOND)
-    assert len(stopped) >= 2
-    for process in stopped:
-        process.suspend()
-    with joining_node(RAY, head, 1, THIRD):
-        job.wait_for("3 actors at")
-    for process in stopped:
-        process.resume()
-    assert job.end() == 0, job.said
 
 
 def test_the_mapping_sweep_from_an_environment_with_ray_alone(
