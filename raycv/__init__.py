@@ -29,8 +29,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from raycv.extras import needed
-
 if TYPE_CHECKING:
     from raycv.api.comparison import Comparison
     from raycv.api.entry import compare
@@ -58,6 +56,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Each is imported when it is first used: the command line needs none of them, and reading a run no PyTorch."""
     if name in _HOMES:
+        from raycv.extras import needed  # not above: Ctrl-C is not caught before `raycv.stopping` is there
+
         with needed():
             return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'raycv' has no attribute {name!r}")

@@ -18,7 +18,13 @@ from tests.support.report_run import write_run
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Names on the index, of packages that are imported by others.
-OF = {"sklearn": "scikit-learn", "PIL": "pillow", "mlflow": "mlflow-skinny", "tensorboardX": "tensorboardx"}
+OF = {
+    "sklearn": "scikit-learn",
+    "ot": "pot",
+    "PIL": "pillow",
+    "mlflow": "mlflow-skinny",
+    "tensorboardX": "tensorboardx",
+}
 BLOCKED = f"""
 import sys
 class Absent:

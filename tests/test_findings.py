@@ -127,6 +127,12 @@ def test_the_sentences_of_the_pages_on_what_units_do_follow_from_the_first_run()
     given = ablated.loc["unit_loss_by_partner_given_std"]
     assert (given["value_low"] < 0).all()
     assert set(given.index[given["value_high"] < 0]) == {"conv1", "fc6"}
+
+
+def test_the_sentences_on_pruning_stitching_and_votes_follow_from_it_too() -> None:
+    findings = script()
+    tables = findings.Tables(findings.COPIES)
+    units = " ".join((ROOT / "docs" / "matched_units.md").read_text().replace("−", "-").split())
     half = (
         tables("pruning_by_layer", "first")
         .query("fraction == 0.5")
@@ -160,6 +166,13 @@ def test_the_sentences_of_the_pages_on_what_units_do_follow_from_the_first_run()
     pairs = 100 * groups.query("size == 2")["top1_gain"]
     assert f"between {pairs.min():.1f} and {pairs.max():.1f} points" in units
     assert f"it is {groups.query('size == 1')['loss'].mean():.3f} for the whole networks" in units
+
+
+def test_the_sentences_on_merging_follow_from_it_too() -> None:
+    findings = script()
+    tables = findings.Tables(findings.COPIES)
+    units = " ".join((ROOT / "docs" / "matched_units.md").read_text().split())
+    of_size = tables("ensembles", "first").groupby("size")[["top1"]].mean()
     merges = tables("merges", "first").query("matching == 'correlation' and up_to == ''")
     two = merges[merges["nets"].str.count("-") == 1]
     barrier = two.groupby("method")["barrier"].mean()

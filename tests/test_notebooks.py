@@ -193,7 +193,10 @@ def test_they_need_nothing_beside_raycv(path: Path) -> None:
     imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = (
+        project["dependencies"] + project["optional-dependencies"]["analysis"] + project["optional-dependencies"]["run"]
+    )
     given = {re.split(r"[\[><=]", name)[0] for name in needed} | {"raycv"} | sys.stdlib_module_names
     assert {name.split(".")[0] for name in names} <= given
 

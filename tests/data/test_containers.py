@@ -296,7 +296,7 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds Parquet files in folders of its own"):
         recorded("a", tmp_path)
     (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match="holds no Parquet or tar files"):
+    with pytest.raises(UserError, match="holds no Parquet files"):
         recorded("a", tmp_path / "none")
 
 

@@ -340,7 +340,7 @@ def test_no_image_has_a_label(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere is not there; name a folder or s3:// prefix"):
+    with pytest.raises(UserError, match="nowhere is not there; name a folder or prefix of Parquet or tar files"):
         open_source(str(tmp_path / "nowhere"), "train")
     with pytest.raises(UserError, match="holds no images: expected Parquet .*found 0 files"):
         open_source(str(tmp_path), "train")

@@ -58,7 +58,8 @@ class NormSums:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], members: int) -> NormSums:
         """What ``arrays`` gave of so many members."""
-        import torch
+        with needed():
+            import torch
 
         made = cls()
         made.count = int(arrays["count"])
