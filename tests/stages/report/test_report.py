@@ -277,7 +277,7 @@ def test_an_address_that_does_not_fit_the_run_says_so(page: Page, store: RunStor
     assert said in page.one("#wrong").text
     assert page.errors() == []
     page.one("#views a").click()
-    assert page.one("#wrong").text == ""
+    WebDriverWait(page.driver, 10).until(lambda _: page.one("#wrong").text == "")
 
 
 def test_every_view_has_a_title(page: Page, store: RunStore) -> None:
