@@ -25,7 +25,7 @@ from raycv.stages.align.health import summary
 ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("output", "mapping", "findings", "matched_units", "merging")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("output", "mapping", "findings", "matched_units", "merging", "paper")),
 )
 COPIES = ROOT / "docs" / "findings"
 ALIGNED = ("training", "alignment", "alignment_by_layer", "measures", "mappings", "units")
@@ -41,6 +41,14 @@ RUNS = {
     "eight": (("alignment_by_layer",), ()),
 }
 PAPERS_DECAY = 10**-2.6
+PAPERS_DECAYS = (0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+PAPERS_TABLE_1 = {  # by layer, at these decays
+    "conv1": (0.170, 0.169, 0.162, 0.172, 0.484, 0.517),
+    "conv2": (0.372, 0.368, 0.337, 0.392, 0.518, 0.514),
+    "conv3": (0.434, 0.427, 0.383, 0.462, 0.497, 0.496),
+    "conv4": (0.478, 0.470, 0.423, 0.477, 0.489, 0.488),
+    "conv5": (0.484, 0.478, 0.439, 0.436, 0.478, 0.477),
+}
 PAPERS_CONV1 = ROOT / "tests" / "published" / "conv1_correlations_recovered.npz"
 ORDERS = {
     "weights": "smallest incoming weights",
@@ -394,11 +402,23 @@ def merged(tables: Tables) -> str:
     return markdown(pd.DataFrame(text, index=["pairs", "all four"]).T, "")
 
 
+def papers_table1(tables: Tables) -> str:
+    """The paper's Table 1 beside the same training of the main job's networks."""
+    rows = tables("mappings", "first").query("solver == 'sgd' and sought == ''")
+    text = {}
+    for layer, papers in PAPERS_TABLE_1.items():
+        of_layer = rows[rows["layer"] == layer]
+        ours = [of_layer[(of_layer["decay"] - decay).abs() < 1e-9]["loss"].mean() for decay in PAPERS_DECAYS]
+        text[f"{layer}, the paper"] = [f"{value:.3f}" for value in papers]
+        text[f"{layer}, here"] = [f"{value:.3f}" for value in ours]
+    return markdown(pd.DataFrame(text, index=[f"decay {decay:g}" for decay in PAPERS_DECAYS]).T, "")
+
+
 BLOCKS: dict[str, Callable[[Tables], str]] = {
     function.__name__: function
     for function in (
         *(first_sharing, first_correlation, first_output, first_mapping),
-        *(groups_ablated, single_units_ablated, pruned, stitched, combined, merged),
+        *(groups_ablated, single_units_ablated, pruned, stitched, combined, merged, papers_table1),
         *(four_and_eight, accuracy, papers_conv1, alignment, sharing, mapping, clusters, means, epochs),
     )
 }

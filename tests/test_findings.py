@@ -80,6 +80,16 @@ def test_the_sentences_of_the_page_follow_from_them_too() -> None:
     assert f"{_percent(1 - settled[4].loc['conv1':'fc7'])} of the units of conv1 to fc7 still change" in said
 
 
+def test_what_the_page_of_the_paper_says_of_table_1() -> None:
+    findings = script()
+    rows = findings.Tables(findings.COPIES)("mappings", "first").query("solver == 'sgd' and sought == ''")
+    loss = rows[rows["layer"].str.startswith("conv")].groupby(["layer", "decay"])["loss"].mean().unstack()
+    at = {decay: loss[loss.columns[(abs(loss.columns - decay) < 1e-9)][0]] for decay in (0, 1e-3, 0.1)}
+    assert at[0][["conv1", "conv2"]].max() < at[0].drop(["conv1", "conv2"]).min()
+    assert (at[1e-3] - at[0])[["conv1", "conv2"]].max() < 0.01
+    assert at[0.1].min() > 0.495
+
+
 def test_four_networks_speak_for_eight_as_the_page_says() -> None:
     findings = script()
     tables = findings.Tables(findings.COPIES)
