@@ -214,7 +214,7 @@ def slow():
 if __name__ == "__main__":
     ray.init(num_cpus=1, log_to_driver=False, runtime_env={"worker_process_setup_hook": slow})
     from raycv.cli import main
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
 """
 
 
