@@ -100,14 +100,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server; its credentials stand in the environment, where a user sets them."""
     folder = tmp_path_factory.mktemp("s3") / "data"
     folder.mkdir()
-    server = S3Server(folder)
-    before = dict(os.environ)
-    os.environ.update(server.environment)
-    server.start()
-    yield server
-    server.kill()
-    os.environ.clear()
-    os.environ.update(before)
+    yield from _running(S3Server(folder))
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -133,7 +126,7 @@ def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServ
     yield from _running(AzureServer(program, tmp_path_factory.mktemp("azure")))
 
 
-Server = TypeVar("Server", GoogleServer, AzureServer)
+Server = TypeVar("Server", S3Server, GoogleServer, AzureServer)
 
 
 def _running(server: Server) -> Iterator[Server]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,6 +203,29 @@ class Recurrence:
             Among the others alone.
         """
         return Recurrence({pair: found for pair, found in self.pairs.items() if n not in pair}, self.false_discoveries)
+
+    def of_units(self, n: int) -> dict[str, NDArray[Any]]:
+        """Give all of the above at once.
+
+        Parameters
+        ----------
+        n : int
+            A network.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (S_n,)
+            The columns of a run's table *recurrence*, from ``unit`` on.
+        """
+        return {
+            "unit": np.arange(len(self.live(n))),
+            "partners": self.partners(n),
+            "mutual": self.mutual(n),
+            "excess": self.excess(n),
+            "p_value": self.p_values(n),
+            "q_value": self.q_values(n),
+            "recurring_group": self.group(n),
+        }
 
     def _of(self, n: int) -> list[Partners]:
         return [self.pairs[n, m] for m in self.networks if m != n]

@@ -80,8 +80,8 @@ def compare(
         where it is padding, or a function of a batch that gives such a tensor. Without a part of the default name, and
         with None, all are. Lengths may differ from batch to batch.
     without : sequence of {"first", "special"}, default ()
-        Which tokens are no samples either: the first of every sequence, to which attention goes that has no aim, and
-        those of the part "special_tokens_mask" of each batch.
+        Which tokens are no samples either: "first" is the first of every sequence, an attention sink in many models,
+        "special" those of the part "special_tokens_mask" of each batch.
     control : "untrained", or mapping of str to module or recording, optional
         What to tell chance by: the same networks with weights drawn anew, or others by the same names.
     keep_rare : bool, default False
@@ -213,8 +213,9 @@ def _compared(
                 raise UserError(f"The networks cannot be compared: {error}.") from None
     if not compared:
         raise UserError("There is nothing to compare: data gave no batch.")
-    if compared[0][1].samples < 2:
-        raise UserError("There is nothing to compare: a correlation needs two samples or more, and there is one.")
+    if (samples := compared[0][1].samples) < 2:
+        there = "one" if samples else "none"
+        raise UserError(f"There is nothing to compare: a correlation needs two samples or more, and there is {there}.")
     return [(members, collected.kept(), tested, top) for members, collected, tested, top in compared]
 
 

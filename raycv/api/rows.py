@@ -82,22 +82,6 @@ def recurrence(group: Group) -> pd.DataFrame:
             for pair, one in group.tested.items()
         }
     )
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "layer": member.layer,
-                    "net": member.net,
-                    "unit": np.arange(len(found.live(n))),
-                    "partners": found.partners(n),
-                    "mutual": found.mutual(n),
-                    "excess": found.excess(n),
-                    "p_value": found.p_values(n),
-                    "q_value": found.q_values(n),
-                    "recurring_group": found.group(n),
-                }
-            )
-            for n, member in enumerate(group.members)
-        ],
-        ignore_index=True,
-    )
+    members = enumerate(group.members)
+    tables = [pd.DataFrame({"layer": m.layer, "net": m.net, **found.of_units(n)}) for n, m in members]
+    return pd.concat(tables, ignore_index=True)

@@ -181,7 +181,7 @@ def test_units_of_padded_sequences_are_tested_in_whole_ones() -> None:
         (lambda b: b | {"attention_mask": b["attention_mask"] * 2}, {}, "'attention_mask' holds 2, and a mask holds 1"),
         (lambda b: b | {"attention_mask": b["attention_mask"][:, None]}, {}, "'attention_mask' has shape (16, 1, "),
         (lambda b: b, {"mask": lambda b: b["attention_mask"][:, 1:]}, "the mask says which of"),
-        (lambda b: b | {"attention_mask": b["attention_mask"] * 0}, {}, "There is nothing to compare"),
+        (lambda b: b | {"attention_mask": b["attention_mask"] * 0}, {}, "two samples or more, and there is none"),
         (
             lambda b: b | {"attention_mask": b["attention_mask"] * (torch.arange(16)[:, None] != 3)},
             {"positions": "mean"},

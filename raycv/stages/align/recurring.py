@@ -47,22 +47,8 @@ def recurrence_of(
 
 def recurrence_rows(layer: str, specs: Sequence[NetworkSpec], found: Recurrence) -> pd.DataFrame:
     """One row per network and unit."""
-    return pd.concat(
-        pd.DataFrame(
-            {
-                "layer": layer,
-                "net": spec.name,
-                "unit": np.arange(len(found.live(n))),
-                "partners": found.partners(n),
-                "mutual": found.mutual(n),
-                "excess": found.excess(n),
-                "p_value": found.p_values(n),
-                "q_value": found.q_values(n),
-                "recurring_group": found.group(n),
-            }
-        )
-        for n, spec in enumerate(specs)
-    )
+    nets = enumerate(spec.name for spec in specs)
+    return pd.concat(pd.DataFrame({"layer": layer, "net": net, **found.of_units(n)}) for n, net in nets)
 
 
 def layer_rows(layer: str, units: pd.DataFrame, found: Recurrence, untrained: Recurrence | None) -> pd.DataFrame:
