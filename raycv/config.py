@@ -34,6 +34,7 @@ SMALL = Hyperparameters(epochs=8, batch_size=64, learning_rate=0.05, schedule="o
 PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule="step")  # Caffe's reference network
 
 
+CONTEXT = 128  # tokens of a document that language models see
 PUBLISHED, UNTRAINED = "published", "untrained"  # weights of a network that are no file
 
 Settings = TypeVar("Settings", bound="CommandConfig")
@@ -76,13 +77,26 @@ class DataConfig(CommandConfig):
         description="images: cifar10-subset (the package raycv-images), a folder or prefix of s3://, gs://, az:// or "
         "hf://datasets/ with Hugging Face style "
         "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written; an "
-        "EXIF orientation is not applied, as in torchvision",
+        "EXIF orientation is not applied, as in torchvision; for language models a folder or prefix of Parquet files "
+        "or JSON lines with texts",
     )
     image_column: str | None = Field(
         None, min_length=1, description="image column of the Parquet files; found automatically if not given"
     )
     label_column: str | None = Field(
         None, min_length=1, description="label column of the Parquet files; found automatically if not given"
+    )
+
+
+class SamplesConfig(DataConfig):
+    """Which images or texts."""
+
+    group: ClassVar[str] = "images"
+
+    text_column: str | None = Field(
+        None,
+        min_length=1,
+        description="for language models: column of the texts in Parquet files or JSON lines (default: text)",
     )
 
 
@@ -226,6 +240,11 @@ class NetworksConfig(StageConfig):
         description="axis that counts units, where it cannot be told: LAYER=AXIS, such as blocks.0.attn.softmax=1, the "
         "axis from 0 as the layer gives it, or from -1, the last one",
     )
+    context: Annotated[int, Field(ge=4, le=2**20)] = Field(
+        CONTEXT,
+        description="for language models: tokens of each document that they see, the first ones; shorter documents are "
+        "left out",
+    )
     checkpoints: tuple[str, ...] = Field(
         (),
         description="import these trained networks (.safetensors or PyTorch state dicts) instead of training",
@@ -262,7 +281,7 @@ class NetworksConfig(StageConfig):
         return self
 
 
-class TrainConfig(NetworksConfig, DataConfig, ComputeConfig, TrackConfig):
+class TrainConfig(NetworksConfig, SamplesConfig, ComputeConfig, TrackConfig):
     """`raycv train`: several networks that differ only in their seeds."""
 
     group: ClassVar[str] = "training"
@@ -325,7 +344,7 @@ class TrainConfig(NetworksConfig, DataConfig, ComputeConfig, TrackConfig):
         return self
 
 
-class CollectConfig(DataConfig, ComputeConfig):
+class CollectConfig(SamplesConfig, ComputeConfig):
     """`raycv collect`: one pass of the validation images through all networks at once."""
 
     group: ClassVar[str] = "pass"

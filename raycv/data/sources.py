@@ -35,6 +35,7 @@ class Source:
     name: str
     reader: Reader
     classes: int
+    unit: str = "images"  # of which there are so many
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -62,7 +62,7 @@ def save_in(
     store: RunStore, folder: str, spec: NetworkSpec, weights: Mapping[str, Tensor], *, number: int = 0, **facts: Any
 ) -> StoredNetwork:
     """Store one network in any ``folder`` of the run, with more ``facts`` in its description."""
-    content = safetensors.torch.save({name: value.contiguous().cpu() for name, value in weights.items()})
+    content = safetensors.torch.save(_apart(weights))
     digest = hashlib.sha256(content).hexdigest()
     store.write(f"{folder}/weights.safetensors", content)
     return note(store, StoredNetwork(spec, digest, folder, number), **facts)
@@ -81,6 +81,18 @@ def note(store: RunStore, network: StoredNetwork, **facts: Any) -> StoredNetwork
     said = {"spec": network.spec.model_dump(mode="json"), "weights_sha256": network.digest, "number": network.number}
     store.write_json(f"{network.folder}/network.json", {**said, **facts})
     return network
+
+
+def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, those that share their memory copied, as safetensors stores none twice: embeddings are often tied."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in weights.items():
+        value = value.contiguous().cpu()
+        memory = value.untyped_storage().data_ptr()
+        found[name] = value.clone() if memory in seen else value
+        seen.add(memory)
+    return found
 
 
 def weights_of(store: RunStore, network: StoredNetwork) -> dict[str, Tensor]:

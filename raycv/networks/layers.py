@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from raycv.errors import UserError
 from raycv.networks.layouts import Found, Layout, from_own_pass, units_asked
-from raycv.networks.models import check_model, kind_key, preprocessing_of, tried
+from raycv.networks.models import check_model, kind_key, preprocessing_of, tokens_of, tried
 from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.recordings import opened
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
@@ -22,6 +22,7 @@ from raycv.networks.taps import alike, known, record
 from raycv.networks.tokens import part_of
 
 T = TypeVar("T")
+SHORT = 16  # tokens of a text in which the layers of a language model are found
 SHOWN = 40  # layers at most, as a person reads them
 
 
@@ -62,7 +63,7 @@ def _recorded(shape: tuple[int, ...]) -> LayerSize:
 
 def outputs_of(spec: NetworkSpec) -> int | None:
     """How many values a network gives for an image; None where its output is no tensor (images, values)."""
-    return _of_kind(spec, _outputs_of)
+    return None if spec.tokens else _of_kind(spec, _outputs_of)
 
 
 def _of_kind(spec: NetworkSpec, look: Callable[[NetworkSpec], T]) -> T:
@@ -104,7 +105,13 @@ def _bare(model: str, classes: int) -> NetworkSpec:
     check_model(model)
     output = ALEXNET_LAYERS[-1] if model in WIDTHS else LOGITS
     return NetworkSpec(
-        name=model, model=model, classes=classes, seed=0, layers=(output,), preprocessing=preprocessing_of(model)
+        name=model,
+        model=model,
+        classes=classes,
+        seed=0,
+        layers=(output,),
+        preprocessing=preprocessing_of(model),
+        tokens=tokens_of(model, SHORT),
     )
 
 

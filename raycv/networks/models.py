@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from raycv.data.preprocessing import Preprocessing
+from raycv.data.tokenizing import Tokens
 from raycv.errors import UserError
-from raycv.networks.catalogue import kind_of
+from raycv.networks.catalogue import huggingface, kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
 from raycv.networks.foreign import copies_well, guarded
 from raycv.networks.layouts import ask_units
@@ -114,18 +115,26 @@ def _emptied(spec: NetworkSpec) -> nn.Module:
 
 
 def tried(spec: NetworkSpec, use: Callable[[nn.Module, Tensor], T]) -> T:
-    """What ``use`` gives for the network of ``spec`` without content and two images without content.
+    """What ``use`` gives for the network of ``spec`` without content and two images, or texts, without content.
 
     Where the network looks at values, which it then does not find, for itself and two images of noise.
     """
-    shape = (2, 3, spec.preprocessing.crop, spec.preprocessing.crop)
+    example = _example(spec)
     try:
         with torch.device("meta"):
-            return use(hollow(spec), torch.empty(shape))
+            return use(hollow(spec), torch.empty_like(example, device="meta"))
     except Exception as error:
         if not (spec.is_function or "meta" in str(error) or isinstance(error.__cause__, NotImplementedError)):
             raise
-    return use(build(spec), torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    return use(build(spec), example)
+
+
+def _example(spec: NetworkSpec) -> Tensor:
+    """Two images of noise (2, 3, height, width), or for a language model two texts (2, context) of tokens."""
+    if spec.tokens is not None:
+        return torch.arange(2 * spec.tokens.context).reshape(2, -1) % 2
+    crop = spec.preprocessing.crop
+    return torch.randn((2, 3, crop, crop), generator=torch.Generator().manual_seed(0))
 
 
 def check_model(model: str, arguments: Mapping[str, Argument] | None = None) -> None:
@@ -144,6 +153,11 @@ def preprocessing_of(model: str, arguments: Mapping[str, Argument] | None = None
     """What ``model`` expects of an image: the paper's for its AlexNet, its library's own for others."""
     check_model(model, arguments)
     return kind_of(model).preprocessing(model, dict(arguments or {}))
+
+
+def tokens_of(model: str, context: int) -> Tokens | None:
+    """How documents become sequences of ``context`` tokens for ``model``; None where it sees images."""
+    return huggingface.tokens_of(model, context) if model.startswith(huggingface.PREFIX) else None
 
 
 @torch.no_grad()

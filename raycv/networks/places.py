@@ -31,12 +31,17 @@ class PlacedTaps(Generic[Name]):
         """The names of the places."""
         return tuple(self.places)
 
-    def __call__(self, images: Tensor) -> dict[Name, Tensor]:
-        return {name: tapped.values for name, tapped in self.with_before(images).items()}
+    def __call__(self, images: Tensor, samples: Tensor | None = None) -> dict[Name, Tensor]:
+        return {name: tapped.values for name, tapped in self.with_before(images, samples).items()}
 
-    def with_before(self, images: Tensor) -> dict[Name, Tapped]:
-        """The same, and those before the non-linearity of every place that ends in one and is not averaged."""
+    def with_before(self, images: Tensor, samples: Tensor | None = None) -> dict[Name, Tapped]:
+        """The same, and those before the non-linearity of every place that ends in one and is not averaged.
+
+        ``samples`` (B, m): of texts, the positions that count.
+        """
         found = self._taps.with_before(images)
+        if samples is not None:
+            found = {path: at_samples(path, tapped, images.shape[1], samples) for path, tapped in found.items()}
         paths = {name: part_of(place.module).path for name, place in self.places.items()}
         prefixes = _prefixes(self._taps.net, set(paths.values()), images)
         return {name: _placed(found[paths[name]], place, prefixes[paths[name]]) for name, place in self.places.items()}
@@ -51,6 +56,27 @@ def activation_at(net: nn.Module, place: Place, output: str, images: Tensor) -> 
     """Activations (B, S, ...) at one place; the network runs no further than it."""
     path = part_of(place.module).path
     return at(activation(net, path, output, images), place, _prefixes(net, [path], images)[path])
+
+
+def at_samples(layer: str, tapped: Tapped, tokens: int, samples: Tensor) -> Tapped:
+    """Activations (B, S, m) of a language model at the positions ``samples`` (B, m) of a sequence of ``tokens``.
+
+    Those without positions, as of a whole text, stay as they are. Raises UserError for a layer with other positions.
+    """
+
+    def chosen(values: Tensor) -> Tensor:
+        if values.ndim == 2:
+            return values
+        if values.ndim != 3 or values.shape[2] != tokens:
+            grid = " x ".join(f"{size:,}" for size in values.shape[2:])
+            raise UserError(
+                f"Layer {layer!r} has {grid} positions in a text of {tokens:,} tokens; name layers with one for each "
+                "token."
+            )
+        return values.take_along_dim(samples[:, None], 2)
+
+    before = tapped.before
+    return Tapped(chosen(tapped.values), before and before._replace(values=chosen(before.values)))
 
 
 def _prefixes(net: nn.Module, layers: Iterable[str], images: Tensor) -> dict[str, Prefix]:

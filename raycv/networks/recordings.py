@@ -12,6 +12,8 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.data.recorded import Recorded, located, recorded
 from raycv.data.samples import orders, samples_of
 from raycv.data.sources import Source, open_source
+from raycv.data.texts import open_documents
+from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec, is_recording
 from raycv.run.filesystem import with_retries
 from raycv.run.fingerprint import fingerprint
@@ -51,11 +53,18 @@ def digest(spec: NetworkSpec) -> str:
     return fingerprint(spec.model, with_retries(spec.model, "read the recording", facts))
 
 
-def validation_of(specs: Sequence[NetworkSpec], data: str, **columns: str | None) -> Source:
-    """What the networks of a run see: the validation images of ``data``, or the samples of recordings alone.
+def validation_of(
+    specs: Sequence[NetworkSpec], data: str, *, text_column: str | None = None, **columns: str | None
+) -> Source:
+    """What the networks of a run see: the validation images or documents of ``data``, or the samples of recordings.
 
     Raises UserError where recordings are not of the same samples.
     """
+    texts = [spec.tokens for spec in specs if spec.tokens is not None]
+    if texts:
+        return open_documents(data, texts, text_column)
+    if text_column:
+        raise UserError(f"--text-column was given {text_column!r}, and these networks see no texts; leave it out.")
     if all(spec.is_recorded for spec in specs):
         return samples_of([opened(spec) for spec in specs], [spec.model for spec in specs])
     return open_source(data, "validation", **columns)

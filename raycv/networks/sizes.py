@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
@@ -55,7 +56,8 @@ def _measured(spec: NetworkSpec, net: nn.Module, images: Tensor) -> Sizes:
     for module in net.modules():
         if not list(module.children()):
             module.register_forward_hook(lambda _module, _given, out: given.append(_numbers(out)))
-    found = taps(image)
+    samples = None if spec.tokens is None else torch.arange(spec.tokens.samples, device=image.device)[None]
+    found = taps(image, samples)
     layers = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
     state = net.state_dict()
     return Sizes(layers, sum(int(value.numel()) for value in state.values()), sum(given), frozenset(state))
@@ -72,7 +74,7 @@ def widths_of(specs: Sequence[NetworkSpec]) -> dict[str, list[int]]:
 
 
 def _prepared_alike(a: NetworkSpec, b: NetworkSpec) -> bool:
-    return a.preprocessing == b.preprocessing or a.is_recorded or b.is_recorded
+    return a.preprocessing == b.preprocessing or not (a.sees_images and b.sees_images)
 
 
 def _recorded(place: Place, there: Mapping[str, LayerSize]) -> tuple[int, int]:

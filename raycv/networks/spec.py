@@ -13,9 +13,19 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from raycv.data.preprocessing import Preprocessing
+from raycv.data.tokenizing import Tokens
 from raycv.errors import UserError
 from raycv.networks import trust
 from raycv.run.paths import ACROSS
@@ -92,6 +102,15 @@ class NetworkSpec(BaseModel):
     unit_axes: tuple[tuple[Path, Annotated[int, Field(ge=-16, le=16)]], ...] = ()  # of layers where it cannot be told
     as_built: bool = False  # not trained or imported from a file: what builds the model gives its weights too
     unit_names: tuple[tuple[str, tuple[str, ...]], ...] = ()  # of a recording: the columns of its tables, by layer
+    tokens: Tokens | None = None  # of a language model, which sees texts and no images: its sequences
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What describes networks of images is what it was before there were texts, and so are its fingerprints."""
+        found: dict[str, Any] = plain(self)
+        if found.get("tokens", ...) is None:
+            del found["tokens"]
+        return found
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> Self:
@@ -142,6 +161,11 @@ class NetworkSpec(BaseModel):
     def is_recorded(self) -> bool:
         """Whether it is no network but its recorded activations, in the file ``model``."""
         return is_recording(self.model)
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether it can be shown images; recordings see nothing, and language models texts."""
+        return not self.is_recorded and self.tokens is None
 
     @property
     def has_own_outputs(self) -> bool:

@@ -68,7 +68,7 @@ class Statistics:
     def source(self) -> Source:
         """The validation images of the pass. Raises UserError where they have changed since."""
         given = record.read(self.store)["config"]
-        columns = {name: given.get(name) for name in ("image_column", "label_column")}
+        columns = {name: given.get(name) for name in ("image_column", "label_column", "text_column")}
         source = validation_of(self.networks, given.get("data", EMBEDDED), **columns)
         if len(source) != self.images:
             raise UserError(

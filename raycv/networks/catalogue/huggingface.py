@@ -1,4 +1,4 @@
-"""Hugging Face's vision models from a local folder, hf/FOLDER, where the package transformers is installed."""
+"""Hugging Face's models of images and of language from a local folder, hf/FOLDER, by the package transformers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 from raycv.analysis.arrays import Floats
 from raycv.data.preprocessing import Preprocessing
+from raycv.data.tokenizing import Tokens
 from raycv.errors import UserError
+from raycv.networks.catalogue import language
+from raycv.networks.recordings import NO_IMAGES
 from raycv.networks.spec import Argument, NetworkSpec
 
 PREFIX = "hf/"
@@ -35,11 +38,12 @@ CLOSED = (
 )
 ATTENTIONS = ("eager", "sdpa")  # of its implementations those that are in transformers itself and in PyTorch
 PROCESSOR = "preprocessor_config.json"
+TOKENIZER = "tokenizer_config.json"
 LEVEL = 1.01  # of 256: what two ways of resizing may differ by in rounding
 
 
 def check(model: str, arguments: Mapping[str, Argument]) -> None:
-    """Raise UserError unless transformers is installed and the folder holds one of its models of images.
+    """Raise UserError unless transformers is installed and the folder holds one of its models of images or language.
 
     The class is one of transformers' own, built from config.json as data; a folder that asks for more is refused.
     """
@@ -54,7 +58,10 @@ def check(model: str, arguments: Mapping[str, Argument]) -> None:
 
 
 def construct(spec: NetworkSpec, published: bool) -> nn.Module:
-    """The model, which then takes images and gives logits or, without a classifier, its pooled features."""
+    """The model, which then takes images and gives logits or, without a classifier, its pooled features.
+
+    A language model takes tokens and gives what its last block gives.
+    """
     transformers, folder = _transformers(spec.model), _folder(spec.model)
     built = _class_of(spec.model, transformers)
     try:
@@ -66,19 +73,60 @@ def construct(spec: NetworkSpec, published: bool) -> nn.Module:
         )
     except Exception as error:  # whatever a library raises of a folder that it cannot do with
         raise UserError(f"{spec.name} cannot be read from {folder}: {_first(error)}.") from None
-    return _of_images(net)
+    return _of_images(net) if spec.tokens is None else language.of_texts(net, spec.tokens)
+
+
+def tokens_of(model: str, context: int) -> Tokens | None:
+    """How documents become sequences of a language model; None for a model of images. Raises UserError."""
+    config = _config(model)
+    if _image_class(config) is not None or language.class_name(*_kind(config)) is None:
+        return None
+    folder = _folder(model)
+    if (folder / TOKENIZER).is_file():
+        closed = _closed(_json(folder / TOKENIZER))
+        if closed:
+            raise UserError(
+                f"{folder / TOKENIZER} asks for more than a tokenizer of transformers' own: {closed}; raycv runs no "
+                "code of a folder's."
+            )
+    return language.sequences(str(folder.resolve()), config, context)
 
 
 def _class_of(model: str, transformers: Any) -> Any:
-    """The class of the model in a folder. Raises UserError unless it is one of transformers' own for images."""
+    """The class of the model in a folder. Raises UserError unless it is transformers' own, for images or texts."""
+    config = _config(model)
+    kind, asked = _kind(config)
+    name = _image_class(config) or language.class_name(kind, asked)
+    if name is None:
+        raise UserError(
+            f"{model} is {', '.join(map(str, asked)) or 'a model'} of the type {kind}, which is no model of images or "
+            "language of transformers' own; build it in a function of your own, and name that."
+        )
+    return getattr(transformers, name)
+
+
+def _kind(config: dict[str, Any]) -> tuple[object, list[Any]]:
+    """A model's type, and the classes that its configuration asks for."""
+    return config.get("model_type"), list(config.get("architectures") or ())
+
+
+def _image_class(config: dict[str, Any]) -> str | None:
+    """The name of the class of a model of images; None where it is none."""
     from transformers.models.auto import modeling_auto as known
 
-    path = _folder(model) / CONFIG
-    try:
-        config = json.loads(path.read_bytes())
-        kind, asked = config.get("model_type"), config.get("architectures") or ()
-    except (OSError, ValueError, RecursionError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); name a folder that save_pretrained wrote.") from None
+    kind, asked = _kind(config)
+    for names in (known.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, known.MODEL_FOR_IMAGE_MAPPING_NAMES):
+        of_kind = names.get(kind, ()) if isinstance(kind, str) and not kind.startswith("timm_") else ()
+        classes = (of_kind,) if isinstance(of_kind, str) else tuple(of_kind)
+        chosen = next((name for name in classes if name in asked), None)
+        if chosen is not None:
+            return chosen
+    return None
+
+
+def _config(model: str) -> dict[str, Any]:
+    """What a folder's config.json says. Raises UserError where it cannot be read, or asks for more than data."""
+    config = _json(_folder(model) / CONFIG)
     closed = _closed(config)
     if not closed and (_folder(model) / ADAPTER).exists():
         closed = ADAPTER
@@ -87,16 +135,16 @@ def _class_of(model: str, transformers: Any) -> Any:
             f"{model} asks for more than a model of transformers' own: {closed}; raycv runs no code of a folder's, and "
             "fetches nothing that it names. Build the network in a function of your own, and name that."
         )
-    for names in (known.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, known.MODEL_FOR_IMAGE_MAPPING_NAMES):
-        of_kind = names.get(kind, ()) if isinstance(kind, str) and not kind.startswith("timm_") else ()
-        classes = (of_kind,) if isinstance(of_kind, str) else tuple(of_kind)
-        chosen = [name for name in classes if name in asked]
-        if chosen:
-            return getattr(transformers, chosen[0])
-    raise UserError(
-        f"{model} is {', '.join(map(str, asked)) or 'a model'} of the type {kind}, which is no model of images of "
-        "transformers' own; build it in a function of your own, and name that."
-    )
+    return config
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        _kind(found)
+    except (OSError, ValueError, TypeError, RecursionError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); name a folder that save_pretrained wrote.") from None
+    return found
 
 
 def _closed(config: Any, above: str = "") -> str:
@@ -122,6 +170,8 @@ def preprocessing(model: str, _arguments: dict[str, object]) -> Preprocessing:
     in which raycv can prepare images the one is taken that does the same within a level of 256. Raises UserError where
     none does.
     """
+    if _image_class(_config(model)) is None:
+        return NO_IMAGES
     folder = _folder(model)
     processor = _processor(model, folder)
     pictures = _pictures()

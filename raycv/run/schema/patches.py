@@ -34,6 +34,24 @@ TABLES = (
         ),
     ),
     Table(
+        "contexts",
+        "patches",
+        "of language models, in the place of top_patches: the nine samples with the highest activation of every unit, "
+        "from nine documents, with the text around them",
+        (
+            NET,
+            LAYER,
+            UNIT,
+            _rank,
+            Column("document", INT, "number of the document, among those that are long enough"),
+            Column("place", INT, "which of the tokens that the network sees of it, from 0"),
+            Column("value", FLOAT, "activation of the unit"),
+            Column("before", TEXT, "text of up to twelve tokens before it"),
+            Column("token", TEXT, "text of the token"),
+            Column("after", TEXT, "text of up to twelve tokens after it"),
+        ),
+    ),
+    Table(
         "patch_pictures",
         "patches",
         "pictures of the top patches, and of what in them drives the unit",

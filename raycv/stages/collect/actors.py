@@ -22,6 +22,8 @@ from raycv.data.decoder import Decoder, joined
 from raycv.data.preprocessing import Resize
 from raycv.data.samples import orders
 from raycv.data.shards import Shard
+from raycv.data.texts import Documents
+from raycv.data.tokenizing import Tokens
 from raycv.devices import for_float64, kind, of_worker, settle
 from raycv.distributed.ray_cluster import cores_of_gpu
 from raycv.networks.checkpoints import weights_of
@@ -196,9 +198,12 @@ class ShardActor:
         self.task.store.write_arrays(testing.path(self.task.folder), arrays)
 
     def _decode(self, numbers: np.ndarray) -> tuple[Images, np.ndarray]:
-        """Images in each way the networks want them decoded, and their labels."""
-        images: dict[Resize, np.ndarray] = {}
-        labels = np.full(len(numbers), -1)  # of recordings
+        """Images, or texts, in each way the networks want them, and their labels."""
+        images: dict[Resize | Tokens, np.ndarray] = {}
+        labels = np.full(len(numbers), -1)  # of recordings and texts
+        if isinstance(self.task.source.reader, Documents):
+            texts = self.task.source.reader.texts(numbers)
+            return {how: how.encode(texts) for how in self._collector().sequences}, labels
         for resizing in sorted(self._collector().resizings):
             images[resizing], labels = joined(self.decoder.begin(numbers, resizing))
         return images, labels

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from raycv.analysis.top_patches import Peaks, TopPatches, peaks
 from raycv.data.preprocessing import Resize
 from raycv.data.recorded import Recorded, in_full
 from raycv.data.sampling import Chosen, choose, choose_images
+from raycv.data.tokenizing import Tokens
 from raycv.devices import for_float64
 from raycv.errors import UserError
 from raycv.networks.models import untrained as draw
@@ -31,6 +32,7 @@ from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.moments import JointMoments
 
 BATCH = 64  # images forwarded at once
+TOKENS = 4096  # of texts forwarded at once, if a text has no more
 PILOT_IMAGES = 64
 LARGEST = 1e150  # of activations in float64
 UNTRAINED = 4  # networks at most of an architecture before training
@@ -54,7 +56,9 @@ class Recording:
 
 
 Groups = dict[str, tuple[NetworkSpec, ...]]  # group -> networks compared with one another
-Images = Mapping[Resize, np.ndarray]  # the same images (n, size, size, 3) uint8 in each way networks want them decoded
+# The same images (n, size, size, 3) uint8 in each way networks want them decoded, or documents (n, 2, context) int32 in
+# each way that they are made sequences (`raycv.data.tokenizing.Tokens.encode`).
+Images = Mapping[Any, np.ndarray]
 _Named = tuple[str, str]  # network, layer
 
 
@@ -125,7 +129,9 @@ class Collector:
         self.groups, self.device, self.sums = groups, device, for_float64(device)
         self.precision = getattr(torch, precision)
         specs = [spec for group in groups.values() for spec in group]
-        self.preprocessing = {spec.network: spec.preprocessing for spec in specs if not spec.is_recorded}
+        self.preprocessing = {spec.network: spec.preprocessing for spec in specs if spec.sees_images}
+        self.tokens = {spec.network: spec.tokens for spec in specs if spec.tokens is not None}
+        self.batch = batch_of(specs)
         places: dict[str, dict[_Named, Place]] = {}
         for spec in specs:
             places.setdefault(spec.network, {}).update({(spec.name, layer): spec.place(layer) for layer in spec.layers})
@@ -144,6 +150,11 @@ class Collector:
         """How images are decoded for the networks."""
         return {preprocessing.resizing for preprocessing in self.preprocessing.values()}
 
+    @property
+    def sequences(self) -> set[Tokens]:
+        """How documents become sequences for the networks."""
+        return set(self.tokens.values())
+
     def pilot(self, images: Images, numbers: np.ndarray) -> dict[Key, np.ndarray]:
         """A rough mean (U,) float64 of every group's and layer's stacked units from a few images.
 
@@ -158,9 +169,9 @@ class Collector:
     def partial(self, images: Images, numbers: np.ndarray, pilot: dict[Key, np.ndarray], total_images: int) -> Partial:
         """The partial of one shard: images with their ``numbers`` (n,) among ``total_images``."""
         sums = _Sums(numbers, pilot, total_images, self.sums)
-        for start in range(0, len(numbers), BATCH):
-            part = slice(start, start + BATCH)
-            batch = {resizing: pixels[part] for resizing, pixels in images.items()}
+        for start in range(0, len(numbers), self.batch):
+            part = slice(start, start + self.batch)
+            batch = {how: values[part] for how, values in images.items()}
             for key, activations in self._forward(batch, numbers[part]).items():
                 if not sums.add(key, activations, start, len(numbers[part])):
                     raise self._not_finite(key, activations, numbers[part])
@@ -174,21 +185,27 @@ class Collector:
             if not finite.all():
                 bad = int((~finite).nonzero()[0, 0])
                 return UserError(
-                    f"Layer {key.layer} of {spec.name} gives activations that are not finite for image {numbers[bad]}; "
-                    "the network has diverged or its weights do not suit these images."
+                    f"Layer {key.layer} of {spec.name} gives activations that are not finite for "
+                    f"{'image' if spec.tokens is None else 'document'} {numbers[bad]}; the network has diverged or its "
+                    "weights do not suit these samples."
                 )
         return UserError(f"The activations of layer {key.layer} are too large for their squares to be added up.")
 
     def _forward(self, images: Images, numbers: np.ndarray) -> dict[Key, Activations]:
         """The samples of every network in the images of ``numbers``, by group and layer; each network runs once."""
-        batches = {
+        pictures = {
             preprocessing: preprocessing.evaluation(torch.from_numpy(images[preprocessing.resizing]).to(self.device))
             for preprocessing in set(self.preprocessing.values())
         }
+        texts = {how: torch.from_numpy(images[how]).to(self.device).long().unbind(1) for how in self.sequences}
         found: dict[_Named, Tapped] = {}
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
             for net, taps in self.taps.items():
-                found |= taps.with_before(batches[self.preprocessing[net]])
+                if net in self.preprocessing:
+                    found |= taps.with_before(pictures[self.preprocessing[net]])
+                    continue
+                tokens, samples = texts[self.tokens[net]]
+                found |= taps.with_before(tokens, samples[:, : self.tokens[net].samples])
         for recording, of_network in self.recordings.values():
             parts = {named: part_among(of.module, recording.recorded.layers) for named, of in of_network.items()}
             rows = recording.rows({part.path for part in parts.values()}, numbers, self.sums)
@@ -202,6 +219,12 @@ class Collector:
                 before = [_moved(one.before, self.sums) for one in tapped if one.before is not None]
                 result[Key(group, layer)] = _activations(values, before if len(before) == len(specs) else [])
         return result
+
+
+def batch_of(specs: Iterable[NetworkSpec]) -> int:
+    """Images, or texts, that are forwarded at once."""
+    contexts = [spec.tokens.context for spec in specs if spec.tokens is not None]
+    return max(1, TOKENS // max(contexts)) if contexts else BATCH
 
 
 def _moved(before: Before, device: torch.device) -> Before:

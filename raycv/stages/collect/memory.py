@@ -7,7 +7,7 @@ from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
 from raycv.run.paths import ACROSS, NETS, TESTED
-from raycv.stages.collect.collector import BATCH, Groups
+from raycv.stages.collect.collector import Groups, batch_of
 from raycv.stages.collect.nulls import UNITS_AT_ONCE
 from raycv.stages.collect.reducer import ROWS_AT_ONCE
 from raycv.statistics.moments import gram_bytes
@@ -24,7 +24,7 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
     """The peak memory, in bytes, that one actor of the pass needs beyond an idle Python process with PyTorch.
 
     While it collects, for N networks in all, each with P parameters and A values per image in its tapped layers, a
-    batch of B images, and U units of a layer stacked over the networks of a group:
+    batch of B images (or texts), and U units of a layer stacked over the networks of a group:
 
         4·N·P                                       weights
       + 4/3·(8·B·N·A + 3·4·B·max A_layer)           tapped activations of a batch, before and after their ReLU, and
@@ -67,9 +67,10 @@ def actor_bytes(groups: Groups, shard_size: int, images: int) -> int:
             reducing = max(reducing, _reducing_bytes(widths, shard_size), drawn, tested)
             highest += 8 * sum(widths) * shard_size if group == NETS else 0
     values = [units * positions for of_net in sizes.values() for units, positions in of_net.layers.values()]
-    forward = (8 * BATCH * sum(values) + 3 * 4 * BATCH * max(values)) * 4 // 3
-    resizes = {preprocessing.resizing.size for preprocessing in {spec.preprocessing for spec in networks.values()}}
-    decoded = (1 + 4 * 4) * 3 * sum(size**2 for size in resizes) * max(shard_size, BATCH)
+    batch = batch_of(networks.values())
+    forward = (8 * batch * sum(values) + 3 * 4 * batch * max(values)) * 4 // 3
+    resizes = {spec.preprocessing.resizing.size for spec in networks.values()}
+    decoded = (1 + 4 * 4) * 3 * sum(size**2 for size in resizes) * max(shard_size, batch)
     return max(weights + forward + decoded + highest + 3 * partial, reducing)
 
 

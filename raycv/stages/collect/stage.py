@@ -86,7 +86,8 @@ def collect(config: CollectConfig, store: RunStore) -> None:
         "seconds": {what: round(value, 1) for what, value in seconds.items()},
     }
     record.finish(store, "collect", identity, config.model_dump(mode="json"), facts)
-    say(f"collect: {len(specs[0].layers)} layers of {len(source):,} images in {store.locate(task.folder)}")
+    layers = len(specs[0].layers)
+    say(f"collect: {layers} layers of {len(source):,} {source.unit} in {store.locate(task.folder)}")
 
 
 def is_done(config: CollectConfig, store: RunStore) -> bool:
@@ -98,7 +99,7 @@ def is_done(config: CollectConfig, store: RunStore) -> bool:
 
 def _source(config: CollectConfig, specs: Sequence[NetworkSpec]) -> Source:
     columns = {"image_column": config.image_column, "label_column": config.label_column}
-    return validation_of(specs, config.data, **columns)
+    return validation_of(specs, config.data, text_column=config.text_column, **columns)
 
 
 def _identity(networks: Sequence[StoredNetwork], epochs: Epochs, source: Source, config: CollectConfig) -> str:
@@ -167,7 +168,7 @@ def _pass(pool: Pool, task: Pass, work: list[Shard]) -> tuple[float, float]:
             pool.run([0], lambda actor, first: actor.make_pilot.remote(work[first]), lambda _item, _result: None)
     began = time.time()
     rates: list[float] = []
-    with Progress("collect", total, "images") as progress:
+    with Progress("collect", total, task.source.unit) as progress:
         progress.resume_at(done)
 
         def count(number: int, seconds: float) -> None:

@@ -40,5 +40,5 @@ def actor_bytes(specs: Sequence[NetworkSpec]) -> int:
 
 def planned(run: Intended) -> list[Need]:
     """What an actor of an intended run will need; nothing where all networks are recorded activations."""
-    seeing = [spec for spec in run.specs if not spec.is_recorded]
+    seeing = [spec for spec in run.specs if spec.sees_images]
     return [actor_need(seeing)] if seeing else []

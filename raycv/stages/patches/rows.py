@@ -19,12 +19,12 @@ AT_ONCE = 64  # images decoded together
 
 def top_patches(found: Statistics) -> pd.DataFrame:
     """The samples of highest activation of every unit, from what the pass has kept, and the pixels that each sees."""
-    fields = {spec.name: receptive_fields(spec) for spec in found.networks if not spec.is_recorded}
+    fields = {spec.name: receptive_fields(spec) for spec in found.networks if spec.sees_images}
     frames = []
     for layer in found.layers:
         arrays = found.patches(layer)
         for number, spec in enumerate(found.networks):
-            if spec.is_recorded:  # without images
+            if not spec.sees_images:
                 continue
             top = TopPatches.from_arrays(arrays, str(number))
             unit, rank = np.nonzero(top.image >= 0)

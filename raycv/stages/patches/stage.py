@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pandas as pd
 from raycv import statistics
 from raycv.config import PatchesConfig
 from raycv.data.sampling import IMAGES, permuted
+from raycv.data.texts import Documents
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.networks.models import check_buildable
@@ -22,6 +24,7 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.names import is_ours
 from raycv.run.schema import SAMPLED
 from raycv.run.store import RunStore
+from raycv.stages.patches.contexts import contexts
 from raycv.stages.patches.memory import actor_need
 from raycv.stages.patches.pictures import UNITS
 from raycv.stages.patches.renderer import Chunk, PatchRenderer, RenderingInputs, SampledLayer
@@ -29,7 +32,7 @@ from raycv.stages.patches.rows import sampled_images, top_patches
 from raycv.statistics.reader import Statistics
 
 FORMAT = 4  # of the tables; part of their identity
-WRITTEN = ("top_patches", "patch_pictures", "sampled_images", "sampled_activations")
+WRITTEN: tuple[str, ...] = ("top_patches", "patch_pictures", "sampled_images", "sampled_activations")
 
 Piece = Chunk | SampledLayer
 
@@ -37,7 +40,8 @@ Piece = Chunk | SampledLayer
 def patches(config: PatchesConfig, store: RunStore) -> None:
     """Write the tables top_patches and patch_pictures, sampled_images and sampled_activations.
 
-    Only the images that stand in the first and in the third are read again.
+    Only the images that stand in the first and in the third are read again. Of language models write the table
+    contexts.
 
     Does nothing where the run already has these pictures; reuses what an interrupted run of the stage has drawn.
     Raises UserError where there are no statistics, or the images are not those of the pass.
@@ -49,7 +53,13 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     found = statistics.read(store)
     identity = _identity(found)
     source, networks = found.source(), tuple(stored(store))
-    seeing = [network for network in networks if not network.spec.is_recorded]
+    seeing = [network for network in networks if network.spec.sees_images]
+    if isinstance(source.reader, Documents):
+        where = tables.write(store, "contexts", pd.concat(contexts(found, source.reader)))
+        of_texts: dict[str, Any] = {"seconds": {"patches": round(time.time() - began, 1)}, "class_names": None}
+        record.finish(store, "patches", identity, config.model_dump(mode="json"), of_texts)
+        detail(f"patches: {where}")
+        return
     if not seeing:
         for name in WRITTEN:
             store.remove(f"tables/{name}")
@@ -92,7 +102,9 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
 def is_done(_config: PatchesConfig, store: RunStore) -> bool:
     """Whether the run has the pictures of its statistics."""
     found = statistics.read(store)
-    written = () if all(spec.is_recorded for spec in found.networks) else WRITTEN
+    written = WRITTEN if any(spec.sees_images for spec in found.networks) else ()
+    if any(spec.tokens for spec in found.networks):
+        written = ("contexts",)
     return record.finished(store, "patches", _identity(found)) and tables.are_whole(store, written)
 
 
@@ -118,7 +130,7 @@ def _layers(found: Statistics) -> list[SampledLayer]:
         SampledLayer(network, layer, found.widths(layer)[network])
         for layer in found.layers
         for network, spec in enumerate(found.networks)
-        if not spec.is_recorded
+        if spec.sees_images
     ]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from raycv.data.prepared import PreparedReader
 from raycv.data.preprocessing import Resize
-from raycv.data.samples import RecordedSamples
 from raycv.data.sources import Source
 from raycv.networks.spec import NetworkSpec
 from raycv.progress import say
@@ -17,13 +16,13 @@ def say_how_resized(specs: Sequence[NetworkSpec], source: Source) -> None:
 
     Says nothing where they have the size that the networks take.
     """
-    if isinstance(source.reader, RecordedSamples):
+    if not any(spec.sees_images for spec in specs):
         return
     width, height = source.size_of_first()
     before = source.reader.manifest.resizing if isinstance(source.reader, PreparedReader) else None
     takers: dict[Resize, list[str]] = {}
     for spec in specs:
-        if not spec.is_recorded:
+        if spec.sees_images:
             takers.setdefault(spec.preprocessing.resizing._replace(crop=None), []).append(spec.name)
     for resize, names in takers.items():
         whose = ", ".join(names)

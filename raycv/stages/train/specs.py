@@ -5,9 +5,10 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from raycv.config import PUBLISHED, Network, TrainConfig
+from raycv.data.tokenizing import words_of
 from raycv.errors import UserError
 from raycv.networks.layers import LayerSize, layers_of, matching, outline, outputs_of
-from raycv.networks.models import preprocessing_of
+from raycv.networks.models import preprocessing_of, tokens_of
 from raycv.networks.recordings import recording_spec
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec, Place, check_alike
@@ -17,8 +18,8 @@ from raycv.stages.train.layer_pairs import placed, rows_of
 
 def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
     """One description per network. Raises UserError for networks that cannot be built or compared with one another."""
-    whole = [_whole(number, network, classes) for number, network in enumerate(config.networks)]
-    bare = whole or [_trained(config, number, classes) for number in range(len(config.seeds))]
+    whole = [_whole(number, network, classes, config.context) for number, network in enumerate(config.networks)]
+    bare = of_texts(whole) or [_trained(config, number, classes) for number in range(len(config.seeds))]
     if len(bare) < 2:
         given = "networks" if whole else "checkpoints" if config.checkpoints else "seeds"
         raise UserError(f"A comparison needs two networks and --{given} names one; name two or more.")
@@ -61,7 +62,28 @@ def _trained(config: TrainConfig, number: int, classes: int) -> NetworkSpec:
     return spec.model_copy(update={"classes": outputs or 1})
 
 
-def _whole(number: int, network: Network, classes: int) -> NetworkSpec:
+def of_texts(specs: list[NetworkSpec]) -> list[NetworkSpec]:
+    """The same, with language models reading the same samples: tokens, or words where their tokenizers differ.
+
+    Raises UserError where some networks see texts and others do not.
+    """
+    texts = [spec.tokens for spec in specs if spec.tokens is not None]
+    if not texts:
+        return specs
+    other = next((spec for spec in specs if spec.tokens is None), None)
+    if other is not None:
+        reader = next(spec for spec in specs if spec.tokens is not None)
+        raise UserError(
+            f"{reader.name} ({reader.model}) reads texts and {other.name} ({other.model}) does not; compare networks "
+            "that see the same."
+        )
+    if len({tokens.digest for tokens in texts}) == 1:
+        return [spec.model_copy(update={"tokens": texts[0]}) for spec in specs]
+    words = {tokens: words_of(tokens) for tokens in texts}
+    return [spec.model_copy(update={"tokens": words[spec.tokens]}) for spec in specs if spec.tokens is not None]
+
+
+def _whole(number: int, network: Network, classes: int, context: int) -> NetworkSpec:
     """A network that is given whole; its layers are still to be said."""
     if network.is_recorded:
         return recording_spec(network.name or f"net{number + 1}", network.model)
@@ -70,6 +92,9 @@ def _whole(number: int, network: Network, classes: int) -> NetworkSpec:
             f"There are no published weights of {network.model}; name a file of weights in the list of networks, or "
             "train networks with --model."
         )
+    tokens = tokens_of(network.model, context)
+    if tokens is not None and network.preprocessing is not None:
+        raise UserError(f"{network.model} reads texts, and preprocessing is for images; leave it out.")
     spec = NetworkSpec(
         name=network.name or f"net{number + 1}",
         model=network.model,
@@ -80,6 +105,7 @@ def _whole(number: int, network: Network, classes: int) -> NetworkSpec:
         width=WIDTHS.get(network.model),
         arguments=tuple(sorted(network.arguments.items())),
         as_built=network.weights == PUBLISHED,
+        tokens=tokens,
     )
     return spec.model_copy(update={"classes": outputs_of(spec) or 1}) if spec.has_own_outputs else spec
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from raycv.config import RunConfig, TrainConfig
-from raycv.data.readers import listing
+from raycv.config import CONTEXT, Network, RunConfig, TrainConfig
+from raycv.data.readers import Reader, listing
 from raycv.data.samples import RecordedSamples
 from raycv.data.sources import Source, open_source
+from raycv.data.texts import Documents
 from raycv.errors import UserError
 from raycv.networks import checkpoints
-from raycv.networks.models import check_model
+from raycv.networks.layers import SHORT
+from raycv.networks.models import check_model, tokens_of
 from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
@@ -88,9 +90,16 @@ def intended(config: RunConfig) -> Intended:
         training=len(asked.training or ()),
         validation=len(asked.validation),
         epochs=asked.recipes[0].epochs,
-        image_bytes=0 if isinstance(read, RecordedSamples) else sum(listing(read.root).values()),
+        image_bytes=_bytes_of(read),
         weight_bytes=4 * sum(sizes_of(spec).weights for spec in asked.specs),
     )
+
+
+def _bytes_of(read: Reader) -> int:
+    """Of all files of images or documents."""
+    if isinstance(read, Documents):
+        return sum(read.sizes)
+    return 0 if isinstance(read, RecordedSamples) else sum(listing(read.root).values())
 
 
 def asked_for(config: TrainConfig) -> Asked:
@@ -101,9 +110,9 @@ def asked_for(config: TrainConfig) -> Asked:
     for model in config.model if not config.networks else ():
         check_model(model)
     columns = {"image_column": config.image_column, "label_column": config.label_column}
-    if config.networks and all(network.is_recorded for network in config.networks):
+    if config.networks and not any(_sees_images(network) for network in config.networks):
         training, specs = None, specs_of(config, classes=1)
-        validation = validation_of(specs, config.data, **columns)
+        validation = validation_of(specs, config.data, text_column=config.text_column, **columns)
     else:
         training, validation = _images(config, columns)
         specs = specs_of(config, validation.classes)
@@ -125,8 +134,15 @@ def asked_for(config: TrainConfig) -> Asked:
     return Asked(specs, recipes, training, validation, result_of)
 
 
+def _sees_images(network: Network) -> bool:
+    return not network.is_recorded and tokens_of(network.model, SHORT) is None
+
+
 def _images(config: TrainConfig, columns: Mapping[str, str | None]) -> tuple[Source | None, Source]:
     """The training and the validation images; networks that are imported were trained on images not needed here."""
+    for flag, given in (("--text-column", config.text_column), ("--context", config.context != CONTEXT)):
+        if given:
+            raise UserError(f"{flag} is for language models, and these networks see images; leave it out.")
     training = None if config.imports else open_source(config.data, "train", **columns)
     validation = open_source(config.data, "validation", **columns)
     if training is not None and training.classes != validation.classes:

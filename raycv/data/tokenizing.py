@@ -1,0 +1,199 @@
+"""From a document to what a language model sees: the tokens of its beginning, and which of them are samples.
+
+A document gives one sequence, so that it is to tokens what an image is to pixels: the unit of folds, shuffles and
+intervals. Its positions depend on each other, documents do not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from raycv.errors import UserError
+from raycv.run.fingerprint import fingerprint
+
+LARGEST = 2**20  # positions of a sequence
+CHARACTERS = 64  # of a document that are looked at for each token of a sequence: no tokenizer takes so many for one
+PADDING = -1  # in the place of a token's number, where a sequence is longer than a text
+Token = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Tokens(BaseModel):
+    """How the documents of a run become sequences of one network.
+
+    Without ``words`` a sequence has ``context`` tokens, special ones included, and all others are samples, but for the
+    first of a sequence that begins with no special token: models use it as a sink of attention. With ``words`` it has
+    as many words and one more as a document begins with, in up to ``context`` tokens, and a sample is the last token
+    that ends no later than a word. So networks with different tokenizers are compared in the same places. The first
+    word is no sample.
+
+    ``folder`` holds the tokenizer, of which ``digest`` says what it does. ``before`` and ``after`` are the special
+    tokens with which it begins and ends a sequence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Annotated[str, Field(min_length=1, max_length=4096)]
+    digest: Annotated[str, Field(max_length=100)]
+    context: Annotated[int, Field(ge=4, le=LARGEST)]
+    before: tuple[Token, ...] = ()
+    after: tuple[Token, ...] = ()
+    words: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+
+    @property
+    def samples(self) -> int:
+        """Of each sequence."""
+        return self.words or self.context - len(self.after) - self._first
+
+    @property
+    def _first(self) -> int:
+        return max(1, len(self.before))
+
+    @property
+    def text_tokens(self) -> int:
+        """Tokens of text in a sequence, at most."""
+        return self.context - len(self.before) - len(self.after)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        """(n, 2, context): tokens, and at which positions the samples are; both ``PADDING`` behind their end.
+
+        Raises ValueError for a text that does not suffice.
+        """
+        made = [self._sequence(text) for text in texts]
+        if any(one is None for one in made):
+            raise ValueError(f"text {made.index(None)} is too short for a sequence")
+        return np.stack([one for one in made if one is not None]) if made else np.empty((0, 2, self.context), np.int32)
+
+    def suffices(self, texts: Sequence[str | None]) -> NDArray[np.bool_]:
+        """(n,): whether each text is long enough."""
+        return np.array([text is not None and self._sequence(text) is not None for text in texts], dtype=bool)
+
+    def _sequence(self, text: str) -> NDArray[np.int32] | None:
+        text = text[: CHARACTERS * self.context]
+        found = self._of_words(text) if self.words else self._of_tokens(text)
+        if found is None:
+            return None
+        numbers, places = found
+        made = np.full((2, self.context), PADDING, np.int32)
+        made[0, : len(numbers)], made[1, : len(places)] = numbers, places
+        return made
+
+    def _of_tokens(self, text: str) -> tuple[list[int], NDArray[np.int64]] | None:
+        numbers = _tokenizer(self.folder)(text, add_special_tokens=False, verbose=False)["input_ids"]
+        if len(numbers) < self.text_tokens:
+            return None
+        whole = [*self.before, *numbers[: self.text_tokens], *self.after]
+        return whole, np.arange(self._first, self._first + self.samples)
+
+    def _of_words(self, text: str) -> tuple[list[int], NDArray[np.int64]] | None:
+        assert self.words is not None
+        ends = list(islice(_ends(text), self.words + 1))
+        if len(ends) <= self.words:
+            return None
+        given = text[: ends[-1]]
+        found = _tokenizer(self.folder)(given, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        last = np.array([end for _, end in found["offset_mapping"]])
+        if not 0 < len(last) <= self.text_tokens:
+            return None
+        places = np.searchsorted(last, ends[1:], side="right") - 1
+        if places[0] < 1 or (np.diff(places) < 1).any():  # a token of several words
+            return None
+        return [*self.before, *found["input_ids"], *self.after], places + len(self.before)
+
+
+def _ends(text: str) -> Iterator[int]:
+    """Where the words of a text end."""
+    return (match.end() for match in re.finditer(r"\S+", text))
+
+
+def tokens_of(folder: str, context: int) -> Tokens:
+    """How a folder's tokenizer makes sequences of ``context`` tokens. Raises UserError where that cannot be."""
+    tokenizer = _tokenizer(folder)
+    longest = int(min(getattr(tokenizer, "model_max_length", LARGEST) or LARGEST, LARGEST))
+    if context > longest:
+        raise UserError(
+            f"--context is {context:,}, and the tokenizer in {folder} makes sequences of at most {longest:,} tokens; "
+            f"allowed are 4 to {longest:,}."
+        )
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    start = next((n for n in range(len(whole)) if whole[n : n + len(bare)] == bare), None)
+    if start is None or not bare:
+        raise UserError(
+            f"The tokenizer in {folder} makes {whole} of the text 'a' with special tokens and {bare} without, so it "
+            "cannot be told which are special; name a model with another tokenizer."
+        )
+    found = Tokens(
+        folder=folder,
+        digest=_digest(tokenizer),
+        context=context,
+        before=tuple(whole[:start]),
+        after=tuple(whole[start + len(bare) :]),
+    )
+    if found.text_tokens < 2:
+        raise UserError(
+            f"--context is {context}, of which {len(whole) - len(bare)} are special tokens; name 2 more or above."
+        )
+    return found
+
+
+def largest_token(folder: str) -> int:
+    """The largest number that a folder's tokenizer gives a token."""
+    return int(max(_tokenizer(folder).get_vocab().values()))
+
+
+def words_of(tokens: Tokens) -> Tokens:
+    """The same with words as samples: half as many as a sequence has tokens. Raises UserError where these are unknown.
+
+    A word of English takes 1.3 tokens; others take more.
+    """
+    if not getattr(_tokenizer(tokens.folder), "is_fast", False):
+        raise UserError(
+            f"The tokenizer in {tokens.folder} does not say which characters a token stands for, which networks with "
+            "different tokenizers need; save a fast one with the model (tokenizer.json)."
+        )
+    return tokens.model_copy(update={"words": tokens.context // 2 - 1})
+
+
+def shown(tokens: Tokens, sequence: NDArray[np.int32], place: int, around: int) -> tuple[str, str, str]:
+    """The text before, of and after the token at ``place`` of a sequence (context,), of ``around`` tokens a side."""
+    tokenizer, there = _tokenizer(tokens.folder), sequence[sequence != PADDING]
+    parts = there[max(0, place - around) : place], there[place : place + 1], there[place + 1 : place + 1 + around]
+    before, token, after = (tokenizer.decode(part.tolist(), clean_up_tokenization_spaces=False) for part in parts)
+    return before, token, after
+
+
+def _digest(tokenizer: Any) -> str:
+    """What changes where the tokenizer does anything else; the same for copies of it in other folders."""
+    if not getattr(tokenizer, "is_fast", False):
+        return fingerprint(type(tokenizer).__name__, sorted(tokenizer.get_vocab().items()))
+    backend = tokenizer.backend_tokenizer
+    return fingerprint(type(backend).__name__, backend.to_str(), sorted(tokenizer.get_vocab().items()))
+
+
+@lru_cache(maxsize=16)
+def _tokenizer(folder: str) -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise UserError(
+            f"The tokenizer in {folder} needs the package transformers: pip install transformers."
+        ) from None
+    try:
+        made = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # whatever a library raises of a folder that it cannot do with
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(
+            f"{folder} holds no tokenizer that can be read ({said}); save it beside the model with save_pretrained."
+        ) from None
+    if getattr(made, "is_fast", False):
+        made.backend_tokenizer.no_padding()
+        made.backend_tokenizer.no_truncation()
+    return made
