@@ -18,6 +18,7 @@ from raycv.networks.evaluation import BATCH
 from raycv.networks.layers import outputs_of
 from raycv.networks.models import check_buildable, load_weights
 from raycv.networks.sizes import sizes_of
+from raycv.networks.spec import check_sees_images
 from raycv.networks.stored import StoredNetwork, stored, weights_content
 from raycv.run.store import RunStore
 
@@ -65,6 +66,8 @@ class Bench:
         """
         networks = tuple(stored(store))
         check_buildable(network.spec for network in networks)
+        for network in networks:
+            check_sees_images(network.spec)
         for network in networks:  # actors read them too, but would say so only once they have started
             weights_content(store, network)
             if network.spec.places or network.spec.preprocessing != networks[0].spec.preprocessing:

@@ -215,6 +215,14 @@ def check_alike(specs: Sequence[NetworkSpec]) -> None:
             )
 
 
+def check_sees_images(spec: NetworkSpec) -> None:
+    """Raise UserError for a language model, where images are to be shown."""
+    if spec.tokens is not None:
+        raise UserError(
+            f"{spec.name} reads texts, and this stage shows networks images; do it in a run of networks that see them."
+        )
+
+
 def first_of(error: ValidationError) -> str:
     """What is wrong first with what a file holds, and where in it."""
     first = error.errors(include_url=False)[0]

@@ -12,7 +12,7 @@ from raycv.networks.spec import NetworkSpec
 from raycv.run.paths import STATISTICS, Key
 from raycv.run.store import RunStore
 
-FORMAT = 10  # of partials and statistics; part of their identity
+FORMAT = 11  # of partials and statistics; part of their identity
 
 
 class StatisticsIndex(BaseModel):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
@@ -328,14 +329,18 @@ def _within(chosen: Chosen, start: int, images: int, positions: int) -> Tensor:
 def untrained_specs(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:
     """Untrained networks of every architecture in ``specs``: its first networks before training, two to four.
 
-    None of recorded activations.
+    None of recorded activations. No two have the same seed: layers of one shape that are drawn first, as those of two
+    folders or of a ResNet-18 and a ResNet-34, would have the same weights, and the same units.
     """
     nulls: list[NetworkSpec] = []
+    free = count(1)
     for architecture in dict.fromkeys(spec.architecture for spec in specs if not spec.is_recorded):
         alike = [spec for spec in specs if spec.architecture == architecture]
         first, seeds = alike[0], list(dict.fromkeys(spec.seed for spec in alike))[:UNTRAINED]
         for seed in seeds if len(seeds) > 1 else [first.seed, first.seed + 1]:
-            nulls.append(first.model_copy(update={"name": f"null{len(nulls) + 1}", "seed": seed, "across": ()}))
+            taken = {null.seed for null in nulls}
+            own = seed if seed not in taken else next(n for n in free if n not in taken)
+            nulls.append(first.model_copy(update={"name": f"null{len(nulls) + 1}", "seed": own, "across": ()}))
     return tuple(nulls)
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from raycv.errors import UserError
-from raycv.networks.spec import NetworkSpec
+from raycv.networks.spec import NetworkSpec, check_sees_images
 
 
 class MergedNetworks(NamedTuple):
@@ -61,6 +61,7 @@ def _split(text: str, names: Sequence[str]) -> list[str] | None:
 
 def _check_alike(specs: Sequence[NetworkSpec]) -> None:
     first = specs[0]
+    check_sees_images(first)
     for spec in specs[1:]:
         if (spec.architecture, spec.classes) != (first.architecture, first.classes):
             raise UserError(

@@ -11,14 +11,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
+import raycv
+from raycv.cli import main
 from raycv.config import TrainConfig
 from raycv.data.texts import Documents
 from raycv.errors import UserError
-from raycv.networks.models import build
+from raycv.networks.models import build, untrained
 from raycv.networks.recordings import validation_of
 from raycv.networks.spec import NetworkSpec
-from raycv.run.paths import NETS, Key
+from raycv.run.paths import NETS, NULL, Key
 from raycv.stages.collect.collector import Collector
+from raycv.stages.collect.planned import groups_of
 from raycv.stages.train.specs import specs_of
 from tests.support.language import bert, documents, gpt, write_lines
 
@@ -128,3 +131,95 @@ CASES = [
 def test_mistakes_are_said_before_anything_runs(folder: Path, settings: Any, names: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         specs(folder, names, **{"layers": ("transformer.h.0",), "context": 24, **settings})
+
+
+def permuted(folder: Path, source: str, name: str) -> np.ndarray:
+    """Store a copy of a model whose neurons stand in another order; return which of the source's each is."""
+    net = AutoModelForCausalLM.from_pretrained(folder / source)
+    mlp, order = net.transformer.h[0].mlp, torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        mlp.c_fc.weight.copy_(mlp.c_fc.weight[:, order])
+        mlp.c_fc.bias.copy_(mlp.c_fc.bias[order])
+        mlp.c_proj.weight.copy_(mlp.c_proj.weight[order])
+    net.save_pretrained(folder / name)
+    AutoTokenizer.from_pretrained(folder / source).save_pretrained(folder / name)
+    return order.numpy()
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> tuple[Path, np.ndarray]:
+    """A run of a model, its copy with neurons in another order, and a stranger."""
+    order = permuted(folder, "gpt1", "copy")
+    made = tmp_path_factory.mktemp("run") / "run"
+    networks = ",".join(f"{name}=hf/{folder / name}" for name in ("gpt1", "copy", "gpt2"))
+    common = ["--run", str(made), "--data", str(folder / "texts")]
+    layers = ["--layers", "transformer.h.0.mlp.act", "--context", "24"]
+    assert main(["train", *common, "--networks", networks, *layers]) == 0
+    assert main(["collect", *common]) == 0
+    for stage in ("align", "patches"):
+        assert main([stage, "--run", str(made)]) == 0
+    return made, order
+
+
+@pytest.mark.slow
+def test_a_run_finds_neurons_that_stand_elsewhere_and_none_of_a_stranger(run: tuple[Path, np.ndarray]) -> None:
+    folder, order = run
+    opened = raycv.open_run(str(folder))
+    rows = opened.table("recurrence").set_index(["net", "unit"])
+    matchings = opened.table("matchings")
+    best = matchings[(matchings["method"] == "semi") & (matchings["similarity"] == "correlation")]
+    pairs = best[(best["net_a"] == "copy") & (best["net_b"] == "gpt1")].sort_values("unit_a")
+    assert pairs["unit_b"].tolist() == order.tolist()
+    np.testing.assert_allclose(pairs["value"], 1, atol=1e-5)
+    found = rows.loc["gpt1"]
+    assert (found["partners"] == 1).all()  # the copy, and not the stranger
+    strange = rows.loc["gpt2", "partners"]
+    assert (strange > 0).mean() < 0.1
+
+
+@pytest.mark.slow
+def test_the_contexts_of_a_neuron_are_where_the_model_itself_is_highest(
+    run: tuple[Path, np.ndarray], folder: Path
+) -> None:
+    made, order = run
+    contexts = raycv.open_run(str(made)).table("contexts")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "gpt1")
+    texts = documents(COUNT, seed=5, words=(40, 60))
+    inputs = dict(tokenizer(texts, truncation=True, max_length=24, return_tensors="pt"))
+    values = hooked(AutoModelForCausalLM.from_pretrained(folder / "gpt1"), "transformer.h.0.mlp.act", inputs)
+    highest = values[:, 1:].max(1)  # by document
+    own = contexts[contexts["net"] == "gpt1"].set_index(["unit", "rank"])
+    for unit in range(64):
+        rows = own.loc[unit]
+        np.testing.assert_allclose(rows["value"], np.sort(highest.values[:, unit].numpy())[::-1][:9], rtol=1e-5)
+        for row in rows.itertuples():
+            assert values[row.document, row.place, unit] == pytest.approx(row.value, rel=1e-5)
+            whole = tokenizer.decode(inputs["input_ids"][row.document])
+            assert row.before + row.token + row.after in whole
+    copied = contexts[contexts["net"] == "copy"].set_index(["unit", "rank"])
+    same = [copied.loc[unit, "token"].tolist() == own.loc[order[unit], "token"].tolist() for unit in range(64)]
+    assert np.mean(same) > 0.9  # ties aside
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["ablate", "prune", "ensemble", "stitch", "merge"])
+def test_what_needs_images_says_so(
+    run: tuple[Path, np.ndarray], stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([stage, "--run", str(run[0])]) == 2
+    assert "reads texts" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_that_is_done_is_not_done_again(
+    run: tuple[Path, np.ndarray], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["collect", "--run", str(run[0]), "--data", str(folder / "texts")]) == 0
+    assert "already finished" in capsys.readouterr().out
+
+
+def test_untrained_networks_of_two_folders_are_drawn_apart(folder: Path) -> None:
+    found = groups_of(specs(folder, ["gpt1", "gpt2"], layers=("transformer.h.0",), context=24))[NULL]
+    assert len({spec.seed for spec in found}) == len(found) == 4
+    weights = [untrained(spec).get_submodule("transformer.h.0.mlp.c_fc").weight for spec in found]
+    assert all((a != b).all() for n, a in enumerate(weights) for b in weights[:n])
