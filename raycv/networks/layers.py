@@ -104,7 +104,7 @@ def _bare(model: str, classes: int) -> NetworkSpec:
     check_model(model)
     output = ALEXNET_LAYERS[-1] if model in WIDTHS else LOGITS
     return NetworkSpec(
-        name=model, model=model, classes=classes, seed=0, layers=(output,), preprocessing=preprocessing_of(model)
+        name="net", model=model, classes=classes, seed=0, layers=(output,), preprocessing=preprocessing_of(model)
     )
 
 
