@@ -767,8 +767,7 @@ class Comparison:
         kept = group.chance.activations(str(group.members[at])) if group.chance else None
         if kept is None:
             raise UserError("This comparison has kept no samples to draw two units in; compare the networks again.")
-        of_unit: Floats = kept[:, unit]
-        return of_unit
+        return np.asarray(kept[:, unit], dtype=np.float64)
 
     @property
     def tables(self) -> list[str]:
