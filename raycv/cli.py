@@ -34,8 +34,8 @@ MORE = """Every flag is also a key of a YAML file (--config FILE) and an environ
 run remembers its settings. Start with: raycv run --run runs/first"""
 
 
-def _commands() -> SectionedGroup:
-    """The command line: every command with its flags, what explains them, and completion for shells."""
+def command_line() -> SectionedGroup:
+    """All commands: those with settings, those that only read, and what explains them."""
     root = SectionedGroup("raycv", help=ABOUT, epilog=MORE, context_settings=CONTEXT)
     click.version_option(raycv.__version__, message="raycv %(version)s")(root)
     for name, command in COMMANDS.items():
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _answered(arguments: Sequence[str] | None) -> int:
     try:
-        asked = _commands().main(arguments, prog_name="raycv", standalone_mode=False)
+        asked = command_line().main(arguments, prog_name="raycv", standalone_mode=False)
         return int(asked()) if callable(asked) else asked or 0
     except click.exceptions.NoArgsIsHelpError as error:
         answer(error.format_message())

@@ -34,7 +34,12 @@ def tables(names: tuple[str, ...]) -> None:
     help="print the layers of a model that can be compared",
     epilog="Example: raycv layers --model resnet18",
 )
-@click.option("--model", required=True, metavar="NAME", help="small-alexnet, alexnet or a torchvision model")
+@click.option(
+    "--model",
+    required=True,
+    metavar="NAME",
+    help="small-alexnet, alexnet, a model of torchvision, timm/NAME, hf/FOLDER, package.module:function",
+)
 def layers(model: str) -> None:
     with doing("loading PyTorch"):
         from raycv.networks.layers import layers_of_model, left_out_of_model

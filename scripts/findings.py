@@ -1,4 +1,4 @@
-"""Fill README.md and the manual with the numbers of runs: `python scripts/findings.py first=runs/first ...`.
+"""Fill the manual with the numbers of runs: `python scripts/findings.py first=runs/first ...`.
 
 Four runs are known: ``first`` (README's main job), ``cifar10``, ``epochs`` and ``eight`` (docs/findings.md says how
 they were made). Of each that is named, the tables and figures that the pages rest on are copied to docs/findings/.
@@ -24,7 +24,6 @@ from raycv.stages.align.health import summary
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
-    ROOT / "README.md",
     *(ROOT / "docs" / f"{name}.md" for name in ("output", "mapping", "findings", "matched_units", "merging", "paper")),
 )
 COPIES = ROOT / "docs" / "findings"
@@ -232,7 +231,7 @@ def papers_conv1(_tables: Tables) -> str:
 
 
 def first_sharing(tables: Tables) -> str:
-    """README's first table: what trained networks share, with intervals over networks, and untrained ones beside it."""
+    """What the main job's trained networks share, with intervals over networks, and untrained ones beside it."""
     return _sharing(tables("alignment_by_layer", "first"))
 
 
@@ -261,7 +260,7 @@ def _sharing(averages: pd.DataFrame) -> str:
 
 
 def four_and_eight(tables: Tables) -> str:
-    """README's excess from four networks, and from eight of which these are the first."""
+    """Excess from the main job's four networks, and from eight of which these are the first."""
     columns: dict[str, list[str]] = {}
     for run in ("first", "eight"):
         rows = tables("alignment_by_layer", run).query(SEMI).set_index(["quantity", "layer"])
@@ -277,7 +276,7 @@ def four_and_eight(tables: Tables) -> str:
 
 
 def first_correlation(tables: Tables) -> str:
-    """README's second table: correlations alone, and why they say little."""
+    """Correlations alone, and why they say little."""
     rows = tables("alignment", "first").query(SEMI)
     columns = {
         "mean": ("correlation with the best partner, trained", ".3f"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from raycv.cli import _commands
+from raycv.cli import command_line
 from raycv.flags import Flag
 from raycv.run.schema import ALL
 
@@ -54,7 +54,7 @@ def flags() -> str:
     """The page of flags."""
     found: dict[tuple[str, str, str], list[str]] = {}
     with_flags = 0
-    for name, command in commands(_commands()):
+    for name, command in commands(command_line()):
         of_command = [flag for flag in command.params if isinstance(flag, Flag)]
         with_flags += bool(of_command)
         for flag in of_command:

@@ -204,7 +204,10 @@ def test_the_sentences_on_merging_follow_from_it_too() -> None:
 def test_the_sentences_of_readme_and_manual_follow_from_the_first_run() -> None:
     findings = script()
     tables = findings.Tables(findings.COPIES)
-    pages = {path.stem: " ".join(path.read_text().split()) for path in (*findings.PAGES, ROOT / "docs" / "method.md")}
+    pages = {
+        path.stem: " ".join(path.read_text().split())
+        for path in (ROOT / "README.md", *findings.PAGES, ROOT / "docs" / "method.md")
+    }
     last = tables("training", "first").sort_values("epoch").groupby("net")["validation_top1"].last()
     assert f"validation top-1 {100 * last.min():.1f} to {last.max():.1%}" in pages["README"]
     rows = tables("alignment_by_layer", "first").query(findings.SEMI).set_index(["quantity", "layer"])
@@ -220,6 +223,7 @@ def test_the_sentences_of_readme_and_manual_follow_from_the_first_run() -> None:
     convolutional = inner[:5]
     mean = rows.loc["mean"].loc[convolutional]
     assert (mean["untrained"] > mean["value"]).all()
+    _four_bullets(pages["README"], rows, tables("measures", "first"))
     losses = (
         tables("mappings", "first").query("decay == 0 and sought == ''").groupby(["solver", "layer"])["loss"].mean()
     )
@@ -234,6 +238,28 @@ def test_the_sentences_of_readme_and_manual_follow_from_the_first_run() -> None:
     half, spread = (conv1["mean_high"] - conv1["mean_low"]).mean() / 2, conv1["mean"].std()
     assert f"±{_short(half, 3)}, and the standard deviation between pairs" in pages["method"]
     assert f"between pairs of networks is {_short(spread, 3)}" in pages["method"]
+
+
+def _four_bullets(said: str, rows: pd.DataFrame, measures: pd.DataFrame) -> None:
+    """README's numbers, each with that of untrained networks."""
+    excess, share, named, mean = (
+        rows.loc[name] for name in ("prerelu_excess", "estimated_share", "beyond_chance", "mean")
+    )
+    value, low, high, untrained = (
+        f"{excess.at['conv2', name]:.3f}" for name in ("value", "networks_low", "networks_high", "untrained")
+    )
+    assert f"Units of conv2 correlate {value} more with their best partners" in said
+    assert f"(95% interval over networks: {low} to {high}). Untrained: {untrained}." in said
+    conv2, conv5, fc6 = (f"{share.at[layer, 'value']:.0%}" for layer in ("conv2", "conv5", "fc6"))
+    assert f"By estimate {conv2} of conv2, {conv5} of conv5 and {fc6} of fc6. Untrained: 0%." in said
+    assert share.loc[["conv2", "conv5", "fc6"], "untrained"].max() < 0.005
+    conv1, conv2 = (f"{named.at[layer, 'value']:.0%}" for layer in ("conv1", "conv2"))
+    assert f"{conv2} of the units of conv2, {conv1} of conv1 and 0% of fc6 and fc7" in said
+    assert named.loc[["conv1", "conv2", "fc6", "fc7"], "untrained"].max() < 0.005
+    trained, untrained = (f"{mean.at['conv3', name]:.3f}" for name in ("value", "untrained"))
+    assert f"conv3 correlate {trained} with their best partners, untrained ones *more*: {untrained}." in said
+    conv3 = measures.query("measure == 'effective_dimension' and layer_a == 'conv3'")
+    assert f"({conv3['chance'].mean():.1f}, not {conv3['value'].mean():.1f})" in said
 
 
 def _short(value: float, digits: int = 2) -> str:

@@ -12,11 +12,13 @@ import raycv
 from raycv import analysis, figures
 
 ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def pages() -> set[Path]:
-    """Those of the manual, without their endings."""
-    return {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")}
+    """Those of the manual, without their endings: as they stand, and made of the notebooks."""
+    written = {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")}
+    return written | {Path("notebooks") / path.stem for path in NOTEBOOKS}
 
 
 def described() -> list[str]:
@@ -29,13 +31,18 @@ def described() -> list[str]:
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    for folder in ("docs", "notebooks", "scripts"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    subprocess.run([sys.executable, "scripts/notebooks.py"], cwd=tmp_path, check=True)
     command = [str(Path(sys.executable).parent / "zensical"), "build", "--strict"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     made = {path.parent.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("index.html")}
     assert {path.parent if path.name == "index" else path for path in pages()} == made
+    for path in NOTEBOOKS:
+        page = (tmp_path / "site" / "notebooks" / path.stem / "index.html").read_text()
+        assert page.count('alt="What the cell above draws"') == path.read_text().count('"image/png": "') > 0
     reference = [page for page in made if page.parts[:1] == ("reference",)]
     shown = [(tmp_path / "site" / page / "index.html").read_text() for page in reference]
     for name in described():

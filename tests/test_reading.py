@@ -85,7 +85,8 @@ def run(store: RunStore) -> raycv.Run:
 
 def test_a_run_says_what_it_holds(run: raycv.Run, store: RunStore) -> None:
     assert run.uri == store.uri
-    assert repr(run) == f"Run({store.uri!r})"
+    assert repr(run).splitlines()[0] == f"Run {store.uri}"
+    assert repr(run).splitlines()[2] == f"  net2: {', '.join(f'{layer} (7 units)' for layer in LAYERS)}"
     assert run.tables == ["mapping_weights", "units"]
     assert run.layers == list(LAYERS)
     assert list(run.networks) == list(NETS)

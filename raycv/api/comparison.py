@@ -356,7 +356,8 @@ class Comparison:
             same_index: the fraction of units whose best partner has their own index, as in networks that share their
             first weights, with same_index_chance and same_index_p_value for units of b in any order.
 
-            With a control its values stand behind as control_mean and so on, NaN where it lacks a layer.
+            With a control its values stand behind as control_mean and so on, NaN where it lacks a layer. A run has
+            those of mean, excess and beyond_chance of its untrained networks, once `raycv align` has finished.
 
         Raises
         ------
@@ -697,7 +698,8 @@ class Comparison:
         net_a, net_b : str, optional
             The two networks, with ``layer``; None: the first two.
         unit : int, optional
-            A unit of ``net_a``, to draw against its partner, sample by sample.
+            A unit of ``net_a``, to draw against its partner, sample by sample; of a run by their highest activations in
+            each of the images that `raycv patches` has sampled.
         by : str, optional
             The column of ``alignment`` by which all layers are drawn; None: unbiased_cka after compare="all", and
             otherwise mean_absolute beside rotated_mean.
@@ -710,7 +712,7 @@ class Comparison:
         Raises
         ------
         UserError
-            For layers, networks, units or columns that there are not, and for samples that are not kept, as in a run.
+            For layers, networks, units or columns that there are not, and for samples that are not kept.
 
         Examples
         --------
@@ -745,6 +747,8 @@ class Comparison:
             return drawing.units_against_null(rows, first, second, FALSE_DISCOVERIES)
         return self._plotted_pair(group, a, b, unit, rows)
 
+    _shown_in = "{:,} samples"  # what two units are drawn in
+
     def _plotted_pair(self, group: Group, a: int, b: int, unit: int, rows: pd.DataFrame) -> Figure:
         """A unit of member a and its partner in b, sample by sample."""
         from raycv.drawing.comparison import pair_of_units
@@ -754,11 +758,16 @@ class Comparison:
         partner, value = int(rows["unit_b"][unit]), float(rows["value"][unit])
         if partner < 0:
             raise UserError(f"Unit {unit} of {of_a} is dead or rare and has no partner.")
-        samples = [group.chance.activations(name) if group.chance else None for name in (of_a, of_b)]
-        if samples[0] is None or samples[1] is None:
-            raise UserError("A run keeps no samples to draw two units in; its report shows them with their patches.")
         names = f"{of_a}, unit {unit}", f"{of_b}, unit {partner}"
-        return pair_of_units(samples[0][:, unit], samples[1][:, partner], names, value)
+        x, y = self._activations_of(group, a, unit), self._activations_of(group, b, partner)
+        return pair_of_units(x, y, names, value, self._shown_in)
+
+    def _activations_of(self, group: Group, at: int, unit: int) -> Floats:
+        """What a unit of member ``at`` gives in the samples in which two units are drawn."""
+        kept = group.chance.activations(str(group.members[at])) if group.chance else None
+        if kept is None:
+            raise UserError("This comparison has kept no samples to draw two units in; compare the networks again.")
+        return np.asarray(kept[:, unit], dtype=np.float64)
 
     @property
     def tables(self) -> list[str]:

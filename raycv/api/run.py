@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from raycv import statistics
+from raycv.analysis.arrays import Floats
 from raycv.api import shown
 from raycv.api.comparison import Comparison
 from raycv.api.group import Group
@@ -30,6 +31,8 @@ from raycv.statistics.reader import Statistics
 
 if TYPE_CHECKING:
     from torch import nn
+
+OF_UNTRAINED = ("mean", "excess", "beyond_chance")  # columns of alignment that its table also has of untrained networks
 
 
 def open_run(uri: str) -> Run:
@@ -101,7 +104,7 @@ class Run(Comparison):
         return weight_correlations(self._store, self._statistics.names)
 
     def __repr__(self) -> str:
-        return f"Run({self.uri!r})"
+        return "\n".join([f"Run {self.uri}", *shown.described(self._widths)])
 
     @property
     def uri(self) -> str:
@@ -126,20 +129,23 @@ class Run(Comparison):
         """The names of the tables that the run has; `raycv tables` says what each column means."""
         return tables.names(self._store)
 
-    def _repr_html_(self) -> str:
+    @property
+    def _widths(self) -> dict[str, dict[str, int]]:
+        """The units of every layer, by network; none where nothing was collected yet, or it cannot be read."""
         try:
-            widths = {
-                spec.name: dict(zip(self.layers, of_net, strict=True))
-                for spec, of_net in zip(
-                    self._statistics.networks, zip(*map(self._statistics.widths, self.layers), strict=True), strict=True
-                )
-            }
-        except UserError:  # nothing was collected yet
-            widths = {}
+            found = self._statistics
+        except UserError:
+            return {}
+        of_nets = zip(*map(found.widths, found.layers), strict=True)
+        return {
+            net: dict(zip(found.layers, of_net, strict=True)) for net, of_net in zip(found.names, of_nets, strict=True)
+        }
+
+    def _repr_html_(self) -> str:
         foot = (
             f"tables: {', '.join(self.tables) or 'none yet'}; table(NAME), correlation(), matching(), report say more"
         )
-        return shown.as_html(f"Run {self.uri}", widths, [], foot)
+        return shown.as_html(f"Run {self.uri}", self._widths, [], foot)
 
     def save(self, path: str | os.PathLike[str]) -> str:
         """Refuse: a run is stored already.
@@ -209,6 +215,35 @@ class Run(Comparison):
         there = image >= 0
         found = {"sample": image[there], "position": position[there], "value": value[there]}
         return pd.DataFrame({"rank": np.arange(1, int(there.sum()) + 1), **found})
+
+    _shown_in = "highest activations in {:,} images"
+
+    def _activations_of(self, group: Group, at: int, unit: int) -> Floats:
+        member = group.members[at]
+        spec = next(spec for spec in self._statistics.networks if spec.name == member.net)
+        layer = next(layer for layer in self.layers if spec.place(layer).module == member.layer)
+        rows = self.table("sampled_activations", layer=layer, net=member.net, unit=unit)
+        return rows.sort_values("image")["value"].to_numpy(np.float64)
+
+    def _alignment(self, columns: Sequence[str]) -> pd.DataFrame:
+        rows = super()._alignment(columns)
+        control = [column for column in columns if column in OF_UNTRAINED]
+        if not control or self._is_across or "alignment" not in self.tables:
+            return rows
+        found = self.table("alignment", similarity="correlation", method="semi").astype({"layer": str})
+        found = found.rename(columns={f"untrained_{column}": f"control_{column}" for column in control})
+        same = self._same_means(rows if "mean" in rows else super()._alignment(["mean"]), found)
+        if not same or found[f"control_{control[0]}"].isna().all():  # of other statistics, or without such networks
+            return rows
+        kept = found[["layer", "net_a", "net_b", *(f"control_{column}" for column in control)]]
+        return rows.merge(kept.rename(columns={"layer": "layer_a"}), "left", ["net_a", "layer_a", "net_b"])
+
+    @staticmethod
+    def _same_means(rows: pd.DataFrame, found: pd.DataFrame) -> bool:
+        """Whether the table was written of the statistics that the run has now."""
+        keys = ["net_a", "layer_a", "net_b"]
+        both = rows.merge(found.rename(columns={"layer": "layer_a"}), "left", keys, suffixes=("", "_stored"))
+        return bool(np.allclose(both["mean"], both["mean_stored"], atol=1e-5, equal_nan=True))
 
     def images(self) -> tuple[np.ndarray, np.ndarray]:
         """Load the validation images that the units were compared in, as the first network gets them.

@@ -92,15 +92,17 @@ def units_against_null(rows: pd.DataFrame, net_a: str, net_b: str, significant: 
     return figure
 
 
-def pair_of_units(x: np.ndarray, y: np.ndarray, names: tuple[str, str], correlation: float) -> Plot:
-    """Activations of two units in the same samples, (n,) each."""
+def pair_of_units(
+    x: np.ndarray, y: np.ndarray, names: tuple[str, str], correlation: float, shown: str = "{:,} samples"
+) -> Plot:
+    """Activations of two units in the same samples, (n,) each. ``shown``: what these are."""
     if len(x) > SHOWN:
         chosen = np.random.default_rng(0).choice(len(x), SHOWN, replace=False)
         x, y = x[chosen], y[chosen]
     figure = Plot(figsize=(WIDTH / 2, WIDTH / 2), layout="constrained")
     axes = figure.subplots()
     axes.plot(x, y, "o", color=NETS[0], ms=2, alpha=0.35, mew=0)
-    label(axes, f"correlation {correlation:.2f}, {len(x):,} samples shown", *names)
+    label(axes, f"correlation {correlation:.2f}; {shown.format(len(x))}", *names)
     open_frame(axes)
     return figure
 

@@ -86,7 +86,10 @@ def smoothness_note(filters: Mapping[str, np.ndarray]) -> str:
     found = {net: value for net, value in found.items() if np.isfinite(value)}
     if not found:
         return ""
-    return f"Neighbouring weights correlate by {ends(found, '.2f')}: 0 is noise, near 1 are smooth edges and colours."
+    return (
+        f"Neighbouring weights correlate by {ends(found, '.2f')}: near 0 filters look like the random weights that "
+        "training starts from, near 1 like smooth edges and colours."
+    )
 
 
 def _places(net: str, units: int, order: Mapping[str, np.ndarray] | None) -> np.ndarray:

@@ -33,8 +33,12 @@ _TITLE_CHARACTERS, _CAPTION_CHARACTERS = 78, 116  # per line of the page
 def page(height: float, title: str, caption: str) -> Figure:
     """An empty figure of the page width and ``height`` inches, with its title above and its caption below."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.suptitle(textwrap.fill(title, _TITLE_CHARACTERS), x=0.01, ha="left", fontsize=TITLE, fontweight="bold")
-    figure.supxlabel(textwrap.fill(caption, _CAPTION_CHARACTERS), x=0.01, ha="left", fontsize=TEXT)
+    title, caption = (
+        textwrap.fill(text, characters, break_on_hyphens=False)  # `png` joins the lines again, with spaces
+        for text, characters in ((title, _TITLE_CHARACTERS), (caption, _CAPTION_CHARACTERS))
+    )
+    figure.suptitle(title, x=0.01, ha="left", fontsize=TITLE, fontweight="bold")
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize=TEXT)
     return figure
 
 

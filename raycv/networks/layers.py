@@ -105,7 +105,7 @@ def _bare(model: str, classes: int) -> NetworkSpec:
     check_model(model)
     output = ALEXNET_LAYERS[-1] if model in WIDTHS else LOGITS
     return NetworkSpec(
-        name=model,
+        name="net",
         model=model,
         classes=classes,
         seed=0,

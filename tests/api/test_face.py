@@ -22,9 +22,11 @@ from raycv.api.kept import KeptProducts
 from raycv.api.members import Member
 from raycv.api.naming import LayerNames
 from raycv.errors import UserError
-from raycv.run import record
+from raycv.run import record, tables
+from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
 from tests.support.runs import moments_of, specs, write_chance, write_networks, write_statistics
+from tests.support.tables import write_layers
 
 LAYERS = ("blocks.2", "blocks.10")
 NETS = ("net1", "net2", "net3")
@@ -254,8 +256,43 @@ def test_plots_show_what_the_tables_say(found: raycv.Comparison, run: raycv.Run)
     across = raycv.compare({"a": values["net1"], "b": values["net2"]}, compare="all").plot().axes[0]
     assert [label.get_text() for label in across.get_yticklabels()] == list(LAYERS)
     assert run.plot("blocks.2")._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="A run keeps no samples to draw two units in"):
+    with pytest.raises(UserError, match="has no table 'sampled_activations' yet"):
         run.plot("blocks.2", unit=3)
+
+
+def test_two_units_of_a_run_are_drawn_in_the_sampled_images(run: raycv.Run) -> None:
+    partner = int(run.matching().query("layer == 'blocks.2' and net_a == 'net1' and net_b == 'net2'")["unit_b"].iloc[3])
+    images = np.array([7, 2, 9], dtype=np.int32)
+    highest = {("net1", 3): [0.5, 2.0, 0.1], ("net2", partner): [1.5, 4.0, 0.2]}
+    rows = pd.concat(
+        pd.DataFrame({"net": net, "unit": unit, "image": images, "value": values})
+        for (net, unit), values in highest.items()
+    )
+    store = RunStore(run.uri)
+    columns = [name for name in BY_NAME["sampled_activations"].schema.names if name != "layer"]
+    write_layers(store, "sampled_activations", [("blocks.2", rows.reindex(columns=columns))])
+    axes = run.plot("blocks.2", unit=3).axes[0]
+    assert axes.get_title(loc="left").endswith("; highest activations in 3 images")
+    drawn = np.stack([np.asarray(values) for values in axes.get_lines()[0].get_data()])
+    np.testing.assert_allclose(drawn[:, drawn[0].argsort()], [[0.1, 0.5, 2.0], [0.2, 1.5, 4.0]], rtol=1e-6)
+    store.remove("tables/sampled_activations")
+
+
+def test_untrained_networks_of_a_run_stand_beside_its_alignment(run: raycv.Run) -> None:
+    """They are those of its table, as long as that was written of the statistics that are there now."""
+    means = run.alignment(["mean"])
+    kept = means.assign(similarity="correlation", method="semi", untrained_mean=0.4, untrained_excess=0.01)
+    store, schema = RunStore(run.uri), BY_NAME["alignment"].schema
+    tables.write(store, "alignment", kept.astype({"layer": str}).reindex(columns=schema.names))
+    found = run.alignment(["mean", "excess", "linear_cka"])
+    assert [name for name in found.columns if str(name).startswith("control_")] == ["control_mean", "control_excess"]
+    assert found["control_mean"].tolist() == [0.4] * len(means)
+    assert found["control_excess"].tolist() == [0.01] * len(means)
+    assert "control_mean" not in run.alignment(["linear_cka"])
+    of_others = kept.assign(mean=kept["mean"] + 0.1).astype({"layer": str})
+    tables.write(store, "alignment", of_others.reindex(columns=schema.names))
+    assert list(run.alignment(["mean"])) == list(means)
+    store.remove("tables/alignment")
 
 
 def test_lists_tensors_and_datasets_are_taken_as_they_are(tmp_path: Path) -> None:

@@ -27,6 +27,12 @@ def test_long_titles_and_captions_stay_on_the_page() -> None:
     assert figure.get_figwidth() == WIDTH
 
 
+def test_words_with_hyphens_stay_whole() -> None:
+    words = " ".join(["semi-matching"] * 40)
+    figure = page(3.0, words, words)
+    assert figure.get_supxlabel().split() == figure.get_suptitle().split() == words.split()
+
+
 def test_counted() -> None:
     assert [counted(n, "unit") for n in (0, 1, 2)] == ["0 units", "1 unit", "2 units"]
 

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from raycv.drawing.style import NETS, QUIET, SIGNAL, TICKS, WIDTH, counted, label, open_frame, page
 from raycv.drawing.undrawable import Undrawable
@@ -85,8 +86,8 @@ def cluster_tree(nodes: pd.DataFrame, members: pd.DataFrame, layer: str, net_a: 
     deepest = max(depth.values())
     title = f"Cluster {root} of {layer} and the parts it was split into, {net_a} and {net_b}"
     caption = (
-        f"Under a cluster's number: its units of {net_a} + of {net_b}, and its between-net similarity. "
-        "To the right of a cluster that was not split: its units."
+        f"Under a cluster's number: its units of {net_a} + of {net_b}, and, of both networks, its "
+        "between-net similarity. To the right of a cluster that was not split: its units."
     )
     figure = page(1.3 + 0.36 * len(leaves), title, caption)
     axes = figure.subplots()
@@ -94,7 +95,8 @@ def cluster_tree(nodes: pd.DataFrame, members: pd.DataFrame, layer: str, net_a: 
         for child in children.get(node, []):
             axes.plot([depth[node], depth[child]], [y, place[child]], color=QUIET, linewidth=0.6, zorder=0)
         row = table.loc[node]
-        text = f"{node}\n{row['units_a']} + {row['units_b']}, {row['between_net_similarity']:.2f}"
+        of_both = f", {row['between_net_similarity']:.2f}" if min(row["units_a"], row["units_b"]) else ""
+        text = f"{node}\n{row['units_a']} + {row['units_b']}{of_both}"
         box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": QUIET, "linewidth": 0.5}
         axes.text(depth[node], y, text, fontsize=5.5, ha="center", va="center", bbox=box)
         if node in leaves:
@@ -102,7 +104,8 @@ def cluster_tree(nodes: pd.DataFrame, members: pd.DataFrame, layer: str, net_a: 
                 units = members[(members["leaf"] == node) & (members["net"] == net)]["unit"].sort_values()
                 shown = f"{net}: {', '.join(map(str, units[:24]))}{' ...' if len(units) > 24 else ''}"
                 offset = 0.2 * (1 if line else -1)
-                axes.text(depth[node] + 0.3, y + offset, shown, fontsize=5.5, color=NETS[line], va="center")
+                if len(units):
+                    axes.text(depth[node] + 0.3, y + offset, shown, fontsize=5.5, color=NETS[line], va="center")
     axes.set(xlim=(-0.3, deepest + 1.8), ylim=(len(leaves) - 0.4, -0.6))
     axes.set_axis_off()
     return figure
@@ -126,6 +129,7 @@ def similarity_curves(nodes: pd.DataFrame, layers: Sequence[str], net_a: str, ne
         for values, colour, name in ((within, QUIET, "within net"), (both, SIGNAL, "between nets")):
             axes.plot(place, values, ".-", color=colour, markersize=3, linewidth=0.7, label=name)
         label(axes, f"{layer}: {counted(len(rows), 'cluster')}", "cluster", "mean correlation")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_ylim(min(-0.03, float(np.nanmin([0.0, *both])) - 0.03), 1.03)
         open_frame(axes)
     panels[0].legend(fontsize=TICKS, frameon=False)

@@ -72,6 +72,13 @@ def test_the_tree_names_the_units_of_each_network() -> None:
     assert not any(text.startswith("1\n") for text in texts)
 
 
+def test_a_part_of_one_network_has_no_similarity_between_networks() -> None:
+    (axes,) = cluster_tree(NODES, MEMBERS, "conv1", "net1", "net2").axes
+    texts = [text.get_text() for text in axes.texts]
+    assert "3\n0 + 1" in texts
+    assert not any(text.endswith(": ") for text in texts)
+
+
 def caption(figure: Figure) -> str:
     return str(figure.get_supxlabel()).replace("\n", " ")
 
