@@ -58,7 +58,7 @@ def test_the_samples_of_words_are_the_tokens_that_end_with_them(folders: dict[st
         words = text.split()[:30]
         there = numbers[numbers != PADDING]
         for word, place in enumerate(places[:29], start=1):
-            until = tokenizer.decode(there[: place + 1], skip_special_tokens=True)
+            until = str(tokenizer.decode(there[: place + 1], skip_special_tokens=True))
             assert until.replace(" ", "").replace("##", "") == "".join(words[: word + 1])
         assert (places[29:] == PADDING).all()
 

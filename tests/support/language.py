@@ -60,12 +60,12 @@ def bert(folder: Path, seed: int) -> BertForMaskedLM:
     return net
 
 
-def save(folder: Path, net: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+def save(folder: Path, net: Any, tokenizer: Any) -> None:
     net.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def byte_pairs(vocabulary: int) -> PreTrainedTokenizerFast:
+def byte_pairs(vocabulary: int) -> Any:
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -74,10 +74,11 @@ def byte_pairs(vocabulary: int) -> PreTrainedTokenizerFast:
         vocab_size=vocabulary, special_tokens=["<end>"], initial_alphabet=alphabet, show_progress=False
     )
     made.train_from_iterator(documents(100), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<end>", model_max_length=LONGEST)
+    made_of: Any = PreTrainedTokenizerFast  # which has no types
+    return made_of(tokenizer_object=made, eos_token="<end>", model_max_length=LONGEST)
 
 
-def word_pieces() -> PreTrainedTokenizerFast:
+def word_pieces() -> Any:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -87,4 +88,5 @@ def word_pieces() -> PreTrainedTokenizerFast:
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=LONGEST, **names)
+    made_of: Any = PreTrainedTokenizerFast  # which has no types
+    return made_of(tokenizer_object=made, model_max_length=LONGEST, **names)

@@ -47,7 +47,7 @@ def sequences(folder: str, config: Mapping[str, Any], context: int) -> Tokens:
     if isinstance(embedded, int) and largest >= embedded:
         raise UserError(
             f"The tokenizer in {folder} numbers tokens up to {largest:,}, and the model has {embedded:,} embeddings; "
-            "name a folder in which both belong together."
+            "name a folder in which both belong together, or give the model as many embeddings."
         )
     return tokens
 

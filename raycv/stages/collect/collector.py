@@ -230,7 +230,7 @@ def batch_of(specs: Iterable[NetworkSpec]) -> int:
 
 def _moved(before: Before, device: torch.device) -> Before:
     scale, shift = (one if one is None else one.to(device) for one in (before.scale, before.shift))
-    return Before(before.values.to(device), scale, shift)
+    return before._replace(values=before.values.to(device), scale=scale, shift=shift)
 
 
 def _activations(values: list[Tensor], before: list[Before]) -> Activations:
