@@ -96,7 +96,7 @@ def driver_of(job: str) -> str:
         if one.job_id.hex() == job:
             submitted = one.config.metadata.get("job_submission_id", "")
             process = f"process {one.driver_pid} on {one.driver_address.ip_address}"
-            return f"{process}, job {submitted}" if submitted else process
+            return f"{process} (job {submitted})" if submitted else process
     return f"job {job}"
 
 
