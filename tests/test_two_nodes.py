@@ -13,16 +13,20 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
+from raycv.networks import checkpoints
+from raycv.networks.models import build
 from raycv.run import tables
 from raycv.run.store import RunStore
 from tests.support.heads import RAY, joining_node, ray_alone, running_head
-from tests.support.runs import make_run
+from tests.support.left import contents, same
+from tests.support.runs import make_run, spec
 from tests.support.s3_server import BUCKET, S3Server
 
 ROOT = Path(__file__).parent.parent
-SECOND = "127.0.0.2"  # an address: the head has that of this machine
+SECOND, THIRD = "127.0.0.2", "127.0.0.3"  # addresses: the head has that of this machine
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 
@@ -71,6 +75,14 @@ def worker(head: dict[str, str]) -> Iterator[str]:
         yield node
 
 
+@pytest.fixture(scope="module")
+def stored_images(head: dict[str, str], images: Path) -> str:
+    source = RunStore(f"s3://{BUCKET}/images-{uuid.uuid4().hex[:8]}")
+    for file in images.iterdir():
+        source.write(file.name, file.read_bytes())
+    return source.uri
+
+
 @pytest.fixture
 def run() -> RunStore:
     return RunStore(f"s3://{BUCKET}/run-{uuid.uuid4().hex[:8]}")
@@ -90,6 +102,74 @@ def test_a_cluster_without_processors_says_so_until_a_node_joins(
     with joining_node(RAY, head, 1, SECOND):
         assert job.end() == 0, job.said
     assert len(tables.read(run, "clusterings"))
+
+
+def test_two_jobs_at_once_each_on_a_run_of_its_own_and_a_third_on_one_of_these(
+    head: dict[str, str], worker: str, stored_images: str
+) -> None:
+    """Training wants all processors at once, the pass as many as there are: each waits for the other's stages."""
+    runs = [RunStore(f"s3://{BUCKET}/run-{uuid.uuid4().hex[:8]}") for _ in range(3)]
+    flags = ["--data", stored_images, "--seeds", "1,2", "--width", "6", "--epochs", "1", "--decays", "0"]
+    flags += ["--layers", "conv1,fc7", "--shard-size", "40"]
+    jobs = [Job(head, "jobs/run.py", "--run", run.uri, *flags) for run in runs[:2]]
+    jobs[0].wait_for("train: starting 2 networks")
+    third = Job(head, "jobs/run.py", "--run", runs[0].uri, *flags)
+    assert third.end() != 0
+    assert jobs[0].process.poll() is None  # long before that has ended
+    assert "train of" in third.said
+    assert "is being done by process" in third.said
+    assert "wait for it with --wait." in third.said
+    assert all(has_done_it(job) for job in jobs)
+    undisturbed = Job(head, "jobs/run.py", "--run", runs[2].uri, *flags)
+    assert has_done_it(undisturbed)
+    *found, expected = (contents(run) for run in runs)
+    for of_run in found:
+        assert of_run.keys() == expected.keys()
+        assert [path for path, content in of_run.items() if not same(path, content, expected[path])] == []
+
+
+def has_done_it(job: Job) -> bool:
+    """Whether a job ends as one does whose networks have seen too few images: they fail the health check, or nearly."""
+    return (job.end() == 0) != ("the health check failed" in job.said)
+
+
+def test_training_that_loses_a_node_says_what_it_waits_for_and_goes_on_when_one_joins(
+    head: dict[str, str], stored_images: str, run: RunStore
+) -> None:
+    flags = ["--data", stored_images, "--seeds", "1,2", "--width", "6", "--epochs", "20"]
+    with joining_node(RAY, head, 1, SECOND):
+        with joining_node(RAY, head, 1, THIRD):
+            job = Job(head, "jobs/train.py", "--run", run.uri, *flags)
+            job.wait_for("epoch 1 of 20")
+        job.wait_for("waiting for 1 CPU: the cluster has 1 CPU of which 0 are free, and no autoscaler; this command")
+        with joining_node(RAY, head, 1, THIRD):
+            assert job.end() == 0, job.said
+    trained = tables.read(run, "training")
+    assert trained.groupby("net")["epoch"].apply(list).tolist() == [[*range(1, 21)]] * 2
+
+
+def at_work(address: str) -> list[psutil.Process]:
+    """The processes of a node that hold an actor or do a task."""
+    of_node = f"--node_ip_address={address}"
+    titled = [one for one in psutil.process_iter(["cmdline"]) if "ray::" in "".join(one.info["cmdline"] or ())[:5]]
+    return [one for one in titled if "IDLE" not in one.info["cmdline"][0] and of_node in one.parents()[0].cmdline()]
+
+
+def test_a_node_joins_a_pass_and_leaves_it_again(head: dict[str, str], worker: str, run: RunStore) -> None:
+    """The others stand still meanwhile: it is at work, and what it leaves undone is done by them."""
+    for number in (1, 2):
+        checkpoints.save(run, spec(number, 6), build(spec(number, 6)).state_dict())
+    job = Job(head, "jobs/collect.py", "--run", run.uri, "--shard-size", "1")
+    job.wait_for("2 actors at")
+    stopped = at_work(SECOND)
+    assert len(stopped) >= 2
+    for process in stopped:
+        process.suspend()
+    with joining_node(RAY, head, 1, THIRD):
+        job.wait_for("3 actors at")
+    for process in stopped:
+        process.resume()
+    assert job.end() == 0, job.said
 
 
 def test_the_mapping_sweep_from_an_environment_with_ray_alone(

@@ -128,7 +128,7 @@ class Pool:
         wanted, there = self._size(), len(self._ready) + len(self._probes)
         self._add(min(wanted - there, waiting))
         nowhere = [ref for ref, actor in self._probes.items() if there > wanted and not unpublished_ray.node_of(actor)]
-        for ref in nowhere[: max(0, there - wanted)]:
+        for ref in nowhere[::-1][: max(0, there - wanted)]:  # the last first: others may be about to start
             ray.kill(self._probes.pop(ref))
 
     def _hand_out(

@@ -16,7 +16,7 @@ from ray.exceptions import AuthenticationError, RayTaskError, RpcError
 
 from raycv.devices import Processors
 from raycv.distributed import gpu_nodes, unpublished_ray
-from raycv.distributed.sizing import Gpus
+from raycv.distributed.sizing import Gpus, cpus_of_each
 from raycv.distributed.waiting import has_autoscaler
 from raycv.errors import StageFailed, UserError
 from raycv.memory import Need, check_nodes
@@ -215,8 +215,13 @@ class Share:
 
 
 def share(workers: int, there: Gpus | None) -> Share:
-    """Split the cluster among ``workers``: its CPUs, or the GPUs that are ``there`` or may come."""
-    cpus = max(amount("CPU"), 0.5) / workers
+    """Split the cluster among ``workers``: its CPUs, or the GPUs that are ``there`` or may come.
+
+    Beside a part of a GPU a worker gets at most the same part of the CPUs for each GPU of the node that has the fewest.
+    """
     if there is None:
-        return Share(cpus=math.floor(cpus) if cpus >= 1 else max(math.floor(cpus * 100) / 100, 0.01), gpus=0)
-    return Share(cpus=min(1.0, max(math.floor(cpus * 100) / 100, 0.01)), gpus=there.share(workers))
+        cpus = [node["CPU"] for node in of_nodes() if node.get("CPU")]
+        return Share(cpus=cpus_of_each(workers, cpus or [0.5]), gpus=0)
+    gpus = there.share(workers)
+    beside = min((node.get("CPU", 0) / node["GPU"] for node in of_nodes() if node.get("GPU")), default=1.0)
+    return Share(cpus=min(1.0, max(math.floor(beside * gpus * 100) / 100, 0.01)), gpus=gpus)

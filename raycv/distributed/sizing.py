@@ -1,9 +1,14 @@
-"""How many GPUs a stage gets: by its work and what may come, not by what happens to be alive when it starts. Pure."""
+"""How many GPUs a stage gets: by its work and what may come, not by what happens to be alive when it starts. Pure.
+
+And how many CPUs: as many as the nodes have, of which none can lend to another.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,17 @@ class Gpus:
         more = int(min(self.there, self.most)) // networks
         idle = f"; --workers {more} would give each network {more}" if used < self.there and more > workers else ""
         return f"{networks} networks on {of_all}, {how}{idle}"
+
+
+def cpus_of_each(workers: int, nodes: Sequence[float]) -> float:
+    """The CPUs of each of ``workers`` that run at the same time on ``nodes`` with so many: the most with which all fit.
+
+    Whole ones or, where there are fewer than workers, an equal part of one.
+    """
+    whole = range(int(sum(nodes) // workers), 0, -1)
+    parts = (math.floor(100 / of_one) / 100 for of_one in range(2, 101))
+    fitting = (cpus for cpus in chain(whole, parts) if sum(int(node / cpus + 1e-9) for node in nodes) >= workers)
+    return next(fitting, 0.01)
 
 
 def _counted(gpus: int) -> str:

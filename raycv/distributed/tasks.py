@@ -11,7 +11,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from raycv.distributed import ray_cluster
 from raycv.distributed.ray_cluster import users_mistake
-from raycv.distributed.waiting import Waiting, lacks
+from raycv.distributed.waiting import Waiting
 from raycv.errors import StageFailed
 
 Item = TypeVar("Item")
@@ -39,22 +39,22 @@ def in_order(
     task = ray.remote(num_cpus=1, memory=min(needed, largest), max_retries=TASK_DEATHS)(function)
     reference = ray.put(shared)
     waiting = deque(items)
-    running: deque[Any] = deque()
+    running: deque[tuple[Any, float]] = deque()  # with the part of a GPU that each asks for
     try:
         while waiting or running:
             while waiting and len(running) < (at_once or 2 * max(1, int(ray_cluster.amount("CPU")))):
                 item = waiting.popleft()
-                running.append(task.options(num_gpus=gpus(item)).remote(reference, item))
-            yield _result(running.popleft(), needed)
+                running.append((task.options(num_gpus=gpus(item)).remote(reference, item), gpus(item)))
+            yield _result(*running.popleft(), needed)
     finally:
-        for left in running:
+        for left, _ in running:
             ray.cancel(left)
 
 
-def _result(reference: Any, needed: int) -> Any:
-    for_nodes = Waiting()
+def _result(reference: Any, gpus: float, needed: int) -> Any:
+    for_nodes = Waiting({"CPU": 1.0} | ({"GPU": gpus} if gpus else {}))
     while not ray.wait([reference], timeout=1.0)[0]:
-        for_nodes.look(going_on=not lacks())
+        for_nodes.look(going_on=False)
     try:
         return ray.get(reference)
     except RayTaskError as error:

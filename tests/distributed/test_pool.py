@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError
 
-from raycv.distributed.pool import DEATHS_PER_ITEM, Pool
+from raycv.distributed.pool import DEATHS_PER_ITEM, LOOK, Pool
 from raycv.errors import UserError
 
 
@@ -68,6 +69,27 @@ def test_every_item_is_done_once(folder: Path) -> None:
 def test_nothing_to_do_is_no_mistake(folder: Path) -> None:
     assert done(pool(folder, 1), [], lambda actor, item: actor.square.remote(item)) == {}
     assert done(pool(folder, 0), [], lambda actor, item: actor.square.remote(item)) == {}
+
+
+def test_an_actor_that_has_found_no_node_is_given_up_where_there_are_to_be_fewer(folder: Path) -> None:
+    """On two processors: the third waits for one."""
+    made: list[Any] = []
+    sizes = [3]
+
+    def create() -> Any:
+        made.append(Worker.options(num_cpus=1).remote(folder))  # type: ignore[attr-defined]
+        return made[-1]
+
+    three = Pool(create, lambda: sizes[-1])
+    try:
+        three.run([1], lambda actor, item: actor.square.remote(item), lambda _item, _result: None)
+        sizes.append(2)
+        time.sleep(2 * LOOK)
+        three.run([2], lambda actor, item: actor.square.remote(item), lambda _item, _result: None)
+        with pytest.raises(ActorDiedError):
+            ray.get(made[2].ready.remote(), timeout=60)
+    finally:
+        three.close()
 
 
 def test_an_actor_that_dies_costs_no_item(folder: Path) -> None:

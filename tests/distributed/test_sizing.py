@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from raycv.distributed.sizing import Gpus
+from raycv.distributed.sizing import Gpus, cpus_of_each
 
 UNKNOWN = math.inf
 
@@ -60,3 +60,26 @@ def test_all_workers_run_at_once(workers: int, there: int) -> None:
     assert gpus.used(workers) <= there
     assert on_each * gpus.used(workers) >= workers > on_each * (gpus.used(workers) - 1)
     assert on_each == 1 or (on_each - 1) * there < workers  # with fewer on each they would not fit
+
+
+@pytest.mark.parametrize(
+    ("workers", "nodes", "cpus"),
+    [
+        (2, [2], 1),
+        (3, [8], 2),
+        (2, [1, 1, 1, 1], 1),  # a worker has its CPUs on one node
+        (4, [4] * 8, 4),
+        (2, [3, 1], 1),
+        (4, [1, 1, 1], 0.5),
+        (3, [1], 0.33),
+    ],
+)
+def test_workers_on_cpus(workers: int, nodes: list[float], cpus: float) -> None:
+    assert cpus_of_each(workers, nodes) == cpus
+
+
+@given(some.integers(1, 30), some.lists(some.integers(1, 9), min_size=1, max_size=6))
+def test_all_workers_find_their_cpus_at_once(workers: int, nodes: list[float]) -> None:
+    cpus = cpus_of_each(workers, nodes)
+    assert sum(math.floor(node / cpus + 1e-9) for node in nodes) >= workers
+    assert cpus < 1 or sum(node // (cpus + 1) for node in nodes) < workers  # with more they would not

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
 
-from raycv.distributed import waiting
+from raycv.distributed import unpublished_ray, waiting
 from raycv.distributed.pool import Pool
+from raycv.distributed.tasks import in_order
 from raycv.distributed.tuning import Trial, run_trials
 from raycv.networks import checkpoints
 from raycv.networks.models import build
@@ -74,6 +78,61 @@ def test_who_works_or_starts_is_not_waiting(impatient: None) -> None:
     watch.look(going_on=True)
     watch._since -= 100
     watch.look(going_on=False)  # nothing is missing
+
+
+OTHER = """
+import logging, sys
+import ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
+
+@ray.remote(num_cpus=1)
+class Actor:
+    def ready(self):
+        pass
+
+actor, group = Actor.remote(), ray.util.placement_group([{"CPU": 1}])
+ray.get([actor.ready.remote(), group.ready()])
+wanted = ray.util.placement_group([{"CPU": 2}])
+print("has both", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def another_job() -> Iterator[int]:
+    """A driver that has all CPUs, one for an actor and one for a placement group, and waits for two more."""
+    command = [sys.executable, "-c", OTHER, ray.get_runtime_context().gcs_address]
+    with subprocess.Popen(command, env=os.environ, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "has both\n"
+        while not unpublished_ray.demands():
+            time.sleep(0.5)
+        yield process.pid
+        process.stdin.close()
+
+
+@ray.remote(num_cpus=1)
+class OnCpu:
+    def ready(self) -> str:
+        return "CPU"
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+def test_another_job_that_has_what_is_waited_for_is_named_and_what_it_waits_for_is_not(impatient: None) -> None:
+    with another_job() as process:
+        assert not waiting.missing()
+        has = f"2 CPUs of which 0 are free, and no autoscaler; process {process} on [0-9.]+ has 2 CPUs$"
+        pool = Pool(OnCpu.remote, lambda: 1)  # type: ignore[attr-defined]
+        with pytest.raises(Heard, match=f"^waiting for 1 CPU: the cluster has {has}"):
+            pool.run([1], lambda actor, _item: actor.ready.remote(), lambda _item, _result: None)
+        pool.close()
+        with pytest.raises(Heard, match=f"^waiting for 1 CPU: the cluster has {has}"):
+            list(in_order(add, 1, [2], needed=1))
+    assert list(in_order(add, 1, [2], needed=1)) == [3]
 
 
 @pytest.mark.parametrize("stage", ["train", "collect"])

@@ -6,7 +6,6 @@ what it leaves is what an undisturbed one leaves. `python -m pytest -m faults` r
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -18,12 +17,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from raycv.run.store import RunStore
 from tests.support.faulty_server import FaultyServer, faulty
+from tests.support.left import contents, same
 from tests.support.processes import processes
 from tests.support.s3_server import BUCKET, S3Server
 from tests.support.two_nodes import TwoNodes, two_nodes
@@ -89,10 +87,6 @@ def outputs(driver: subprocess.Popen[str]) -> tuple[str, str]:
         raise AssertionError(f"not at its end after {HANGS:.0f} s:\n{said}") from None
 
 
-def contents(store: RunStore) -> dict[str, bytes]:
-    return {path: store.read(path) for path in store.list("") if not path.startswith("leases/")}
-
-
 @pytest.fixture(scope="module")
 def world(s3_server: S3Server, images: Path) -> Iterator[World]:
     """The cluster, and one undisturbed run on it, stage by stage."""
@@ -117,23 +111,6 @@ def world(s3_server: S3Server, images: Path) -> Iterator[World]:
         made.after["run"] = {path: content for of_stage in made.after.values() for path, content in of_stage.items()}
         made.requests["run"] = sum(made.requests.values())
         yield made
-
-
-def rows(content: bytes) -> object:
-    """What a file says, without the times that its writing took and the name of the writing."""
-    table = pq.read_table(io.BytesIO(content))
-    kept = [name for name in table.column_names if name != "seconds"]
-    return table.select(kept).replace_schema_metadata().to_pandas()
-
-
-def same(path: str, found: bytes, expected: bytes) -> bool:
-    """Statistics and weights to the last bit, tables row for row."""
-    if path.endswith(".npz"):
-        a, b = (np.load(io.BytesIO(content)) for content in (found, expected))
-        return set(a.files) == set(b.files) and all(a[name].tobytes() == b[name].tobytes() for name in a.files)
-    if path.endswith(".parquet"):
-        return bool(rows(found).equals(rows(expected)))  # type: ignore[attr-defined]
-    return found == expected if path.endswith(".safetensors") else bool(found)
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------

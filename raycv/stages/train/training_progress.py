@@ -150,7 +150,7 @@ class ProgressThread(threading.Thread):
                 say(f"train: a worker of {net} has died; another goes on from the last epoch of {net}")
                 telemetry.count("raycv_deaths", work="training")
             again = max(again, len(state["again"]))
-            waiting.look(going_on=seen != before)
+            waiting.look(going_on=False)  # one network may wait for a node while the others train
             telemetry.count("raycv_images", seen - before, stage="train")
             before = seen
             if progress is None:
