@@ -262,7 +262,61 @@ class NetworksConfig(StageConfig):
         return self
 
 
-class TrainConfig(NetworksConfig, DataConfig, ComputeConfig, TrackConfig):
+class SharedConfig(StageConfig):
+    """What networks have in common when they are trained: without these settings the images and their labels."""
+
+    group: ClassVar[str] = "what networks share"
+
+    train_labels: Literal["true", "random", "random-each"] = Field(
+        "true",
+        description="true; random: labels drawn at random, the same for all networks; random-each: drawn anew for "
+        "every network",
+    )
+    train_part: Literal["all", "half", "halves"] = Field(
+        "all",
+        description="all training images; half: all networks are trained on the same half of them; halves: the first, "
+        "third, ... network on one half and the others on the other",
+    )
+    train_classes: Literal["all", "half", "halves"] = Field(
+        "all",
+        description="all classes; half: all networks are trained on images of the first half of the classes; halves: "
+        "the first, third, ... network on the first half of the classes and the others on the second",
+    )
+    first_weights: Literal["other", "same"] = Field(
+        "other", description="other: every network begins with weights of its own; same: with those of the first seed"
+    )
+    image_order: Literal["other", "same"] = Field(
+        "other",
+        description="other: every network has an order of the images, augmentation and dropout of its own; same: all "
+        "have those of the first seed",
+    )
+    augmentation: Literal["usual", "none"] = Field(
+        "usual", description="usual: images are cropped and mirrored at random in training; none: the centre is cut out"
+    )
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """Those of these settings that are not as usual, by name."""
+        given = {
+            name: getattr(self, name) for name in SharedConfig.model_fields if name not in StageConfig.model_fields
+        }
+        return {name: value for name, value in given.items() if value != SharedConfig.model_fields[name].default}
+
+    @property
+    def are_apart(self) -> bool:
+        """Whether the networks are of two kinds, in turn, which have no training image in common."""
+        return "halves" in (self.train_part, self.train_classes)
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> Self:
+        if self.train_classes != "all" and self.train_part != "all":
+            raise ValueError("train_part and train_classes both say which images; leave one of the two out")
+        if self.train_classes != "all" and self.train_labels != "true":
+            raise ValueError("random labels are no classes that train_classes could choose; leave one of the two out")
+        return self
+
+
+class TrainConfig(NetworksConfig, DataConfig, ComputeConfig, TrackConfig, SharedConfig):
     """`raycv train`: several networks that differ only in their seeds."""
 
     group: ClassVar[str] = "training"
@@ -322,7 +376,24 @@ class TrainConfig(NetworksConfig, DataConfig, ComputeConfig, TrackConfig):
             )
         if self.fork_epoch and len({*self.model}) * len({*(self.width or (1,))}) > 1:
             raise ValueError("fork_epoch is for networks of one model and width, which can share their first epochs")
+        if self.changed:
+            self._check_shared(next(iter(self.changed)))
         return self
+
+    def _check_shared(self, name: str) -> None:
+        """``name``: one of the settings of what networks share that is not as usual."""
+        if self.imports:
+            raise ValueError(f"{name} is for networks that are trained here, not for checkpoints or networks")
+        if self.fork_epoch:
+            raise ValueError(f"networks that are one up to fork_epoch share all up to there; leave {name} out")
+        if self.first_weights == "same" and len({*self.model}) * len({*(self.width or (1,))}) > 1:
+            raise ValueError("first_weights is for networks of one model and width, which can begin with the same")
+        differ = self.train_labels == "random-each" or (self.are_apart and len(self.seeds) == 2)
+        if self.first_weights == self.image_order == "same" and not differ:
+            raise ValueError(
+                "with the same first weights and the same order of the same images all networks would be one; leave "
+                "first_weights or image_order out"
+            )
 
 
 class CollectConfig(DataConfig, ComputeConfig):
