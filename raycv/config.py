@@ -10,8 +10,9 @@ import os
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from raycv.cells import DEFAULT, NAMED, Cell
 from raycv.data.preprocessing import Encoding, Fit, Preprocessing
 from raycv.devices import Device, Processors
 from raycv.networks.spec import LARGEST_SEED, WIDTHS, Argument, is_recording
@@ -33,6 +34,10 @@ class Hyperparameters:
 SMALL = Hyperparameters(epochs=8, batch_size=64, learning_rate=0.05, schedule="one-cycle")  # small-alexnet
 PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule="step")  # Caffe's reference network
 
+
+QUICK = {"width": (8,), "epochs": 6, "train_images": 4000}  # settings of a quick attribution
+LEAST_SEEDS = 4  # of an attribution
+MAPPED_DECAY = 1e-3  # at which an attribution compares the loss of mapping layers
 
 PUBLISHED, UNTRAINED = "published", "untrained"  # weights of a network that are no file
 
@@ -587,12 +592,32 @@ class ExportConfig(StageConfig):
     )
 
 
-class PlanConfig(RunConfig):
-    """`raycv plan`: what `raycv run` would do with the same flags."""
+class CellsConfig(StageConfig):
+    """In which conditions networks are trained that are compared."""
 
-    price_per_hour: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="what an hour of the cluster costs, to say what the stages would cost"
+    group: ClassVar[str] = "cells"
+
+    cells: tuple[Cell, ...] | None = Field(
+        None,
+        min_length=1,
+        description=f"conditions in which networks are trained, each compared with another: {', '.join(NAMED)}; a file "
+        f"given by --config can have others (default: all but same_order and no_augmentation)",
     )
+    quick: bool = Field(
+        False, description="a small attribution: width 8, 6 epochs of 4,000 images, where these are not given"
+    )
+    mapping: bool = Field(False, description=f"also the loss of mapping layers, at decay {MAPPED_DECAY:g}")
+
+    @field_validator("cells")
+    @classmethod
+    def _belong_together(cls, given: tuple[Cell, ...] | None) -> tuple[Cell, ...] | None:
+        names = [cell.name for cell in given or ()]
+        for cell in given or ():
+            if names.count(cell.name) > 1:
+                raise ValueError(f"all must differ, and {cell.name} is there twice")
+            if cell.against == cell.name or (cell.against and cell.against not in names):
+                raise ValueError(f"{cell.name} is compared with {cell.against}, which is none of the others; add it")
+        return given
 
 
 class StudyConfig(TrainConfig, CollectConfig, AlignConfig):
@@ -618,4 +643,63 @@ class StudyConfig(TrainConfig, CollectConfig, AlignConfig):
                 raise ValueError(f"the {what} must differ, found {', '.join(map(str, given))}")
         if len(self.widths) * len(self.images or (1,)) < 2:
             raise ValueError("a study needs several widths or several numbers of images")
+        return self
+
+
+class AttributeConfig(TrainConfig, CollectConfig, AlignConfig, CellsConfig):
+    """`raycv attribute`: an ordinary run for every cell, and how much its networks converge beside another cell's."""
+
+    @property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """The cells that are asked for, or those that are there without being asked for."""
+        return self.cells or tuple(map(Cell.model_validate, DEFAULT))
+
+    def of_cell(self, cell: Cell, of: type[Settings], run: str) -> Settings:
+        """The settings of one stage of the run of a cell. Raises ValidationError for settings that do not fit."""
+        quick = {name: value for name, value in QUICK.items() if self.quick and getattr(self, name) is None}
+        changes = quick | dict(cell.settings)
+        if cell.is_untrained:
+            changes |= {"checkpoints": (UNTRAINED,) * len(self.seeds), "keep_epochs": (), "train_images": None}
+        return self.part(of, run=run, seeds=self.seeds, **changes)
+
+    @model_validator(mode="after")
+    def _cells_can_be_done(self) -> Self:
+        if self.imports or self.fork_epoch or self.changed:
+            given = next(iter(self.changed), "fork_epoch" if self.fork_epoch else "checkpoints or networks")
+            raise ValueError(f"what the networks of a cell share is said by the cell; leave {given} out")
+        if len(self.seeds) < LEAST_SEEDS:
+            raise ValueError(
+                f"an attribution needs {LEAST_SEEDS} seeds or more, for intervals over networks and two networks in "
+                f"either half; found {len(self.seeds)}"
+            )
+        for cell in self.all_cells:
+            try:
+                self.of_cell(cell, TrainConfig, self.run)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+                reason = first["msg"].removeprefix("Value error, ")
+                raise ValueError(f"cell {cell.name}: {where}{reason[0].lower()}{reason[1:]}") from None
+        return self
+
+
+class PlanConfig(RunConfig, CellsConfig):
+    """`raycv plan`: what `raycv run` would do with the same flags, or with cells `raycv attribute`."""
+
+    price_per_hour: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="what an hour of the cluster costs, to say what the stages would cost"
+    )
+
+    @property
+    def attribution(self) -> AttributeConfig:
+        """The settings of `raycv attribute` with the same flags. Raises ValidationError for those it does not take."""
+        return self.part(AttributeConfig)
+
+    @model_validator(mode="after")
+    def _can_be_attributed(self) -> Self:
+        if self.cells or self.quick:
+            try:
+                _ = self.attribution
+            except ValidationError as error:
+                raise ValueError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
         return self
