@@ -28,7 +28,7 @@ SETTINGS = (  # of training, that a cell may change
 )
 
 
-class Cell(BaseModel):
+class NamedCell(BaseModel):
     """One condition: what it changes of the attribution's settings, and the cell that it is compared with.
 
     In a YAML file a name of `NAMED`, or a mapping. ``is_untrained``: its networks are not trained.
@@ -52,7 +52,7 @@ class Cell(BaseModel):
         return given
 
     @model_validator(mode="after")
-    def _of_ones_own(self) -> Cell:
+    def _of_ones_own(self) -> NamedCell:
         if self.name in NAMED and self.model_dump() != NAMED[self.name]:
             raise ValueError(f"{self.name} is a cell of raycv's own; give yours another name")
         unknown = [name for name in self.settings if name not in SETTINGS]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from raycv.cells import DEFAULT, NAMED, Cell
+from raycv.cells import DEFAULT, NAMED, NamedCell
 from raycv.data.preprocessing import Encoding, Fit, Preprocessing
 from raycv.devices import Device, Processors
 from raycv.networks.spec import LARGEST_SEED, WIDTHS, Argument, is_recording
@@ -597,7 +597,7 @@ class CellsConfig(StageConfig):
 
     group: ClassVar[str] = "cells"
 
-    cells: tuple[Cell, ...] | None = Field(
+    cells: tuple[NamedCell, ...] | None = Field(
         None,
         min_length=1,
         description=f"conditions in which networks are trained, each compared with another: {', '.join(NAMED)}; a file "
@@ -610,7 +610,7 @@ class CellsConfig(StageConfig):
 
     @field_validator("cells")
     @classmethod
-    def _belong_together(cls, given: tuple[Cell, ...] | None) -> tuple[Cell, ...] | None:
+    def _belong_together(cls, given: tuple[NamedCell, ...] | None) -> tuple[NamedCell, ...] | None:
         names = [cell.name for cell in given or ()]
         for cell in given or ():
             if names.count(cell.name) > 1:
@@ -650,11 +650,11 @@ class AttributeConfig(TrainConfig, CollectConfig, AlignConfig, CellsConfig):
     """`raycv attribute`: an ordinary run for every cell, and how much its networks converge beside another cell's."""
 
     @property
-    def all_cells(self) -> tuple[Cell, ...]:
+    def all_cells(self) -> tuple[NamedCell, ...]:
         """The cells that are asked for, or those that are there without being asked for."""
-        return self.cells or tuple(map(Cell.model_validate, DEFAULT))
+        return self.cells or tuple(map(NamedCell.model_validate, DEFAULT))
 
-    def of_cell(self, cell: Cell, of: type[Settings], run: str) -> Settings:
+    def of_cell(self, cell: NamedCell, of: type[Settings], run: str) -> Settings:
         """The settings of one stage of the run of a cell. Raises ValidationError for settings that do not fit."""
         quick = {name: value for name, value in QUICK.items() if self.quick and getattr(self, name) is None}
         changes = quick | dict(cell.settings)

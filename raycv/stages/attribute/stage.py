@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from raycv.cells import Cell
+from raycv.cells import NamedCell
 from raycv.config import AttributeConfig, RunConfig, TrainConfig
 from raycv.drawing.style import png
 from raycv.progress import say
@@ -50,13 +50,13 @@ def attribute(config: AttributeConfig, store: RunStore) -> None:
         say(f"attribute: {uri}")
 
 
-def intended(config: AttributeConfig, cell: Cell) -> Intended:
+def intended(config: AttributeConfig, cell: NamedCell) -> Intended:
     """The run of a cell. Raises UserError for a cell that cannot be done."""
     found: Intended = loaded(INTENDED)(config.of_cell(cell, RunConfig, config.run))
     return found
 
 
-def run_of(config: AttributeConfig, store: RunStore, cell: Cell) -> CellRun:
+def run_of(config: AttributeConfig, store: RunStore, cell: NamedCell) -> CellRun:
     """The run of a cell in the attribution ``store``."""
     run = RunStore(store.locate(f"{record.CELLS}/{cell.name}"))
     stages = (*EACH, *([MAPPING] if config.mapping else []))
@@ -69,6 +69,6 @@ def _shown(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _measured(config: AttributeConfig, run: RunStore, cell: Cell) -> Measured:
+def _measured(config: AttributeConfig, run: RunStore, cell: NamedCell) -> Measured:
     apart = config.of_cell(cell, TrainConfig, run.uri).are_apart
     return measured(run, cell.name, cell.against, apart=apart, is_mapped=config.mapping)

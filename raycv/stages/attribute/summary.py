@@ -45,7 +45,7 @@ def _value(value: float | None, q_value: float | None = None) -> str:
     if value is None or pd.isna(value):
         return f"{'-':>12}"
     star = "*" if q_value is not None and q_value <= FALSE_DISCOVERIES else " "
-    return f"{value:>+11z.3f}{star}"
+    return f"{value:>+z11.3f}{star}"
 
 
 def answered(store: RunStore) -> None:

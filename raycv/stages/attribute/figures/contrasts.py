@@ -16,12 +16,12 @@ from raycv.drawing.style import QUIET, SIGNAL, TICKS, label, open_frame, page, s
 from raycv.drawing.undrawable import Undrawable
 
 _PANELS = {
-    "prerelu_excess": "(a) excess over units mixed before the ReLU",
+    "prerelu_excess": "(a) excess, mixed before the ReLU",
     "estimated_share": "(b) share of units with a partner",
     "debiased_cka": "(c) CKA, unbiased",
     "correlation": "(d) largest correlation",
 }
-_WITHOUT = {**_PANELS, "excess": "(a) excess over units mixed after the ReLU"}  # in a layer without a ReLU
+_WITHOUT = {**_PANELS, "excess": "(a) excess, mixed after the ReLU"}  # in a layer without a ReLU
 _AMONG = 0.6  # of the height of a row, for its layers
 
 
@@ -36,8 +36,9 @@ def contrasts_of_all(contrasts: pd.DataFrame) -> Figure:
     names = [f"{cell} − {against}" for cell, against in _kinds(contrasts)]
     found = int((contrasts["q_value"] <= FALSE_DISCOVERIES).sum())
     caption = (
-        "Points: mean over pairs of networks of a cell less that of another. Bars: 95% interval over networks. Filled: "
-        f"a difference at a false discovery rate of {FALSE_DISCOVERIES:.0%} among all layers and cells of the measure "
+        "Points: mean over pairs of networks of a cell less that of another; excess: of correlations with the best "
+        "partner over units mixed before the ReLU. Bars: 95% interval over networks. Filled: a difference at a false "
+        f"discovery rate of {FALSE_DISCOVERIES:.0%} among all layers and cells of the measure "
         f"({found} of {len(contrasts)}, of all measures). An open point says that a difference is not known."
     )
     figure = page(2.2 + 0.52 * len(names), "What makes networks converge: differences between cells", caption)
@@ -69,8 +70,7 @@ def values_of_layer(cells: pd.DataFrame, layer: str) -> Figure:
     names = [str(cell) for cell in dict.fromkeys(rows["cell"])]
     caption = (
         "Means over pairs of networks of every cell. Bars: 95% interval over networks, one cell at a time. Filled: an "
-        "interval without 0. Untrained networks and those with random labels that differ are where 0 should be 0; the "
-        "largest correlation and CKA are not 0 there."
+        "interval without 0. Of untrained networks excess and share are to be 0, largest correlation and CKA are not."
     )
     figure = page(2.2 + 0.32 * len(names), f"{layer}: what networks have in common, cell by cell", caption)
     there = set(rows["measure"])
