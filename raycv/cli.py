@@ -13,7 +13,7 @@ from click.shell_completion import ShellComplete, get_completion_class
 import raycv
 from raycv import extras, flags, manifests, queries
 from raycv.commands import COMMANDS
-from raycv.config import PrepareConfig, StageConfig, StudyConfig
+from raycv.config import PrepareConfig, StageConfig
 from raycv.errors import WHERE, StageFailed, UserError
 from raycv.flags import SectionedGroup
 from raycv.networks import trust
@@ -144,7 +144,7 @@ def _do(name: str, typed: Mapping[str, Given], level: int, wait: bool, trusted: 
     if issubclass(command.settings, StageConfig):
         # Settings stored in the run replace flags that are not given, so find the run first.
         store = RunStore(load(StageConfig, typed).run)
-        record.check_kind(store, study=command.settings is StudyConfig)
+        record.check_kind(store, command.kinds)
         settings = load(command.settings, typed, record.read(store)["config"])
     else:
         settings = load(command.settings, typed)
@@ -160,7 +160,7 @@ def _do(name: str, typed: Mapping[str, Given], level: int, wait: bool, trusted: 
         finally:
             if _in_a_cluster() and not joined:
                 sys.modules["ray"].shutdown()  # here, where Ctrl-C is waited for, and not when the interpreter ends
-    return _health(store) if command.checks_health else 0
+    return _health(store) if command.checks_health and not record.kind(store) else 0
 
 
 def _place(settings: PrepareConfig) -> str:

@@ -15,7 +15,8 @@ class Command:
 
     ``do`` names the function that does it, as `raycv.stages.registry.Stage` names code; without it the command does the
     stage of its name. ``stages`` names the stages of which it is the only driver meanwhile; ``section`` is its place in
-    the help; ``loads`` what takes so long to load that it is said.
+    the help; ``loads`` what takes so long to load that it is said. ``kinds``: of folders that it takes, as
+    `raycv.run.record.check_kind` has them.
     """
 
     settings: type[CommandConfig]
@@ -26,6 +27,7 @@ class Command:
     stages: tuple[str, ...] = ()
     section: str = "Commands"
     loads: str = ""
+    kinds: tuple[str, ...] = ("",)
 
 
 COMMANDS = {
@@ -42,6 +44,15 @@ COMMANDS = {
         "study.stage:study",
         "--run runs/study --widths 6,12,24",
         stages=("study",),
+        kinds=("study",),
+    ),
+    "attribute": Command(
+        config.AttributeConfig,
+        "train networks that share labels, images, classes or weights, and see what makes them converge",
+        "attribute.stage:attribute",
+        "--run runs/attribution --quick",
+        stages=("attribute",),
+        kinds=("attribution",),
     ),
     "prepare": Command(
         config.PrepareConfig,
@@ -61,9 +72,14 @@ COMMANDS = {
         "print a run's final numbers again",
         "show.stage:show",
         checks_health=True,
+        kinds=("", "attribution"),
     ),
     "plan": Command(
-        config.PlanConfig, "say what `raycv run` would do, with the same flags", "plan.stage:plan", loads="PyTorch"
+        config.PlanConfig,
+        "say what `raycv run` would do, with the same flags",
+        "plan.stage:plan",
+        loads="PyTorch",
+        kinds=("", "attribution"),
     ),
     "clean": Command(
         config.CleanConfig,

@@ -10,8 +10,9 @@ import os
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from raycv.cells import DEFAULT, NAMED, NamedCell
 from raycv.data.preprocessing import Encoding, Fit, Preprocessing
 from raycv.devices import Device, Processors
 from raycv.networks.spec import LARGEST_SEED, WIDTHS, Argument, is_recording
@@ -35,6 +36,10 @@ PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule
 
 
 CONTEXT = 128  # tokens of a document that language models see
+QUICK = {"width": (8,), "epochs": 6, "train_images": 4000}  # settings of a quick attribution
+LEAST_SEEDS = 4  # of an attribution
+MAPPED_DECAY = 1e-3  # at which an attribution compares the loss of mapping layers
+
 PUBLISHED, UNTRAINED = "published", "untrained"  # weights of a network that are no file
 
 Settings = TypeVar("Settings", bound="CommandConfig")
@@ -281,7 +286,61 @@ class NetworksConfig(StageConfig):
         return self
 
 
-class TrainConfig(NetworksConfig, SamplesConfig, ComputeConfig, TrackConfig):
+class SharedConfig(StageConfig):
+    """What networks have in common when they are trained: without these settings the images and their labels."""
+
+    group: ClassVar[str] = "what networks share"
+
+    train_labels: Literal["true", "random", "random-each"] = Field(
+        "true",
+        description="true; random: labels drawn at random, the same for all networks; random-each: drawn anew for "
+        "every network",
+    )
+    train_part: Literal["all", "half", "halves"] = Field(
+        "all",
+        description="all training images; half: all networks are trained on the same half of them; halves: the first, "
+        "third, ... network on one half and the others on the other",
+    )
+    train_classes: Literal["all", "half", "halves"] = Field(
+        "all",
+        description="all classes; half: all networks are trained on images of the first half of the classes; halves: "
+        "the first, third, ... network on the first half of the classes and the others on the second",
+    )
+    first_weights: Literal["other", "same"] = Field(
+        "other", description="other: every network begins with weights of its own; same: with those of the first seed"
+    )
+    image_order: Literal["other", "same"] = Field(
+        "other",
+        description="other: every network has an order of the images, augmentation and dropout of its own; same: all "
+        "have those of the first seed",
+    )
+    augmentation: Literal["usual", "none"] = Field(
+        "usual", description="usual: images are cropped and mirrored at random in training; none: the centre is cut out"
+    )
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """Those of these settings that are not as usual, by name."""
+        given = {
+            name: getattr(self, name) for name in SharedConfig.model_fields if name not in StageConfig.model_fields
+        }
+        return {name: value for name, value in given.items() if value != SharedConfig.model_fields[name].default}
+
+    @property
+    def are_apart(self) -> bool:
+        """Whether the networks are of two kinds, in turn, which have no training image in common."""
+        return "halves" in (self.train_part, self.train_classes)
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> Self:
+        if self.train_classes != "all" and self.train_part != "all":
+            raise ValueError("train_part and train_classes both say which images; leave one of the two out")
+        if self.train_classes != "all" and self.train_labels != "true":
+            raise ValueError("random labels are no classes that train_classes could choose; leave one of the two out")
+        return self
+
+
+class TrainConfig(NetworksConfig, SamplesConfig, ComputeConfig, TrackConfig, SharedConfig):
     """`raycv train`: several networks that differ only in their seeds."""
 
     group: ClassVar[str] = "training"
@@ -341,7 +400,24 @@ class TrainConfig(NetworksConfig, SamplesConfig, ComputeConfig, TrackConfig):
             )
         if self.fork_epoch and len({*self.model}) * len({*(self.width or (1,))}) > 1:
             raise ValueError("fork_epoch is for networks of one model and width, which can share their first epochs")
+        if self.changed:
+            self._check_shared(next(iter(self.changed)))
         return self
+
+    def _check_shared(self, name: str) -> None:
+        """``name``: one of the settings of what networks share that is not as usual."""
+        if self.imports:
+            raise ValueError(f"{name} is for networks that are trained here, not for checkpoints or networks")
+        if self.fork_epoch:
+            raise ValueError(f"networks that are one up to fork_epoch share all up to there; leave {name} out")
+        if self.first_weights == "same" and len({*self.model}) * len({*(self.width or (1,))}) > 1:
+            raise ValueError("first_weights is for networks of one model and width, which can begin with the same")
+        differ = self.train_labels == "random-each" or (self.are_apart and len(self.seeds) == 2)
+        if self.first_weights == self.image_order == "same" and not differ:
+            raise ValueError(
+                "with the same first weights and the same order of the same images all networks would be one; leave "
+                "first_weights or image_order out"
+            )
 
 
 class CollectConfig(SamplesConfig, ComputeConfig):
@@ -535,12 +611,32 @@ class ExportConfig(StageConfig):
     )
 
 
-class PlanConfig(RunConfig):
-    """`raycv plan`: what `raycv run` would do with the same flags."""
+class CellsConfig(StageConfig):
+    """In which conditions networks are trained that are compared."""
 
-    price_per_hour: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="what an hour of the cluster costs, to say what the stages would cost"
+    group: ClassVar[str] = "cells"
+
+    cells: tuple[NamedCell, ...] | None = Field(
+        None,
+        min_length=1,
+        description=f"conditions in which networks are trained, each compared with another: {', '.join(NAMED)}; a file "
+        f"given by --config can have others (default: all but same_order and no_augmentation)",
     )
+    quick: bool = Field(
+        False, description="a small attribution: width 8, 6 epochs of 4,000 images, where these are not given"
+    )
+    mapping: bool = Field(False, description=f"also the loss of mapping layers, at decay {MAPPED_DECAY:g}")
+
+    @field_validator("cells")
+    @classmethod
+    def _belong_together(cls, given: tuple[NamedCell, ...] | None) -> tuple[NamedCell, ...] | None:
+        names = [cell.name for cell in given or ()]
+        for cell in given or ():
+            if names.count(cell.name) > 1:
+                raise ValueError(f"all must differ, and {cell.name} is there twice")
+            if cell.against == cell.name or (cell.against and cell.against not in names):
+                raise ValueError(f"{cell.name} is compared with {cell.against}, which is none of the others; add it")
+        return given
 
 
 class StudyConfig(TrainConfig, CollectConfig, AlignConfig):
@@ -566,4 +662,63 @@ class StudyConfig(TrainConfig, CollectConfig, AlignConfig):
                 raise ValueError(f"the {what} must differ, found {', '.join(map(str, given))}")
         if len(self.widths) * len(self.images or (1,)) < 2:
             raise ValueError("a study needs several widths or several numbers of images")
+        return self
+
+
+class AttributeConfig(TrainConfig, CollectConfig, AlignConfig, CellsConfig):
+    """`raycv attribute`: an ordinary run for every cell, and how much its networks converge beside another cell's."""
+
+    @property
+    def all_cells(self) -> tuple[NamedCell, ...]:
+        """The cells that are asked for, or those that are there without being asked for."""
+        return self.cells or tuple(map(NamedCell.model_validate, DEFAULT))
+
+    def of_cell(self, cell: NamedCell, of: type[Settings], run: str) -> Settings:
+        """The settings of one stage of the run of a cell. Raises ValidationError for settings that do not fit."""
+        quick = {name: value for name, value in QUICK.items() if self.quick and getattr(self, name) is None}
+        changes = quick | dict(cell.settings)
+        if cell.is_untrained:
+            changes |= {"checkpoints": (UNTRAINED,) * len(self.seeds), "keep_epochs": (), "train_images": None}
+        return self.part(of, run=run, seeds=self.seeds, **changes)
+
+    @model_validator(mode="after")
+    def _cells_can_be_done(self) -> Self:
+        if self.imports or self.fork_epoch or self.changed:
+            given = next(iter(self.changed), "fork_epoch" if self.fork_epoch else "checkpoints or networks")
+            raise ValueError(f"what the networks of a cell share is said by the cell; leave {given} out")
+        if len(self.seeds) < LEAST_SEEDS:
+            raise ValueError(
+                f"an attribution needs {LEAST_SEEDS} seeds or more, for intervals over networks and two networks in "
+                f"either half; found {len(self.seeds)}"
+            )
+        for cell in self.all_cells:
+            try:
+                self.of_cell(cell, TrainConfig, self.run)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+                reason = first["msg"].removeprefix("Value error, ")
+                raise ValueError(f"cell {cell.name}: {where}{reason[0].lower()}{reason[1:]}") from None
+        return self
+
+
+class PlanConfig(RunConfig, CellsConfig):
+    """`raycv plan`: what `raycv run` would do with the same flags, or with cells `raycv attribute`."""
+
+    price_per_hour: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="what an hour of the cluster costs, to say what the stages would cost"
+    )
+
+    @property
+    def attribution(self) -> AttributeConfig:
+        """The settings of `raycv attribute` with the same flags. Raises ValidationError for those it does not take."""
+        return self.part(AttributeConfig)
+
+    @model_validator(mode="after")
+    def _can_be_attributed(self) -> Self:
+        if self.cells or self.quick:
+            try:
+                _ = self.attribution
+            except ValidationError as error:
+                raise ValueError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
         return self

@@ -33,7 +33,7 @@ PLAINER = (  # how pydantic speaks, and how a person does
     ("valid number, unable to parse string as a number", "number"),
 )
 COLUMNS = ("image_column", "label_column")  # which belong to the images of `data`
-NESTED = ("networks",)  # settings of which a file may say more than one value each
+NESTED = ("networks", "cells")  # settings of which a file may say more than one value each
 OF_THE_COMMAND = ("config", "run", "to")  # settings that a run does not remember: where a command reads and writes
 
 

@@ -43,6 +43,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     for command in (
         "run",
         "study",
+        "attribute",
         "train",
         "collect",
         "align",

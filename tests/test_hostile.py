@@ -32,7 +32,7 @@ MODULE = "raycv_marker_of_a_test"
 FUNCTION = f"{MODULE}:build"
 BUILDING = ("collect", "patches", "prune", "ablate", "ensemble", "stitch", "merge", "sweep mapping --solvers streamed")
 READING = ("status", "figures", "report", "tables")
-COMMANDS = ("plan", "run", "train", "study", "clean", "sweep clusters", *BUILDING, *READING)
+COMMANDS = ("plan", "run", "train", "study", "attribute", "clean", "sweep clusters", *BUILDING, *READING)
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,11 @@ BELOW = {
     "statistics": {"networks", "data", "run", "analysis"},
     "distributed": {"run", "analysis"},
     "drawing": {"run", "analysis"},
-    "config": {"networks", "data"},
+    "cells": set(),
+    "config": {"networks", "data", "cells"},
     "settings": {"config"},
     "flags": {"config", "settings"},
-    "stages": {"statistics", "networks", "data", "distributed", "drawing", "run", "analysis", "config"},
+    "stages": {"statistics", "networks", "data", "distributed", "drawing", "run", "analysis", "config", "cells"},
     "api": {"stages", "statistics", "networks", "data", "drawing", "run", "analysis", "config", "settings"},
     "figures": {"stages"},
     "commands": {"stages", "config"},
@@ -43,7 +44,7 @@ BELOW = {
 }
 BASE = {"devices", "errors", "extras", "memory", "paper", "progress", "telemetry"}
 # What every stage may import beside its own room: what stages know of one another.
-OF_ALL_STAGES = ("raycv.stages.registry", "raycv.stages.intended", "raycv.stages.piecewise_stage")
+OF_ALL_STAGES = tuple(f"raycv.stages.{name}" for name in ("registry", "intended", "piecewise_stage", "cells"))
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -41,7 +41,7 @@ def on_ray(
     }
     settings = {name: Given(name, value) for name, value in given.items() if value is not None}
     store = RunStore(run)
-    record.check_kind(store, study=False)
+    record.check_kind(store)
     with lease.held(store, ["train", "collect"]):
         train(load(TrainConfig, settings), store)
         collect(load(CollectConfig, settings, record.read(store)["config"]), store)

@@ -82,6 +82,14 @@ class Source:
                 images[n] = found
         return images, labels
 
+    def labels(self) -> np.ndarray:
+        """The label (n,) int64 of every image. Reads all of them, and decodes none.
+
+        Raises UserError for an image without a label.
+        """
+        items = self.reader.items(np.arange(len(self)))
+        return np.fromiter(map(self.label_of, items), dtype=np.int64, count=len(self))
+
     def keep_near(self) -> None:
         """Begin to copy prepared images from S3 to this machine's disk, as they will be read again and again."""
         reader = self.reader.reader if isinstance(self.reader, Selection) else self.reader

@@ -25,6 +25,7 @@ STAGES = (
     "stitch",
     "merge",
     "study",
+    "attribute",
     "prepare",
 )
 UNFINISHED = r"\.[0-9a-f]{32}\.part"  # what is being written, beside what it becomes
@@ -41,7 +42,7 @@ _PAPERS = (  # figure-12-clusters, or for one layer figure-14-clusters-conv1
 )
 _FIGURE = (
     rf"figure-\d\d-(?:{_PAPERS})(?:-[^/]+)?|table-1(?:-curves|-optimiser)?|training|recurrence|epochs|measures|across"
-    r"|filters|modularity|ablation|ensembles|merges|pruning|stitching|study-(?:width|images)"
+    r"|filters|modularity|ablation|ensembles|merges|pruning|stitching|study-(?:width|images)|attribution(?:-[^/]+)?"
 )
 
 # Folders of a run, and the names of the files in each.
@@ -67,7 +68,7 @@ _IN_RUN = (
     (rf"tracking/(?:{'|'.join(STAGES)})/{_SOME}/", r"events\.out\.tfevents\.[^/]+"),
     (rf"patches-{_IDENTITY}/{_SOME}/", r"\d+-(?:\d{5,}|sampled)\.parquet"),
 )
-_OF_STUDY = r"(?:runs/width-\d+-images-\d+/)?"  # a study holds runs
+_ABOVE = r"(?:runs/width-\d+-images-\d+/|cells/[a-z][a-z0-9_]*/)?"  # a study and an attribution hold runs
 
 # The same of a folder of prepared images.
 _IN_PREPARED = (
@@ -83,7 +84,7 @@ def _pattern(places: Sequence[tuple[str, str]], before: str = "") -> re.Pattern[
     return re.compile(f"{before}(?:{files})", re.DOTALL)
 
 
-_RUN, _PREPARED = _pattern(_IN_RUN, _OF_STUDY), _pattern(_IN_PREPARED)
+_RUN, _PREPARED = _pattern(_IN_RUN, _ABOVE), _pattern(_IN_PREPARED)
 
 
 def is_ours(path: str) -> bool:

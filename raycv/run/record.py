@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,7 +16,11 @@ from raycv.run import names
 from raycv.run.store import RunStore, as_json
 
 PATH = "run.json"
-RUNS = "runs"  # folder of the runs that a study is made of
+RUNS, CELLS = "runs", "cells"  # folders of the runs that a study and an attribution are made of
+KINDS = {  # folders that hold runs, by what marks their record: what they are, and where their runs are
+    "study": ("a study", f"{RUNS}/width-WIDTH-images-IMAGES"),
+    "attribution": ("an attribution", f"{CELLS}/CELL"),
+}
 LIBRARIES = ("ray", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow")
 
 
@@ -85,15 +89,23 @@ def missing(store: RunStore) -> str:
     return f"There is no run in {store.uri}: it has no {PATH}. Make one with `raycv run --run {store.uri}`."
 
 
-def check_kind(store: RunStore, *, study: bool) -> None:
-    """Raise UserError for a study where a run is wanted, or with ``study`` for an ordinary run."""
-    if not store.exists(PATH) or bool(read(store).get("study")) == study:
+def kind(store: RunStore) -> str:
+    """One of `KINDS`, or empty for an ordinary run and for a folder without a run."""
+    found = read(store)
+    return next((name for name in KINDS if found.get(name)), "")
+
+
+def check_kind(store: RunStore, wanted: Sequence[str] = ("",)) -> None:
+    """Raise UserError for a run that is none of the kinds ``wanted``, of `KINDS` or empty for an ordinary one."""
+    if not store.exists(PATH) or (found := kind(store)) in wanted:
         return
-    if study:
-        raise UserError(f"{store.uri} is an ordinary run, not a study; name another folder with --run.")
+    expected = KINDS[wanted[0]][0] if wanted[0] else "a run"
+    if not found:
+        raise UserError(f"{store.uri} is an ordinary run, not {expected}; name another folder with --run.")
+    name, runs = KINDS[found]
     raise UserError(
-        f"{store.uri} is the folder of a study, not a run; name one of its runs, "
-        f"{store.locate(RUNS)}/width-WIDTH-images-IMAGES, or another folder."
+        f"{store.uri} is the folder of {name}, not {expected}; name one of its runs, {store.locate(runs)}, or another "
+        "folder."
     )
 
 
@@ -110,11 +122,11 @@ def check_folder(store: RunStore) -> None:
         )
 
 
-def begin(store: RunStore, *, study: bool = False) -> None:
-    """Make ``store``, which `check_folder` allows, a run or a study if it is not one yet."""
+def begin(store: RunStore, kind: str = "") -> None:
+    """Make ``store``, which `check_folder` allows, a run if it is not one yet; or what ``kind``, of `KINDS`, says."""
     if not store.exists(PATH):
-        kind = {"study": True} if study else {}
-        store.create_once(PATH, as_json({"raycv": raycv.__version__, **kind, "config": {}, "stages": {}}))
+        mark = {kind: True} if kind else {}
+        store.create_once(PATH, as_json({"raycv": raycv.__version__, **mark, "config": {}, "stages": {}}))
 
 
 def forget(store: RunStore) -> None:

@@ -15,8 +15,9 @@ from raycv.statistics.folding import folds_of
 class Intended:
     """Its settings and networks, and how much there is to do.
 
-    ``training`` and ``validation`` are numbers of images, ``epochs`` passes over the former; ``training`` is 0 where
-    the networks are imported. ``image_bytes``: of all files of images; ``weight_bytes``: of all networks.
+    ``training`` (of one network) and ``validation`` are numbers of images, ``epochs`` passes over the former;
+    ``training`` is 0 where the networks are imported. ``image_bytes``: of all files of images; ``weight_bytes``: of all
+    networks.
     """
 
     config: RunConfig

@@ -32,7 +32,7 @@ def test_every_folder_with_a_stage_is_registered_and_no_other() -> None:
 def test_every_stage_is_a_command_and_a_job() -> None:
     assert set(registry.NAMES) <= set(COMMANDS)
     jobs = {path.stem for path in (ROOT / "jobs").glob("*.py")} - {"run_on_kuberay"}  # `run` with other exit codes
-    assert jobs == {name.replace(" ", "_") for name in (*registry.NAMES, "run", "study")}
+    assert jobs == {name.replace(" ", "_") for name in (*registry.NAMES, "run", "study", "attribute")}
     for job in jobs:
         assert f"main([{', '.join(f'{word!r}' for word in job.split('_'))}, *" in (
             (ROOT / "jobs" / f"{job}.py").read_text().replace('"', "'")
@@ -58,11 +58,11 @@ def test_what_a_stage_comes_after_stands_before_it(stage: Stage) -> None:
 
 def test_every_table_is_of_one_stage() -> None:
     order = list(dict.fromkeys(table.stage for table in schema.ALL))
-    assert order == [*(name for name in registry.NAMES if name in order), "study"]
+    assert order == [*(name for name in registry.NAMES if name in order), "study", "attribute"]
     by_stage = [name for stage in STAGES for name in stage.tables]
     of_others = [table.name for table in schema.ALL if table.stage not in registry.NAMES]
     assert sorted(by_stage + of_others) == sorted(table.name for table in schema.ALL)
-    assert {table.stage for table in schema.ALL if table.name in of_others} == {"study"}
+    assert {table.stage for table in schema.ALL if table.name in of_others} == {"study", "attribute"}
     for stage in STAGES:
         assert set(stage.reported) <= set(stage.tables)
 

@@ -9,7 +9,21 @@ import re
 from collections.abc import Sequence
 
 from raycv.errors import UserError
-from raycv.run.schema import ablate, align, clusters, ensemble, mapping, merge, patches, prune, stitch, study, train
+from raycv.run.schema import (
+    ablate,
+    align,
+    attribute,
+    clusters,
+    ensemble,
+    mapping,
+    merge,
+    patches,
+    prune,
+    stitch,
+    study,
+    train,
+)
+from raycv.run.schema.attribute import COMPARED
 from raycv.run.schema.patches import LARGEST_PICTURE, MOST_SAMPLED, SAMPLED
 from raycv.run.schema.study import GROWING, WITH_NULL
 from raycv.run.schema.table import Column, Table
@@ -17,6 +31,7 @@ from raycv.run.schema.table import Column, Table
 __all__ = [
     "ALL",
     "BY_NAME",
+    "COMPARED",
     "GROWING",
     "LARGEST_PICTURE",
     "MOST_SAMPLED",
@@ -27,7 +42,7 @@ __all__ = [
     "describe",
 ]
 
-_STAGES = (train, align, mapping, clusters, patches, prune, ablate, ensemble, stitch, merge, study)
+_STAGES = (train, align, mapping, clusters, patches, prune, ablate, ensemble, stitch, merge, study, attribute)
 ALL = tuple(table for stage in _STAGES for table in stage.TABLES)
 BY_NAME = {table.name: table for table in ALL}
 

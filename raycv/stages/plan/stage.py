@@ -10,11 +10,15 @@ from raycv.progress import answer
 from raycv.run import record
 from raycv.run.store import RunStore
 from raycv.stages.intended import Intended
+from raycv.stages.plan.cells import plan_cells
 from raycv.stages.registry import INTENDED, OF_RUN, Stage, loaded
 
 
 def plan(config: PlanConfig, store: RunStore) -> None:
     """Print what would be done and skipped, and why; memory, data, time and cost as far as they are known."""
+    if config.cells or config.quick or record.kind(store) == "attribution":
+        plan_cells(config.attribution, store)
+        return
     run: Intended = loaded(INTENDED)(config)
     record.check_folder(store)
     found = record.read(store)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from raycv.config import StudyConfig
 from raycv.data.sources import open_source
 from raycv.drawing.style import png
-from raycv.errors import UserError
 from raycv.progress import doing, say
-from raycv.run import lease, record, tables
+from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
-from raycv.stages.registry import BY_NAME, do
+from raycv.stages.cells import CellRun, do_all, settings_of
 from raycv.stages.study.figures.growth import growth
-from raycv.stages.study.rows import Combination, at_constant_sharing, combination, slope_rows, study_rows
+from raycv.stages.study.rows import at_constant_sharing, combination, slope_rows, study_rows
 from raycv.stages.study.summary import summary
 
 FORMAT = 2  # of the tables; part of their identity
@@ -32,13 +30,10 @@ def study(config: StudyConfig, store: RunStore) -> None:
     record.check_folder(store)
     training = open_source(config.data, "train", image_column=config.image_column, label_column=config.label_column)
     numbers = [len(training.first(images)) for images in config.images or (len(training),)]
-    record.begin(store, study=True)
-    try:
-        found = _run_all(config, store, [(width, images) for images in numbers for width in config.widths])
-    except UserError:
-        if not store.list(record.RUNS):
-            record.forget(store)
-        raise
+    combinations = [(width, images) for images in numbers for width in config.widths]
+    runs = [_run_of(config, store, *one) for one in combinations]
+    done = do_all(store, "study", record.RUNS, runs, "study: combination")
+    found = [combination(run, *one) for run, one in zip(done, combinations, strict=True)]
     with doing("simulating networks that share as much at every width"):
         nulls = at_constant_sharing(found)
     rows, slopes = study_rows(found, nulls), slope_rows(found, nulls)
@@ -55,15 +50,7 @@ def study(config: StudyConfig, store: RunStore) -> None:
         say(f"study: {uri}")
 
 
-def _run_all(config: StudyConfig, store: RunStore, combinations: Sequence[tuple[int, int]]) -> list[Combination]:
-    """The runs of all combinations, one after the other on the same Ray cluster."""
-    found = []
-    for number, (width, images) in enumerate(combinations, 1):
-        say(f"study: combination {number} of {len(combinations)}: width {width}, {images:,} training images")
-        run = RunStore(store.locate(f"{record.RUNS}/width-{width}-images-{images}"))
-        for stage in map(BY_NAME.__getitem__, EACH):
-            settings = config.part(stage.settings, run=run.uri, width=(width,), train_images=images)
-            with lease.held(run, [stage.name]):
-                do(stage, settings, run)
-        found.append(combination(run, width, images))
-    return found
+def _run_of(config: StudyConfig, store: RunStore, width: int, images: int) -> CellRun:
+    run = RunStore(store.locate(f"{record.RUNS}/width-{width}-images-{images}"))
+    settings = settings_of(config, EACH, run=run.uri, width=(width,), train_images=images)
+    return CellRun(f"width {width}, {images:,} training images", run, settings)

@@ -31,11 +31,15 @@ class Feed:
         self, job: TrainJob, spec: NetworkSpec, recipe: Recipe, replica: int, device: torch.device = CPU
     ) -> None:
         self.job, self.spec, self.replica, self.device = job, spec, replica, device
-        self.batch, self.steps = batch_of(job, recipe), steps_of(job, recipe)
+        self.batch, self.steps = batch_of(job, recipe), steps_of(job, spec, recipe)
+        self.condition = job.condition(spec)
+        self.labels = self.condition.labelled(len(job.training), job.training.classes)
         self.held: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.decoders: dict[str, Decoder] = {}
         if job.images is not None:
             self.held = {split: tuple(ray.get(list(refs))) for split, refs in job.images.items()}
+            images, labels = self.held["train"]
+            self.held["train"] = images, labels if self.labels is None else self.labels
 
     def training(self, epoch: int) -> Generator[Batch]:
         """This replica's part of one epoch: full batches in an order drawn from the network's seed for it.
@@ -43,7 +47,7 @@ class Feed:
         Images that lie in files of their own, or in memory, are permuted one by one; of Parquet, where single images
         cost a whole row group, neighbours stay together, and are mixed in windows of some batches.
         """
-        seed, size = self.job.seed(self.spec, epoch), len(self.job.training)
+        seed, size = self.job.seed(self.spec, epoch), self.job.images_of(self.spec)
         if self.held:
             order = epoch_order(size, seed=seed, epoch=epoch).numpy()
             batches = self._from_memory("train", self._part(order))
@@ -54,7 +58,9 @@ class Feed:
             order = self._part(order[order < size])
             mixed = np.random.default_rng([seed, epoch, self.replica]) if together > 1 else None
             # To augment images, their pixels need not be those of Pillow to the last one.
-            batches = self._streamed(self._decoder("train", self.job.training), order, exact=False, mixed=mixed)
+            batches = self._streamed(
+                self._decoder("train", self.job.training), order, exact=False, mixed=mixed, labelled=self.labels
+            )
         return self._prefetched(batches)
 
     def validation(self) -> Generator[Batch]:
@@ -65,8 +71,8 @@ class Feed:
         return self._prefetched(self._streamed(self._decoder("validation", self.job.validation), order, exact=True))
 
     def _part(self, order: np.ndarray) -> np.ndarray:
-        """This replica's part of the training images: full batches."""
-        return order[self.replica :: self.job.workers][: self.steps * self.batch]
+        """This replica's part of the training images: full batches. ``order``: of those of its network."""
+        return self.condition.numbers(order[self.replica :: self.job.workers][: self.steps * self.batch])
 
     def _prefetched(self, batches: Generator[Batch]) -> Generator[Batch]:
         return batches if self.device == CPU else ahead(batches, self.device)
@@ -76,8 +82,19 @@ class Feed:
         for start in range(0, len(order), self.batch):
             yield self._batch(images, labels, order[start : start + self.batch])
 
-    def _streamed(self, decoder: Decoder, order: np.ndarray, *, exact: bool, mixed: Mixed = None) -> Generator[Batch]:
-        """Batches read and decoded ahead of the training, window by window; ``mixed`` permutes a window."""
+    def _streamed(
+        self,
+        decoder: Decoder,
+        order: np.ndarray,
+        *,
+        exact: bool,
+        mixed: Mixed = None,
+        labelled: np.ndarray | None = None,
+    ) -> Generator[Batch]:
+        """Batches read and decoded ahead of the training, window by window; ``mixed`` permutes a window.
+
+        ``labelled``: labels of all images in the place of their own.
+        """
         resize, window = self.spec.preprocessing.resizing, WINDOW * self.batch
         windows = [order[start : start + window] for start in range(0, len(order), window)]
         ahead = deque(decoder.begin(numbers, resize, exact=exact) for numbers in windows[:1])
@@ -86,7 +103,7 @@ class Feed:
                 images, labels = joined(ahead.popleft())
                 if number + 1 < len(windows):
                     ahead.append(decoder.begin(windows[number + 1], resize, exact=exact))
-                yield from self._batches(images, labels, mixed)
+                yield from self._batches(images, labels if labelled is None else labelled[windows[number]], mixed)
         finally:
             for part in (part for parts in ahead for part in parts):
                 part.cancel()

@@ -39,6 +39,7 @@ from raycv.progress import Progress, doing, say
 from raycv.run import record, tables
 from raycv.run.store import RunStore
 from raycv.run.tracking import Kind, tracker
+from raycv.stages.train.conditions import Condition
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
 from raycv.stages.train.learning import Recipe
 from raycv.stages.train.memory import worker_need
@@ -59,6 +60,7 @@ def fit(
     recipes: list[Recipe],
     training: Source,
     validation: Source,
+    conditions: list[Condition],
     result_of: str,
     store: RunStore,
 ) -> dict[str, Any]:
@@ -88,6 +90,7 @@ def fit(
         readers=max(1, int(ray_cluster.amount("CPU")) // workers),
         keep_epochs=tuple(sorted(set(config.keep_epochs))),
         fork_epoch=config.fork_epoch or 0,
+        conditions={spec.name: condition for spec, condition in zip(specs, conditions, strict=True)},
     )
     watch = _watch(job, config.track)
     record.begin(store)
@@ -101,7 +104,7 @@ def fit(
     _close(state := ray.get(board.read.remote()), job)
     return {
         "validation_top1": {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)},
-        "images": len(training) * sum(recipe.epochs for recipe in recipes),
+        "images": sum(job.images_of(spec) * recipe.epochs for spec, recipe in zip(specs, recipes, strict=True)),
         "device": " and ".join(sorted(state["devices"])),
         "seconds": _seconds(began, state["first_step"], state["last_report"]),
     }
@@ -142,7 +145,8 @@ def _failed(whose: str, reason: str) -> StageFailed:
 
 def _watch(job: TrainJob, track: Kind | None) -> ProgressThread:
     """Show the progress of the training from now on, and tell whom the user names."""
-    images = sum(steps_of(job, recipe) * batch_of(job, recipe) * job.workers for recipe in job.recipes)
+    each = zip(job.specs, job.recipes, strict=True)
+    images = sum(steps_of(job, spec, recipe) * batch_of(job, recipe) * job.workers for spec, recipe in each)
     names, told = [spec.name for spec in job.specs], tracker(track, job.store, "train")
     watch = ProgressThread(job.board, names, job.recipes[0].epochs, images, told)
     watch.start()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from raycv.data.sources import Source
 from raycv.networks.spec import NetworkSpec
 from raycv.run.store import RunStore
+from raycv.stages.train.conditions import Condition
 from raycv.stages.train.learning import Recipe
 from raycv.stages.train.saved import Saved
 
@@ -33,6 +34,11 @@ class TrainJob:
     readers: int  # tasks that read images at the same time for one worker, where they are streamed
     keep_epochs: tuple[int, ...]
     fork_epoch: int  # up to which all networks are the first one
+    conditions: Mapping[str, Condition] = field(default_factory=dict)  # by network; the usual one where it has none
+
+    def condition(self, spec: NetworkSpec) -> Condition:
+        """What a network is trained on."""
+        return self.conditions.get(spec.name, Condition())
 
     def kept_path(self, spec: NetworkSpec, epoch: int) -> str:
         """Where a network after one of the epochs that are kept waits for the end of the training."""
@@ -48,8 +54,18 @@ class TrainJob:
         return Saved(self.store, f"{self.folder}/saved/{spec.name}")
 
     def seed(self, spec: NetworkSpec, epoch: int) -> int:
-        """The seed from which the randomness of an epoch follows, counted from 0; of epoch 0 also the first weights."""
-        return (self.specs[0] if epoch < self.fork_epoch else spec).seed
+        """The seed from which the randomness of an epoch follows, counted from 0."""
+        given = self.condition(spec).order
+        return (self.specs[0] if epoch < self.fork_epoch else spec).seed if given is None else given
+
+    def first_seed(self, spec: NetworkSpec) -> int:
+        """The seed from which the first weights follow."""
+        given = self.condition(spec).weights
+        return (self.specs[0] if self.fork_epoch else spec).seed if given is None else given
+
+    def images_of(self, spec: NetworkSpec) -> int:
+        """How many images a network is trained on."""
+        return self.condition(spec).count(len(self.training))
 
 
 def batch_of(job: TrainJob, recipe: Recipe) -> int:
@@ -57,6 +73,6 @@ def batch_of(job: TrainJob, recipe: Recipe) -> int:
     return max(1, recipe.batch_size // job.workers)
 
 
-def steps_of(job: TrainJob, recipe: Recipe) -> int:
+def steps_of(job: TrainJob, spec: NetworkSpec, recipe: Recipe) -> int:
     """Steps per epoch, the same for all replicas; which images are left over differs from epoch to epoch."""
-    return max(1, len(job.training) // job.workers // batch_of(job, recipe))
+    return max(1, job.images_of(spec) // job.workers // batch_of(job, recipe))

@@ -100,6 +100,7 @@ def train_epoch(
     steps: int,
     seed: int,
     device: torch.device,
+    augment: bool = True,
     report: Callable[[int], None] = lambda images: None,
 ) -> float:
     """Train on ``batches`` once; return the mean training loss per image.
@@ -115,7 +116,8 @@ def train_epoch(
         rate = recipe.rate(min((epoch + step / max(steps, 1)) / recipe.epochs, 1 - 1e-6))
         for group in optimizer.param_groups:
             group["lr"] = rate * group["rate"]
-        inputs = preprocessing.training(images.to(device, non_blocking=True), augmentation)
+        sent = images.to(device, non_blocking=True)
+        inputs = preprocessing.training(sent, augmentation) if augment else preprocessing.evaluation(sent)
         with autocast(device):
             logits = net(inputs)
         loss = F.cross_entropy(logits.float(), labels.to(device, non_blocking=True))

@@ -23,6 +23,7 @@ from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.intended import Intended
+from raycv.stages.train.conditions import Condition, conditions_of
 from raycv.stages.train.importing import import_networks, weights_of
 from raycv.stages.train.learning import Recipe, recipe_of
 from raycv.stages.train.resized import say_how_resized
@@ -37,6 +38,7 @@ class Asked:
     recipes: list[Recipe]
     training: Source | None
     validation: Source
+    conditions: list[Condition]
     result_of: str
 
 
@@ -62,7 +64,16 @@ def train(config: TrainConfig, store: RunStore) -> None:
         from raycv.stages.train.fit import fit  # which needs Ray; what only asks about a run does not
 
         say_how_resized(asked.specs, asked.training)
-        facts = fit(config, asked.specs, asked.recipes, asked.training, asked.validation, asked.result_of, store)
+        facts = fit(
+            config,
+            asked.specs,
+            asked.recipes,
+            asked.training,
+            asked.validation,
+            asked.conditions,
+            asked.result_of,
+            store,
+        )
     record.finish(store, "train", asked.result_of, config.model_dump(mode="json"), facts)
     say(f"train: {len(asked.specs)} networks in {store.locate('networks')}")
     if config.keep_epochs:
@@ -87,7 +98,7 @@ def intended(config: RunConfig) -> Intended:
     return Intended(
         config,
         asked.specs,
-        training=len(asked.training or ()),
+        training=asked.conditions[0].count(len(asked.training)) if asked.training is not None else 0,
         validation=len(asked.validation),
         epochs=asked.recipes[0].epochs,
         image_bytes=_bytes_of(read),
@@ -122,7 +133,9 @@ def asked_for(config: TrainConfig) -> Asked:
     epochs = max(recipe.epochs for recipe in recipes)
     recipes = [replace(recipe, epochs=epochs) for recipe in recipes]
     _check_epochs(config, epochs)
+    conditions = conditions_of(config, specs, training) if training is not None else []
     _check_shares(config, training)
+    _check_halves(config, recipes, conditions)
     result_of = fingerprint(
         [spec.without_layers() for spec in specs],
         weights_of(config, specs) if config.imports else [vars(recipe) for recipe in recipes],
@@ -130,8 +143,9 @@ def asked_for(config: TrainConfig) -> Asked:
         validation.identity,
         config.workers,
         *([config.keep_epochs, config.fork_epoch] if config.keep_epochs or config.fork_epoch else []),
+        *([config.changed] if config.changed else []),
     )
-    return Asked(specs, recipes, training, validation, result_of)
+    return Asked(specs, recipes, training, validation, conditions, result_of)
 
 
 def _sees_images(network: Network) -> bool:
@@ -175,6 +189,17 @@ def _check_shares(config: TrainConfig, training: Source | None) -> None:
         if given > images:
             raise UserError(
                 f"{flag} is {given:,}, and there are {images:,} images to train on; allowed are 1 to {images:,}."
+            )
+
+
+def _check_halves(config: TrainConfig, recipes: Sequence[Recipe], conditions: Sequence[Condition]) -> None:
+    """Raise UserError where a half of the images is less than one step of some network."""
+    for recipe, condition in zip(recipes, conditions, strict=False):  # none where networks are imported
+        if condition.images is not None and len(condition.images) < recipe.batch_size:
+            flag = "--train-part" if config.train_part != "all" else "--train-classes"
+            raise UserError(
+                f"{flag} {config.changed[flag[2:].replace('-', '_')]} leaves {len(condition.images):,} images for a "
+                f"network, less than one step of {recipe.batch_size:,}; use more images or a smaller --batch-size."
             )
 
 

@@ -80,6 +80,7 @@ def _train(job: TrainJob, rank: int) -> None:
             steps=feed.steps,
             seed=job.seed(spec, epoch) * job.workers + replica,
             device=device,
+            augment=job.condition(spec).is_augmented,
             report=seen,
         )
         seen.send()
@@ -114,7 +115,7 @@ def _untrained(job: TrainJob, number: int, device: torch.device) -> nn.Module:
     """A network as it begins."""
     spec = job.specs[number]
     layout = torch.channels_last if is_cuda(device) else torch.contiguous_format  # as tensor cores want it
-    net = build(spec.model_copy(update={"seed": job.seed(spec, 0)})).to(device).to(memory_format=layout)
+    net = build(spec.model_copy(update={"seed": job.first_seed(spec)})).to(device).to(memory_format=layout)
     set_dropout(net, job.recipes[number].dropout)
     return net
 

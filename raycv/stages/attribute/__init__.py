@@ -1,0 +1,1 @@
+"""Networks trained in conditions that share more or less, and what makes them converge."""
