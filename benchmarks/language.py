@@ -59,7 +59,7 @@ def measure(name: str, layers: str, folders: list[str]) -> str:
     assert tokens is not None
     numbers, given = np.arange(TEXTS), {tokens: sequences(tokens)}
     pilot = collector.pilot(given, numbers)
-    batches = torch.from_numpy(given[tokens][:, 0]).long().split(collector.batch)
+    batches = torch.split(torch.from_numpy(given[tokens][:, 0]).long(), collector.batch)
 
     @torch.inference_mode()
     def forward() -> None:
