@@ -21,6 +21,7 @@ MOST_NUMBER_BYTES = 18e6  # of the numbers of all layers; with more networks tha
 UNIT_BYTES = 139  # what is said of a unit and one other network; all layers of four of the paper's networks fit
 MOST_SAMPLED = 1_500_000  # activations in sampled images, of all layers, a byte each and two more for its place ...
 LEAST_SAMPLED = 32  # ... which are left out where they do not leave room for so many images
+MOST_CONTEXTS, MOST_UNITS = 40_000, 100_000  # of texts around tokens, of all layers; of units that have one at least
 MOST_MAPPING_BYTES = 5e5  # of a layer with several decays; beyond it only the one nearest to the paper's is kept
 
 PARTNER = {
@@ -108,6 +109,23 @@ def image_columns(top: pd.DataFrame, nets: Sequence[str], widths: Sequence[int])
         found[rows["unit"], rows["rank"] - 1] = rows["image"]
         result.append(packed(found))
     return result
+
+
+def contexts_shown(widths: Mapping[str, Sequence[int]]) -> int:
+    """Of how many tokens for every unit the page has room for the text around; ``widths``: units by layer."""
+    units = sum(map(sum, widths.values()))
+    return max(int(units <= MOST_UNITS), min(TOP_PATCHES, MOST_CONTEXTS // units))
+
+
+def context_columns(contexts: pd.DataFrame, nets: Sequence[str], widths: Sequence[int]) -> list[list[list[list[str]]]]:
+    """For every network and unit its texts [before, token, after], by rank. ``contexts``: rows of one layer."""
+    found: list[list[list[list[str]]]] = [[[] for _ in range(width)] for width in widths]
+    place = {net: number for number, net in enumerate(nets)}
+    rows = contexts[contexts["net"].isin(place)].sort_values("rank")
+    columns = ["net", "unit", "before", "token", "after"]
+    for net, unit, *texts in rows[columns].itertuples(index=False, name=None):
+        found[place[net]][unit].append(texts)
+    return found
 
 
 def sampled_images(widths: Mapping[str, Sequence[int]], there: int) -> int:

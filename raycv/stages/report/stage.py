@@ -35,6 +35,8 @@ MOST = 29_500_000  # bytes of the file, with at least some pictures of every lay
 LEAST_PICTURES = 5_300_000  # ... which are these, if they fit
 OPTIONAL = {table: what for stage in STAGES for table, what in stage.reported.items()}  # tables that a run may lack
 
+IMAGES_ALONE = ("patch_pictures", "sampled_activations")  # of these, what runs of language models have not
+
 
 def report(config: ReportConfig, store: RunStore) -> None:
     """Write ``report.html`` of a run. Does nothing where it is there and no other stage has finished since."""
@@ -91,12 +93,16 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
     shown = payload.with_matrices(widths)
     sample = _sampled(store, widths) if has["sampled_activations"] else None
     images = [] if sample is None else sample.images
+    of_texts = tables.exists(store, "contexts")
+    contexts = payload.contexts_shown(widths) if of_texts else 0
     numbers: dict[str, dict[str, Any]] = {}
     pictures: dict[str, Pictures | None] = {}
     with Progress("report", 2 * len(layers), "layers") as progress:
         for layer in layers:
             of_units, of_pairs = units[units["layer"] == layer], matchings[matchings["layer"] == layer]
-            numbers[layer] = _numbers(store, layer, nets, of_units, of_pairs, has, images, shown=layer in shown)
+            numbers[layer] = _numbers(
+                store, layer, nets, of_units, of_pairs, has, images, contexts=contexts, shown=layer in shown
+            )
             progress.advance(1, f"numbers of {layer}")
         figures = _figures(store)
         left_out = [layer for layer in layers if layer not in shown]
@@ -108,6 +114,7 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
             "left_out": left_out,
         }
         run |= _facts(store, stages, units, has, bool(figures))
+        run["of_texts"] = of_texts
         run["sample"] = None if sample is None else sample.described
         if has["patch_pictures"]:
             without = page.filled(files, title, figures, _data(run, numbers, {}, sample))
@@ -187,11 +194,13 @@ def _numbers(
     has: Mapping[str, bool],
     images: Sequence[int],
     *,
+    contexts: int,
     shown: bool,
 ) -> dict[str, Any]:
     """All that the page knows of a layer but its pictures. ``units`` and ``matchings``: rows of the layer.
 
-    With the activations in the sampled ``images``, and with its matrices where they are ``shown``.
+    With the activations in the sampled ``images``, so many ``contexts`` of every unit, and with its matrices where they
+    are ``shown``.
     """
 
     def rows(name: str, *conditions: tables.Filter, **choice: Any) -> pd.DataFrame:
@@ -227,6 +236,8 @@ def _numbers(
         found["labels"] = payload.label_columns(labels, nets, widths)
         top = tables.read(store, "top_patches", filters=[("layer", "==", layer)])
         found["images"] = payload.image_columns(top, nets, widths)
+    if contexts:
+        found["contexts"] = payload.context_columns(rows("contexts", ("rank", "<=", contexts)), nets, widths)
     if images:
         wanted = ("net", "in", list(nets)), ("image", "in", list(images))
         sampled_rows = rows("sampled_activations", *wanted)
@@ -258,7 +269,12 @@ def _facts(
     store: RunStore, stages: Mapping[str, Any], units: pd.DataFrame, has: Mapping[str, bool], drawn: bool
 ) -> dict[str, Any]:
     """What the page knows of the run as a whole."""
-    missing = {what: _command(BY_NAME[name].stage) for name, what in OPTIONAL.items() if not has[name]}
+    of_images = IMAGES_ALONE if tables.exists(store, "contexts") else ()
+    missing = {
+        what: _command(BY_NAME[name].stage)
+        for name, what in OPTIONAL.items()
+        if not has[name] and name not in of_images
+    }
     if not drawn:
         missing["the figures"] = _command("figures")
     training = tables.read(store, "training") if tables.exists(store, "training") else None

@@ -44,6 +44,7 @@ from tests.support.report_run import (
     colour,
     partners,
     png,
+    write_contexts,
     write_run,
     written,
 )
@@ -737,3 +738,25 @@ def test_pictures_never_exceed_their_budget(
     ranks = {layer: pictures.ranks if pictures else 0 for layer, pictures in found.items()}
     assert ranks["narrow"] in narrow
     assert ranks["wide"] in wide
+
+
+def test_units_of_language_models_are_shown_by_their_contexts(page: Page, tmp_path: Path) -> None:
+    store = write_run(RunStore(str(tmp_path / "run")), optional=False)
+    write_contexts(store)
+    written(store)
+    page.open(store)
+    first = page.one("#overview").text
+    assert "No health check" in first
+    assert "2,000 documents passed" in first
+    assert "patches" not in first  # of which none are missing
+    page.open(store, "#/layer/conv1/unit/net1/3")
+    tiles = page.script("return [...document.querySelectorAll('#wall .tokens')].map((tile) => tile.textContent)")
+    assert sorted(tiles) == [f"␣{unit}.1⏎␣{unit}.2⏎␣{unit}.3⏎" for unit in range(5)]
+    lines = page.script("return [...document.querySelectorAll('#panel > .contexts li')].map((li) => li.textContent)")
+    assert lines == [f"<b>conv1 ␣3.{rank}⏎ of net1" for rank in range(1, 10)]
+    assert "with the text around" in page.one("#panel").text
+    assert page.errors() == []
+
+
+def test_of_many_units_the_report_shows_fewer_contexts() -> None:
+    assert [payload.contexts_shown({"a": [units, units]}) for units in (10, 5_000, 50_000, 60_000)] == [9, 4, 1, 0]

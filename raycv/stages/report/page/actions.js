@@ -82,7 +82,7 @@ function aboutRun() {
     models.length > 0 && `${models.length > 1 ? "models" : "model"} ${models.join(", ")}`,
     seeds.length > 0 && trained && `seeds ${seeds.join(", ")}`,
     epochs && trained && counted(epochs, "epoch"),
-    images && counted(images, "validation image"),
+    images && counted(images, run.of_texts ? "document" : "validation image"),
     version && `raycv ${version}`,
     date,
   ];

@@ -36,9 +36,9 @@ function effects() {
 
 function compared() {
   const { images: count } = run.about;
-  const images = count ? `; ${count.toLocaleString("en")} validation images passed through all of them at once` : "";
+  const images = count ? `; ${count.toLocaleString("en")} ${run.of_texts ? "documents" : "validation images"} passed through all of them at once` : "";
   const first = nets.length < everyone.length ? ` This page has room for the units of ${nets.length} of them, ${nets[0]} to ${nets.at(-1)}; the tables have those of all.` : "";
-  return `${counted(everyone.length, "network")} that differ in random start and order of images, with ${counted(run.units, "unit")} in ${counted(layers.length, "layer")}${images}.${first}`;
+  return `${counted(everyone.length, "network")}${run.about.trained ? " trained from different seeds" : ""}, with ${counted(run.units, "unit")} in ${counted(layers.length, "layer")}${images}.${first}`;
 }
 
 function key() {
@@ -93,6 +93,10 @@ function averagesSheet() {
 
 function health() {
   if (!run.health) return null;
+  if (!run.health.layer) {
+    return element("section", { class: "card health" }, element("h3", {}, "No health check"),
+      element("p", {}, "The networks have no logits in common, by which it could be told whether all have seen the same samples in the same order."));
+  }
   const broken = run.health.broken_pairs;
   const named = broken.slice(0, 6).map(([a, b]) => `${a}–${b}`).join(", ");
   const pairs = broken.length > 6 ? `${named} and ${broken.length - 6} other pairs` : named;

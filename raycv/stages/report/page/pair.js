@@ -165,7 +165,7 @@ function nine(data, first, second) {
   const shared = best[0].filter((image) => best[1].includes(image));
   const said = best[0].length && best[1].length
     ? `Of all images, the two have ${shared.length} of their ${run.ranks} strongest in common${shared.length ? ", framed" : ""}.` : null;
-  return element("section", {}, element("h3", {}, "The strongest patches"), said && element("p", { class: "quiet" }, said),
+  return element("section", {}, element("h3", {}, run.of_texts ? "The strongest tokens" : "The strongest patches"), said && element("p", { class: "quiet" }, said),
     ...units.map(({ net, unit }, n) => element("article", { class: "partner", "data-net": nets[net], "data-unit": unit },
       element("h4", {}, element("a", { href: address({ place: "units", a: net, b: units[1 - n].net, unit, options: {} }) }, `${nets[net]} · ${unitName(view.layer, unit)}`)),
       strip(view.layer, net, unit, 56, best[n].flatMap((image, rank) => (shared.includes(image) ? [rank] : []))), classes(data, net, unit))));

@@ -14,7 +14,7 @@ interface Run {
   answer: string;
   origin: string;
   averages: Averages[];
-  health: { layer: string; broken_pairs: [string, string][] } | null;
+  health: { layer: string | null; broken_pairs: [string, string][] } | null;
   accuracies: Record<string, number>;
   about: About;
   sample: { images: Numbers; labels: Numbers; tile: number; columns: number; per_sheet: number; index: Numbers } | null;
@@ -23,7 +23,7 @@ interface Run {
   ranks: number;
   false_discoveries: number;
   sparse_decay: number;
-  pictured: boolean;
+  pictured: boolean; of_texts: boolean;
   missing: Record<string, string>;
   recurring: Record<string, number>; // units by layer
   effects: { title: string; text: string }[];
@@ -54,6 +54,7 @@ interface LayerData {
   labels?: Numbers[];
   images?: Numbers[]; // of the top patches
   sample?: Sample;
+  contexts?: [string, string, string][][][]; // of language models, by network, unit and rank: text before, token, text after
   pictures: Pictures | null;
 }
 interface Match { unit: Numbers; value: Numbers; chance?: Numbers; excess?: Numbers; q?: Numbers }

@@ -88,20 +88,45 @@ async function paint(canvas, layer, found, net, unit, rows, size, framed) {
 /** @type {(kind: Picture[0], first: number, last: number) => Picture[]} */
 const ranked = (kind, first, last) => Array.from({ length: last - first }, (_, n) => [kind, first + n]);
 
-/** The portrait of a unit: its patches in a square, three by three where all nine are there.
+/** A text in which spaces and ends of lines can be seen. @type {(text: string) => string} */
+const seen = (text) => text.replaceAll("\n", "⏎").replaceAll(/^ | $/g, "␣");
+
+/** The tokens at which a unit of a language model is highest, one below the other; null for networks of images.
+ * @param {number} layer
+ * @param {number} net
+ * @param {number} unit
+ */
+function tokensOf(layer, net, unit) {
+  const found = dataOf(layer).contexts?.[net][unit];
+  return found ? element("span", { class: "tokens" }, ...found.slice(0, 3).map(([, token]) => element("span", {}, seen(token)))) : null;
+}
+
+/** The same with the text around.
+ * @param {number} layer
+ * @param {number} net
+ * @param {number} unit
+ */
+function contextsOf(layer, net, unit) {
+  const found = dataOf(layer).contexts?.[net][unit];
+  return found ? element("ol", { class: "contexts" }, ...found.map(([before, token, after]) =>
+    element("li", {}, element("span", { class: "left" }, element("bdi", {}, before)), element("mark", {}, seen(token)), element("span", {}, after)))) : null;
+}
+
+/** The portrait of a unit: its patches in a square, three by three where all nine are there, or its tokens.
  * @param {number} layer
  * @param {number} net
  * @param {number} unit
  * @param {number} size
  */
 function portrait(layer, net, unit, size) {
+  if (run.of_texts) return tokensOf(layer, net, unit);
   const ranks = dataOf(layer).pictures?.ranks ?? 0;
   const side = Math.max(1, Math.floor(Math.sqrt(ranks)));
   const rows = Array.from({ length: side }, (_, n) => ranked("patches", n * side, (n + 1) * side));
   return pictures(layer, net, unit, rows, (3 * size + (3 - side) * GAP) / side, `Patches that drive ${fullName(layer, net, unit)} most`);
 }
 
-/** The patches in a row, the strongest first, and below each what in it drives the unit.
+/** The patches in a row, the strongest first, and below each what in it drives the unit; or texts around its tokens.
  * @param {number} layer
  * @param {number} net
  * @param {number} unit
@@ -109,6 +134,7 @@ function portrait(layer, net, unit, size) {
  * @param {number[]} [framed]
  */
 function strip(layer, net, unit, size, framed = []) {
+  if (run.of_texts) return contextsOf(layer, net, unit);
   const ranks = dataOf(layer).pictures?.ranks ?? 0;
   const label = `The ${ranks} patches that drive ${fullName(layer, net, unit)} most, and what in them drives it`;
   return pictures(layer, net, unit, [ranked("patches", 0, ranks), ranked("drives", 0, ranks)], size, label, framed);
@@ -116,6 +142,7 @@ function strip(layer, net, unit, size, framed = []) {
 
 /** @param {number} layer */
 function aboutPictures(layer) {
+  if (run.of_texts) return dataOf(layer).contexts ? "The tokens at which the unit is highest, of different documents, the highest first, with the text around." : "To keep this file small, contexts are left out; they stand in the run’s table contexts.";
   const found = dataOf(layer).pictures;
   if (!found && run.pictured) return "To keep this file small, the patches of this wide layer are left out.";
   if (!found) return "This run has no pictures of patches yet; the overview says what makes them.";

@@ -91,6 +91,7 @@ async function paintImage(canvas, sample, place, units) {
  * @param {number} unit
  */
 function responses(data, net, unit) {
+  if (run.of_texts) return null;
   const sample = sampleOf(data, net);
   if (!sample) return element("p", { class: "quiet" }, aboutSample(data));
   const values = activations(sample, net, unit);
@@ -106,7 +107,7 @@ function responses(data, net, unit) {
 }
 
 /** Why there is none. @type {(data: LayerData) => string} */
-const aboutSample = ({ sample }) => (sample ? "Recorded activations are of no images." : run.missing["how units respond to a sample of the images"]
+const aboutSample = ({ sample }) => (run.of_texts ? "Activations in a sample of the documents are not kept." : sample ? "Recorded activations are of no images." : run.missing["how units respond to a sample of the images"]
   ? "This run has no sample of the images yet; the overview says what makes it."
   : "To keep this file small, the activations in a sample of the images are left out; they stand in the run’s table sampled_activations.");
 
