@@ -6,6 +6,7 @@ intervals. Its positions depend on each other, documents do not.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from raycv.errors import UserError
+from raycv.progress import say
 from raycv.run.fingerprint import fingerprint
 
 LARGEST = 2**20  # positions of a sequence
 CHARACTERS = 64  # of a document that are looked at for each token of a sequence: no tokenizer takes so many for one
+# A text on which tokenizers differ that differ in what they do before they look words up.
+PROBE = "Cafe\u0301 nai\u0308ve\u00a0x  12345 don't\n\n\t a1b2 \u4f60\u597d"
 PADDING = -1  # in the place of a token's number, where a sequence is longer than a text
 Token = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -196,4 +200,23 @@ def _tokenizer(folder: str) -> Any:
     if getattr(made, "is_fast", False):
         made.backend_tokenizer.no_padding()
         made.backend_tokenizer.no_truncation()
+        _say_if_other(folder, made)
     return made
+
+
+def _say_if_other(folder: str, made: Any) -> None:
+    """Say that transformers makes a tokenizer of its own of what was saved: it does for some types of models.
+
+    Of a tokenizer saved with a Qwen2 model transformers 5.24 keeps the vocabulary alone (findings/).
+    """
+    import tokenizers
+
+    saved = os.path.join(folder, "tokenizer.json")
+    if os.path.isfile(saved):
+        plain = tokenizers.Tokenizer.from_file(saved).encode(PROBE, add_special_tokens=False).ids
+        if plain != made(PROBE, add_special_tokens=False, verbose=False)["input_ids"]:
+            say(
+                f"note: transformers reads the tokenizer in {folder} as {type(made).__name__}, which makes other "
+                "tokens of some texts than the tokenizer.json there; if the model was trained with that one, samples are "
+                "wrong"
+            )

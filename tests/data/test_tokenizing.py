@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,19 @@ def test_copies_of_a_tokenizer_are_known_as_such(folders: dict[str, str], tmp_pa
     byte_pairs(500).save_pretrained(tmp_path)
     assert tokens_of(str(tmp_path), 16).digest == tokens_of(folders["pairs"], 16).digest
     assert len({tokens_of(folder, 16).digest for folder in folders.values()}) == 3
+
+
+def test_it_is_said_where_transformers_makes_another_tokenizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As transformers 5.24 does beside a Qwen2 model (findings/transformers_qwen2_tokenizer.sh)."""
+    for kind in ("gpt_neox", "qwen2"):
+        byte_pairs(300).save_pretrained(tmp_path / kind)
+        (tmp_path / kind / "config.json").write_text(json.dumps({"model_type": kind}))
+        tokens_of(str(tmp_path / kind), 16)
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'qwen2'} as Qwen2Tokenizer, which makes other tokens" in said
+    assert str(tmp_path / "gpt_neox") not in said
 
 
 def test_what_is_shown_of_a_context_is_its_text(folders: dict[str, str]) -> None:
