@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from scipy.stats import ttest_1samp
 from raycv.analysis.contrasts import contrast
 from raycv.analysis.similarity import mean_over_networks
 
-Draw = Callable[..., np.ndarray]
+Draw = Callable[..., Any]
 networks = st.integers(3, 7)
 seeds = st.integers(0, 10_000)
 
