@@ -217,5 +217,5 @@ def _say_if_other(folder: str, made: Any) -> None:
         if plain != made(PROBE, add_special_tokens=False, verbose=False)["input_ids"]:
             say(
                 f"note: transformers reads the tokenizer in {folder} as {type(made).__name__}, which makes other "
-                "tokens of some texts than the tokenizer.json there; samples are wrong if the model was trained with that"
+                "tokens of some texts than the tokenizer.json there; if the model saw those, samples are wrong"
             )
