@@ -80,8 +80,8 @@ def compare(
         where it is padding, or a function of a batch that gives such a tensor. Without a part of the default name, and
         with None, all are. Lengths may differ from batch to batch.
     without : sequence of {"first", "special"}, default ()
-        Which tokens are no samples either: the first of every sequence, to which attention goes that has no aim, and
-        those of the part "special_tokens_mask" of each batch.
+        Which tokens are no samples either: the first of every sequence, an attention sink in most models, and those of
+        the part "special_tokens_mask" of each batch.
     control : "untrained", or mapping of str to module or recording, optional
         What to tell chance by: the same networks with weights drawn anew, or others by the same names.
     keep_rare : bool, default False
