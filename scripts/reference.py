@@ -18,7 +18,7 @@ What every table of a run holds. `pandas.read_parquet(RUN + "/tables/NAME")` rea
 metadata of the files say the same as this page. Every row has its net, layer and unit by name; null
 stands for what is missing.
 """
-FLAGS = """# Flags
+FLAGS = """# Settings
 
 All flags of the commands that have settings, from A to Z. Each can also be given by an environment variable (`--data`
 by `RAYCV_DATA`) or by its name in a YAML file (`--config`); `raycv COMMAND --help` lists those of one command.
@@ -60,10 +60,10 @@ def flags() -> str:
         for flag in of_command:
             key = (flag.opts[-1], flag.metavar or "", flag.help or "")
             found.setdefault(key, []).append(f"`{name}`")
-    lines = [FLAGS, "| flag | value | meaning | of |", "| --- | --- | --- | --- |"]
+    lines = [FLAGS, "| flag and value | meaning | of |", "| --- | --- | --- |"]
     for (flag, value, meaning), of in sorted(found.items()):
         every = "all" if len(of) == with_flags else ", ".join(of)
-        lines.append(f"| `{flag}` | {cell(value)} | {cell(meaning)} | {every} |")
+        lines.append(f"| `{flag}` {cell(value)} | {cell(meaning)} | {every} |")
     return "\n".join([*lines, ""])
 
 

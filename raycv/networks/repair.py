@@ -69,7 +69,7 @@ def moments(nets: Sequence[nn.Module], sites: Sequence[str], inputs: Inputs) -> 
 def in_closed_form(
     net: nn.Module, weights: Weights, sites: Mapping[str, Site], shares: Sequence[float]
 ) -> dict[str, Any]:
-    """Interpolated ``weights`` with every site as it is expected to be wanted, without a pass."""
+    """Interpolated ``weights`` with every site repaired from the stored moments, without a forward pass."""
     wanted = {name: site.wanted(shares) for name, site in sites.items()}
     found = {name: site.expected(shares) for name, site in sites.items()}
     return _corrected(net, weights, found, wanted)

@@ -233,7 +233,7 @@ def loaded(code: str, what: str = "") -> Callable[..., Any]:
 
 
 def do(stage: Stage, settings: StageConfig, store: RunStore, **more: Any) -> None:
-    """Do one stage; what it fails of is noted in the run. A mistake of the user leaves the run as it is."""
+    """Run one stage. Failures are recorded in run.json; a user's mistake leaves the run as it is."""
     try:
         function = loaded(stage.do, stage.loads)
         function(settings, store, **more)

@@ -39,7 +39,7 @@ TABLES = (
             Column(
                 "is_dead",
                 BOOL,
-                "constant over the images when some one fold is left out; a dead unit has no correlations",
+                "constant on all but one fold of the images, or on all; a dead unit has no correlations",
             ),
             Column(
                 "is_rare",
