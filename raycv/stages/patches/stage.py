@@ -13,6 +13,7 @@ import pandas as pd
 from raycv import statistics
 from raycv.config import PatchesConfig
 from raycv.data.sampling import IMAGES, permuted
+from raycv.data.sources import Source
 from raycv.data.texts import Documents
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
@@ -54,17 +55,11 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     identity = _identity(found)
     source, networks = found.source(), tuple(stored(store))
     seeing = [network for network in networks if network.spec.sees_images]
-    if isinstance(source.reader, Documents):
-        where = tables.write(store, "contexts", pd.concat(contexts(found, source.reader)))
-        of_texts: dict[str, Any] = {"seconds": {"patches": round(time.time() - began, 1)}, "class_names": None}
-        record.finish(store, "patches", identity, config.model_dump(mode="json"), of_texts)
-        detail(f"patches: {where}")
-        return
     if not seeing:
-        for name in WRITTEN:
-            store.remove(f"tables/{name}")
-        record.finish(store, "patches", identity, config.model_dump(mode="json"), {"units": 0, "class_names": None})
-        say("patches: recorded activations have no images, so there is nothing to draw")
+        _without_images(found, source, store)
+        facts: dict[str, Any] = {"seconds": {"patches": round(time.time() - began, 1)}, "units": 0}
+        facts["class_names"] = None
+        record.finish(store, "patches", identity, config.model_dump(mode="json"), facts)
         return
     check_buildable(network.spec for network in seeing)
     for network in seeing:  # the actors read them too, but would say so only once they have started
@@ -97,6 +92,16 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
     store.remove(drawing.folder)
     detail(f"patches: {where}")
     detail(f"patches: {writer.uri}")
+
+
+def _without_images(found: Statistics, source: Source, store: RunStore) -> None:
+    """Of language models write their contexts; of recorded activations nothing is there to draw."""
+    if isinstance(source.reader, Documents):
+        detail(f"patches: {tables.write(store, 'contexts', pd.concat(contexts(found, source.reader)))}")
+        return
+    for name in WRITTEN:
+        store.remove(f"tables/{name}")
+    say("patches: recorded activations have no images, so there is nothing to draw")
 
 
 def is_done(_config: PatchesConfig, store: RunStore) -> bool:

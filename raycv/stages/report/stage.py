@@ -100,9 +100,10 @@ def html(store: RunStore, stages: Mapping[str, Any], files: Mapping[str, str]) -
     with Progress("report", 2 * len(layers), "layers") as progress:
         for layer in layers:
             of_units, of_pairs = units[units["layer"] == layer], matchings[matchings["layer"] == layer]
-            numbers[layer] = _numbers(
-                store, layer, nets, of_units, of_pairs, has, images, contexts=contexts, shown=layer in shown
-            )
+            numbers[layer] = _numbers(store, layer, nets, of_units, of_pairs, has, images, shown=layer in shown)
+            if contexts:
+                rows = tables.read(store, "contexts", filters=[("layer", "==", layer), ("rank", "<=", contexts)])
+                numbers[layer]["contexts"] = payload.context_columns(rows, nets, widths[layer])
             progress.advance(1, f"numbers of {layer}")
         figures = _figures(store)
         left_out = [layer for layer in layers if layer not in shown]
@@ -194,13 +195,11 @@ def _numbers(
     has: Mapping[str, bool],
     images: Sequence[int],
     *,
-    contexts: int,
     shown: bool,
 ) -> dict[str, Any]:
     """All that the page knows of a layer but its pictures. ``units`` and ``matchings``: rows of the layer.
 
-    With the activations in the sampled ``images``, so many ``contexts`` of every unit, and with its matrices where they
-    are ``shown``.
+    With the activations in the sampled ``images``, and with its matrices where they are ``shown``.
     """
 
     def rows(name: str, *conditions: tables.Filter, **choice: Any) -> pd.DataFrame:
@@ -236,8 +235,6 @@ def _numbers(
         found["labels"] = payload.label_columns(labels, nets, widths)
         top = tables.read(store, "top_patches", filters=[("layer", "==", layer)])
         found["images"] = payload.image_columns(top, nets, widths)
-    if contexts:
-        found["contexts"] = payload.context_columns(rows("contexts", ("rank", "<=", contexts)), nets, widths)
     if images:
         wanted = ("net", "in", list(nets)), ("image", "in", list(images))
         sampled_rows = rows("sampled_activations", *wanted)
