@@ -589,6 +589,8 @@ VIEWS = {
     "clusters": place(CONV, "clusters", "net1", "net3"),
     "figures": "#/figures",
     "words": "#/words",
+    "a layer that there is not": place("conv9", "units", "all"),
+    "a unit that there is not": place(FULL, "unit", "net1", 4000),
 }
 
 
