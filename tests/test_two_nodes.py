@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
 import pytest
 
+from raycv import statistics
 from raycv.networks import checkpoints
 from raycv.networks.models import build
 from raycv.run import tables
@@ -26,7 +27,7 @@ from tests.support.runs import make_run, spec
 from tests.support.s3_server import BUCKET, S3Server
 
 ROOT = Path(__file__).parent.parent
-SECOND, THIRD = "127.0.0.2", "127.0.0.3"  # addresses: the head has that of this machine
+SECOND, THIRD, FOURTH = "127.0.0.2", "127.0.0.3", "127.0.0.4"  # addresses: the head has that of this machine
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 
@@ -52,7 +53,11 @@ class Job:
 
     def wait_for(self, text: str) -> None:
         """Until it has said something."""
-        while text not in self.said:
+        self.wait_until(lambda: text in self.said)
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Until something holds, which it does before its end."""
+        while not holds():
             assert self._reader.is_alive(), self.said
             time.sleep(0.2)
 
@@ -136,40 +141,51 @@ def has_done_it(job: Job) -> bool:
 def test_training_that_loses_a_node_says_what_it_waits_for_and_goes_on_when_one_joins(
     head: dict[str, str], stored_images: str, run: RunStore
 ) -> None:
-    flags = ["--data", stored_images, "--seeds", "1,2", "--width", "6", "--epochs", "20"]
+    flags = ["--data", stored_images, "--seeds", "1,2", "--width", "6", "--epochs", "15"]
     with joining_node(RAY, head, 1, SECOND):
         with joining_node(RAY, head, 1, THIRD):
             job = Job(head, "jobs/train.py", "--run", run.uri, *flags)
-            job.wait_for("epoch 1 of 20")
+            job.wait_for("epoch 1 of 15")
         job.wait_for("waiting for 1 CPU: the cluster has 1 CPU of which 0 are free, and no autoscaler; this command")
-        with joining_node(RAY, head, 1, THIRD):
+        with joining_node(RAY, head, 1, FOURTH):
             assert job.end() == 0, job.said
     trained = tables.read(run, "training")
-    assert trained.groupby("net")["epoch"].apply(list).tolist() == [[*range(1, 21)]] * 2
+    assert trained.groupby("net")["epoch"].apply(list).tolist() == [[*range(1, 16)]] * 2
 
 
-def at_work(address: str) -> list[psutil.Process]:
-    """The processes of a node that hold an actor or do a task."""
-    of_node = f"--node_ip_address={address}"
-    titled = [one for one in psutil.process_iter(["cmdline"]) if "ray::" in "".join(one.info["cmdline"] or ())[:5]]
-    return [one for one in titled if "IDLE" not in one.info["cmdline"][0] and of_node in one.parents()[0].cmdline()]
+def actors_on(address: str) -> list[psutil.Process]:
+    """The processes of a node that hold an actor of the pass."""
+    of_node, titled = f"--node_ip_address={address}", psutil.process_iter(["cmdline"])
+    found = [one for one in titled if "".join(one.info["cmdline"] or ()).startswith("ray::ShardActor")]
+    return [one for one in found if of_node in one.parents()[0].cmdline()]
 
 
-def test_a_node_joins_a_pass_and_leaves_it_again(head: dict[str, str], worker: str, run: RunStore) -> None:
+def test_a_node_joins_a_pass_and_leaves_it_again(
+    head: dict[str, str], worker: str, stored_images: str, run: RunStore
+) -> None:
     """The others stand still meanwhile: it is at work, and what it leaves undone is done by them."""
     for number in (1, 2):
-        checkpoints.save(run, spec(number, 6), build(spec(number, 6)).state_dict())
-    job = Job(head, "jobs/collect.py", "--run", run.uri, "--shard-size", "1")
-    job.wait_for("2 actors at")
-    stopped = at_work(SECOND)
-    assert len(stopped) >= 2
+        described = spec(number, 6, ("conv1", "fc8"))
+        checkpoints.save(run, described, build(described).state_dict())
+    job = Job(head, "jobs/collect.py", "--run", run.uri, "--data", stored_images, "--shard-size", "1")
+    job.wait_until(lambda: partials(run) > 0)
+    stopped = actors_on(SECOND)
+    assert stopped
     for process in stopped:
         process.suspend()
+    time.sleep(2)  # for what they have in hand to arrive
+    before = partials(run)
     with joining_node(RAY, head, 1, THIRD):
-        job.wait_for("3 actors at")
+        job.wait_until(lambda: partials(run) > before + 20)
     for process in stopped:
         process.resume()
     assert job.end() == 0, job.said
+    assert statistics.read(run).is_complete()
+
+
+def partials(run: RunStore) -> int:
+    """How many shards are done."""
+    return len([path for path in run.list("statistics") if "/partials/shard-" in path])
 
 
 def test_the_mapping_sweep_from_an_environment_with_ray_alone(

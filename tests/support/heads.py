@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,24 +62,16 @@ def running_head(
     }
     command = ["start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
     command += [f"--temp-dir={files}", f"--ray-client-server-port={free_port()}", *_ports_of_agents(), *flags]
-    files.mkdir()
-    log = files / "head.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [str(ray), *command],
-            env=environment | dict(given or {}),
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            cwd="/",
-        )
-    environment |= {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}", "RAY_ADDRESS": f"127.0.0.1:{gcs}"}
-    try:
-        _wait_for(environment, log)
-        yield environment
-    finally:
-        _end(process)
-        shutil.rmtree(files, ignore_errors=True)  # what is left of its processes may still write
+    clients = {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}", "RAY_ADDRESS": f"127.0.0.1:{gcs}"}
+
+    def takes_jobs(said: bytes) -> bool:
+        with contextlib.suppress(OSError):
+            _ask(environment | clients, "/api/version")
+            return b"Ray runtime started" in said  # on a busy machine it answers before
+        return False
+
+    with _node([str(ray), *command], environment | dict(given or {}), files, takes_jobs):
+        yield environment | clients
 
 
 @contextlib.contextmanager
@@ -93,26 +85,47 @@ def joining_node(ray: Path, environment: Mapping[str, str], cpus: int, address: 
     command = ["start", "--block", f"--address={environment['RAY_ADDRESS']}", f"--num-cpus={cpus}"]
     command += [f"--node-ip-address={address}", f"--temp-dir={files}", *_ports_of_agents()]
     given = {key: value for key, value in environment.items() if key not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
-    process = subprocess.Popen(
-        [str(ray), *command],
-        env=given,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd="/",
-    )
+    there: list[str] = []
+
+    def has_joined(_said: bytes) -> bool:
+        nodes = state(environment, "nodes")
+        there[:] = [one["node_id"] for one in nodes if (one["node_ip"], one["state"]) == (address, "ALIVE")]
+        return bool(there)
+
+    with _node([str(ray), *command], given, files, has_joined):
+        yield there[0]
+
+
+@contextlib.contextmanager
+def _node(
+    command: list[str], environment: Mapping[str, str], files: Path, is_up: Callable[[bytes], bool]
+) -> Iterator[None]:
+    """A node that a command starts; ``is_up`` is told what the command has said. Its ``files`` go with it.
+
+    Started again where the command has ended: it waits half a minute for Ray's processes, which on a busy machine is
+    little.
+    """
+    files.mkdir()
+    log, deadline = files / "start.log", time.monotonic() + PATIENCE
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("wb") as out:
+            return subprocess.Popen(
+                command, env=dict(environment), stdout=out, stderr=out, start_new_session=True, cwd="/"
+            )
+
+    process = start()
     try:
-        deadline, there = time.monotonic() + PATIENCE, ""
-        while not there:
-            nodes = state(environment, "nodes")
-            there = next((one["node_id"] for one in nodes if (one["node_ip"], one["state"]) == (address, "ALIVE")), "")
-            assert process.poll() is None
-            assert time.monotonic() < deadline, nodes
+        while not is_up(log.read_bytes()):
+            assert time.monotonic() < deadline, log.read_text()
+            if process.poll() is not None:
+                _end(process)
+                process = start()
             time.sleep(0.5)
-        yield there
+        yield
     finally:
         _end(process)
-        shutil.rmtree(files, ignore_errors=True)
+        shutil.rmtree(files, ignore_errors=True)  # what is left of its processes may still write
 
 
 def state(environment: Mapping[str, str], of: str) -> list[dict[str, Any]]:
@@ -137,21 +150,10 @@ def _ports_of_agents() -> list[str]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a node as `ray stop` does, and what is left of it."""
-    os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):  # where all have ended
+        os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _wait_for(environment: Mapping[str, str], log: Path) -> None:
-    """Until a head answers and takes jobs, which on a busy machine is not the same."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        with contextlib.suppress(OSError):
-            _ask(environment, "/api/version")
-            if b"Ray runtime started" in log.read_bytes():
-                return
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.5)
