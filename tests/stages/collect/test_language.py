@@ -21,7 +21,7 @@ from raycv.networks.models import build, untrained
 from raycv.networks.nonlinearity import NonLinearity
 from raycv.networks.recordings import validation_of
 from raycv.networks.spec import NetworkSpec
-from raycv.run.paths import NETS, NULL, Key
+from raycv.run.paths import ACROSS, NETS, NULL, Key
 from raycv.stages.collect.collector import Collector
 from raycv.stages.collect.planned import groups_of
 from raycv.stages.train.specs import specs_of
@@ -268,3 +268,26 @@ def test_untrained_networks_of_two_folders_are_drawn_apart(folder: Path) -> None
     assert len({spec.seed for spec in found}) == len(found) == 4
     first = [next(iter(untrained(spec).parameters())) for spec in found]
     assert not any(torch.equal(a, b) for n, a in enumerate(first) for b in first[:n])
+
+
+def test_all_layers_are_compared_by_the_means_over_the_samples_of_a_document(folder: Path) -> None:
+    found = specs(
+        folder, ["gpt1", "gpt2"], layers=("transformer.h.0", "transformer.h.0.mlp.act"), compare=("all",), context=24
+    )
+    groups = groups_of(found)
+    reader = validation_of(found, str(folder / "texts")).reader
+    assert isinstance(reader, Documents)
+    assert found[0].tokens is not None
+    numbers = np.arange(COUNT)
+    texts = reader.texts(numbers)
+    sequences = {found[0].tokens: found[0].tokens.encode(texts)}
+    nets = {spec.name: build(spec, published=True) for spec in found}
+    collector = Collector({ACROSS: groups[ACROSS]}, nets, CPU)
+    rows = collector.partial(sequences, numbers, collector.pilot(sequences, numbers), COUNT).rows[Key(ACROSS, ACROSS)]
+    inputs = dict(
+        AutoTokenizer.from_pretrained(folder / "gpt1")(texts, truncation=True, max_length=24, return_tensors="pt")
+    )
+    for spec, values in zip(groups[ACROSS], rows, strict=True):
+        net = AutoModelForCausalLM.from_pretrained(folder / spec.network)
+        own = hooked(net, spec.place(ACROSS).module, inputs)
+        np.testing.assert_allclose(values, own[:, 1:].double().mean(1), atol=1e-5)
