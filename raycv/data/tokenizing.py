@@ -190,6 +190,8 @@ def _tokenizer(folder: str) -> Any:
         raise UserError(
             f"The tokenizer in {folder} needs the package transformers: pip install transformers."
         ) from None
+    if not os.path.isdir(folder):  # transformers would take it for the name of a model that it may hold from the Hub
+        raise UserError(f"The folder of a tokenizer, {folder}, is not there; every node needs the model's folder.")
     try:
         made = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever a library raises of a folder that it cannot do with

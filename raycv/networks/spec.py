@@ -118,6 +118,8 @@ class NetworkSpec(BaseModel):
         function = trust.is_function(self.model) and trust.is_well_written(self.model)
         if not (known or function or TORCHVISION.fullmatch(self.model) or TIMM.fullmatch(self.model)):
             raise ValueError(f"{self.model!r} names no model")
+        if self.tokens is not None and not self.model.startswith("hf/"):
+            raise ValueError("tokens are for language models, hf/FOLDER")
         if self.width and self.model not in WIDTHS:
             raise ValueError("width is for AlexNets")
         if self.places and len(self.places) != len(self.layers):

@@ -105,3 +105,8 @@ def test_what_is_shown_of_a_context_is_its_text(folders: dict[str, str]) -> None
 def test_what_cannot_be_is_said(folders: dict[str, str], name: str, context: int, said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         tokens_of(folders.get(name, str(tmp_path)), context)
+
+
+def test_a_folder_that_is_not_there_is_no_name_of_a_model_elsewhere() -> None:
+    with pytest.raises(UserError, match="gpt2, is not there"):
+        tokens_of("gpt2", 16)
