@@ -93,7 +93,7 @@ def sample(
     cells = []
     for of_net, kinds in ((first, apart), (second, False)):
         kept = [pair for pair in itertools.combinations(range(count), 2) if not kinds or sum(pair) % 2]
-        cells.append({(f"net{a}", f"net{b}"): of_net[a] + of_net[b] + of_pairs * float(draw()) for a, b in kept})
+        cells.append({(f"net{a}", f"net{b}"): float(of_net[a] + of_net[b] + of_pairs * draw()) for a, b in kept})
     return cells[0], cells[1]
 
 
