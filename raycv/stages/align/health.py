@@ -43,16 +43,17 @@ def summary(alignment: pd.DataFrame, output: str | None, broken: list[tuple[str,
     ``output``: the layer of the logits, if there is one that can be checked.
     """
     semi = alignment[alignment["method"] == "semi"].groupby(["similarity", "layer"], sort=False).mean(numeric_only=True)
+    wide = max(12, *(len(str(layer)) + 1 for layer in dict.fromkeys(alignment["layer"])))
     lines = [
         "correlation of units with their best partner in another network, and its excess over random mixtures of that",
         "network's units, mixed after the non-linearity or before it (in brackets: the same of untrained networks)",
-        f"  {'layer':<12}{'correlation':>16}{'excess, after':>19}{'excess, before':>19}{'beyond chance':>15}"
+        f"  {'layer':<{wide}}{'correlation':>16}{'excess, after':>19}{'excess, before':>19}{'beyond chance':>15}"
         f"{'one to one':>12}{'by MI':>7}{'halves':>8}",
     ]
     for layer in dict.fromkeys(alignment["layer"]):
         row, informed = semi.loc[("correlation", layer)], semi.loc[("mutual_information", layer)]
         lines.append(
-            f"  {layer:<12}{_both(row['mean'], row['untrained_mean'], '.3f'):>16}"
+            f"  {layer:<{wide}}{_both(row['mean'], row['untrained_mean'], '.3f'):>16}"
             f"{_both(row['excess'], row['untrained_excess'], '+z.3f'):>19}"
             f"{_both(row['prerelu_excess'], row['untrained_prerelu_excess'], '+z.3f'):>19}"
             f"{_both(row['beyond_chance'], row['untrained_beyond_chance'], '.0%'):>15}"
