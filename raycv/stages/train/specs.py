@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from raycv.config import PUBLISHED, Network, TrainConfig
 from raycv.data.tokenizing import words_of
 from raycv.errors import UserError
-from raycv.networks.layers import LayerSize, layers_of, matching, outline, outputs_of
+from raycv.networks.layers import SHORT, LayerSize, layers_of, matching, outline, outputs_of
 from raycv.networks.models import preprocessing_of, tokens_of
 from raycv.networks.recordings import recording_spec
 from raycv.networks.sizes import check_sizes, sizes_of
@@ -19,7 +19,7 @@ from raycv.stages.train.layer_pairs import placed, rows_of
 def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
     """One description per network. Raises UserError for networks that cannot be built or compared with one another."""
     whole = [_whole(number, network, classes, config.context) for number, network in enumerate(config.networks)]
-    bare = of_texts(whole) or [_trained(config, number, classes) for number in range(len(config.seeds))]
+    bare = _of_texts(whole) or [_trained(config, number, classes) for number in range(len(config.seeds))]
     if len(bare) < 2:
         given = "networks" if whole else "checkpoints" if config.checkpoints else "seeds"
         raise UserError(f"A comparison needs two networks and --{given} names one; name two or more.")
@@ -62,21 +62,26 @@ def _trained(config: TrainConfig, number: int, classes: int) -> NetworkSpec:
     return spec.model_copy(update={"classes": outputs or 1})
 
 
-def of_texts(specs: list[NetworkSpec]) -> list[NetworkSpec]:
-    """The same, with language models reading the same samples: tokens, or words where their tokenizers differ.
+def reads_texts(config: TrainConfig) -> bool:
+    """Whether the networks are language models. Raises UserError where some are and others are not, or are trained."""
+    networks = config.networks or [Network(model=model) for model in config.model]
+    texts = [one.model for one in networks if not one.is_recorded and tokens_of(one.model, SHORT) is not None]
+    other = next((one.model for one in networks if one.model not in texts), None)
+    if texts and not config.networks:
+        raise UserError(
+            f"{texts[0]} is a language model, and raycv trains networks of images alone; give trained ones with "
+            "--networks."
+        )
+    if texts and other is not None:
+        raise UserError(f"{texts[0]} reads texts and {other} does not; compare networks that see the same.")
+    return bool(texts)
 
-    Raises UserError where some networks see texts and others do not.
-    """
+
+def _of_texts(specs: list[NetworkSpec]) -> list[NetworkSpec]:
+    """The same, with language models reading the same samples: tokens, or words where their tokenizers differ."""
     texts = [spec.tokens for spec in specs if spec.tokens is not None]
     if not texts:
         return specs
-    other = next((spec for spec in specs if spec.tokens is None), None)
-    if other is not None:
-        reader = next(spec for spec in specs if spec.tokens is not None)
-        raise UserError(
-            f"{reader.name} ({reader.model}) reads texts and {other.name} ({other.model}) does not; compare networks "
-            "that see the same."
-        )
     if len({tokens.digest for tokens in texts}) == 1:
         return [spec.model_copy(update={"tokens": texts[0]}) for spec in specs]
     words = {tokens: words_of(tokens) for tokens in texts}

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from raycv.config import CONTEXT, Network, RunConfig, TrainConfig
+from raycv.config import CONTEXT, RunConfig, TrainConfig
 from raycv.data.readers import Reader, listing
 from raycv.data.samples import RecordedSamples
 from raycv.data.sources import Source, open_source
 from raycv.data.texts import Documents
 from raycv.errors import UserError
 from raycv.networks import checkpoints
-from raycv.networks.layers import SHORT
-from raycv.networks.models import check_model, tokens_of
+from raycv.networks.models import check_model
 from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
@@ -27,7 +26,7 @@ from raycv.stages.train.conditions import Condition, conditions_of
 from raycv.stages.train.importing import import_networks, weights_of
 from raycv.stages.train.learning import Recipe, recipe_of
 from raycv.stages.train.resized import say_how_resized
-from raycv.stages.train.specs import specs_of
+from raycv.stages.train.specs import reads_texts, specs_of
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def asked_for(config: TrainConfig) -> Asked:
     for model in config.model if not config.networks else ():
         check_model(model)
     columns = {"image_column": config.image_column, "label_column": config.label_column}
-    if config.networks and not any(_sees_images(network) for network in config.networks):
+    if reads_texts(config) or (config.networks and all(network.is_recorded for network in config.networks)):
         training, specs = None, specs_of(config, classes=1)
         validation = validation_of(specs, config.data, text_column=config.text_column, **columns)
     else:
@@ -146,10 +145,6 @@ def asked_for(config: TrainConfig) -> Asked:
         *([config.changed] if config.changed else []),
     )
     return Asked(specs, recipes, training, validation, conditions, result_of)
-
-
-def _sees_images(network: Network) -> bool:
-    return not network.is_recorded and tokens_of(network.model, SHORT) is None
 
 
 def _images(config: TrainConfig, columns: Mapping[str, str | None]) -> tuple[Source | None, Source]:

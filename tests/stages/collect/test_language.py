@@ -167,6 +167,31 @@ def _suffices(found: list[NetworkSpec], text: str) -> bool:
     return all(spec.tokens is not None and spec.tokens.suffices([text])[0] for spec in found)
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--networks", "a=hf/{0}/gpt1,b=torchvision/resnet18"], "gpt1 reads texts and torchvision/resnet18 does not"),
+        (["--model", "hf/{0}/gpt1"], "raycv trains networks of images alone"),
+        (
+            ["--networks", "a=torchvision/resnet18,b=torchvision/resnet34", "--context", "9"],
+            "for language",
+        ),
+        (["--networks", "a=hf/{0}/gpt1,b=hf/{0}/gpt2", "--context", "24", "--layers", "wpe"], "has no layer 'wpe'"),
+        (
+            ["--networks", "a=hf/{0}/gpt1,b=hf/{0}/gpt2", "--context", "24", "--layers", "transformer.wpe"],
+            "positions in",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    folder: Path, tmp_path: Path, flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [flag.format(folder) for flag in flags]
+    assert main(["train", "--data", str(folder / "texts"), "--run", str(tmp_path / "run"), *given]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 CASES = [
     ({"context": 100}, ["gpt1", "gpt2"], "at most 64 tokens"),
     ({"layers": ("transformer.wte.nothing",)}, ["gpt1", "gpt2"], "no layer"),
