@@ -179,7 +179,7 @@ def _suffices(found: list[NetworkSpec], text: str) -> bool:
         (["--networks", "a=hf/{0}/gpt1,b=hf/{0}/gpt2", "--context", "24", "--layers", "wpe"], "has no layer 'wpe'"),
         (
             ["--networks", "a=hf/{0}/gpt1,b=hf/{0}/gpt2", "--context", "24", "--layers", "transformer.wpe"],
-            "positions in",
+            "none of its axes",
         ),
     ],
 )
