@@ -79,7 +79,7 @@ def construct(spec: NetworkSpec, published: bool) -> nn.Module:
 def tokens_of(model: str, context: int) -> Tokens | None:
     """How documents become sequences of a language model; None for a model of images. Raises UserError."""
     config = _config(model)
-    if _image_class(config) is not None or language.class_name(*_kind(config)) is None:
+    if _image_class(config) is not None or language.class_name(config) is None:
         return None
     folder = _folder(model)
     if (folder / TOKENIZER).is_file():
@@ -96,7 +96,7 @@ def _class_of(model: str, transformers: Any) -> Any:
     """The class of the model in a folder. Raises UserError unless it is transformers' own, for images or texts."""
     config = _config(model)
     kind, asked = _kind(config)
-    name = _image_class(config) or language.class_name(kind, asked)
+    name = _image_class(config) or language.class_name(config)
     if name is None:
         raise UserError(
             f"{model} is {', '.join(map(str, asked)) or 'a model'} of the type {kind}, which is no model of images or "
@@ -170,9 +170,9 @@ def preprocessing(model: str, _arguments: dict[str, object]) -> Preprocessing:
     in which raycv can prepare images the one is taken that does the same within a level of 256. Raises UserError where
     none does.
     """
-    if _image_class(_config(model)) is None:
-        return NO_IMAGES
     folder = _folder(model)
+    if (folder / CONFIG).is_file() and _image_class(_config(model)) is None:
+        return NO_IMAGES
     processor = _processor(model, folder)
     pictures = _pictures()
     try:

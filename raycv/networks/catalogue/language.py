@@ -16,21 +16,23 @@ from raycv.data.tokenizing import PADDING, Tokens, largest_token, tokens_of
 from raycv.errors import UserError
 
 
-def class_name(kind: object, asked: list[Any]) -> str | None:
-    """The class of a model of language of this type, by what its configuration asks for; None where it is no such."""
+def class_name(config: Mapping[str, Any]) -> str | None:
+    """The class of a model of language, by what its configuration asks for; None where it is no such."""
     from transformers.models.auto import modeling_auto as known
 
+    kind, asked = config.get("model_type"), list(config.get("architectures") or ())
     if not isinstance(kind, str):
         return None
     heads = (known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, known.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
     encoders = known.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
     there = [name for names in (*heads, encoders) for name in _listed(names.get(kind))]
-    bare = _listed(known.MODEL_MAPPING_NAMES.get(kind)) if there else []
+    has_decoder = config.get("is_encoder_decoder")  # which sees another text, or an encoder that sees none
+    bare = _listed(known.MODEL_MAPPING_NAMES.get(kind)) if there and not has_decoder else []
     chosen = [name for name in (*there, *bare) if name in asked]
     if chosen:
         return chosen[0]
     both = _listed(known.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.get(kind))  # of which the encoder reads a text
-    return next(iter(_listed(encoders.get(kind))), None) if set(both) & set(asked) else None
+    return next(iter(_listed(encoders.get(kind))), None) if any(name in asked for name in both) else None
 
 
 def _listed(names: Any) -> list[str]:

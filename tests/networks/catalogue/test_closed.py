@@ -155,7 +155,7 @@ CONFIG = {
         {"use_timm_backbone": True},
         {"below": {"deeper": [{"auto_map": {"AutoConfig": "marker.Config"}}]}},
         {"model_type": "timm_wrapper", "architectures": ["TimmWrapperForImageClassification"]},
-        {"model_type": "bert", "architectures": ["BertModel"]},
+        {"model_type": "whisper", "architectures": ["WhisperModel"], "is_encoder_decoder": True},
         {"model_type": "marker", "architectures": ["Marker"]},
         {"architectures": ["Marker"]},
         {"model_type": ["vit"]},
