@@ -36,8 +36,7 @@ TABLES = (
     Table(
         "contexts",
         "patches",
-        "of language models, in the place of top_patches: the nine samples with the highest activation of every unit, "
-        "from nine documents, with the text around them",
+        "of language models: the nine tokens with the highest activation of every unit, with the text around them",
         (
             NET,
             LAYER,

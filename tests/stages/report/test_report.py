@@ -283,7 +283,8 @@ def test_an_address_that_does_not_fit_the_run_says_so(page: Page, store: RunStor
 
 def test_every_view_has_a_title(page: Page, store: RunStore) -> None:
     titles = []
-    for view in (*VIEWS.values(), place(CONV, "unit", "net1", 3)):
+    there = [view for name, view in VIEWS.items() if not name.endswith("there is not")]
+    for view in (*there, place(CONV, "unit", "net1", 3)):
         page.open(store, view)
         titles.append(page.driver.title)
     assert len(set(titles)) == len(titles)
