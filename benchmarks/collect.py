@@ -19,11 +19,13 @@ from raycv.cli import main as raycv
 from raycv.data.readers import EMBEDDED
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
-from raycv.networks.models import build, preprocessing_of
+from raycv.networks.catalogue import preprocessing_of
+from raycv.networks.models import build
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
-from raycv.stages.collect.collector import BATCH, Collector, Groups, untrained_specs
+from raycv.stages.collect.collector import Collector
+from raycv.stages.collect.groups import BATCH, Groups, untrained_specs
 from raycv.stages.collect.reducer import to_arrays
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.parts import added

@@ -35,9 +35,11 @@ from raycv.networks.evaluation import Batch
 from raycv.networks.models import build
 from raycv.networks.spec import NetworkSpec
 from raycv.run.paths import NETS, NULL
-from raycv.stages.collect.collector import BATCH, Collector, Precision, untrained_specs
+from raycv.stages.collect.collector import Collector, Precision
+from raycv.stages.collect.groups import BATCH, untrained_specs
 from raycv.stages.train.feed import Feed
-from raycv.stages.train.learning import make_optimizer, recipe_of, train_epoch
+from raycv.stages.train.learning import make_optimizer, train_epoch
+from raycv.stages.train.recipe import recipe_of
 from raycv.stages.train.specs import specs_of
 from raycv.statistics.accumulator import ROWS_PER_PRODUCT, Accumulator
 

@@ -21,7 +21,8 @@ from raycv.data.tokenizing import Tokens
 from raycv.networks.models import build
 from raycv.networks.spec import NetworkSpec
 from raycv.run.paths import NETS, NULL
-from raycv.stages.collect.collector import Collector, Groups, build_untrained
+from raycv.stages.collect.collector import Collector, build_untrained
+from raycv.stages.collect.groups import Groups
 from raycv.stages.collect.planned import groups_of
 from raycv.stages.train.specs import specs_of
 

@@ -29,7 +29,8 @@ from raycv.networks.models import build
 from raycv.networks.spec import NetworkSpec
 from raycv.run import record
 from raycv.run.store import RunStore
-from raycv.stages.train.learning import autocast, epoch_order, make_optimizer, recipe_of, set_dropout, train_epoch
+from raycv.stages.train.learning import autocast, epoch_order, make_optimizer, set_dropout, train_epoch
+from raycv.stages.train.recipe import recipe_of
 from raycv.stages.train.specs import specs_of
 
 IMAGES = 2048

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.machine import in_words
 from raycv import statistics
 from raycv.analysis.information import BINS, MutualInformation, bin_edges, encode, pairwise_information
-from raycv.networks.models import preprocessing_of
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.nonlinearity import RELU
 from raycv.networks.spec import NetworkSpec
 from raycv.run import tables

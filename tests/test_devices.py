@@ -57,7 +57,8 @@ from raycv.networks.evaluation import evaluate, in_batches
 from raycv.networks.models import build
 from raycv.run.paths import NETS
 from raycv.stages.collect.collector import Collector
-from raycv.stages.train.learning import make_optimizer, recipe_of, train_epoch
+from raycv.stages.train.learning import make_optimizer, train_epoch
+from raycv.stages.train.recipe import recipe_of
 from tests.support.no_float64 import device_without_float64
 from tests.support.runs import spec
 

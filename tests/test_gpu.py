@@ -22,9 +22,11 @@ from raycv.devices import settle
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.models import build
 from raycv.run.paths import NETS, NULL
-from raycv.stages.collect.collector import Collector, Partial, build_untrained, untrained_specs
+from raycv.stages.collect.collector import Collector, Partial, build_untrained
+from raycv.stages.collect.groups import untrained_specs
 from raycv.stages.train.feed import Feed
-from raycv.stages.train.learning import make_optimizer, recipe_of, set_dropout, train_epoch
+from raycv.stages.train.learning import make_optimizer, set_dropout, train_epoch
+from raycv.stages.train.recipe import recipe_of
 from raycv.statistics.accumulator import Accumulator
 from tests.support.activations import correlations, nets
 from tests.support.runs import spec

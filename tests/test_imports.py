@@ -46,6 +46,12 @@ def loaded(heavy: tuple[str, ...], code: str) -> str:
     return python(f"import sys\n{code}\nprint([name for name in {heavy!r} if name in sys.modules])").splitlines()[-1]
 
 
+def test_a_run_of_the_papers_networks_is_planned_without_pytorch(tmp_path: Path) -> None:
+    for flags in ([], ["--model", "alexnet", "--width", "12", "--keep-epochs", "1"]):
+        command = ["plan", "--run", str(tmp_path / "run"), *flags]
+        assert loaded((*HEAVY, "numba"), f"from raycv.cli import main\nassert main({command!r}) == 0") == "[]"
+
+
 def test_reading_a_run_as_the_manual_has_it_needs_no_extra(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "output.md").read_text()
     snippet = next(code for code in re.findall(r"```python\n(.*?)```", page, re.S) if "raycv.open_run" in code)

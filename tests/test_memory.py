@@ -68,7 +68,8 @@ from raycv.config import TrainConfig
 from raycv.data.sources import open_source
 from raycv.networks.models import build
 from raycv.run.store import RunStore
-from raycv.stages.train.learning import make_optimizer, recipe_of, train_epoch
+from raycv.stages.train.learning import make_optimizer, train_epoch
+from raycv.stages.train.recipe import recipe_of
 from raycv.stages.train.memory import worker_bytes
 from raycv.stages.train.saved import Saved
 from tests.support.runs import spec

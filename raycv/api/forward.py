@@ -17,7 +17,7 @@ from raycv import devices
 from raycv.api.calling import caller, moved
 from raycv.api.masks import masked_mean
 from raycv.errors import UserError
-from raycv.networks.layers import nearest
+from raycv.networks.layer_names import nearest
 from raycv.networks.layouts import Found, Layout, from_own_pass, images_in, probe, seen
 from raycv.networks.module_paths import CALL, path_of, second_paths, unwrapped
 from raycv.networks.rectified import Rectified

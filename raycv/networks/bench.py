@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from raycv.data.shards import shards
 from raycv.data.sources import Source
 from raycv.errors import UserError
+from raycv.networks.catalogue import check_buildable
 from raycv.networks.checkpoints import weights_of
 from raycv.networks.evaluation import BATCH
 from raycv.networks.layers import outputs_of
-from raycv.networks.models import check_buildable, load_weights
+from raycv.networks.models import load_weights
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import check_sees_images
 from raycv.networks.stored import StoredNetwork, stored, weights_content

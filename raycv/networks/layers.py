@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
+from raycv.networks.catalogue import check_model, preprocessing_of, tokens_of
+from raycv.networks.layer_names import SHORT, LayerSize
 from raycv.networks.layouts import Found, Layout, from_own_pass, units_asked
-from raycv.networks.models import check_model, kind_key, preprocessing_of, tokens_of, tried
+from raycv.networks.models import kind_key, tried
 from raycv.networks.module_paths import modules_of, path_of
 from raycv.networks.recordings import opened
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec
 from raycv.networks.taps import alike, known, record
-from raycv.networks.tokens import part_of
 
 T = TypeVar("T")
-SHORT = 16  # tokens of a text in which the layers of a language model are found
-SHOWN = 40  # layers at most, as a person reads them
-
-
-class LayerSize(NamedTuple):
-    """What one layer has: units, positions in an image (1 where there are none), and parameters below its module.
-
-    ``grid``: the positions by axis: (height, width), (tokens,) or (). ``axes``: what the axes are of what it gives.
-    """
-
-    units: int
-    positions: int
-    parameters: int
-    grid: tuple[int, ...] = ()
-    axes: str = "images, units"
 
 
 def layers_of(spec: NetworkSpec) -> dict[str, LayerSize]:
@@ -115,24 +99,6 @@ def _bare(model: str, classes: int) -> NetworkSpec:
     )
 
 
-def matching(net: str, there: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """The layers of ``there`` that match ``patterns``, pattern by pattern; ``*`` also stands for dots.
-
-    A pattern may end in a part of tokens, ``:class`` or ``:patches``. Raises UserError for one that matches none.
-    """
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        path, tokens = part_of(pattern)
-        if pattern in there:  # whatever it holds: a recording may have a layer[0]
-            found[pattern] = None
-            continue
-        some = [layer for layer in there if fnmatchcase(layer, path)]
-        if not some:
-            raise UserError(f"{net} has no layer {path!r}; the nearest are {', '.join(nearest(path, there))}.")
-        found.update(dict.fromkeys(f"{layer}:{tokens}" if tokens else layer for layer in some))
-    return list(found)
-
-
 def layers_run(net: nn.Module, images: Tensor) -> dict[str, LayerSize]:
     """The layers of ``net`` in the order in which they begin to run: every module with an axis of units.
 
@@ -162,19 +128,3 @@ def _found(net: nn.Module, images: Tensor) -> Found:
 
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def nearest(name: str, layers: Sequence[str]) -> list[str]:
-    """The layers whose names are most like ``name``; the first ones where none is."""
-    return difflib.get_close_matches(name, layers, n=5, cutoff=0.4) or list(layers[:5])
-
-
-def outline(layers: dict[str, LayerSize]) -> dict[str, LayerSize]:
-    """Of many layers those at the top of the module tree, as deep as few enough remain to be read."""
-    shown: dict[str, LayerSize] = {}
-    for depth in range(1, 1 + max(name.count(".") + 1 for name in layers)):
-        deeper = {name: layer for name, layer in layers.items() if name.count(".") < depth}
-        if len(deeper) > SHOWN:
-            break
-        shown = deeper
-    return shown or layers

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from raycv.data.preprocessing import Preprocessing
-from raycv.data.tokenizing import Tokens
 from raycv.errors import UserError
-from raycv.networks.catalogue import huggingface, kind_of
+from raycv.networks.catalogue import kind_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS, name_of
 from raycv.networks.foreign import copies_well, guarded
 from raycv.networks.layouts import ask_units
 from raycv.networks.module_paths import modules_of, path_of
-from raycv.networks.spec import LOGITS, Argument, NetworkSpec
+from raycv.networks.spec import LOGITS, NetworkSpec
 from raycv.networks.tokens import part_of
 
 T = TypeVar("T")
@@ -135,29 +133,6 @@ def _example(spec: NetworkSpec) -> Tensor:
         return torch.arange(2 * spec.tokens.context).reshape(2, -1) % 2
     crop = spec.preprocessing.crop
     return torch.randn((2, 3, crop, crop), generator=torch.Generator().manual_seed(0))
-
-
-def check_model(model: str, arguments: Mapping[str, Argument] | None = None) -> None:
-    """Raise UserError unless there is such a model and it takes such arguments."""
-    kind_of(model).check(model, arguments or {})
-
-
-def check_buildable(specs: Iterable[NetworkSpec]) -> None:
-    """Raise UserError where one of the networks may not or cannot be built, before anything is started for them."""
-    for spec in specs:
-        if not spec.is_recorded:
-            check_model(spec.model, dict(spec.arguments))
-
-
-def preprocessing_of(model: str, arguments: Mapping[str, Argument] | None = None) -> Preprocessing:
-    """What ``model`` expects of an image: the paper's for its AlexNet, its library's own for others."""
-    check_model(model, arguments)
-    return kind_of(model).preprocessing(model, dict(arguments or {}))
-
-
-def tokens_of(model: str, context: int) -> Tokens | None:
-    """How documents become sequences of ``context`` tokens for ``model``; None where it sees images."""
-    return huggingface.tokens_of(model, context) if model.startswith(huggingface.PREFIX) else None
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from raycv.errors import UserError
 from raycv.networks.layouts import Layout
 from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, Taps, activation, known
-from raycv.networks.tokens import Part, Prefix, after_choice, before_patches, part_of, prefixes_of, squared, taken
+from raycv.networks.tokens import Part, Prefix, after_choice, part_of, prefixes_of, squared, taken
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -110,12 +110,3 @@ def at(values: Tensor, place: Place, prefix: Prefix | None = None, part: Part | 
     height, width = place.grid
     same = tuple(patches.shape[2:]) == (height, width)
     return patches if same else adaptive_avg_pool2d(in_float64(patches), (height, width))
-
-
-def grid_of(positions: Sequence[int]) -> tuple[int, int] | None:
-    """The (height, width) of a layer's positions; None where they are no grid."""
-    if len(positions) == 2:
-        return positions[0], positions[1]
-    few = before_patches(positions[0]) if len(positions) == 1 else None
-    side = None if few is None else round((positions[0] - few) ** 0.5)
-    return None if side is None else (side, side)

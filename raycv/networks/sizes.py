@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
-
-import torch
-from torch import Tensor, nn
+from functools import lru_cache
 
 from raycv.errors import UserError
 from raycv.memory import of_machine
-from raycv.networks.layers import LayerSize, layers_of
-from raycv.networks.models import kind_key, tried
-from raycv.networks.places import taps_of
+from raycv.networks import alexnet_sizes
+from raycv.networks.alexnet_sizes import Sizes
+from raycv.networks.layer_names import LayerSize
 from raycv.networks.spec import NetworkSpec, Place
-from raycv.networks.taps import alike
 from raycv.networks.tokens import CLASS, PATCHES, before_patches, part_among
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """layers: layer -> (units, positions); weights: their number, buffers included.
-
-    values: what all modules without modules of their own give for one image, as numbers. names: of the weights.
-    """
-
-    layers: dict[str, tuple[int, int]]
-    weights: int
-    values: int
-    names: frozenset[str] = frozenset()
 
 
 def sizes_of(spec: NetworkSpec) -> Sizes:
@@ -44,27 +26,17 @@ def sizes_of(spec: NetworkSpec) -> Sizes:
 @lru_cache
 def _sizes_of(spec: NetworkSpec) -> Sizes:
     if spec.is_recorded:
+        from raycv.networks.layers import layers_of  # which needs PyTorch
+
         there = layers_of(spec)
         layers = {layer: _recorded(spec.place(layer), there) for layer in spec.layers}
         return Sizes(layers, weights=0, values=0)
-    return tried(spec, partial(_measured, spec))
+    known = alexnet_sizes.sizes(spec)
+    if known is not None:
+        return known
+    from raycv.networks.measured_sizes import measured  # which needs PyTorch
 
-
-def _measured(spec: NetworkSpec, net: nn.Module, images: Tensor) -> Sizes:
-    given: list[int] = []
-    taps, image = taps_of(alike(net, kind_key(spec)), spec), images[:1]
-    for module in net.modules():
-        if not list(module.children()):
-            module.register_forward_hook(lambda _module, _given, out: given.append(_numbers(out)))
-    samples = None if spec.tokens is None else torch.arange(spec.tokens.samples, device=image.device)[None]
-    found = taps(image, samples)
-    layers = {layer: (int(value.shape[1]), math.prod(value.shape[2:])) for layer, value in found.items()}
-    state = net.state_dict()
-    return Sizes(layers, sum(int(value.numel()) for value in state.values()), sum(given), frozenset(state))
-
-
-def _numbers(out: object) -> int:
-    return out.numel() if isinstance(out, Tensor) else 0
+    return measured(spec)
 
 
 def widths_of(specs: Sequence[NetworkSpec]) -> dict[str, list[int]]:

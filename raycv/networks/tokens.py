@@ -9,14 +9,14 @@ they are as few as leave a square: 1 of 197 tokens, 5 of 261.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, NamedTuple
 
 from raycv.errors import UserError
-from raycv.networks.module_paths import modules_of, path_of, unwrapped
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 CLASS, PATCHES = "class", "patches"
 MOST = 8  # class and register tokens
@@ -75,6 +75,8 @@ def prefixes_of(net: nn.Module, layers: Iterable[str], grids: Mapping[str, tuple
     ``grids``: the positions of the layers of the model. Where it says nothing, a layer with a few tokens more than
     another has positions in a plane has its patches from there, and a class token first.
     """
+    from raycv.networks.module_paths import modules_of, path_of, unwrapped  # which needs PyTorch
+
     modules = {"": unwrapped(net)} | modules_of(net)
     planes = {math.prod(grid) for grid in grids.values() if len(grid) == 2}
 
@@ -160,3 +162,12 @@ def squared(values: Tensor, prefix: Prefix | None = None) -> Tensor:
         return values
     side = math.isqrt(values.shape[2] - few)
     return values[:, :, few:].reshape(*values.shape[:2], side, side)
+
+
+def grid_of(positions: Sequence[int]) -> tuple[int, int] | None:
+    """The (height, width) of a layer's positions; None where they are no grid."""
+    if len(positions) == 2:
+        return positions[0], positions[1]
+    few = before_patches(positions[0]) if len(positions) == 1 else None
+    side = None if few is None else round((positions[0] - few) ** 0.5)
+    return None if side is None else (side, side)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from raycv.data.preprocessing import Preprocessing, Resize
 from raycv.data.sources import open_source
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.catalogue.torchvision_models import INCEPTIONS
-from raycv.networks.models import preprocessing_of
 from raycv.networks.spec import WIDTHS
 
 SIZES = [(500, 375), (375, 500), (333, 251), (256, 256), (61, 40), (9, 31), (1200, 300), (257, 256)]

@@ -16,8 +16,9 @@ import torchvision
 from torch import Tensor
 
 from raycv.errors import UserError
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.checkpoints import import_weights
-from raycv.networks.models import build, load_weights, preprocessing_of
+from raycv.networks.models import build, load_weights
 from raycv.networks.spec import NetworkSpec
 from tests.support.runs import spec
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.cut import Cut
-from raycv.networks.models import build, preprocessing_of
+from raycv.networks.models import build
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.taps import activation
 

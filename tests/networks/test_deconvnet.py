@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raycv.networks.alexnet import AlexNet
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.deconvnet import Deconvnet
-from raycv.networks.models import build, preprocessing_of
+from raycv.networks.models import build
 from raycv.networks.receptive import receptive_fields
 from raycv.networks.spec import NetworkSpec
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.evaluation import evaluate, in_batches
-from raycv.networks.models import build, preprocessing_of
+from raycv.networks.models import build
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 
 SPEC = NetworkSpec(

@@ -17,10 +17,11 @@ import tests.support.odd_nets as odd_nets
 from raycv.cli import main
 from raycv.errors import WHERE, UserError
 from raycv.networks import trust
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.deconvnet import Deconvnet
 from raycv.networks.foreign import as_it_was, users_code
 from raycv.networks.layers import layers_of, outputs_of
-from raycv.networks.models import build, load_weights, preprocessing_of
+from raycv.networks.models import build, load_weights
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.taps import Taps

@@ -11,7 +11,8 @@ from torch import nn
 
 from raycv.errors import UserError
 from raycv.networks.alexnet import LocalResponseNorm
-from raycv.networks.models import build, check_model, load_weights
+from raycv.networks.catalogue import check_model
+from raycv.networks.models import build, load_weights
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.networks.taps import Taps
 from tests.support.runs import spec as described

@@ -8,8 +8,9 @@ from torch.nn.functional import avg_pool2d
 
 from raycv.errors import UserError
 from raycv.networks.models import build
-from raycv.networks.places import activation_at, at, grid_of, taps_of
+from raycv.networks.places import activation_at, at, taps_of
 from raycv.networks.spec import Place
+from raycv.networks.tokens import grid_of
 from tests.support.nets import described
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from raycv.cli import main
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.layers import layers_of
-from raycv.networks.models import build, hollow, preprocessing_of
+from raycv.networks.models import build, hollow
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.taps import Taps, activation
 from raycv.networks.unit_axis import FIRST, LAST, units_of

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from raycv.data.preprocessing import Preprocessing
 from raycv.networks import trust
-from raycv.networks.models import preprocessing_of
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.spec import NetworkSpec
 
 WAY = Preprocessing(resize=32, crop=32, mean=(125.0, 125.0, 125.0), std=(60.0, 60.0, 60.0))

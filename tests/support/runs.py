@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raycv.networks.models import preprocessing_of
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.nonlinearity import RELU
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
 from raycv.run.paths import NETS, STATISTICS, Key, moments_path

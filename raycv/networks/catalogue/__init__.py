@@ -1,16 +1,24 @@
-"""Where models come from. `kind_of` tells by a model's name; each other module here builds those of one library."""
+"""Where models come from. `kind_of` tells by a model's name; each other module here builds those of one library.
+
+Only what builds a model imports PyTorch: what raycv's own are is known without.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from raycv.data.preprocessing import Preprocessing
 from raycv.networks import trust
-from raycv.networks.catalogue import alexnets, factories, huggingface, timm_models, torchvision_models
 from raycv.networks.spec import WIDTHS, Argument, NetworkSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from raycv.data.tokenizing import Tokens
+
+TIMM, HUGGING_FACE = "timm/", "hf/"  # before the names of the models of these libraries
 
 
 @dataclass(frozen=True)
@@ -33,11 +41,42 @@ class Kind:
 def kind_of(model: str) -> Kind:
     """Where a model comes from, by its name: small-alexnet, NAME or torchvision/NAME, timm/NAME, hf/FOLDER, a:b."""
     if model in WIDTHS:
+        from raycv.networks.catalogue import alexnets
+
         return Kind(alexnets.check, alexnets.construct, alexnets.preprocessing)
-    if model.startswith(timm_models.PREFIX):
+    from raycv.networks.catalogue import factories, huggingface, timm_models, torchvision_models
+
+    if model.startswith(TIMM):
         return Kind(timm_models.check, timm_models.construct, timm_models.preprocessing)
-    if model.startswith(huggingface.PREFIX):
+    if model.startswith(HUGGING_FACE):
         return Kind(huggingface.check, huggingface.construct, huggingface.preprocessing, hollow=False)
     if trust.is_function(model):
         return Kind(factories.check, factories.construct, factories.preprocessing, hollow=False)
     return Kind(torchvision_models.check, torchvision_models.construct, torchvision_models.preprocessing)
+
+
+def check_model(model: str, arguments: Mapping[str, Argument] | None = None) -> None:
+    """Raise UserError unless there is such a model and it takes such arguments."""
+    kind_of(model).check(model, arguments or {})
+
+
+def check_buildable(specs: Iterable[NetworkSpec]) -> None:
+    """Raise UserError where one of the networks may not or cannot be built, before anything is started for them."""
+    for spec in specs:
+        if not spec.is_recorded:
+            check_model(spec.model, dict(spec.arguments))
+
+
+def preprocessing_of(model: str, arguments: Mapping[str, Argument] | None = None) -> Preprocessing:
+    """What ``model`` expects of an image: the paper's for its AlexNet, its library's own for others."""
+    check_model(model, arguments)
+    return kind_of(model).preprocessing(model, dict(arguments or {}))
+
+
+def tokens_of(model: str, context: int) -> Tokens | None:
+    """How documents become sequences of ``context`` tokens for ``model``; None where it sees images."""
+    if not model.startswith(HUGGING_FACE):
+        return None
+    from raycv.networks.catalogue import huggingface
+
+    return huggingface.tokens_of(model, context)

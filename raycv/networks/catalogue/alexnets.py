@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
-from raycv.networks.alexnet import AlexNet, initialise_like_caffe, initialise_like_he
 from raycv.networks.spec import WIDTHS, Argument, NetworkSpec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def check(model: str, arguments: Mapping[str, Argument]) -> None:
@@ -20,6 +21,8 @@ def check(model: str, arguments: Mapping[str, Argument]) -> None:
 
 def construct(spec: NetworkSpec, _published: bool) -> nn.Module:
     """An AlexNet. Weights of it are not published in this form."""
+    from raycv.networks.alexnet import AlexNet, initialise_like_caffe, initialise_like_he
+
     width, small = spec.width or WIDTHS[spec.model], spec.model == "small-alexnet"
     net = AlexNet(spec.classes, width, round(width * (32 if small else 128) / 3), small_images=small)
     (initialise_like_he if small else initialise_like_caffe)(net)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, Literal
 
 import numpy as np
@@ -29,14 +28,12 @@ from raycv.networks.spec import NetworkSpec, Place
 from raycv.networks.taps import Tapped, as_samples
 from raycv.networks.tokens import part_among
 from raycv.run.paths import ACROSS, NETS, TESTED, Key
+from raycv.stages.collect.groups import Groups, batch_of
 from raycv.statistics.accumulator import Accumulator
 from raycv.statistics.moments import JointMoments
 
-BATCH = 64  # images forwarded at once
-TOKENS = 4096  # of texts forwarded at once, if a text has no more
 PILOT_IMAGES = 64
 LARGEST = 1e150  # of activations in float64
-UNTRAINED = 4  # networks at most of an architecture before training
 
 KINDS = {"samples": choose, "tested": choose_images}  # for mutual information; to test units against chance
 
@@ -56,7 +53,6 @@ class Recording:
         return {layer: torch.from_numpy(np.ascontiguousarray(v)).to(device) for layer, v in found.items()}
 
 
-Groups = dict[str, tuple[NetworkSpec, ...]]  # group -> networks compared with one another
 # The same images (n, size, size, 3) uint8 in each way networks want them decoded, or documents (n, 2, context) int32 in
 # each way that they are made sequences (`raycv.data.tokenizing.Tokens.encode`).
 Images = Mapping[Any, np.ndarray]
@@ -222,12 +218,6 @@ class Collector:
         return result
 
 
-def batch_of(specs: Iterable[NetworkSpec]) -> int:
-    """Images, or texts, that are forwarded at once."""
-    contexts = [spec.tokens.context for spec in specs if spec.tokens is not None]
-    return max(1, TOKENS // max(contexts)) if contexts else BATCH
-
-
 def _moved(before: Before, device: torch.device) -> Before:
     scale, shift = (one if one is None else one.to(device) for one in (before.scale, before.shift))
     return before._replace(values=before.values.to(device), scale=scale, shift=shift)
@@ -324,24 +314,6 @@ def _within(chosen: Chosen, start: int, images: int, positions: int) -> Tensor:
     """The rows of the chosen samples among a batch's (images x positions) samples, in the order of ``chosen``."""
     first, last = np.searchsorted(chosen.image, [start, start + images])  # chosen are sorted by image
     return torch.from_numpy((chosen.image[first:last] - start) * positions + chosen.position[first:last])
-
-
-def untrained_specs(specs: Sequence[NetworkSpec]) -> tuple[NetworkSpec, ...]:
-    """Untrained networks of every architecture in ``specs``: its first networks before training, two to four.
-
-    None of recorded activations. No two have the same seed: layers of one shape that are drawn first, as those of two
-    folders or of a ResNet-18 and a ResNet-34, would have the same weights, and the same units.
-    """
-    nulls: list[NetworkSpec] = []
-    free = count(1)
-    for architecture in dict.fromkeys(spec.architecture for spec in specs if not spec.is_recorded):
-        alike = [spec for spec in specs if spec.architecture == architecture]
-        first, seeds = alike[0], list(dict.fromkeys(spec.seed for spec in alike))[:UNTRAINED]
-        for seed in seeds if len(seeds) > 1 else [first.seed, first.seed + 1]:
-            taken = {null.seed for null in nulls}
-            own = seed if seed not in taken else next(n for n in free if n not in taken)
-            nulls.append(first.model_copy(update={"name": f"null{len(nulls) + 1}", "seed": own, "across": ()}))
-    return tuple(nulls)
 
 
 def build_untrained(specs: Sequence[NetworkSpec]) -> dict[str, torch.nn.Module]:

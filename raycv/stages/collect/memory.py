@@ -7,9 +7,7 @@ from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.paper import TOP_PATCHES
 from raycv.run.paths import ACROSS, NETS, TESTED
-from raycv.stages.collect.collector import Groups, batch_of
-from raycv.stages.collect.nulls import UNITS_AT_ONCE
-from raycv.stages.collect.reducer import ROWS_AT_ONCE
+from raycv.stages.collect.groups import ROWS_AT_ONCE, UNITS_AT_ONCE, Groups, batch_of
 from raycv.statistics.moments import gram_bytes
 from raycv.statistics.parts import networks_of, parts
 

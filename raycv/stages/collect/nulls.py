@@ -15,10 +15,9 @@ from raycv.analysis.histograms import Codes
 from raycv.analysis.information import BINS, bin_edges, encode, pairwise_information
 from raycv.analysis.prerelu import sample_correlation, standardise
 from raycv.data.sampling import TESTED, elsewhere
+from raycv.stages.collect.groups import UNITS_AT_ONCE
 from raycv.stages.collect.reducer import Gathered
 from raycv.stages.collect.task import Chance, Testing
-
-UNITS_AT_ONCE = 4096  # whose samples are held to be tested
 
 
 @dataclass(frozen=True)

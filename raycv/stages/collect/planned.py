@@ -9,7 +9,7 @@ from raycv.data.shards import shards
 from raycv.memory import Need
 from raycv.networks.spec import NetworkSpec
 from raycv.run.paths import ACROSS, EPOCH, NETS, NULL
-from raycv.stages.collect.collector import Groups, untrained_specs
+from raycv.stages.collect.groups import Groups, untrained_specs
 from raycv.stages.collect.memory import actor_need, partial_bytes
 from raycv.stages.intended import Intended
 from raycv.statistics.folding import FOLDS

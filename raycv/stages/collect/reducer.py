@@ -17,11 +17,10 @@ from raycv.networks.nonlinearity import NonLinearity
 from raycv.networks.rectified import mixable
 from raycv.run.paths import Key
 from raycv.stages.collect.collector import Partial
+from raycv.stages.collect.groups import ROWS_AT_ONCE
 from raycv.statistics import parts
 from raycv.statistics.parts import Arrays, Part, added, cut, networks_of
 from raycv.statistics.sums import sums_of
-
-ROWS_AT_ONCE = 1024  # rows of a fully connected layer gathered before they are multiplied
 
 
 def to_arrays(partial: Partial, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from raycv.data.sources import Source
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
 from raycv.errors import UserError
-from raycv.networks.models import check_buildable
+from raycv.networks.catalogue import check_buildable
 from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import NetworkSpec, check_alike

@@ -24,7 +24,8 @@ from raycv.run.paths import (
     sums_path,
 )
 from raycv.run.store import RunStore
-from raycv.stages.collect.collector import Groups, Precision
+from raycv.stages.collect.collector import Precision
+from raycv.stages.collect.groups import Groups
 from raycv.statistics.parts import Part, ProductBlock
 
 NAME = "path"  # of the array in which a file says which it is

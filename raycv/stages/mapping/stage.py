@@ -15,7 +15,7 @@ from raycv.analysis.lasso import UNITS_FOR_GPU
 from raycv.config import MappingSweepConfig
 from raycv.distributed import gpu_nodes, ray_cluster
 from raycv.distributed.tuning import Trial, run_trials
-from raycv.networks.models import check_buildable
+from raycv.networks.catalogue import check_buildable
 from raycv.networks.stored import stored, weights_content
 from raycv.progress import detail, say
 from raycv.run import record, tables

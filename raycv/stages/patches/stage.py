@@ -17,7 +17,7 @@ from raycv.data.sources import Source
 from raycv.data.texts import Documents
 from raycv.distributed import ray_cluster
 from raycv.distributed.pool import Pool
-from raycv.networks.models import check_buildable
+from raycv.networks.catalogue import check_buildable
 from raycv.networks.stored import stored, weights_content
 from raycv.progress import Progress, detail, say
 from raycv.run import record, tables

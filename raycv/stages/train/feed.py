@@ -17,8 +17,9 @@ from raycv.data.sources import Source
 from raycv.devices import Copies, is_cuda
 from raycv.networks.evaluation import Batch
 from raycv.networks.spec import NetworkSpec
-from raycv.stages.train.job import WINDOW, TrainJob, batch_of, steps_of
-from raycv.stages.train.learning import Recipe, epoch_order
+from raycv.stages.train.job import TrainJob, batch_of, steps_of
+from raycv.stages.train.learning import epoch_order
+from raycv.stages.train.recipe import WINDOW, Recipe
 
 CPU = torch.device("cpu")
 Mixed = np.random.Generator | None

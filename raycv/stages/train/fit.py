@@ -41,8 +41,8 @@ from raycv.run.store import RunStore
 from raycv.run.tracking import Kind, tracker
 from raycv.stages.train.conditions import Condition
 from raycv.stages.train.job import TrainJob, batch_of, steps_of
-from raycv.stages.train.learning import Recipe
 from raycv.stages.train.memory import worker_need
+from raycv.stages.train.recipe import Recipe
 from raycv.stages.train.saved import History
 from raycv.stages.train.training_progress import ProgressThread, TrainingProgress
 from raycv.stages.train.worker import work

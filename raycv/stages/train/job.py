@@ -10,10 +10,8 @@ from raycv.data.sources import Source
 from raycv.networks.spec import NetworkSpec
 from raycv.run.store import RunStore
 from raycv.stages.train.conditions import Condition
-from raycv.stages.train.learning import Recipe
+from raycv.stages.train.recipe import Recipe
 from raycv.stages.train.saved import Saved
-
-WINDOW = 8  # batches that are decoded ahead and mixed with one another
 
 
 @dataclass(frozen=True)

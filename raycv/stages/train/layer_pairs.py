@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from raycv.errors import UserError
-from raycv.networks.layers import LayerSize, nearest
-from raycv.networks.places import grid_of
+from raycv.networks.layer_names import LayerSize, nearest
 from raycv.networks.spec import BETWEEN, LOGITS, NetworkSpec, Place
-from raycv.networks.tokens import CLASS, part_among
+from raycv.networks.tokens import CLASS, grid_of, part_among
 from raycv.progress import say
 
 There = Mapping[str, LayerSize]  # the layers of one network

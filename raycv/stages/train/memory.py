@@ -8,8 +8,7 @@ from raycv.memory import Need
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
 from raycv.stages.intended import Intended
-from raycv.stages.train.job import WINDOW
-from raycv.stages.train.learning import Recipe, recipe_of
+from raycv.stages.train.recipe import WINDOW, Recipe, recipe_of
 
 
 def worker_need(specs: Sequence[NetworkSpec], recipes: Sequence[Recipe], workers: int, images: int) -> Need:

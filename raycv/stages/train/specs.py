@@ -7,8 +7,9 @@ from fnmatch import fnmatchcase
 from raycv.config import PUBLISHED, Network, TrainConfig
 from raycv.data.tokenizing import words_of
 from raycv.errors import UserError
-from raycv.networks.layers import SHORT, LayerSize, layers_of, matching, outline, outputs_of
-from raycv.networks.models import preprocessing_of, tokens_of
+from raycv.networks import alexnet_sizes
+from raycv.networks.catalogue import preprocessing_of, tokens_of
+from raycv.networks.layer_names import SHORT, LayerSize, matching, outline
 from raycv.networks.recordings import recording_spec
 from raycv.networks.sizes import check_sizes, sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec, Place, check_alike
@@ -53,7 +54,7 @@ def _trained(config: TrainConfig, number: int, classes: int) -> NetworkSpec:
     )
     if not spec.has_own_outputs:
         return spec
-    outputs = outputs_of(spec)
+    outputs = _outputs_of(spec)
     if outputs != classes and not config.checkpoints:
         raise UserError(
             f"{model} gives {outputs or 'no'} outputs for an image and the images have {classes} classes; training "
@@ -112,7 +113,7 @@ def _whole(number: int, network: Network, classes: int, context: int) -> Network
         as_built=network.weights == PUBLISHED,
         tokens=tokens,
     )
-    return spec.model_copy(update={"classes": outputs_of(spec) or 1}) if spec.has_own_outputs else spec
+    return spec.model_copy(update={"classes": _outputs_of(spec) or 1}) if spec.has_own_outputs else spec
 
 
 def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[str, LayerSize]]:
@@ -121,7 +122,7 @@ def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[s
     Patterns for all networks need to match in some network of every architecture, not each of them in each.
     """
     own = [network.layers for network in config.networks] or [None] * len(specs)
-    there = [layers_of(spec) for spec in specs]
+    there = [_layers_of(spec, config) for spec in specs]
     asked = {layer for spec in specs for layer, _ in spec.unit_axes}
     unknown = [layer for layer in asked if not any(layer in of for of in there)]
     if unknown:
@@ -138,6 +139,23 @@ def _layers_of_all(specs: list[NetworkSpec], config: TrainConfig) -> list[dict[s
             patterns = tuple(p for p in patterns if p not in elsewhere) or patterns
         chosen.append(_layers(spec, layers, patterns, config))
     return chosen
+
+
+def _layers_of(spec: NetworkSpec, config: TrainConfig) -> dict[str, LayerSize]:
+    """All layers of a network; of an AlexNet of which no others are asked for, the named ones, without PyTorch."""
+    is_usual = not (config.networks or config.layers or config.unit_axis) and config.compare == ("same",)
+    known = alexnet_sizes.layers(spec) if is_usual else None
+    if known is not None:
+        return known
+    from raycv.networks.layers import layers_of
+
+    return layers_of(spec)
+
+
+def _outputs_of(spec: NetworkSpec) -> int | None:
+    from raycv.networks.layers import outputs_of  # which needs PyTorch
+
+    return outputs_of(spec)
 
 
 def _matches(pattern: str, layers: dict[str, LayerSize]) -> bool:
@@ -166,7 +184,7 @@ def _layers(
 def _with_logits(specs: list[NetworkSpec]) -> list[NetworkSpec]:
     """The same, with the logits where all have as many: their matching is the health check."""
     output = LOGITS if any(spec.output == LOGITS for spec in specs) else specs[0].output
-    without = any(spec.is_recorded or (spec.has_own_outputs and outputs_of(spec) is None) for spec in specs)
+    without = any(spec.is_recorded or (spec.has_own_outputs and _outputs_of(spec) is None) for spec in specs)
     if without or output in specs[0].layers or len({spec.classes for spec in specs}) > 1:
         return specs
     made = []

@@ -11,8 +11,7 @@ from raycv.data.samples import RecordedSamples
 from raycv.data.sources import Source, open_source
 from raycv.data.texts import Documents
 from raycv.errors import UserError
-from raycv.networks import checkpoints
-from raycv.networks.models import check_model
+from raycv.networks.catalogue import check_model
 from raycv.networks.recordings import check_samples, validation_of
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import NetworkSpec
@@ -23,8 +22,7 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
 from raycv.stages.intended import Intended
 from raycv.stages.train.conditions import Condition, conditions_of
-from raycv.stages.train.importing import import_networks, weights_of
-from raycv.stages.train.learning import Recipe, recipe_of
+from raycv.stages.train.recipe import Recipe, recipe_of
 from raycv.stages.train.resized import say_how_resized
 from raycv.stages.train.specs import reads_texts, specs_of
 
@@ -51,6 +49,9 @@ def train(config: TrainConfig, store: RunStore) -> None:
     if is_done(config, store, asked):
         say(f"train: already finished, nothing to do; the networks are in {store.locate('networks')}")
         return
+    from raycv.networks import checkpoints  # which, like what imports networks, needs PyTorch
+    from raycv.stages.train.importing import import_networks
+
     if _has_weights(config, store, asked):
         checkpoints.describe(store, asked.specs)
         say("train: the networks are there, and other layers of them will be compared")
@@ -137,7 +138,7 @@ def asked_for(config: TrainConfig) -> Asked:
     _check_halves(config, recipes, conditions)
     result_of = fingerprint(
         [spec.without_layers() for spec in specs],
-        weights_of(config, specs) if config.imports else [vars(recipe) for recipe in recipes],
+        _weights_of(config, specs) if config.imports else [vars(recipe) for recipe in recipes],
         training.identity if training is not None else None,
         validation.identity,
         config.workers,
@@ -145,6 +146,12 @@ def asked_for(config: TrainConfig) -> Asked:
         *([config.changed] if config.changed else []),
     )
     return Asked(specs, recipes, training, validation, conditions, result_of)
+
+
+def _weights_of(config: TrainConfig, specs: Sequence[NetworkSpec]) -> list[str]:
+    from raycv.stages.train.importing import weights_of  # which needs PyTorch
+
+    return weights_of(config, specs)
 
 
 def _images(config: TrainConfig, columns: Mapping[str, str | None]) -> tuple[Source | None, Source]:

@@ -18,9 +18,9 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.data.recorded import OPENERS
 from raycv.errors import UserError
 from raycv.networks import trust
-from raycv.networks.catalogue import huggingface
+from raycv.networks.catalogue import check_model, huggingface, preprocessing_of
 from raycv.networks.layers import layers_of, outputs_of
-from raycv.networks.models import build, check_model, preprocessing_of, untrained
+from raycv.networks.models import build, untrained
 from raycv.networks.spec import RECORDINGS
 from tests.support.nets import OTHER_WAY, described
 

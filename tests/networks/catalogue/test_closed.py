@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
 from raycv.networks import trust
-from raycv.networks.models import build, check_model
+from raycv.networks.catalogue import check_model
+from raycv.networks.models import build
 from raycv.networks.spec import Argument, NetworkSpec
 from tests.support.nets import WAY
 

@@ -24,8 +24,9 @@ from raycv.cli import main
 from raycv.config import AttributeConfig, TrainConfig
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.checkpoints import weights_of
-from raycv.networks.models import load_weights, preprocessing_of
+from raycv.networks.models import load_weights
 from raycv.networks.stored import stored
 from raycv.run.store import RunStore
 from tests.support.commands import failing

@@ -18,14 +18,16 @@ def peak():  # of this program alone: what getrusage says begins with the peak o
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 from raycv.statistics.accumulator import Accumulator
-from raycv.stages.collect.collector import Collector, untrained_specs
+from raycv.stages.collect.collector import Collector
+from raycv.stages.collect.groups import untrained_specs
 from raycv.stages.collect.memory import actor_bytes
 from raycv.analysis.top_patches import TopPatches, peaks
 from raycv.statistics.parts import parts
 from raycv.stages.collect.reducer import reduce_part, to_arrays
 from raycv.networks.sizes import sizes_of
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
-from raycv.networks.models import build, preprocessing_of
+from raycv.networks.catalogue import preprocessing_of
+from raycv.networks.models import build
 from raycv.run.paths import NETS, NULL, Key
 from raycv.run.store import RunStore
 

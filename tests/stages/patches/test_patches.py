@@ -15,8 +15,9 @@ from raycv.cli import main
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.deconvnet import Deconvnet
-from raycv.networks.models import build, load_weights, preprocessing_of
+from raycv.networks.models import build, load_weights
 from raycv.networks.spec import NetworkSpec
 from raycv.networks.stored import stored
 from raycv.networks.taps import activation

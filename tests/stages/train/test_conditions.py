@@ -18,7 +18,7 @@ from raycv.run.store import RunStore
 from raycv.stages.train.conditions import Condition, conditions_of, halved
 from raycv.stages.train.feed import Feed
 from raycv.stages.train.job import TrainJob
-from raycv.stages.train.learning import recipe_of
+from raycv.stages.train.recipe import recipe_of
 from tests.support.commands import failing
 from tests.support.runs import spec
 

@@ -17,8 +17,9 @@ from raycv.errors import UserError
 from raycv.networks.evaluation import Batch
 from raycv.run.store import RunStore
 from raycv.stages.train.feed import CPU, Feed, ahead
-from raycv.stages.train.job import WINDOW, TrainJob
-from raycv.stages.train.learning import epoch_order, recipe_of
+from raycv.stages.train.job import TrainJob
+from raycv.stages.train.learning import epoch_order
+from raycv.stages.train.recipe import WINDOW, recipe_of
 from raycv.stages.train.resized import say_how_resized
 from tests.support.prepared import prepared
 from tests.support.runs import spec

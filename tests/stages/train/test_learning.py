@@ -11,10 +11,12 @@ import torch
 
 from raycv.config import TrainConfig
 from raycv.errors import UserError
+from raycv.networks.catalogue import preprocessing_of
 from raycv.networks.evaluation import Batch, evaluate
-from raycv.networks.models import build, preprocessing_of
+from raycv.networks.models import build
 from raycv.networks.spec import ALEXNET_LAYERS, NetworkSpec
-from raycv.stages.train.learning import epoch_order, make_optimizer, recipe_of, train_epoch
+from raycv.stages.train.learning import epoch_order, make_optimizer, train_epoch
+from raycv.stages.train.recipe import recipe_of
 
 CPU = torch.device("cpu")
 SPEC = NetworkSpec(

@@ -26,7 +26,8 @@ from raycv.cli import main
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
-from raycv.networks.models import build, load_weights, preprocessing_of
+from raycv.networks.catalogue import preprocessing_of
+from raycv.networks.models import build, load_weights
 from raycv.networks.stored import kept_epochs, stored
 from raycv.run import record
 from raycv.run.names import is_ours
