@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from raycv.networks.layer_names import LayerSize
 from raycv.networks.spec import ALEXNET_LAYERS, WIDTHS, NetworkSpec
 
-PIXELS = {"small-alexnet": 32, "alexnet": 227}  # height and width of what they see, unless a user says otherwise
+PIXELS = {"small-alexnet": 32, "alexnet": 227}  # sides of what they see, unless a user says otherwise
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sizes:
 
 
 def layers(spec: NetworkSpec) -> dict[str, LayerSize] | None:
-    """Its named layers as `raycv.networks.layers.layers_of` finds them among others; None for other models and images."""
+    """Its named layers as `raycv.networks.layers.layers_of` finds them; None for other models and images."""
     if PIXELS.get(spec.model) != spec.preprocessing.crop:
         return None
     found = {}
