@@ -106,7 +106,7 @@ from raycv.stages.merge.stage import merge
 from raycv.stages.prune.stage import prune
 from raycv.stages.stitch.stage import stitch
 
-def do(self, pieces, make, device, need):  # as an actor does them, in this process
+def do(self, pieces, make, wanted, need, networks):  # as an actor does them, in this process
     global needed
     needed, work = need.bytes - IDLE_PROCESS, make("cpu")
     for piece in pieces[-1:]:
