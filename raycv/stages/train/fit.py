@@ -1,11 +1,12 @@
 """Training several networks that differ in their seeds, in parallel, with Ray Train.
 
 One TorchTrainer holds all networks: worker ``rank`` trains replica ``rank % workers`` of network ``rank // workers``.
-Starting a trainer takes about as long as training a small network, so all networks share one. After every epoch each
-network saves itself in the run. Where each network has one worker, a worker that dies is replaced alone, and its
-network goes on from its last epoch. With several workers per network, each network is its own process group
-(DistributedDataParallel), and all workers restart, each network from its last epoch. When the driver dies, the same
-command resumes there too: the same fingerprint finds the same files.
+Starting a trainer takes about as long as training a small network, so all networks share one. Where there are two or
+more networks to a CPU, and as many to each, a worker trains its networks in turn, epoch by epoch: more processes would
+only start more slowly. After every epoch each network saves itself in the run. Where each network has one worker, a
+worker that dies is replaced alone, and its networks go on from their last epochs. With several workers per network,
+each network is its own process group (DistributedDataParallel), and all workers restart, each network from its last
+epoch. When the driver dies, the same command resumes there too: the same fingerprint finds the same files.
 """
 
 from __future__ import annotations
@@ -73,12 +74,15 @@ def fit(
     ray_cluster.check_memory("train", worker_need(specs, recipes, config.workers, len(training)))
     held = _fits_memory(config, specs, training, validation)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    part = ray_cluster.share(workers := len(specs) * config.workers, _gpus(config, len(specs)))
+    gpus = _gpus(config, len(specs))
+    processes = _processes(config, len(specs)) if gpus is None else len(specs) * config.workers
+    part = ray_cluster.share(processes, gpus)
     board = TrainingProgress.options(scheduling_strategy=here).remote(WORKER_DEATHS)  # type: ignore[attr-defined]
     job = TrainJob(
         specs=tuple(specs),
         recipes=tuple(recipes),
         workers=config.workers,
+        processes=processes,
         threads=part.threads,
         gpus=part.gpus,
         training=training,
@@ -87,7 +91,7 @@ def fit(
         store=store,
         board=board,
         folder=f"{FOLDER}/{result_of}",
-        readers=max(1, int(ray_cluster.amount("CPU")) // workers),
+        readers=max(1, int(ray_cluster.amount("CPU")) // processes),
         keep_epochs=tuple(sorted(set(config.keep_epochs))),
         fork_epoch=config.fork_epoch or 0,
         conditions={spec.name: condition for spec, condition in zip(specs, conditions, strict=True)},
@@ -118,6 +122,13 @@ def _gpus(config: TrainConfig, networks: int) -> Gpus | None:
     gpus = gathered("train", gpus, networks * config.workers)
     say(f"train: {gpus.for_training(networks, config.workers)}")
     return gpus
+
+
+def _processes(config: TrainConfig, networks: int) -> int:
+    """How many processes train on CPUs: one a CPU where that leaves none idle, else one for each replica."""
+    cpus = ray_cluster.whole_cpus()
+    in_turn = config.workers == 1 and cpus and networks % cpus == 0
+    return cpus if in_turn else networks * config.workers
 
 
 def _close(state: dict[str, Any], job: TrainJob) -> None:
@@ -236,7 +247,7 @@ def _trainer(job: TrainJob, part: ray_cluster.Share, folder: str) -> ray.train.t
         train_loop_config={"job": job},
         torch_config=_ApartConfig() if job.workers == 1 else groups,
         scaling_config=ray.train.ScalingConfig(
-            num_workers=len(job.specs) * job.workers, use_gpu=part.gpus > 0, resources_per_worker=resources
+            num_workers=job.processes, use_gpu=part.gpus > 0, resources_per_worker=resources
         ),
         run_config=ray.train.RunConfig(
             name="training",
