@@ -138,10 +138,11 @@ class TrackConfig(StageConfig):
 
     group: ClassVar[str] = "tracking"
 
-    track: Literal["tensorboard", "mlflow"] | None = Field(
+    track: Literal["tensorboard", "mlflow", "wandb"] | None = Field(
         None,
         description="tell a tracker of experiments how training and sweeps go on: tensorboard (files in the run, in "
-        "tracking/) or mlflow (at MLFLOW_TRACKING_URI; the extra mlflow); default: none",
+        "tracking/), mlflow (at MLFLOW_TRACKING_URI; the extra mlflow) or wandb (Weights & Biases; the extra wandb); "
+        "default: none",
     )
 
 

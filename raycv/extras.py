@@ -23,6 +23,7 @@ EXTRAS = {
     "tensorboardX": "run",
     "torch": "run",
     "torchvision": "run",
+    "wandb": "wandb",
 }
 
 

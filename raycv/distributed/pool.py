@@ -34,7 +34,7 @@ class Pool:
 
     ``size``: how many; asked again as nodes come and go. More are made while items wait for them. Those that have found
     no node yet, or lost theirs, are given up where there are more than that. What ``ready`` returns is the kind of
-    device on which an actor works, of which ``kinds`` has all.
+    device on which an actor works, of which ``kinds`` has all. ``most``: how many have been ready at a time.
     """
 
     def __init__(self, create: Callable[[], Any], size: Callable[[], int]) -> None:
@@ -43,6 +43,7 @@ class Pool:
         self._probes: dict[Any, Any] = {}
         self._add(size())
         self.kinds: set[str] = set()
+        self.most = 0
         self._ready: list[Any] = []
         self._retired: list[Any] = []
         self._looked = 0.0
@@ -160,6 +161,7 @@ class Pool:
             try:
                 self.kinds.add(ray.get(ref))
                 self._ready.append(actor)
+                self.most = max(self.most, len(self._ready))
             except RayTaskError as error:
                 raise (users_mistake(error) or error) from error
             except ActorDiedError:

@@ -19,7 +19,7 @@ from raycv.extras import needed
 from raycv.progress import say
 from raycv.run.store import RunStore
 
-Kind = Literal["tensorboard", "mlflow"]
+Kind = Literal["tensorboard", "mlflow", "wandb"]
 FOLDER = "tracking"  # of a run: TensorBoard's files, by stage and series
 
 
@@ -37,7 +37,11 @@ def tracker(kind: Kind | None, store: RunStore, stage: str) -> Tracker:
     """The tracker for one stage of a run. Raises UserError where its package is missing or it cannot be reached."""
     if kind is None:
         return _Nobody()
-    made: dict[Kind, type[TensorBoard | MLflow]] = {"tensorboard": TensorBoard, "mlflow": MLflow}
+    made: dict[Kind, type[TensorBoard | MLflow | Wandb]] = {
+        "tensorboard": TensorBoard,
+        "mlflow": MLflow,
+        "wandb": Wandb,
+    }
     return _Careful(kind, made[kind](store, stage))
 
 
@@ -141,3 +145,55 @@ class MLflow:
         """End its runs."""
         for run in self._runs.values():
             self._client.set_terminated(run)
+
+
+class Wandb:
+    """Runs of the project that WANDB_PROJECT names, else raycv, in a group that is named after the run's URI.
+
+    wandb finds the credentials itself. It is told numbers, nothing of the command, the code, packages and processors.
+    """
+
+    def __init__(self, store: RunStore, stage: str) -> None:
+        with needed():
+            import wandb
+        self._wandb, self._group, self._stage = wandb, store.uri, stage
+        self._runs: dict[str, Any] = {}
+        if wandb.setup().settings.mode not in ("online", "run"):
+            return
+        try:
+            known = wandb.login(prompt=False)
+        except Exception as error:
+            raise UserError(
+                f"Weights & Biases cannot be reached, or refuses the key ({type(error).__name__}); check WANDB_API_KEY "
+                "and WANDB_BASE_URL, set WANDB_MODE=offline, or leave --track out."
+            ) from error
+        if not known:
+            raise UserError(
+                "Weights & Biases has no key of yours; give it by `wandb login` or WANDB_API_KEY, set "
+                "WANDB_MODE=offline, or leave --track out."
+            )
+
+    def log(self, series: str, step: int, values: Mapping[str, float]) -> None:
+        """Log numbers in the run of their series."""
+        if series not in self._runs:
+            self._runs[series] = self._wandb.init(
+                project=os.environ.get("WANDB_PROJECT") or "raycv",
+                name=f"{self._stage}: {series}",
+                group=self._group,
+                reinit="create_new",  # beside those of the other series
+                settings=self._wandb.Settings(
+                    silent=True,
+                    console="off",
+                    disable_code=True,
+                    disable_git=True,
+                    x_disable_meta=True,
+                    x_disable_stats=True,
+                    x_save_requirements=False,
+                ),
+            )
+        self._runs[series].log(dict(values), step=step)
+
+    def close(self) -> None:
+        """End its runs, which sends what has not been sent."""
+        for run in self._runs.values():
+            run.finish()

@@ -1,8 +1,13 @@
-"""Trackers, read back by TensorBoard's and MLflow's own readers."""
+"""Trackers, read back by TensorBoard's and MLflow's own readers, and by the messages that wandb's service writes."""
 
 from __future__ import annotations
 
+import importlib
+import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -58,6 +63,78 @@ def test_mlflow_has_what_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     history = client.get_metric_history(run.info.run_id, "loss")
     assert [(point.step, round(point.value, 9)) for point in history] == [(0, 0.2), (1, 0.3)]
     assert "loss" not in runs["sweep mapping: conv2-exact"].data.metrics
+
+
+def wandb_records(file: Path) -> Iterator[Any]:
+    """The messages in the log of a W&B run that is shorter than a block: after a head of 7 bytes, each has one of 7."""
+    messages: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")  # whose types name no messages
+    content, at = file.read_bytes(), 7
+    assert len(content) < 2**15
+    while at < len(content):
+        _checksum, length, _kind = struct.unpack_from("<IHB", content, at)
+        at += 7
+        yield messages.Record.FromString(content[at : at + length])
+        at += length
+
+
+SECRET = "local-" + "0123456789abcdef" * 2 + "01234567"
+
+
+def test_wandb_has_what_is_logged_without_an_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    import wandb
+
+    wandb.teardown()  # which has read the environment
+    told = tracker("wandb", RunStore(str(tmp_path / "run")), "train")
+    for step in (1, 2):
+        for net in ("net1", "net2"):
+            told.log(net, step, {"loss": 1 / step})
+    told.close()
+    wandb.teardown()
+    files = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    found = {}
+    for file in files:
+        records = list(wandb_records(file))
+        (run,) = (record.run for record in records if record.HasField("run"))
+        assert (run.project, run.run_group) == ("raycv", str(tmp_path / "run"))
+        assert records[-1].HasField("exit")
+        items = [record.history.item for record in records if record.HasField("history")]
+        rows = [{item.nested_key[0]: json.loads(item.value_json) for item in row if item.nested_key} for row in items]
+        found[run.display_name] = [(row["_step"], row["loss"]) for row in rows]
+    assert found == {"train: net1": [(1, 1.0), (2, 0.5)], "train: net2": [(1, 1.0), (2, 0.5)]}
+    said = capfd.readouterr()
+    assert "Traceback" not in said.err
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(SECRET.encode() in content for content in [*written, (said.out + said.err).encode()])
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({}, "Weights & Biases has no key of yours; give it by `wandb login` or WANDB_API_KEY"),
+        ({"WANDB_API_KEY": SECRET}, r"Weights & Biases cannot be reached, or refuses the key \(\w+\); check"),
+    ],
+)
+def test_without_a_key_or_a_server_wandb_is_refused_before_any_work(
+    environment: dict[str, str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    mine = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_DIR": str(tmp_path)}
+    for name, value in (mine | {"WANDB_BASE_URL": "http://127.0.0.1:9"} | environment).items():
+        monkeypatch.setenv(name, value)
+    import wandb
+
+    wandb.teardown()
+    with pytest.raises(UserError, match=sentence) as refused:
+        tracker("wandb", RunStore(str(tmp_path / "run")), "train")
+    wandb.teardown()
+    assert SECRET not in str(refused.value)
 
 
 def test_a_tracker_that_cannot_be_reached_is_refused_before_any_work(

@@ -81,7 +81,7 @@ def collect(config: CollectConfig, store: RunStore) -> None:
     seconds = {"start-up": started - began, "pass": ended - started, "reduce": time.time() - ended}
     facts = {
         "images": len(source),
-        "actors": places(),
+        "actors": pool.most,
         "device": pool.device,
         "seconds": {what: round(value, 1) for what, value in seconds.items()},
     }
