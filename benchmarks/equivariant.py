@@ -13,7 +13,7 @@ Layers and numbers of units are those of the small AlexNet. As a cell (docs/attr
     - name: equivariant
       against: null
       settings: {model: "benchmarks.equivariant:network", layers: "conv1,conv2,conv3,conv4,conv5,fc6,fc7",
-        learning_rate: 0.02, schedule: one-cycle, batch_size: 64}
+        epochs: 8, learning_rate: 0.02, schedule: one-cycle, batch_size: 64}
 """
 
 from __future__ import annotations
