@@ -26,7 +26,7 @@ def script() -> ModuleType:
 def test_the_tables_of_the_pages_follow_from_those_kept() -> None:
     findings = script()
     pages = [page.read_text() for page in findings.PAGES]
-    assert set(findings.BLOCKS) == {name for page in pages for name in re.findall(r"<!-- (\w+) -->\n[|`]", page)}
+    assert set(findings.BLOCKS) == {name for page in pages for name in re.findall(r"<!-- (\w+) -->\n[|`-]", page)}
     for page in pages:
         assert findings.filled(page, findings.Tables(findings.COPIES)) == page
 

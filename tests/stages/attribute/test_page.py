@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from scipy import stats
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "attribution.md").read_text()
 
 
-def kept(name: str) -> pd.DataFrame:
-    table = pd.read_parquet(DOCS / "findings" / "attribution" / f"{name}.parquet")
+EIGHT = PAGE.split("## What eight networks say")[1].split("## A quick one")[0]
+
+
+def kept(name: str, attribution: str = "attribution") -> pd.DataFrame:
+    table = pd.read_parquet(DOCS / "findings" / attribution / f"{name}.parquet")
     return table[table["measure"] == "prerelu_excess"]
 
 
@@ -32,3 +38,43 @@ def test_the_page_has_the_numbers_of_the_kept_tables() -> None:
     assert f"(the smallest `q_value` is {differences['q_value'].min():.2f})" in said
     largest = cells.loc[cells.groupby("layer")["value"].idxmax()].set_index("layer")["cell"]
     assert set(largest[["conv1", "conv2", "conv3", "conv4"]]) == {"same_weights"}
+
+
+def block(name: str) -> str:
+    return EIGHT.split(f"<!-- {name} -->\n")[1].split("<!-- end -->")[0].replace("−", "-")
+
+
+def test_the_zero_cells_of_eight_networks_are_as_far_from_zero_as_the_page_says() -> None:
+    cells = kept("attribution_cells", "attribution-eight")
+    shown = {row.split("`")[1]: row.split("|")[2:-1] for row in block("attributed_zeros").splitlines() if row[:3] == "| `"}
+    assert "untrained" in shown
+    for cell, texts in shown.items():
+        rows = cells[(cells["cell"] == cell) & (cells["layer"] != "fc8")]
+        assert (rows["networks"] == 8).all()
+        far = 0
+        for row, text in zip(rows.itertuples(), texts, strict=True):
+            error = (row.high - row.value) / stats.t(7).ppf(0.975)
+            value, errors = text.split()
+            assert float(value) == pytest.approx(row.value, abs=0.0006)
+            assert float(errors.strip("()")) == pytest.approx(row.value / error, abs=0.06)
+            far += abs(row.value / error) > 2
+        assert f"- `{cell}`: within two in {7 - far} of 7 layers" in block("attributed_zeros")
+
+
+def test_what_is_said_to_be_found_among_eight_networks_is_in_the_table() -> None:
+    rows = kept("attribution", "attribution-eight")
+    rows = rows[rows["layer"] != "fc8"]
+    said = {line.split("` beside")[0][3:]: line for line in block("attributed_found").splitlines() if line}
+    assert set(said) == set(rows["cell"])
+    for row in rows.itertuples():
+        known, _, unknown = said[row.cell].partition("not known in")
+        more, _, less = known.partition("less in")
+        place = unknown if row.q_value > 0.05 else more if row.difference > 0 else less
+        assert f"{row.layer} ({row.low:+z.3f} to {row.high:+z.3f})" in place
+
+
+def test_how_far_the_labels_were_learned_as_the_page_says() -> None:
+    loss = kept("attribution_cells", "attribution-eight").groupby("cell")["train_loss"].first()
+    assert set(loss.index) <= set(re.findall(r"^  - (?:name: )?(\w+)$", EIGHT, re.MULTILINE))
+    assert loss.reindex(["random_same", "random_different"]).dropna().gt(2.2).all()  # nats; log(10) is 2.30
+    assert loss.reindex(["memorised", "memorised_each"]).dropna().lt(1).all()
