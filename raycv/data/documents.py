@@ -19,7 +19,7 @@ Document = str | NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Column:
+class DocumentColumn:
     """The column ``name`` that holds the documents: texts or, with ``ids``, numbers of tokens.
 
     With ``masked`` the column attention_mask beside it says which of these are no padding.
@@ -35,7 +35,7 @@ class Column:
         return "list of token ids" if self.ids else "text"
 
 
-def chosen(there: Mapping[str, bool | None], given: str | None, where: str) -> Column:
+def chosen(there: Mapping[str, bool | None], given: str | None, where: str) -> DocumentColumn:
     """Which of the columns ``there`` holds the documents; of each whether it holds ids, None where it holds neither.
 
     ``given``: what the user names. Raises UserError where there is no such column, or two and none is named.
@@ -58,7 +58,7 @@ def chosen(there: Mapping[str, bool | None], given: str | None, where: str) -> C
             f"The column {name!r} of {where} holds neither texts nor lists of token ids; name one that does with "
             f"--text-column: it has {names}."
         )
-    return Column(name, kind, masked=kind and MASK in there)
+    return DocumentColumn(name, kind, masked=kind and MASK in there)
 
 
 def holds_ids(kind: pa.DataType) -> bool | None:
@@ -69,7 +69,7 @@ def holds_ids(kind: pa.DataType) -> bool | None:
     return True if listed and pa.types.is_integer(kind.value_type) else None
 
 
-def of_row(row: Mapping[str, Any], column: Column, where: str) -> Document | None:
+def of_row(row: Mapping[str, Any], column: DocumentColumn, where: str) -> Document | None:
     """The document of one row, None where it has none. Raises UserError for what is no document."""
     found = row.get(column.name)
     if found is None or (isinstance(found, str) and not column.ids):

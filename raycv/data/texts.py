@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raycv.data.documents import MASK, TEXT, Column, Document, chosen, holds_ids, of_row
+from raycv.data.documents import MASK, TEXT, Document, DocumentColumn, chosen, holds_ids, of_row
 from raycv.data.readers import Item, listing, reach, split_of
 from raycv.data.sources import Source
 from raycv.data.tokenizing import Tokens
@@ -38,7 +38,7 @@ class DocumentFile:
     """One file, by blocks of documents that are read together: row groups, or ranges of bytes with whole lines."""
 
     uri: str
-    column: Column
+    column: DocumentColumn
     blocks: tuple[Block, ...] = ()
 
     def read(self, block: int) -> list[Document | None]:
@@ -125,7 +125,7 @@ class Documents:
         return self.kept[key]
 
 
-def column_of(data: str, given: str | None = None) -> Column:
+def column_of(data: str, given: str | None = None) -> DocumentColumn:
     """The column of ``data`` that holds the documents, and whether they are token ids: as the first file has it.
 
     ``given``: its name, else text or input_ids. Raises UserError where there is none, or both.
@@ -141,7 +141,7 @@ def column_of(data: str, given: str | None = None) -> Column:
         for name, value in row.items():
             if there.get(name) is None:
                 there[name] = isinstance(value, list) if isinstance(value, str | list) else None
-    return chosen(there, given, uri) if there else Column(given or TEXT)
+    return chosen(there, given, uri) if there else DocumentColumn(given or TEXT)
 
 
 def open_documents(data: str, tokens: Sequence[Tokens], column: str | None = None) -> Source:
@@ -166,7 +166,7 @@ def _root(data: str) -> str:
 
 @lru_cache(maxsize=4)
 def _opened(
-    data: str, root: str, sizes: tuple[tuple[str, int], ...], tokens: tuple[Tokens, ...], column: Column
+    data: str, root: str, sizes: tuple[tuple[str, int], ...], tokens: tuple[Tokens, ...], column: DocumentColumn
 ) -> Source:
     files, places, count, largest = _long_enough([f"{root}/{path}" for path, _ in sizes], column, tokens)
     what = f"{tokens[0].text_tokens} tokens of text"
@@ -260,7 +260,7 @@ def _schema(uri: str) -> dict[str, pa.DataType]:
     return reach(uri, "read", action)
 
 
-def _checked(uri: str, column: Column) -> Any:
+def _checked(uri: str, column: DocumentColumn) -> Any:
     """Gives the number of row groups of a file that has the column. Raises UserError where it is not there."""
 
     def action(fs: fsspec.AbstractFileSystem, path: str) -> int:
@@ -279,7 +279,7 @@ def _checked(uri: str, column: Column) -> Any:
 
 
 def _long_enough(
-    uris: Sequence[str], column: Column, tokens: Sequence[Tokens]
+    uris: Sequence[str], column: DocumentColumn, tokens: Sequence[Tokens]
 ) -> tuple[tuple[DocumentFile, ...], NDArray[np.int32], int, int | None]:
     """The files, where in them documents are that suffice for each of ``tokens``, and how many there are in all.
 
