@@ -83,7 +83,7 @@ class DataConfig(CommandConfig):
         "hf://datasets/ with Hugging Face style "
         "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written; an "
         "EXIF orientation is not applied, as in torchvision; for language models a folder or prefix of Parquet files "
-        "or JSON lines with texts",
+        "or JSON lines with texts or token ids",
     )
     image_column: str | None = Field(
         None, min_length=1, description="image column of the Parquet files; found automatically if not given"
@@ -101,7 +101,8 @@ class SamplesConfig(DataConfig):
     text_column: str | None = Field(
         None,
         min_length=1,
-        description="for language models: column of the texts in Parquet files or JSON lines (default: text)",
+        description="for language models: column of the documents in Parquet files or JSON lines, texts or lists of "
+        "token ids (default: text or input_ids, whichever there is)",
     )
 
 

@@ -73,10 +73,31 @@ def preprocessing_of(model: str, arguments: Mapping[str, Argument] | None = None
     return kind_of(model).preprocessing(model, dict(arguments or {}))
 
 
-def tokens_of(model: str, context: int) -> Tokens | None:
-    """How documents become sequences of ``context`` tokens for ``model``; None where it sees images."""
+def reads_texts(model: str) -> bool:
+    """Whether ``model`` is a language model."""
+    if not model.startswith(HUGGING_FACE):
+        return False
+    from raycv.networks.catalogue import huggingface
+
+    return huggingface.reads_texts(model)
+
+
+def tokens_of(model: str, context: int, *, ids: bool = False) -> Tokens | None:
+    """How documents become sequences of ``context`` tokens for ``model``; None where it sees images.
+
+    With ``ids`` documents are the numbers of tokens, and not texts.
+    """
     if not model.startswith(HUGGING_FACE):
         return None
     from raycv.networks.catalogue import huggingface
 
-    return huggingface.tokens_of(model, context)
+    return huggingface.tokens_of(model, context, ids=ids)
+
+
+def probe_of(model: str, context: int) -> Tokens | None:
+    """Sequences of up to ``context`` tokens in which the layers of ``model`` are found; None where it sees images."""
+    if not model.startswith(HUGGING_FACE):
+        return None
+    from raycv.networks.catalogue import huggingface
+
+    return huggingface.probe_of(model, context)

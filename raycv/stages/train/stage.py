@@ -9,7 +9,7 @@ from raycv.config import CONTEXT, RunConfig, TrainConfig
 from raycv.data.readers import Reader, listing
 from raycv.data.samples import RecordedSamples
 from raycv.data.sources import Source, open_source
-from raycv.data.texts import Documents
+from raycv.data.texts import Documents, column_of
 from raycv.errors import UserError
 from raycv.networks.catalogue import check_model
 from raycv.networks.recordings import check_samples, validation_of
@@ -122,7 +122,8 @@ def asked_for(config: TrainConfig) -> Asked:
         check_model(model)
     columns = {"image_column": config.image_column, "label_column": config.label_column}
     if reads_texts(config) or (config.networks and all(network.is_recorded for network in config.networks)):
-        training, specs = None, specs_of(config, classes=1)
+        ids = reads_texts(config) and column_of(config.data, config.text_column).ids
+        training, specs = None, specs_of(config, classes=1, ids=ids)
         validation = validation_of(specs, config.data, text_column=config.text_column, **columns)
     else:
         training, validation = _images(config, columns)
