@@ -9,7 +9,13 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-MANIFESTS = ("cluster.yaml", "constraints.txt", "kuberay/**/*", "jobs/run_on_kuberay.py", "scripts/drain_on_notice.sh")
+MANIFESTS = (
+    "cluster*.yaml",
+    "constraints.txt",
+    "kuberay/**/*",
+    "jobs/run_on_kuberay.py",
+    "scripts/drain_on_notice*.sh",
+)
 
 
 class WithManifests(build_py):

@@ -14,17 +14,18 @@ from tests.support.commands import failing
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("what", ["cluster", "kuberay"])
+@pytest.mark.parametrize("what", ["cluster", "cluster-gcp", "kuberay"])
 def test_it_writes_what_the_manifests_name(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", what, str(tmp_path / "new")]) == 0
     written = {str(path.relative_to(tmp_path / "new")) for path in (tmp_path / "new").rglob("*") if path.is_file()}
     assert written <= set(capsys.readouterr().out.replace(f"{tmp_path}/new/", "").split())
-    if what == "cluster":
-        assert written == {"cluster.yaml", "constraints.txt", "scripts/drain_on_notice.sh"}
-        made = yaml.safe_load((tmp_path / "new" / "cluster.yaml").read_text())
-        ours = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    if what != "kuberay":
+        script, extras = {"cluster": ("", "run"), "cluster-gcp": ("_gcp", "run,gcs")}[what]
+        assert written == {f"{what}.yaml", "constraints.txt", f"scripts/drain_on_notice{script}.sh"}
+        made = yaml.safe_load((tmp_path / "new" / f"{what}.yaml").read_text())
+        ours = yaml.safe_load((ROOT / f"{what}.yaml").read_text())
         (install,) = set(made.pop("setup_commands")) - set(ours.pop("setup_commands"))
-        assert install.endswith(f"--find-links /home/ubuntu/raycv 'raycv[run]=={raycv.__version__}'")
+        assert install.endswith(f"--find-links /home/ubuntu/raycv 'raycv[{extras}]=={raycv.__version__}'")
         assert made == ours
     else:
         ours_too = {str(path.relative_to(ROOT)) for path in (ROOT / "kuberay").rglob("*") if path.is_file()}

@@ -101,7 +101,7 @@ def test_a_small_installation_reads_runs(light: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["cluster", "kuberay"])
+@pytest.mark.parametrize("what", ["cluster", "cluster-gcp", "kuberay"])
 def test_manifests_come_with_the_wheel(light: Path, what: str, tmp_path: Path) -> None:
     for program, folder in ((light / "raycv", "packaged"), (Path(sys.executable).parent / "raycv", "checkout")):
         subprocess.run([program, "init", what, folder], cwd=tmp_path, check=True, capture_output=True)

@@ -15,20 +15,22 @@ from raycv.progress import answer
 PLACES = (Path(__file__).parent, Path(__file__).parents[2])
 FILES = {
     "cluster": ("cluster.yaml", "constraints.txt", "scripts/drain_on_notice.sh"),
+    "cluster-gcp": ("cluster-gcp.yaml", "constraints.txt", "scripts/drain_on_notice_gcp.sh"),
     "kuberay": ("Dockerfile", "constraints.txt", "jobs/run_on_kuberay.py", "kuberay/**/*"),
 }
 NEXT = {
     "cluster": "Change what cluster.yaml marks CHANGE, then: ray up cluster.yaml",
+    "cluster-gcp": "Change what cluster-gcp.yaml marks CHANGE, then: ray up cluster-gcp.yaml",
     "kuberay": "Change what the files in kuberay/ mark CHANGE, then: docker build --tag raycv:{version} .",
 }
 # From a folder that `raycv init` has made there is no code to install, but perhaps a wheel.
-OF_CHECKOUT = re.compile(r"'?/home/ubuntu/raycv\[run\]'? /home/ubuntu/raycv/packages/raycv-images$", re.MULTILINE)
-OF_PACKAGE = "--find-links /home/ubuntu/raycv 'raycv[run]=={version}'"
+OF_CHECKOUT = re.compile(r"'?/home/ubuntu/raycv\[([a-z,]+)\]'? /home/ubuntu/raycv/packages/raycv-images$", re.MULTILINE)
+OF_PACKAGE = r"--find-links /home/ubuntu/raycv 'raycv[\1]=={version}'"
 
 
 @click.command(
     "init",
-    help="write the files that describe a cluster: on AWS, or on Kubernetes with KubeRay",
+    help="write the files that describe a cluster: on AWS, Google Cloud, or Kubernetes with KubeRay",
     epilog="Example: raycv init kuberay deploy",
 )
 @click.argument("what", type=click.Choice(list(FILES)))
