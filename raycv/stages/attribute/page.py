@@ -16,7 +16,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.2rem; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th, td { padding: .25rem .45rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child { text-align: left; font-weight: normal; } thead th { font-weight: 600; } small { color: #555; }
 td b { font-weight: 700; } td small { display: block; } img { max-width: 100%; height: auto; }
 @media (prefers-color-scheme: dark) { body { background: #111; color: #eee; } small { color: #aaa; }
