@@ -5,7 +5,7 @@ that sees only how long the vector of units is commutes with every rotation of t
 weights that are drawn from one normal distribution a layer, biases that begin at 0, and SGD with momentum and weight
 decay. Then all networks that are rotations of one another are equally likely to come out of training: what they learn
 in common is a space and no unit, and the excess over units mixed after the gate (column ``excess``) is 0 on average,
-also where correlation and CKA are large. The gate is no function of single units, so raycv has no units mixed before it:
+also where correlation and CKA are large. The gate is no function of single units, so no units are mixed before it and
 ``prerelu_excess`` is null in these layers.
 
 Layers and numbers of units are those of the small AlexNet. As a cell (docs/attribution.md):
@@ -13,7 +13,7 @@ Layers and numbers of units are those of the small AlexNet. As a cell (docs/attr
     - name: equivariant
       against: null
       settings: {model: "benchmarks.equivariant:network", layers: "conv1,conv2,conv3,conv4,conv5,fc6,fc7",
-        epochs: 8, learning_rate: 0.02, schedule: one-cycle, batch_size: 64}
+        epochs: 12, learning_rate: 0.02, schedule: one-cycle, batch_size: 64}
 """
 
 from __future__ import annotations

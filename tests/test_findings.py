@@ -262,6 +262,85 @@ def _four_bullets(said: str, rows: pd.DataFrame, measures: pd.DataFrame) -> None
     assert f"({conv3['chance'].mean():.1f}, not {conv3['value'].mean():.1f})" in said
 
 
+def test_the_verdicts_on_the_paper_follow_from_the_tables() -> None:
+    findings = script()
+    tables = findings.Tables(findings.COPIES)
+    said = " ".join((ROOT / "docs" / "reviewer.md").read_text().replace("−", "-").split())
+    inner = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]
+    rows = tables("alignment_by_layer").query(findings.SEMI).set_index(["quantity", "layer"])
+    share, excess, one = (rows.loc[name].loc[inner] for name in ("estimated_share", "prerelu_excess", "one_unit_share"))
+    assert f"By estimate {share['value'].min():.0%} to {share['value'].max():.0%} of the units of a layer" in said
+    assert (share["networks_low"] > share["untrained"]).all()
+    assert share["untrained"].max() <= 0
+    assert share["networks_high"].max() < 1
+    graphs = tables("clusterings").query("is_default").groupby("layer").mean(numeric_only=True)
+    middle = graphs.loc["conv2":"conv5"]
+    assert f"{_span(middle['modularity'])} in conv2 to conv5" in said
+    assert f"units mixed {_span(middle['mixed_modularity'])}" in said
+    others = (graphs["modularity"] - graphs["mixed_modularity"])[["conv1", "fc6", "fc7"]]
+    assert f"it is only {_span(others)} more than with mixtures" in said
+    assert f"the excess is +{_short(excess['value'].min(), 3)} to +{_short(excess['value'].max(), 3)}" in said
+    assert (excess["networks_low"] > excess["untrained"]).all()
+    low, high = (
+        f"{share:.0%} ({layer})"
+        for share, layer in zip(one["value"].sort_values().iloc[[0, -1]], ("conv4", "conv1"), strict=True)
+    )
+    assert (one["value"].idxmin(), one["value"].idxmax()) == ("conv4", "conv1")
+    assert f"one unit holds {low} to {high}" in said
+    sparse = tables("mappings").query("solver == 'exact' and sought == '' and decay > 9e-4 and decay < 1.1e-3")
+    sparse = sparse.groupby("layer")[["loss", "prerelu_loss", "units_used"]].mean().loc[inner]
+    assert f"{sparse['units_used'].min():.0f} to {sparse['units_used'].max():.0f} others" in said
+    assert (sparse["loss"] < sparse["prerelu_loss"]).all()
+    active = tables("activity").groupby("layer")["decades"].mean()[inner]
+    assert f"They span {_short(active.min(), 1)} to {active.max():.0f} decades" in said
+    dealt = findings.dealt(tables)
+    assert (dealt["networks"] < dealt["high"]).all()
+    assert dealt.at["fc7", "networks"] < dealt.at["fc7", "low"]
+
+
+def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() -> None:
+    findings = script()
+    tables = findings.Tables(findings.COPIES)
+    said = " ".join((ROOT / "docs" / "reviewer.md").read_text().replace("−", "-").split())
+    half = tables("pruning_by_layer", "first").query("fraction == 0.5 and not compensated")
+    change = 100 * half.pivot(index="removal_order", columns="layer", values="top1_change")
+    low, random = -change.loc[["partner_low", "random"], "fc6"]
+    assert f"costs {low:.1f} points of top-1, a random half {random:.1f}" in said
+    assert (change.loc["activation", "conv2":] >= change.loc["partner_low", "conv2":]).all()
+    ways = tables("combinations", "first")
+    fewest = ways["units"] == ways.groupby("way")["units"].transform("min")
+    top1 = ways[fewest].groupby("way")["top1"].mean()
+    shown = [f"{top1[way]:.1%}" for way in ("matched", "random", "both")]
+    assert "partners twice: {}; without as many random units: {}; of all units: {}".format(*shown) in said
+    last = {
+        run: tables("training", run).sort_values("epoch").groupby("net")["validation_top1"].last()
+        for run in ("first", "cifar10")
+    }
+    small, large = (f"{of.min():.1%} to {of.max():.1%}" for of in last.values())
+    assert f"({large} against {small})" in said
+    one, other = (
+        tables("alignment_by_layer", run).query(findings.SEMI).set_index(["quantity", "layer"]).loc["prerelu_excess"]
+        for run in ("first", "cifar10")
+    )
+    assert set(one.index[other["value"] < one["value"]]) == {"fc7"}
+    both = one.drop("fc8").index
+    assert ((other["networks_low"] < one["networks_high"]) & (one["networks_low"] < other["networks_high"]))[both].all()
+    cka = [
+        tables("measures", run).query("measure == 'debiased_cka'").groupby("layer_a")[["value", "chance"]].mean()
+        for run in ("first", "cifar10")
+    ]
+    more = cka[1]["value"] - cka[0]["value"]
+    assert more[["conv2", "fc6", "fc7"]].between(0.05, 0.095).all()
+    assert f"smaller by {_short(-more['conv5'])} in conv5" in said
+    assert all((of["value"] < of["chance"])[[f"conv{n}" for n in range(1, 6)]].all() for of in cka)
+    recurring = tables("recurrence_by_layer", "first").set_index(["quantity", "layer"])["value"].drop("fc8", level=1)
+    named, in_all = recurring.loc["partner_share"], recurring.loc["recurring_share"]
+    assert f"{named.min():.0%} to {named.max():.0%} of the units of a layer can be said" in said
+    assert set(in_all.index[in_all > 0]) == {"conv2"}
+    assert f"{in_all['conv2']:.1%} of them" in said
+    assert tables("recurrence", "first")["excess"].max() < 0.5
+
+
 def _short(value: float, digits: int = 2) -> str:
     """0.467 is ".47"."""
     return f"{value:.{digits}f}".replace("0.", ".", 1)

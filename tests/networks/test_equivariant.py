@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ import raycv
 from benchmarks.equivariant import network
 from raycv.analysis.contrasts import contrast
 from raycv.config import TrainConfig
-from raycv.data.readers import own_images
 from raycv.data.preprocessing import Resize
+from raycv.data.readers import own_images
 from raycv.data.sources import open_source
 from raycv.stages.train.learning import make_optimizer
 from raycv.stages.train.recipe import recipe_of
@@ -35,7 +36,7 @@ def rotate(net: nn.Module) -> dict[str, Tensor]:
     rotations = {}
     names = [*LAYERS, "fc8"]
     with torch.no_grad():
-        for number, (name, following) in enumerate(zip(names, names[1:], strict=False)):
+        for number, (name, following) in enumerate(pairwise(names)):
             here, there = weighted(net, name), weighted(net, following)
             rotations[name] = turn = rotation(len(here.weight), number)
             here.weight.copy_(torch.tensordot(turn, here.weight, dims=1))

@@ -46,7 +46,8 @@ def block(name: str) -> str:
 
 def test_the_zero_cells_of_eight_networks_are_as_far_from_zero_as_the_page_says() -> None:
     cells = kept("attribution_cells", "attribution-eight")
-    shown = {row.split("`")[1]: row.split("|")[2:-1] for row in block("attributed_zeros").splitlines() if row[:3] == "| `"}
+    lines = [line for line in block("attributed_zeros").splitlines() if line[:3] == "| `"]
+    shown = {line.split("`")[1]: line.split("|")[2:-1] for line in lines}
     assert "untrained" in shown
     for cell, texts in shown.items():
         rows = cells[(cells["cell"] == cell) & (cells["layer"] != "fc8")]
@@ -78,3 +79,20 @@ def test_how_far_the_labels_were_learned_as_the_page_says() -> None:
     assert set(loss.index) <= set(re.findall(r"^  - (?:name: )?(\w+)$", EIGHT, re.MULTILINE))
     assert loss.reindex(["random_same", "random_different"]).dropna().gt(2.2).all()  # nats; log(10) is 2.30
     assert loss.reindex(["memorised", "memorised_each"]).dropna().lt(1).all()
+
+
+def test_the_strictest_zero_is_as_the_page_and_the_method_say() -> None:
+    rows = pd.read_parquet(DOCS / "findings" / "attribution-eight" / "attribution_cells.parquet")
+    rows = rows[~rows["layer"].isin(["fc8", "logits"])].set_index(["cell", "measure"])
+    found = rows.loc["equivariant"]
+    assert "prerelu_excess" not in found.index
+    said = " ".join(EIGHT.split())
+    assert f"(top-1 {found['validation_top1'].iloc[0]:.1%})" in said
+    cka, correlation = (found.loc[name, "value"] for name in ("debiased_cka", "correlation"))
+    assert f"by CKA ({cka.min():.2f} to {cka.max():.2f})".replace("0.", ".") in said
+    assert f"by correlation ({correlation.min():.2f} to {correlation.max():.2f})".replace("0.", ".") in said
+    share = found.loc["estimated_share", "value"]
+    span = f"{100 * share.min():.0f}% to {share.max():.0%}"
+    assert f"but {span}:" in said
+    assert f"had one of {span}, and no excess" in " ".join((DOCS / "method.md").read_text().split())
+    assert rows.loc[("untrained", "estimated_share"), "value"].max() <= 0
