@@ -142,7 +142,7 @@ def with_all_layers(
     ``across``: the table across_units; ``modules``: which module a layer is, by network and layer.
     """
     if across is None:
-        return rows.assign(mutual_across=pd.NA, layer_across=None)
+        return rows.assign(mutual_across=None, layer_across=None)
     by = ["net_a", "layer_a", "unit_a"]
     units = across.groupby(by, sort=False)
     most = units["layer_b"].agg(lambda layers: layers.mode()[0])
