@@ -59,7 +59,8 @@ def _train(job: TrainJob, rank: int) -> None:
     device = _device(job)
     group = _process_group(job, number)
     net = _untrained(job, number, device)
-    optimizer = make_optimizer(net, recipe, fused=is_cuda(device))
+    optimizer = make_optimizer(net, recipe, fused=is_cuda(device), adam=spec.tokens is not None)
+    preprocessing = spec.preprocessing if spec.sees_images else None
     saved = job.saved(spec)
     history = _resume(saved, net, optimizer, device, group)
     model: nn.Module = nn.parallel.DistributedDataParallel(net, process_group=group) if group else net
@@ -75,7 +76,7 @@ def _train(job: TrainJob, rank: int) -> None:
             feed.training(epoch),
             optimizer,
             recipe,
-            spec.preprocessing,
+            preprocessing,
             epoch=epoch,
             steps=feed.steps,
             seed=job.seed(spec, epoch) * job.workers + replica,
@@ -87,7 +88,7 @@ def _train(job: TrainJob, rank: int) -> None:
         if epoch + 1 == job.fork_epoch:
             _copy_first(job, rank, seen, net, optimizer)
         with autocast(device):
-            scores = evaluate(net.eval(), feed.validation(), spec.preprocessing, device)
+            scores = evaluate(net.eval(), feed.validation(), preprocessing, device)
         sums = (scores.losses.sum(), scores.correct.sum(), scores.images.sum())
         totals = torch.tensor([*sums, loss], dtype=torch.float64, device=for_float64(device))
         if group is not None:
@@ -121,7 +122,10 @@ def _untrained(job: TrainJob, number: int, device: torch.device) -> nn.Module:
 
 
 def _metrics(totals: Tensor, workers: int, began: float) -> dict[str, float]:
-    """From the sums over all replicas of validation loss, correct answers, validation images and training loss."""
+    """From the sums over all replicas of validation loss, correct answers, validation images and training loss.
+
+    In the place of images language models have the tokens that are to be told.
+    """
     loss, correct, images, train_loss = totals.tolist()
     return {
         "train_loss": train_loss / workers,
@@ -147,7 +151,7 @@ def _keep(job: TrainJob, spec: NetworkSpec, net: nn.Module, epoch: int) -> None:
         job.store.write(job.kept_path(spec, epoch), safetensors.torch.save(contiguous(net.state_dict())))
 
 
-def _copy_first(job: TrainJob, rank: int, seen: ImageCounter, net: nn.Module, optimizer: torch.optim.SGD) -> None:
+def _copy_first(job: TrainJob, rank: int, seen: ImageCounter, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Give all workers the first one's network: on GPUs the same training can end in different last bits."""
     if rank == 0 and not job.store.exists(job.forked):  # else others may have gone on from it
         job.store.write(job.forked, packed(net, optimizer, []))
@@ -158,7 +162,7 @@ def _copy_first(job: TrainJob, rank: int, seen: ImageCounter, net: nn.Module, op
 
 
 def _resume(
-    saved: Saved, net: nn.Module, optimizer: torch.optim.SGD, device: torch.device, group: Any
+    saved: Saved, net: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, group: Any
 ) -> list[dict[str, Any]]:
     """Restore what was saved last, if there is something; return the metrics of its epochs."""
     last = torch.tensor([0, *saved.epochs()][-1], device=device)
