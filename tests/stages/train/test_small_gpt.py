@@ -217,7 +217,7 @@ def test_a_run_of_small_language_models_has_universal_units_with_their_contexts(
     assert set(universal["layer"]) == set(LAYERS)
     assert len(universal) == 2 * 4 * (96 + 384)
     by: Any = run.table("universal_by_layer").set_index(["layer", "definition"])
-    assert by.loc[(LAYERS[0], "mutual"), "shuffled"] > 0.2  # about half of any units
+    assert by.loc[(LAYERS[0], "mutual"), "shuffled"] > 0  # some units are mutual firsts by chance
     assert by["untrained"].notna().all()
     contexts = run.table("contexts")
     held_out = open_documents(str(finished / "texts"), [bytes_of(32)]).reader
