@@ -82,7 +82,7 @@ def mutual_first(cross: ArrayLike) -> NDArray[np.bool_]:
 
     By correlation with its sign, among all units given: "best buddies" (Dravid et al., 2023, "Rosetta Neurons: Mining
     the common units in a model zoo", with k = 1), where ``cross`` has the units of all layers of both networks. Pairs
-    are there by chance, too: of n units on either side with nothing in common about half are mutual firsts.
+    are there by chance, too: of n units on either side, all independent of one another, about half are mutual firsts.
 
     Parameters
     ----------

@@ -19,8 +19,9 @@ from raycv.run.faults import fault_of
 from raycv.run.filesystem import reaching, with_retries
 
 T = TypeVar("T")
-EMBEDDED = "cifar10-subset"
-CHECKOUT = Path(__file__).parents[2] / "packages" / "raycv-images" / "raycv_images"
+EMBEDDED, EMBEDDED_TEXTS = "cifar10-subset", "shakespeare"
+OWN = {EMBEDDED: ("images", "raycv-images"), EMBEDDED_TEXTS: ("texts", "raycv-texts")}  # packages of their own
+PACKAGES = Path(__file__).parents[2] / "packages"
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev", "test")}
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif")
 READ = (*SUFFIXES, ".parquet", ".jsonl", ".ndjson", ".tar", "batches.meta")  # ends of the names of files that are read
@@ -77,20 +78,26 @@ def of_split(paths: Iterable[str], split: str, named_by: Callable[[str], str] = 
 
 
 def reach(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
-    """`raycv.run.filesystem.with_retries`; the images of raycv's own are those that this process finds."""
-    if uri.partition("/")[0] == EMBEDDED:
-        uri = f"{own_images()}{uri[len(EMBEDDED) :]}"
-    return with_retries(uri, operation, action)
+    """`raycv.run.filesystem.with_retries`; raycv's own images and texts are those that this process finds."""
+    name, slash, inside = uri.partition("/")
+    return with_retries(f"{own(name)}{slash}{inside}" if name in OWN else uri, operation, action)
 
 
 def own_images() -> Path:
-    """The folder of raycv's own images: of their package, or in the checkout that raycv is in. Raises UserError."""
-    package = find_spec("raycv_images")
-    folder = Path(package.origin).parent if package and package.origin else CHECKOUT
+    """The folder of raycv's own images. Raises UserError."""
+    return own(EMBEDDED)
+
+
+def own(name: str) -> Path:
+    """The folder of one of ``OWN``: of its package, or in the checkout that raycv is in. Raises UserError."""
+    what, called = OWN[name]
+    module = called.replace("-", "_")
+    package = find_spec(module)
+    folder = Path(package.origin).parent if package and package.origin else PACKAGES / called / module
     if not folder.is_dir():
         raise UserError(
-            f"The images {EMBEDDED} are a package of their own, raycv-images, which is not installed; install it from "
-            "packages/raycv-images of raycv's repository, or name images of your own with --data."
+            f"The {what} {name} are a package of their own, {called}, which is not installed; install it from "
+            f"packages/{called} of raycv's repository, or name {what} of your own with --data."
         )
     return folder
 

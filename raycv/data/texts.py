@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raycv.data.documents import MASK, TEXT, Document, DocumentColumn, chosen, holds_ids, of_row
-from raycv.data.readers import Item, listing, reach, split_of
-from raycv.data.sources import Source
+from raycv.data.readers import EMBEDDED, EMBEDDED_TEXTS, Item, listing, reach, split_of
+from raycv.data.sources import Source, Split
 from raycv.data.tokenizing import Tokens
 from raycv.errors import UserError
 from raycv.progress import Progress, say
@@ -131,7 +132,7 @@ def column_of(data: str, given: str | None = None) -> DocumentColumn:
     ``given``: its name, else text or input_ids. Raises UserError where there is none, or both.
     """
     root = _root(data)
-    uri = f"{root}/{next(iter(_files(root)))}"
+    uri = f"{root}/{next(iter(_files(root, 'validation')))}"
     if uri.endswith(".parquet"):
         return chosen({name: holds_ids(kind) for name, kind in _schema(uri).items()}, given, uri)
     there: dict[str, bool | None] = {}
@@ -144,11 +145,14 @@ def column_of(data: str, given: str | None = None) -> DocumentColumn:
     return chosen(there, given, uri) if there else DocumentColumn(given or TEXT)
 
 
-def open_documents(data: str, tokens: Sequence[Tokens], column: str | None = None) -> Source:
+def open_documents(
+    data: str, tokens: Sequence[Tokens], column: str | None = None, split: Split = "validation"
+) -> Source:
     """The documents in ``data`` that make a sequence for each of ``tokens``, as the samples of a run.
 
-    ``data`` is a folder or prefix with Parquet or JSON lines. Where files are named by splits, those of the validation
-    split are taken. Raises UserError where there are none, and for files without such a column.
+    ``data`` is a folder or prefix with Parquet or JSON lines, of which the files of ``split`` are taken; where no file
+    names a split, all are of the validation split. Raises UserError where there are none, and for files without such a
+    column.
     """
     root, found = _root(data), column_of(data, column)
     if found.ids is not tokens[0].ids:
@@ -157,10 +161,18 @@ def open_documents(data: str, tokens: Sequence[Tokens], column: str | None = Non
             f"The documents in {data} are {kinds[0]}, and the networks were set up for {kinds[1]}; name others with "
             "--data or --text-column, or another --run."
         )
-    return _opened(data, root, tuple(_files(root).items()), tuple(dict.fromkeys(tokens)), found)
+    return _opened(data, root, tuple(_files(root, split).items()), tuple(dict.fromkeys(tokens)), found)
 
 
 def _root(data: str) -> str:
+    """Where documents are; raycv's own where ``data`` names its images, as it does where the user names none.
+
+    Raises UserError for a folder of the same name.
+    """
+    if data == EMBEDDED_TEXTS and os.path.isdir(data):
+        raise UserError(f"{data} is a folder here, and the name of raycv's own texts; name your folder as ./{data}.")
+    if data in (EMBEDDED, EMBEDDED_TEXTS):
+        return EMBEDDED_TEXTS
     return data.rstrip("/") if "://" in data else filesystem(data)[1]
 
 
@@ -185,16 +197,21 @@ def _opened(
     return Source(data, Documents(root, files, of_files, places, tokens, largest), 1, "documents")
 
 
-def _files(root: str) -> dict[str, int]:
-    """The files of documents below ``root`` with their sizes; of several splits those of validation."""
+def _files(root: str, split: Split) -> dict[str, int]:
+    """The files of documents below ``root`` with their sizes; of several splits those of ``split``."""
     there = listing(root, "documents", "a folder or prefix of Parquet files or JSON lines")
     found = {name: size for name, size in there.items() if name.endswith(SUFFIXES)}
     if not found:
         raise UserError(f"{root} holds no documents: expected Parquet files or JSON lines ({', '.join(SUFFIXES)}).")
     named = [name for name in found if split_of(name, "train") or split_of(name, "validation")]
-    if not named:
+    if not named and split == "validation":
         return found
-    chosen = {name: size for name, size in found.items() if split_of(name, "validation")}
+    chosen = {name: size for name, size in found.items() if split_of(name, split)}
+    if not chosen and split == "train":
+        raise UserError(
+            f"{root} has no training documents: no file is named train or training; name documents in files of both "
+            "splits, such as train.jsonl and validation.jsonl."
+        )
     if not chosen:
         raise UserError(
             f"{root} holds the training split alone ({named[0]}); name documents that the networks were not trained "

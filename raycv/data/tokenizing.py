@@ -26,6 +26,7 @@ LARGEST = 2**20  # positions of a sequence
 CHARACTERS = 16  # of a document that are looked at first for each token of a sequence; of English a token has four
 # A text on which tokenizers differ that differ in what they do before they look words up.
 PROBE = "Cafe\u0301 nai\u0308ve\u00a0x  12345 don't\n\n\t a1b2 \u4f60\u597d"
+BYTES = "bytes"  # in the place of a folder: each byte of a text in UTF-8 is a token
 # In one of these a tokenizer is kept beside a model.
 FILES = (
     "tokenizer.json",
@@ -50,7 +51,7 @@ class Tokens(BaseModel):
     word is no sample.
 
     ``folder`` holds the tokenizer, of which ``digest`` says what it does. ``before`` and ``after`` are the special
-    tokens with which it begins and ends a sequence.
+    tokens with which it begins and ends a sequence. Where ``folder`` is ``BYTES`` there is none, and bytes are tokens.
 
     With ``ids`` documents are the numbers of tokens already: a sequence is their beginning as it is, of which all but
     the first are samples. The folder then needs no tokenizer. ``vocabulary`` is how many tokens the network knows, and
@@ -129,6 +130,8 @@ class Tokens(BaseModel):
 
         So a cut in the text, near which tokens may be others than without it, is far from the sequence.
         """
+        if self.folder == BYTES:
+            return list(text[: self.text_tokens].encode())
         length = CHARACTERS * self.context
         while True:
             part = text[:length]
@@ -198,12 +201,29 @@ def words_of(tokens: Tokens) -> Tokens:
 
     A word of English takes 1.3 tokens; others take more.
     """
+    if tokens.folder == BYTES:
+        raise UserError(
+            "A network that reads bytes is compared with others that do, and not with networks that have tokenizers; "
+            "compare small-gpt with small-gpt."
+        )
     if not getattr(_tokenizer(tokens.folder), "is_fast", False):
         raise UserError(
             f"The tokenizer in {tokens.folder} does not say which characters a token stands for, which networks with "
             "different tokenizers need; save a fast one with the model (tokenizer.json)."
         )
     return tokens.model_copy(update={"words": tokens.context // 2 - 1})
+
+
+def bytes_of(context: int) -> Tokens:
+    """How documents make sequences of ``context`` bytes, of which all but the first are samples."""
+    return Tokens(folder=BYTES, digest=BYTES, context=context)
+
+
+def whole(tokens: Tokens, text: str) -> NDArray[np.uint8]:
+    """(n, context) the sequences that all of a text makes, one after the other; of bytes, see `bytes_of`."""
+    assert tokens.folder == BYTES
+    found = np.frombuffer(text.encode(), np.uint8)
+    return found[: len(found) // tokens.context * tokens.context].reshape(-1, tokens.context)
 
 
 def ids_of(folder: str, context: int, vocabulary: int, padding: Iterable[int]) -> Tokens:
@@ -233,6 +253,9 @@ def shown(tokens: Tokens, sequence: NDArray[np.int32], place: int, around: int) 
     if tokens.ids and not tokens.digest:
         before, token, after = (" ".join(map(str, part.tolist())) for part in parts)
         return f"{before} ", token, f" {after}"
+    if tokens.folder == BYTES:
+        before, token, after = (bytes(part.tolist()).decode(errors="replace") for part in parts)
+        return before, token, after
     tokenizer = _tokenizer(tokens.folder)
     before, token, after = (tokenizer.decode(part.tolist(), clean_up_tokenization_spaces=False) for part in parts)
     return before, token, after

@@ -30,6 +30,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raycv.config import TrainConfig
 from raycv.data.decoder import Decoder
 from raycv.data.sources import Source
+from raycv.data.texts import Documents
+from raycv.data.windows import Windows
 from raycv.distributed import ray_cluster
 from raycv.distributed.gathering import gathered
 from raycv.distributed.sizing import Gpus
@@ -159,7 +161,7 @@ def _watch(job: TrainJob, track: Kind | None) -> ProgressThread:
     each = zip(job.specs, job.recipes, strict=True)
     images = sum(steps_of(job, spec, recipe) * batch_of(job, recipe) * job.workers for spec, recipe in each)
     names, told = [spec.name for spec in job.specs], tracker(track, job.store, "train")
-    watch = ProgressThread(job.board, names, job.recipes[0].epochs, images, told)
+    watch = ProgressThread(job.board, names, job.recipes[0].epochs, images, told, job.training.unit)
     watch.start()
     return watch
 
@@ -185,13 +187,41 @@ def _seconds(began: float, first_step: float | None, last_report: float) -> dict
 
 def _fits_memory(config: TrainConfig, specs: list[NetworkSpec], training: Source, validation: Source) -> bool:
     """Whether to decode all images once, at the one size that all networks use, and hold them in shared memory."""
+    if isinstance(training.reader, Windows):
+        return _sequences_fit(training, validation)
     sizes = {spec.preprocessing.resizing for spec in specs}
     decoded = (len(training) + len(validation)) * max(resize.size for resize in sizes) ** 2 * 3
     return len(sizes) == 1 and decoded <= SHARE * ray_cluster.smallest_store() and "://" not in config.data
 
 
+def _sequences_fit(training: Source, validation: Source) -> bool:
+    """True. Raises UserError where not all sequences of bytes can be held in shared memory."""
+    assert isinstance(training.reader, Windows)
+    there, context = int(SHARE * ray_cluster.smallest_store()), training.reader.sequences.shape[1]
+    needed = (len(training) + len(validation)) * context
+    if needed > there:
+        raise UserError(
+            f"The texts of {training.name} take {needed / 1e6:,.0f} MB of shared memory and {there / 1e6:,.0f} MB are "
+            "there; train on fewer sequences with --train-images."
+        )
+    return True
+
+
+def _placed_texts(specs: list[NetworkSpec], training: Source, validation: Source) -> dict[str, tuple[Any, Any]]:
+    """All sequences of bytes in Ray's object store, by split, each with labels that say nothing."""
+    tokens, documents = specs[0].tokens, validation.reader
+    assert isinstance(training.reader, Windows)
+    assert isinstance(documents, Documents)
+    assert tokens is not None
+    seen = tokens.encode(documents.documents(np.arange(len(documents))))[:, 0].astype(np.uint8)
+    of_split = {"train": training.reader.sequences, "validation": seen}
+    return {split: (ray.put(part), ray.put(np.zeros(len(part), np.int64))) for split, part in of_split.items()}
+
+
 def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> dict[str, tuple[Any, Any]]:
     """All images and labels in Ray's object store, by split."""
+    if isinstance(training.reader, Windows):
+        return _placed_texts(specs, training, validation)
     resize, placed, seen = specs[0].preprocessing.resizing, {}, 0
     with Progress("train: decoding", len(training) + len(validation), "images") as progress:
         for split, source in (("train", training), ("validation", validation)):

@@ -12,7 +12,7 @@ from raycv.networks.catalogue import preprocessing_of, tokens_of
 from raycv.networks.layer_names import LayerSize, matching, outline
 from raycv.networks.recordings import recording_spec
 from raycv.networks.sizes import check_sizes, sizes_of
-from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec, Place, check_alike
+from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, SMALL_GPT, WIDTHS, NetworkSpec, Place, check_alike
 from raycv.networks.tokens import CLASS, PATCHES, part_among, part_of
 from raycv.stages.train.layer_pairs import placed, rows_of
 
@@ -53,8 +53,11 @@ def _trained(config: TrainConfig, number: int, classes: int) -> NetworkSpec:
         seed=config.seeds[number],
         layers=(ALEXNET_LAYERS[-1] if model in WIDTHS else LOGITS,),
         preprocessing=preprocessing_of(model),
+        tokens=tokens_of(model, config.context) if model == SMALL_GPT else None,
         width=(width or WIDTHS[model]) if model in WIDTHS else None,
     )
+    if spec.tokens is not None:
+        return spec.model_copy(update={"classes": 1})
     if not spec.has_own_outputs:
         return spec
     outputs = _outputs_of(spec)
@@ -71,9 +74,10 @@ def reads_texts(config: TrainConfig) -> bool:
     networks = config.networks or [Network(model=model) for model in config.model]
     texts = [one.model for one in networks if not one.is_recorded and catalogue.reads_texts(one.model)]
     other = next((one.model for one in networks if one.model not in texts), None)
-    if texts and not config.networks:
+    foreign = next((model for model in texts if model != SMALL_GPT), None)
+    if foreign is not None and not config.networks:
         raise UserError(
-            f"{texts[0]} is a language model, and raycv trains networks of images alone; give trained ones with "
+            f"{foreign} is a language model, of which raycv trains its own small-gpt alone; give trained ones with "
             "--networks."
         )
     if texts and other is not None:
@@ -113,7 +117,7 @@ def _whole(number: int, network: Network, classes: int, context: int, ids: bool)
     """A network that is given whole; its layers are still to be said."""
     if network.is_recorded:
         return recording_spec(network.name or f"net{number + 1}", network.model)
-    if network.model in WIDTHS and network.weights == PUBLISHED:
+    if network.model in (*WIDTHS, SMALL_GPT) and network.weights == PUBLISHED:
         raise UserError(
             f"There are no published weights of {network.model}; name a file of weights in the list of networks, or "
             "train networks with --model."
@@ -189,6 +193,10 @@ def _layers(
     listed = config.compare[0] not in ("same", "all")
     if patterns is None and spec.model in WIDTHS and not listed:
         patterns = ALEXNET_LAYERS
+    if patterns is None and spec.model == SMALL_GPT and not listed:
+        from raycv.networks.small_gpt import LAYERS  # which needs PyTorch
+
+        patterns = LAYERS
     if patterns is None and spec.is_recorded:
         return there
     if patterns is None:

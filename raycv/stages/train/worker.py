@@ -71,9 +71,10 @@ class _Replica:
         self.job, self.replica, self.device = job, replica, device
         self.rank = number * job.workers + replica
         self.spec, self.recipe = job.specs[number], job.recipes[number]
+        self.preprocessing = self.spec.preprocessing if self.spec.sees_images else None
         self.group = _process_group(job, number)
         self.net = _untrained(job, number, device)
-        self.optimizer = make_optimizer(self.net, self.recipe, fused=is_cuda(device))
+        self.optimizer = make_optimizer(self.net, self.recipe, fused=is_cuda(device), adam=self.spec.tokens is not None)
         self.saved = job.saved(self.spec)
         self.history = _resume(self.saved, self.net, self.optimizer, device, self.group)
         ddp = nn.parallel.DistributedDataParallel
@@ -103,7 +104,7 @@ class _Replica:
             self.feed.training(epoch),
             self.optimizer,
             self.recipe,
-            self.spec.preprocessing,
+            self.preprocessing,
             epoch=epoch,
             steps=self.feed.steps,
             seed=self.job.seed(self.spec, epoch) * self.job.workers + self.replica,
@@ -115,7 +116,7 @@ class _Replica:
     def _scored(self, loss: float) -> Tensor:
         """Sums over all replicas: validation loss, correct answers, validation images, and the ``loss`` in training."""
         with autocast(self.device):
-            scores = evaluate(self.net.eval(), self.feed.validation(), self.spec.preprocessing, self.device)
+            scores = evaluate(self.net.eval(), self.feed.validation(), self.preprocessing, self.device)
         sums = (scores.losses.sum(), scores.correct.sum(), scores.images.sum())
         totals = torch.tensor([*sums, loss], dtype=torch.float64, device=for_float64(self.device))
         if self.group is not None:
@@ -149,7 +150,10 @@ def _untrained(job: TrainJob, number: int, device: torch.device) -> nn.Module:
 
 
 def _metrics(totals: Tensor, workers: int, began: float) -> dict[str, float]:
-    """From the sums over all replicas of validation loss, correct answers, validation images and training loss."""
+    """From the sums over all replicas of validation loss, correct answers, validation images and training loss.
+
+    In the place of images language models have the tokens that are to be told.
+    """
     loss, correct, images, train_loss = totals.tolist()
     return {
         "train_loss": train_loss / workers,
@@ -175,7 +179,7 @@ def _keep(job: TrainJob, spec: NetworkSpec, net: nn.Module, epoch: int) -> None:
         job.store.write(job.kept_path(spec, epoch), safetensors.torch.save(contiguous(net.state_dict())))
 
 
-def _copy_first(job: TrainJob, rank: int, seen: ImageCounter, net: nn.Module, optimizer: torch.optim.SGD) -> None:
+def _copy_first(job: TrainJob, rank: int, seen: ImageCounter, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Give all workers the first one's network: on GPUs the same training can end in different last bits."""
     if rank == 0 and not job.store.exists(job.forked):  # else others may have gone on from it
         job.store.write(job.forked, packed(net, optimizer, []))
@@ -186,7 +190,7 @@ def _copy_first(job: TrainJob, rank: int, seen: ImageCounter, net: nn.Module, op
 
 
 def _resume(
-    saved: Saved, net: nn.Module, optimizer: torch.optim.SGD, device: torch.device, group: Any
+    saved: Saved, net: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, group: Any
 ) -> list[dict[str, Any]]:
     """Restore what was saved last, if there is something; return the metrics of its epochs."""
     last = torch.tensor([0, *saved.epochs()][-1], device=device)

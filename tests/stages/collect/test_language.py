@@ -229,7 +229,7 @@ def test_token_ids_that_a_network_does_not_have_are_refused_by_its_name(
     ("flags", "said"),
     [
         (["--networks", "a=hf/{0}/gpt1,b=torchvision/resnet18"], "gpt1 reads texts and torchvision/resnet18 does not"),
-        (["--model", "hf/{0}/gpt1"], "raycv trains networks of images alone"),
+        (["--model", "hf/{0}/gpt1"], "of which raycv trains its own small-gpt alone"),
         (
             ["--networks", "a=torchvision/resnet18,b=torchvision/resnet34", "--context", "9"],
             "for language",
