@@ -45,12 +45,13 @@ def block(name: str) -> str:
 
 
 def test_the_zero_cells_of_eight_networks_are_as_far_from_zero_as_the_page_says() -> None:
-    cells = kept("attribution_cells", "attribution-eight")
+    cells = pd.read_parquet(DOCS / "findings" / "attribution-eight" / "attribution_cells.parquet")
     lines = [line for line in block("attributed_zeros").splitlines() if line[:3] == "| `"]
     shown = {line.split("`")[1]: line.split("|")[2:-1] for line in lines}
     assert "untrained" in shown
     for cell, texts in shown.items():
-        rows = cells[(cells["cell"] == cell) & (cells["layer"] != "fc8")]
+        measure = "excess" if cell == "equivariant" else "prerelu_excess"
+        rows = cells[(cells["cell"] == cell) & (cells["measure"] == measure) & ~cells["layer"].isin(["fc8", "logits"])]
         assert (rows["networks"] == 8).all()
         far = 0
         for row, text in zip(rows.itertuples(), texts, strict=True):
@@ -96,3 +97,14 @@ def test_the_strictest_zero_is_as_the_page_and_the_method_say() -> None:
     assert f"but {span}:" in said
     assert f"had one of {span}, and no excess" in " ".join((DOCS / "method.md").read_text().split())
     assert rows.loc[("untrained", "estimated_share"), "value"].max() <= 0
+
+
+def test_networks_that_memorise_other_labels_each_are_not_at_zero_as_the_page_says() -> None:
+    rows = kept("attribution_cells", "attribution-eight").set_index(["cell", "layer"]).loc["memorised_each"]
+    rows = rows.loc[["conv2", "conv3", "conv5"]]
+    assert (rows["low"] > 0).all()
+    conv2, conv3, conv5 = (f"{value:.3f}".removeprefix("0") for value in rows["value"])
+    assert f"an excess of {conv2} in conv2, {conv3} in conv3 and {conv5} in conv5" in " ".join(EIGHT.split())
+    differences = kept("attribution", "attribution-eight").query("cell == 'memorised_each'")
+    assert set(differences["against"]) == {"memorised"}
+    assert (differences["q_value"] > 0.05).all()
