@@ -11,6 +11,8 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
+from raycv.analysis.contrasts import contrast
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -311,7 +313,7 @@ def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() ->
     fewest = ways["units"] == ways.groupby("way")["units"].transform("min")
     top1 = ways[fewest].groupby("way")["top1"].mean()
     shown = [f"{top1[way]:.1%}" for way in ("matched", "random", "both")]
-    assert "partners twice: {}; without as many random units: {}; of all units: {}".format(*shown) in said
+    assert "partners kept once: top-1 {}; as many at random: {}; all units: {}".format(*shown) in said
     last = {
         run: tables("training", run).sort_values("epoch").groupby("net")["validation_top1"].last()
         for run in ("first", "cifar10")
@@ -323,7 +325,7 @@ def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() ->
         for run in ("first", "cifar10")
     )
     assert set(one.index[other["value"] < one["value"]]) == {"fc7"}
-    both = one.drop("fc8").index
+    both = one.index
     assert ((other["networks_low"] < one["networks_high"]) & (one["networks_low"] < other["networks_high"]))[both].all()
     cka = [
         tables("measures", run).query("measure == 'debiased_cka'").groupby("layer_a")[["value", "chance"]].mean()
@@ -333,6 +335,24 @@ def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() ->
     assert more[["conv2", "fc6", "fc7"]].between(0.05, 0.095).all()
     assert f"smaller by {_short(-more['conv5'])} in conv5" in said
     assert all((of["value"] < of["chance"])[[f"conv{n}" for n in range(1, 6)]].all() for of in cka)
+    found = tables("layers_found", "first").groupby(["by", "networks"])["accuracy"].mean()
+    trained, untrained = (found["unbiased_cka", networks] for networks in ("trained", "untrained"))
+    assert set(tables("layers_found", "first")["layers"]) == {8}
+    assert f"By CKA {trained:.0%} of the layers find their namesake" in said
+    assert f"But {untrained:.0%} do so in networks that are not trained" in said
+    found_by_cka = tables("layers_found", "first").query("by == 'unbiased_cka'").set_index(["net_a", "net_b"])
+    pairs = [
+        found_by_cka.loc[found_by_cka["networks"] == which, "accuracy"].to_dict() for which in ("trained", "untrained")
+    ]
+    added = contrast(*pairs).interval
+    assert f"training adds {100 * added.low:.0f} to {100 * added.high:.0f} points" in said
+    assert f"with their best partners it is {found['mean', 'trained']:.0%}" in said
+    few = tables("attribution", "attribution-eight").query("cell == 'few' and measure == 'prerelu_excess'")
+    assert ((few["difference"] < 0) & (few["q_value"] <= 0.05)).sum() == 6 == len(few) - 1
+    top1 = tables("attribution_cells", "attribution-eight").groupby("cell")["validation_top1"].first()
+    assert (
+        f"(top-1 {top1['few']:.1%}) networks have less excess than trained on all with it ({top1['true']:.1%})" in said
+    )
     recurring = tables("recurrence_by_layer", "first").set_index(["quantity", "layer"])["value"].drop("fc8", level=1)
     named, in_all = recurring.loc["partner_share"], recurring.loc["recurring_share"]
     assert f"{named.min():.0%} to {named.max():.0%} of the units of a layer can be said" in said

@@ -54,12 +54,12 @@ def test_the_zero_cells_of_eight_networks_are_as_far_from_zero_as_the_page_says(
         rows = cells[(cells["cell"] == cell) & (cells["measure"] == measure) & ~cells["layer"].isin(["fc8", "logits"])]
         assert (rows["networks"] == 8).all()
         far = 0
-        for row, text in zip(rows.itertuples(), texts, strict=True):
-            error = (row.high - row.value) / stats.t(7).ppf(0.975)
+        for row, text in zip(rows.to_dict("records"), texts, strict=True):
+            error = (row["high"] - row["value"]) / stats.t(7).ppf(0.975)
             value, errors = text.split()
-            assert float(value) == pytest.approx(row.value, abs=0.0006)
-            assert float(errors.strip("()")) == pytest.approx(row.value / error, abs=0.06)
-            far += abs(row.value / error) > 2
+            assert float(value) == pytest.approx(row["value"], abs=0.0006)
+            assert float(errors.strip("()")) == pytest.approx(row["value"] / error, abs=0.06)
+            far += abs(row["value"] / error) > 2
         assert f"- `{cell}`: within two in {7 - far} of 7 layers" in block("attributed_zeros")
 
 
@@ -68,11 +68,11 @@ def test_what_is_said_to_be_found_among_eight_networks_is_in_the_table() -> None
     rows = rows[rows["layer"] != "fc8"]
     said = {line.split("` beside")[0][3:]: line for line in block("attributed_found").splitlines() if line}
     assert set(said) == set(rows["cell"])
-    for row in rows.itertuples():
-        known, _, unknown = said[row.cell].partition("not known in")
+    for row in rows.to_dict("records"):
+        known, _, unknown = said[row["cell"]].partition("not known in")
         more, _, less = known.partition("less in")
-        place = unknown if row.q_value > 0.05 else more if row.difference > 0 else less
-        assert f"{row.layer} ({row.low:+z.3f} to {row.high:+z.3f})" in place
+        place = unknown if row["q_value"] > 0.05 else more if row["difference"] > 0 else less
+        assert f"{row['layer']} ({row['low']:+z.3f} to {row['high']:+z.3f})" in place
 
 
 def test_how_far_the_labels_were_learned_as_the_page_says() -> None:
@@ -96,7 +96,7 @@ def test_the_strictest_zero_is_as_the_page_and_the_method_say() -> None:
     span = f"{100 * share.min():.0f}% to {share.max():.0%}"
     assert f"but {span}:" in said
     assert f"had one of {span}, and no excess" in " ".join((DOCS / "method.md").read_text().split())
-    assert rows.loc[("untrained", "estimated_share"), "value"].max() <= 0
+    assert rows.loc["untrained"].loc["estimated_share", "value"].max() <= 0
 
 
 def test_networks_that_memorise_other_labels_each_are_not_at_zero_as_the_page_says() -> None:

@@ -43,9 +43,9 @@ def test_the_page_shows_every_value_in_its_row_and_column(
     with webdriver.Chrome(options=options, service=Service(driver)) as page:
         page.get(file.as_uri())
         assert page.find_element(By.TAG_NAME, "h1").text.endswith("<i>mine</i>")
-        assert page.execute_script("return document.images[0].naturalWidth") > 100  # type: ignore[no-untyped-call]
-        shown = page.execute_script(ROWS)  # type: ignore[no-untyped-call]
-        assert not page.get_log("browser")
+        assert page.execute_script("return document.images[0].naturalWidth") > 100
+        shown = page.execute_script(ROWS)
+        assert not page.get_log("browser")  # type: ignore[no-untyped-call]
     first, excess, differences = shown[:3]
     assert [row[0] for row in first[1:]] == list(dict.fromkeys(cells["cell"]))
     rows = cells[cells["measure"] == "prerelu_excess"].set_index(["cell", "layer"])
