@@ -160,7 +160,7 @@ def test_neurons_and_stream_of_every_block_are_compared_unless_layers_are_named(
         (["--layers", "blocks.9"], "no layer 'blocks.9'"),
         (["--model", "small-gpt,small-alexnet"], "small-gpt reads texts and small-alexnet does not"),
         (["--data", "{0}/untrained"], "has no training documents"),
-        (["--data", "{0}/ids"], "small-gpt reads the bytes of texts, and the documents are token ids"),
+        (["--data", "{0}/ids"], "are token ids, and the networks were set up for texts"),
         (["--width", "8"], "--width is for images"),
     ],
 )
