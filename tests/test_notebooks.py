@@ -159,7 +159,7 @@ def test_the_notebook_of_an_attribution_says_what_the_kept_tables_say(outputs: d
     for row in rows.itertuples():
         (line,) = re.findall(rf"^{row.cell} - {row.against}: .*$", said, re.MULTILINE)
         sentence = f"{row.layer} {row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
-        assert (sentence in line) == (row.q_value <= 0.05)
+        assert (sentence in line) == (float(str(row.q_value)) <= 0.05)
     assert sum("image/png" in output.get("data", {}) for output in outputs["attribution"]) == 1
 
 

@@ -77,26 +77,28 @@ def test_what_is_said_to_be_found_among_eight_networks_is_in_the_table() -> None
 
 def test_how_far_the_labels_were_learned_as_the_page_says() -> None:
     loss = kept("attribution_cells", "attribution-eight").groupby("cell")["train_loss"].first()
-    assert set(loss.index) <= set(re.findall(r"^  - (?:name: )?(\w+)$", EIGHT, re.MULTILINE))
-    assert loss.reindex(["random_same", "random_different"]).dropna().gt(2.2).all()  # nats; log(10) is 2.30
-    assert loss.reindex(["memorised", "memorised_each"]).dropna().lt(1).all()
+    assert {*loss.index, "equivariant"} == set(re.findall(r"^  - (?:name: )?(\w+)$", EIGHT, re.MULTILINE))
+    assert loss[["random_same", "random_different"]].gt(2.2).all()  # nats; log(10) is 2.30
+    assert loss[["memorised", "memorised_each"]].lt(1).all()
 
 
 def test_the_strictest_zero_is_as_the_page_and_the_method_say() -> None:
     rows = pd.read_parquet(DOCS / "findings" / "attribution-eight" / "attribution_cells.parquet")
-    rows = rows[~rows["layer"].isin(["fc8", "logits"])].set_index(["cell", "measure"])
-    found = rows.loc["equivariant"]
-    assert "prerelu_excess" not in found.index
+    rows = rows[~rows["layer"].isin(["fc8", "logits"])]
+    found = rows[rows["cell"] == "equivariant"]
+    by_measure = {str(measure): of["value"] for measure, of in found.groupby("measure")}
+    assert "prerelu_excess" not in by_measure
     said = " ".join(EIGHT.split())
     assert f"(top-1 {found['validation_top1'].iloc[0]:.1%})" in said
-    cka, correlation = (found.loc[name, "value"] for name in ("debiased_cka", "correlation"))
+    cka, correlation = by_measure["debiased_cka"], by_measure["correlation"]
     assert f"by CKA ({cka.min():.2f} to {cka.max():.2f})".replace("0.", ".") in said
     assert f"by correlation ({correlation.min():.2f} to {correlation.max():.2f})".replace("0.", ".") in said
-    share = found.loc["estimated_share", "value"]
+    share = by_measure["estimated_share"]
     span = f"{100 * share.min():.0f}% to {share.max():.0%}"
     assert f"but {span}:" in said
     assert f"had one of {span}, and no excess" in " ".join((DOCS / "method.md").read_text().split())
-    assert rows.loc["untrained"].loc["estimated_share", "value"].max() <= 0
+    untrained = rows[(rows["cell"] == "untrained") & (rows["measure"] == "estimated_share")]
+    assert untrained["value"].max() <= 0
 
 
 def test_networks_that_memorise_other_labels_each_are_not_at_zero_as_the_page_says() -> None:
@@ -108,3 +110,36 @@ def test_networks_that_memorise_other_labels_each_are_not_at_zero_as_the_page_sa
     differences = kept("attribution", "attribution-eight").query("cell == 'memorised_each'")
     assert set(differences["against"]) == {"memorised"}
     assert (differences["q_value"] > 0.05).all()
+
+
+def test_what_is_said_in_short_is_so() -> None:
+    differences = kept("attribution", "attribution-eight").set_index(["cell", "layer"])
+    cells = kept("attribution_cells", "attribution-eight").set_index(["cell", "layer"])
+    known = differences[differences["q_value"] <= 0.05].reset_index().groupby("cell")["layer"].agg(set)
+    said = " ".join(EIGHT.split("In short")[1].split("<!--")[0].split())
+
+    def shown(value: float) -> str:
+        return f"{value:+.3f}".replace("0.", ".").replace("-", "−")
+
+    halves = differences.loc["disjoint_halves"]
+    assert "disjoint_halves" not in known
+    missed = halves[["low", "high"]].abs().max(axis=1)
+    others = missed[["conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]].max()
+    assert f"at most {shown(missed['conv1'])[1:]} in conv1 and {shown(others)[1:]} elsewhere" in said
+    assert known["disjoint_classes"] == known["same_weights"] == {"conv1", "conv2"}
+    for cell in ("disjoint_classes", "same_weights"):
+        conv1, conv2 = (shown(differences.loc[(cell, layer), "difference"]) for layer in ("conv1", "conv2"))
+        assert f"in conv1 ({conv1}) and conv2 ({conv2})" in said
+    for cell in ("random_same", "random_different"):
+        assert known[cell] == {"conv1", "conv2", "fc6", "fc7"}
+        assert (differences.loc[cell].loc[[*known[cell]], "difference"] < 0).all()
+    left = [
+        float(cells.loc[(cell, layer), "value"])
+        for cell in ("random_same", "random_different", "memorised", "memorised_each")
+        for layer in ("fc6", "fc7")
+    ]
+    assert f"at most {shown(round(max(left), 3))[1:]} on average" in said
+    far = cells.loc["random_different"]
+    conv2, conv4, conv5 = (shown(far.loc[layer, "value"])[1:] for layer in ("conv2", "conv4", "conv5"))
+    assert f"{conv2} in conv2, {conv4} in conv4 and {conv5} in conv5" in said
+    assert (far.loc[["conv2", "conv4", "conv5"], "low"] > 0).all()
