@@ -33,7 +33,7 @@ class _Pool:
     """One actor."""
 
     def __init__(self, create: Callable[[], Any], _size: Callable[[], int]) -> None:
-        self._actor, self.device = create(), "CPU"
+        self._actor, self.device, self.most = create(), "CPU", 1
 
     def __len__(self) -> int:
         return 1
