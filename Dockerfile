@@ -15,7 +15,7 @@ RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb
 COPY LICENSE README.md setup.py ./
 COPY raycv raycv
 COPY packages packages
-RUN pip install --no-cache-dir --no-deps . ./packages/raycv-images
+RUN pip install --no-cache-dir --no-deps . ./packages/raycv-images ./packages/raycv-texts
 COPY jobs jobs
 
 USER 1000

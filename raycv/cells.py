@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 REFERENCE = "true"
 SETTINGS = (  # of training, that a cell may change
@@ -26,6 +26,7 @@ SETTINGS = (  # of training, that a cell may change
     "momentum",
     "weight_decay",
 )
+SEVERAL = ("model", "width", "layers")  # of these, what may have several values, with commas or as a list
 
 
 class NamedCell(BaseModel):
@@ -51,6 +52,11 @@ class NamedCell(BaseModel):
             return NAMED[given]
         return given
 
+    @field_validator("settings")
+    @classmethod
+    def _listed(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: _values(value) if name in SEVERAL else value for name, value in given.items()}
+
     @model_validator(mode="after")
     def _of_ones_own(self) -> NamedCell:
         if self.name in NAMED and self.model_dump() != NAMED[self.name]:
@@ -59,6 +65,13 @@ class NamedCell(BaseModel):
         if unknown:
             raise ValueError(f"{unknown[0]} is no setting of a cell; allowed are {', '.join(SETTINGS)}")
         return self
+
+
+def _values(given: Any) -> Any:
+    """One value or a text with commas as a list, as a setting outside of cells may be written."""
+    if isinstance(given, str):
+        return [piece.strip() for piece in given.split(",")]
+    return given if isinstance(given, list | tuple) else [given]
 
 
 def _cell(name: str, against: str | None = REFERENCE, *, is_untrained: bool = False, **settings: str) -> dict[str, Any]:

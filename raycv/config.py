@@ -32,6 +32,7 @@ class Hyperparameters:
 
 
 SMALL = Hyperparameters(epochs=8, batch_size=64, learning_rate=0.05, schedule="one-cycle")  # small-alexnet
+GPT = Hyperparameters(epochs=3, batch_size=32, learning_rate=3e-3, schedule="one-cycle")  # small-gpt
 PAPERS = Hyperparameters(epochs=90, batch_size=256, learning_rate=0.01, schedule="step")  # Caffe's reference network
 
 
@@ -83,7 +84,7 @@ class DataConfig(CommandConfig):
         "hf://datasets/ with Hugging Face style "
         "Parquet, an ImageFolder tree, torchvision's CIFAR10 root, or what raycv prepare has written; an "
         "EXIF orientation is not applied, as in torchvision; for language models a folder or prefix of Parquet files "
-        "or JSON lines with texts",
+        "or JSON lines with texts or token ids (default: passages of Shakespeare, the package raycv-texts)",
     )
     image_column: str | None = Field(
         None, min_length=1, description="image column of the Parquet files; found automatically if not given"
@@ -101,7 +102,8 @@ class SamplesConfig(DataConfig):
     text_column: str | None = Field(
         None,
         min_length=1,
-        description="for language models: column of the texts in Parquet files or JSON lines (default: text)",
+        description="for language models: column of the documents in Parquet files or JSON lines, texts or lists of "
+        "token ids (default: text or input_ids, whichever there is)",
     )
 
 
@@ -214,8 +216,9 @@ class NetworksConfig(StageConfig):
     model: tuple[str, ...] = Field(
         ("small-alexnet",),
         min_length=1,
-        description="small-alexnet, alexnet (the paper's), a torchvision model, timm/NAME, hf/FOLDER or "
-        "package.module:function, a function of your own; one for all networks or one each",
+        description="small-alexnet, alexnet (the paper's), a torchvision model, timm/NAME, hf/FOLDER, "
+        "package.module:function, a function of your own, or small-gpt, a causal language model of bytes; one for all "
+        "networks or one each",
     )
     width: tuple[Positive, ...] | None = Field(
         None,
@@ -352,13 +355,19 @@ class TrainConfig(NetworksConfig, SamplesConfig, ComputeConfig, TrackConfig, Sha
         "larger one (default: all)",
     )
     epochs: Positive | None = Field(
-        None, description=f"passes over the training images (default {SMALL.epochs}; alexnet: {PAPERS.epochs})"
+        None,
+        description=f"passes over the training images, or sequences (default {SMALL.epochs}; alexnet: "
+        f"{PAPERS.epochs}; small-gpt: {GPT.epochs})",
     )
     batch_size: Positive | None = Field(
-        None, description=f"images per step (default {SMALL.batch_size}; alexnet: {PAPERS.batch_size})"
+        None,
+        description=f"images, or sequences, per step (default {SMALL.batch_size}; alexnet: "
+        f"{PAPERS.batch_size}; small-gpt: {GPT.batch_size})",
     )
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
-        None, description=f"highest learning rate (default {SMALL.learning_rate}; alexnet: {PAPERS.learning_rate})"
+        None,
+        description=f"highest learning rate (default {SMALL.learning_rate}; alexnet: {PAPERS.learning_rate}; "
+        f"small-gpt: {GPT.learning_rate})",
     )
     schedule: Literal["one-cycle", "step"] | None = Field(
         None,

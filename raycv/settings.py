@@ -20,7 +20,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from raycv.config import CommandConfig, Network, NetworksConfig
+from raycv.cells import NamedCell
+from raycv.config import CellsConfig, CommandConfig, Network, NetworksConfig
 from raycv.errors import UserError
 
 Config = TypeVar("Config", bound=CommandConfig)
@@ -75,6 +76,11 @@ def models_named(flags: Mapping[str, Given]) -> list[str]:
         for entry in entries if isinstance(entries, list | tuple) else [entries]:
             with contextlib.suppress(ValidationError):  # which is refused when the settings are judged
                 found.append(Network.model_validate(entry).model)
+    if "cells" in given:
+        entries = _listed(given["cells"], CellsConfig.model_fields["cells"])
+        for entry in entries if isinstance(entries, list | tuple) else [entries]:
+            with contextlib.suppress(ValidationError):
+                found += map(str, NamedCell.model_validate(entry).settings.get("model", ()))
     return found
 
 

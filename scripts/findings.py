@@ -1,9 +1,9 @@
 """Fill the manual with the numbers of runs: `python scripts/findings.py first=runs/first ...`.
 
-Four runs are known: ``first`` (README's main job), ``cifar10``, ``epochs`` and ``eight`` (docs/findings.md says how
-they were made). Of each that is named, the tables and figures that the pages rest on are copied to docs/findings/.
-Then every block of the pages between ``<!-- NAME -->`` and ``<!-- end -->`` is replaced by what the function of that
-name makes of the copies; without arguments only this is done.
+Five runs are known: ``first`` (README's main job), ``cifar10``, ``epochs`` and ``eight`` (docs/findings.md says how
+they were made), and ``attribution-eight`` (docs/attribution.md). Of each that is named, the tables and figures that the
+pages rest on are copied to docs/findings/. Then every block of the pages between ``<!-- NAME -->`` and ``<!-- end -->``
+is replaced by what the function of that name makes of the copies; without arguments only this is done.
 """
 
 from __future__ import annotations
@@ -12,32 +12,42 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtr, stdtrit
 
 from raycv.analysis.matching import semi_matching
 from raycv.analysis.nulls import rotated
-from raycv.analysis.significance import pooled_p_values, q_values
+from raycv.analysis.significance import FALSE_DISCOVERIES, pooled_p_values, q_values
 from raycv.stages.align.health import summary
 
 ROOT = Path(__file__).parent.parent
-PAGES = (
-    *(ROOT / "docs" / f"{name}.md" for name in ("output", "mapping", "findings", "matched_units", "merging", "paper")),
+PAGES = tuple(
+    ROOT / "docs" / f"{name}.md"
+    for name in ("output", "mapping", "findings", "matched_units", "merging", "paper", "attribution", "reviewer")
 )
 COPIES = ROOT / "docs" / "findings"
 ALIGNED = ("training", "alignment", "alignment_by_layer", "measures", "mappings", "units")
 AFTER = ("ablation_by_layer", "pruning_by_layer", "stitching_by_layer", "combinations", "ensembles", "merges")
 # By run: the tables and figures that the pages rest on.
 RUNS = {
-    "first": ((*ALIGNED, *AFTER), ("figure-04-layers",)),
+    "first": ((*ALIGNED, *AFTER, "recurrence", "recurrence_by_layer"), ("figure-04-layers",)),
     "cifar10": (
         (*ALIGNED, "clusterings", "activity"),
         ("figure-04-layers",),
     ),
     "epochs": (("epochs", "training"), ("epochs",)),
     "eight": (("alignment_by_layer",), ()),
+    "attribution-eight": (("attribution", "attribution_cells"), ("attribution",)),
+}
+ZEROS = {  # cells whose networks learn nothing in common, and the excess that is to be 0 there
+    "untrained": "prerelu_excess",
+    "random_different": "prerelu_excess",
+    "memorised_each": "prerelu_excess",
+    "equivariant": "excess",
 }
 PAPERS_DECAY = 10**-2.6
 PAPERS_DECAYS = (0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -82,6 +92,8 @@ MERGED = {
     "zipped": "units paired within and across both networks (`zipped`)",
     "zipped_repaired": "and repaired by a pass (`zipped_repaired`)",
 }
+OUTPUTS = ("fc8", "logits")
+NETWORKS = ("trained", "untrained")
 SEMI = "similarity == 'correlation' and method == 'semi'"
 
 
@@ -413,11 +425,203 @@ def papers_table1(tables: Tables) -> str:
     return markdown(pd.DataFrame(text, index=[f"decay {decay:g}" for decay in PAPERS_DECAYS]).T, "")
 
 
+def _of_cells(tables: Tables, measure: str) -> pd.DataFrame:
+    """Rows of attribution_cells of one measure and the layers before the logits, by cell and layer, in their order."""
+    rows = tables("attribution_cells", "attribution-eight").query("measure == @measure and layer not in @OUTPUTS")
+    return rows.set_index(["cell", "layer"])
+
+
+def _contrasts(tables: Tables) -> pd.DataFrame:
+    rows = tables("attribution", "attribution-eight")
+    return rows[(rows["measure"] == "prerelu_excess") & ~rows["layer"].isin(OUTPUTS)]
+
+
+def _by_cell(rows: pd.DataFrame, text: Sequence[str]) -> str:
+    """A table of ``text``, one for each of ``rows``: cells below one another, layers from left to right."""
+    wide = pd.Series(list(text), index=rows.index).unstack("layer")
+    order = [list(dict.fromkeys(rows.index.get_level_values(level))) for level in ("cell", "layer")]
+    wide = wide.loc[order[0], order[1]]
+    wide.index = [f"`{cell}`" for cell in wide.index]
+    return markdown(wide, "")
+
+
+def _within(rows: pd.DataFrame, form: str) -> list[str]:
+    """Values with half of their intervals."""
+    half = (rows["high"] - rows["low"]) / 2
+    return [f"{one} ± {two}" for one, two in zip(by_layer(rows["value"], form), by_layer(half, form), strict=True)]
+
+
+def attributed_trained(tables: Tables) -> str:
+    """How far the networks of every cell were trained."""
+    cells = tables("attribution_cells", "attribution-eight").groupby("cell", sort=False).first()
+    cells.index = [f"`{cell}`" for cell in cells.index]
+    text = {
+        "loss in the last epoch, nats": by_layer(cells["train_loss"], ".2f"),
+        "top-1 on all validation images": by_layer(cells["validation_top1"], ".1%"),
+    }
+    return markdown(pd.DataFrame(text, index=cells.index), "")
+
+
+def attributed_excess(tables: Tables) -> str:
+    """The excess of every cell, with half of its interval over networks."""
+    rows = _of_cells(tables, "prerelu_excess")
+    return _by_cell(rows, _within(rows, "z.3f"))
+
+
+def attributed_shares(tables: Tables) -> str:
+    """The estimated share of units with a partner."""
+    rows = _of_cells(tables, "estimated_share")
+    return _by_cell(rows, _within(100 * rows[["value", "low", "high"]], "z.0f"))
+
+
+def attributed_cka(tables: Tables) -> str:
+    """CKA without bias, and the correlation with the best partner: what does not tell the cells apart."""
+    rows, beside = (_of_cells(tables, measure) for measure in ("debiased_cka", "correlation"))
+    both = zip(by_layer(rows["value"], ".2f"), by_layer(beside.loc[rows.index, "value"], ".2f"), strict=True)
+    return _by_cell(rows, [f"{cka}, {correlation}" for cka, correlation in both])
+
+
+def zeros(tables: Tables) -> pd.DataFrame:
+    """Of the cells whose networks learn nothing in common: the excess, and how many standard errors it is from 0."""
+    cells = [_of_cells(tables, measure).query("cell == @cell") for cell, measure in ZEROS.items()]
+    rows = pd.concat([of_cell for of_cell in cells if len(of_cell)])
+    error = (rows["high"] - rows["low"]) / 2 / stdtrit(rows["networks"] - 1, 0.975)
+    return rows.assign(errors=rows["value"] / error)
+
+
+def attributed_zeros(tables: Tables) -> str:
+    """The zero cells, and how many of them are within two standard errors of 0."""
+    rows = zeros(tables)
+    both = zip(by_layer(rows["value"], "+z.3f"), by_layer(rows["errors"], "+z.1f"), strict=True)
+    said = []
+    for cell, of_cell in rows.groupby("cell", sort=False):
+        far = of_cell[of_cell["errors"].abs() > 2].index.get_level_values("layer")
+        of_all = f"{len(of_cell) - len(far)} of {len(of_cell)} layers"
+        said.append(f"- `{cell}`: within two in {of_all}{f'; not in {_listed(far)}' if len(far) else ''}.")
+    chance = 2 * stdtr(int(rows["networks"].min()) - 1, -2)
+    expected = f"{len(rows) * chance:.1f} of {len(rows)}"
+    said.append(f"- By chance one in {1 / chance:.0f} lies farther off, where all are 0: {expected}.")
+    table = _by_cell(rows, [f"{value} ({errors})" for value, errors in both])
+    return "\n".join([table, "", "The numbers in brackets are standard errors:", "", *said])
+
+
+def attributed_differences(tables: Tables) -> str:
+    """Differences between cells in excess, with their false discovery rates; those of at most 5% are bold."""
+    rows = _contrasts(tables).copy()
+    rows["cell"] = rows["cell"] + "` − `" + rows["against"]
+    rows = rows.set_index(["cell", "layer"])
+    text = []
+    for value, q in zip(by_layer(rows["difference"], "+z.3f"), rows["q_value"], strict=True):
+        rate = f"{q:.3f}" if q >= 0.001 else "< 0.001"
+        text.append(f"**{value}** ({rate})" if q <= FALSE_DISCOVERIES else f"{value} ({q:.2f})")
+    return _by_cell(rows, text)
+
+
+def attributed_found(tables: Tables) -> str:
+    """The same in sentences, with intervals: what is found, and how large what is not found could be."""
+    said = []
+    for (cell, against), rows in _contrasts(tables).groupby(["cell", "against"], sort=False):
+        parts = []
+        for sign, word in ((1, "more"), (-1, "less")):
+            of_sign = rows[(rows["q_value"] <= FALSE_DISCOVERIES) & (np.sign(rows["difference"]) == sign)]
+            each = [f"{row.layer} ({_signed(row.low)} to {_signed(row.high)})" for row in of_sign.itertuples()]
+            parts += [f"{word} in {_listed(each)}"] if each else []
+        unknown = rows[rows["q_value"] > FALSE_DISCOVERIES]
+        each = [f"{row.layer} ({_signed(row.low)} to {_signed(row.high)})" for row in unknown.itertuples()]
+        parts += [f"not known in {_listed(each)}"] if each else []
+        said.append(f"- `{cell}` beside `{against}`: {'; '.join(parts)}.")
+    return "\n".join(said)
+
+
+def reviewed_units(tables: Tables) -> str:
+    """How many units have a partner in another network and in all others; how far single ones are beyond chance."""
+    rows = tables("recurrence_by_layer", "first").set_index(["quantity", "layer"])
+    layers = [layer for layer in rows.loc["partner_share"].index if layer != "fc8"]
+    shares = {"partner_share": "with a partner in another network", "recurring_share": "with one in all three others"}
+    text = {}
+    for quantity, title in shares.items():
+        text[title] = by_layer(rows.loc[quantity].loc[layers, "value"], ".1%")
+        text[f"{title}: untrained"] = by_layer(rows.loc[quantity].loc[layers, "untrained"], ".1%")
+    excess = tables("recurrence", "first").groupby("layer")["excess"]
+    text["largest excess of a unit"] = by_layer(excess.max()[layers], ".2f")
+    text["units with an excess above .5"] = by_layer((excess.apply(lambda of: (of > 0.5).sum()))[layers], "d")
+    return markdown(pd.DataFrame(text, index=layers).T, "of all units")
+
+
+def dealt(tables: Tables) -> pd.DataFrame:
+    """How far networks' mean activations are apart, rank by rank, in decades, and the same of units dealt at random.
+
+    (layers,): means over pairs of networks; ``low`` and ``high`` hold 95% of 200 deals of two networks' units.
+    """
+    units = tables("units").query("not is_dead and layer != 'fc8'")
+    rng, rows = np.random.default_rng(0), {}
+    for layer, of_layer in units.groupby("layer", sort=False):
+        nets = [np.log10(of_net["mean"].to_numpy()) for _, of_net in of_layer.groupby("net")]
+        found = []
+        for one, other in combinations(nets, 2):
+            count, both = min(len(one), len(other)), np.concatenate([one, other])
+            orders = [rng.permutation(len(both)) for _ in range(200)]
+            pairs = [(one, other), *((both[o[: len(one)]], both[o[len(one) :]]) for o in orders)]
+            at = (np.arange(count) + 0.5) / count
+            found.append([np.abs(np.quantile(a, at) - np.quantile(b, at)).mean() for a, b in pairs])
+        mean = np.mean(found, axis=0)
+        rows[layer] = (mean[0], np.mean(mean[1:]), *np.quantile(mean[1:], (0.025, 0.975)))
+    return pd.DataFrame(rows, index=["networks", "dealt", "low", "high"]).T
+
+
+def reviewed_means(tables: Tables) -> str:
+    """Whether mean activations are more alike in two networks than units dealt at random to them would be."""
+    rows = dealt(tables)
+    ends = zip(*(by_layer(rows[name], ".3f") for name in ("dealt", "low", "high")), strict=True)
+    text = {
+        "two networks": by_layer(rows["networks"], ".3f"),
+        "their units dealt at random (95%)": [f"{mean} ({low} to {high})" for mean, low, high in ends],
+    }
+    return markdown(pd.DataFrame(text, index=rows.index).T, "distance, decades")
+
+
+def reviewed_layers(tables: Tables) -> str:
+    """How many layers find the one of their own name in another network."""
+    rows = tables("layers_found", "first").groupby(["by", "networks"], sort=False)["accuracy"]
+    titles = {"unbiased_cka": "CKA without bias", "mean": "correlation with the best partner"}
+    of = dict(list(rows))
+    text = {
+        title: [f"{of[by, n].mean():.0%} ({of[by, n].min():.0%} to {of[by, n].max():.0%})" for n in NETWORKS]
+        for by, title in titles.items()
+    }
+    return markdown(pd.DataFrame(text, index=list(NETWORKS)).T, "layers that find their namesake by")
+
+
+def reviewed_growth(tables: Tables) -> str:
+    """Networks of two sizes, trained on as many images as they say: their excess and their CKA."""
+    columns = {}
+    for run, title in (("first", "18 units in conv1, 8,000 images"), ("cifar10", "24 units in conv1, 50,000 images")):
+        rows = tables("alignment_by_layer", run).query(SEMI).set_index(["quantity", "layer"])
+        layers = [layer for layer in rows.loc["mean"].index if layer != "fc8"]
+        excess = rows.loc["prerelu_excess"].loc[layers]
+        ends = (by_layer(excess[name], ".3f") for name in ("value", "networks_low", "networks_high"))
+        columns[f"excess, {title}"] = [f"{one} ({low} to {high})" for one, low, high in zip(*ends, strict=True)]
+        cka = tables("measures", run).query("measure == 'debiased_cka'").groupby("layer_a")[["value", "chance"]].mean()
+        columns[f"CKA, {title}"] = by_layer(cka.loc[layers, "value"], ".2f")
+        columns[f"CKA untrained, {title}"] = by_layer(cka.loc[layers, "chance"], ".2f")
+    return markdown(pd.DataFrame(columns, index=layers).T, "")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+z.3f}".replace("-", "−")
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 BLOCKS: dict[str, Callable[[Tables], str]] = {
     function.__name__: function
     for function in (
         *(first_sharing, first_correlation, first_output, first_mapping),
         *(groups_ablated, single_units_ablated, pruned, stitched, combined, merged, papers_table1),
+        *(attributed_trained, attributed_excess, attributed_zeros, attributed_differences, attributed_found),
+        *(attributed_shares, attributed_cka, reviewed_units, reviewed_means, reviewed_layers, reviewed_growth),
         *(four_and_eight, accuracy, papers_conv1, alignment, sharing, mapping, clusters, means, epochs),
     )
 }

@@ -11,6 +11,8 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
+from raycv.analysis.contrasts import contrast
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -26,7 +28,7 @@ def script() -> ModuleType:
 def test_the_tables_of_the_pages_follow_from_those_kept() -> None:
     findings = script()
     pages = [page.read_text() for page in findings.PAGES]
-    assert set(findings.BLOCKS) == {name for page in pages for name in re.findall(r"<!-- (\w+) -->\n[|`]", page)}
+    assert set(findings.BLOCKS) == {name for page in pages for name in re.findall(r"<!-- (\w+) -->\n[|`-]", page)}
     for page in pages:
         assert findings.filled(page, findings.Tables(findings.COPIES)) == page
 
@@ -260,6 +262,103 @@ def _four_bullets(said: str, rows: pd.DataFrame, measures: pd.DataFrame) -> None
     assert f"conv3 correlate {trained} with their best partners, untrained ones *more*: {untrained}." in said
     conv3 = measures.query("measure == 'effective_dimension' and layer_a == 'conv3'")
     assert f"({conv3['chance'].mean():.1f}, not {conv3['value'].mean():.1f})" in said
+
+
+def test_the_verdicts_on_the_paper_follow_from_the_tables() -> None:
+    findings = script()
+    tables = findings.Tables(findings.COPIES)
+    said = " ".join((ROOT / "docs" / "reviewer.md").read_text().replace("−", "-").split())
+    inner = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]
+    rows = tables("alignment_by_layer").query(findings.SEMI).set_index(["quantity", "layer"])
+    share, excess, one = (rows.loc[name].loc[inner] for name in ("estimated_share", "prerelu_excess", "one_unit_share"))
+    assert f"By estimate {share['value'].min():.0%} to {share['value'].max():.0%} of the units of a layer" in said
+    assert (share["networks_low"] > share["untrained"]).all()
+    assert share["untrained"].max() <= 0
+    assert share["networks_high"].max() < 1
+    graphs = tables("clusterings").query("is_default").groupby("layer").mean(numeric_only=True)
+    middle = graphs.loc["conv2":"conv5"]
+    assert f"{_span(middle['modularity'])} in conv2 to conv5" in said
+    assert f"units mixed {_span(middle['mixed_modularity'])}" in said
+    others = (graphs["modularity"] - graphs["mixed_modularity"])[["conv1", "fc6", "fc7"]]
+    assert f"it is only {_span(others)} more than with mixtures" in said
+    assert f"the excess is +{_short(excess['value'].min(), 3)} to +{_short(excess['value'].max(), 3)}" in said
+    assert (excess["networks_low"] > excess["untrained"]).all()
+    low, high = (
+        f"{share:.0%} ({layer})"
+        for share, layer in zip(one["value"].sort_values().iloc[[0, -1]], ("conv4", "conv1"), strict=True)
+    )
+    assert (one["value"].idxmin(), one["value"].idxmax()) == ("conv4", "conv1")
+    assert f"one unit holds {low} to {high}" in said
+    sparse = tables("mappings").query("solver == 'exact' and sought == '' and decay > 9e-4 and decay < 1.1e-3")
+    sparse = sparse.groupby("layer")[["loss", "prerelu_loss", "units_used"]].mean().loc[inner]
+    assert f"{sparse['units_used'].min():.0f} to {sparse['units_used'].max():.0f} others" in said
+    assert (sparse["loss"] < sparse["prerelu_loss"]).all()
+    active = tables("activity").groupby("layer")["decades"].mean()[inner]
+    assert f"They span {_short(active.min(), 1)} to {active.max():.0f} decades" in said
+    dealt = findings.dealt(tables)
+    assert (dealt["networks"] < dealt["high"]).all()
+    assert dealt.at["fc7", "networks"] < dealt.at["fc7", "low"]
+
+
+def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() -> None:
+    findings = script()
+    tables = findings.Tables(findings.COPIES)
+    said = " ".join((ROOT / "docs" / "reviewer.md").read_text().replace("−", "-").split())
+    half = tables("pruning_by_layer", "first").query("fraction == 0.5 and not compensated")
+    change = 100 * half.pivot(index="removal_order", columns="layer", values="top1_change")
+    low, random = -change.loc[["partner_low", "random"], "fc6"]
+    assert f"costs {low:.1f} points of top-1, a random half {random:.1f}" in said
+    assert (change.loc["activation", "conv2":] >= change.loc["partner_low", "conv2":]).all()
+    ways = tables("combinations", "first")
+    fewest = ways["units"] == ways.groupby("way")["units"].transform("min")
+    top1 = ways[fewest].groupby("way")["top1"].mean()
+    shown = [f"{top1[way]:.1%}" for way in ("matched", "random", "both")]
+    assert "partners kept once: top-1 {}; as many at random: {}; all units: {}".format(*shown) in said
+    last = {
+        run: tables("training", run).sort_values("epoch").groupby("net")["validation_top1"].last()
+        for run in ("first", "cifar10")
+    }
+    small, large = (f"{of.min():.1%} to {of.max():.1%}" for of in last.values())
+    assert f"({large} against {small})" in said
+    one, other = (
+        tables("alignment_by_layer", run).query(findings.SEMI).set_index(["quantity", "layer"]).loc["prerelu_excess"]
+        for run in ("first", "cifar10")
+    )
+    assert set(one.index[other["value"] < one["value"]]) == {"fc7"}
+    both = one.index
+    assert ((other["networks_low"] < one["networks_high"]) & (one["networks_low"] < other["networks_high"]))[both].all()
+    cka = [
+        tables("measures", run).query("measure == 'debiased_cka'").groupby("layer_a")[["value", "chance"]].mean()
+        for run in ("first", "cifar10")
+    ]
+    more = cka[1]["value"] - cka[0]["value"]
+    assert more[["conv2", "fc6", "fc7"]].between(0.05, 0.095).all()
+    assert f"smaller by {_short(-more['conv5'])} in conv5" in said
+    assert all((of["value"] < of["chance"])[[f"conv{n}" for n in range(1, 6)]].all() for of in cka)
+    found = tables("layers_found", "first").groupby(["by", "networks"])["accuracy"].mean()
+    trained, untrained = (found["unbiased_cka", networks] for networks in ("trained", "untrained"))
+    assert set(tables("layers_found", "first")["layers"]) == {8}
+    assert f"By CKA {trained:.0%} of the layers find their namesake" in said
+    assert f"But {untrained:.0%} do so in networks that are not trained" in said
+    found_by_cka = tables("layers_found", "first").query("by == 'unbiased_cka'").set_index(["net_a", "net_b"])
+    pairs = [
+        found_by_cka.loc[found_by_cka["networks"] == which, "accuracy"].to_dict() for which in ("trained", "untrained")
+    ]
+    added = contrast(*pairs).interval
+    assert f"training adds {100 * added.low:.0f} to {100 * added.high:.0f} points" in said
+    assert f"with their best partners it is {found['mean', 'trained']:.0%}" in said
+    few = tables("attribution", "attribution-eight").query("cell == 'few' and measure == 'prerelu_excess'")
+    assert ((few["difference"] < 0) & (few["q_value"] <= 0.05)).sum() == 6 == len(few) - 1
+    top1 = tables("attribution_cells", "attribution-eight").groupby("cell")["validation_top1"].first()
+    assert (
+        f"(top-1 {top1['few']:.1%}) networks have less excess than trained on all with it ({top1['true']:.1%})" in said
+    )
+    recurring = tables("recurrence_by_layer", "first").set_index(["quantity", "layer"])["value"].drop("fc8", level=1)
+    named, in_all = recurring.loc["partner_share"], recurring.loc["recurring_share"]
+    assert f"{named.min():.0%} to {named.max():.0%} of the units of a layer can be said" in said
+    assert set(in_all.index[in_all > 0]) == {"conv2"}
+    assert f"{in_all['conv2']:.1%} of them" in said
+    assert tables("recurrence", "first")["excess"].max() < 0.5
 
 
 def _short(value: float, digits: int = 2) -> str:

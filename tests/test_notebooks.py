@@ -152,6 +152,17 @@ def test_the_notebook_of_merging_finds_the_barriers_of_the_table(outputs: dict[s
     assert sum("image/png" in output.get("data", {}) for output in outputs["merging"]) == 1
 
 
+def test_the_notebook_of_an_attribution_says_what_the_kept_tables_say(outputs: dict[str, list[Any]]) -> None:
+    said = texts(outputs["attribution"])
+    kept = ROOT / "docs/findings/attribution-eight"
+    rows = pd.read_parquet(kept / "attribution.parquet").query("measure == 'prerelu_excess'")
+    for row in rows.itertuples():
+        (line,) = re.findall(rf"^{row.cell} - {row.against}: .*$", said, re.MULTILINE)
+        sentence = f"{row.layer} {row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
+        assert (sentence in line) == (float(str(row.q_value)) <= 0.05)
+    assert sum("image/png" in output.get("data", {}) for output in outputs["attribution"]) == 1
+
+
 def test_any_networks_are_compared_without_a_run(outputs: dict[str, list[Any]]) -> None:
     said = texts(outputs["any_network"])
     top1 = [int(found) for found in re.findall(r"top-1 (\d+)%", said)]

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from raycv.analysis.spectral import SpectralClusters, Spectrum, default_k, spectral_clusters, sweep_clusters
     from raycv.analysis.top_patches import TopPatches, class_purity
     from raycv.analysis.transport import partial_plan, uniform_plan
+    from raycv.analysis.universality import excess_correlation, mutual_first
 
 __all__ = [
     "ActivityRanking",
@@ -117,6 +118,7 @@ __all__ = [
     "effective_dimension",
     "estimate_information",
     "excess",
+    "excess_correlation",
     "feature_partners",
     "find_decay",
     "grouped_share",
@@ -131,6 +133,7 @@ __all__ = [
     "match_groups",
     "mean_cca",
     "modularity",
+    "mutual_first",
     "mutual_information",
     "one_unit_share",
     "pairwise_information",
@@ -196,6 +199,7 @@ _HOMES = {
     "Infeasible": "infeasible",
     "MutualInformation": "information",
     "estimate_information": "information",
+    "mutual_first": "universality",
     "mutual_information": "information",
     "pairwise_information": "information",
     "MappingLayer": "mapping",
@@ -231,6 +235,7 @@ _HOMES = {
     "best_correlation": "nulls",
     "effective_dimension": "nulls",
     "excess": "nulls",
+    "excess_correlation": "universality",
     "one_unit_share": "nulls",
     "rotated": "nulls",
     "rotated_matching": "nulls",

@@ -216,6 +216,17 @@ class Recurrence:
         -------
         dict of str to ndarray of shape (S_n,)
             The columns of a run's table *recurrence*, from ``unit`` on.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from raycv.analysis import correlation
+        >>> from raycv.analysis.recurrence import recurrence
+        >>> x = np.random.default_rng(0).standard_normal((500, 20))
+        >>> within = correlation(x, x)
+        >>> found = recurrence({(0, 0): within, (0, 1): within, (1, 1): within}).of_units(0)
+        >>> found["partners"].sum(), found["recurring_group"][:3]
+        (np.int64(20), array([0, 1, 2]))
         """
         return {
             "unit": np.arange(len(self.live(n))),

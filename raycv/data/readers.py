@@ -19,11 +19,15 @@ from raycv.run.faults import fault_of
 from raycv.run.filesystem import reaching, with_retries
 
 T = TypeVar("T")
-EMBEDDED = "cifar10-subset"
-CHECKOUT = Path(__file__).parents[2] / "packages" / "raycv-images" / "raycv_images"
+EMBEDDED, EMBEDDED_TEXTS = "cifar10-subset", "shakespeare"
+OWN = {EMBEDDED: ("images", "raycv-images"), EMBEDDED_TEXTS: ("texts", "raycv-texts")}  # packages of their own
+PACKAGES = Path(__file__).parents[2] / "packages"
 SPLITS = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev", "test")}
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif")
-READ = (*SUFFIXES, ".parquet", ".tar", "batches.meta")  # ends of the names of files that are read
+READ = (*SUFFIXES, ".parquet", ".jsonl", ".ndjson", ".tar", "batches.meta")  # ends of the names of files that are read
+OF_IMAGES = (
+    "a folder or prefix of Parquet or tar files, an ImageFolder tree, torchvision's CIFAR10 root, or cifar10-subset"
+)
 
 
 class NoSuchSplit(UserError):
@@ -74,44 +78,50 @@ def of_split(paths: Iterable[str], split: str, named_by: Callable[[str], str] = 
 
 
 def reach(uri: str, operation: str, action: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
-    """`raycv.run.filesystem.with_retries`; the images of raycv's own are those that this process finds."""
-    if uri.partition("/")[0] == EMBEDDED:
-        uri = f"{own_images()}{uri[len(EMBEDDED) :]}"
-    return with_retries(uri, operation, action)
+    """`raycv.run.filesystem.with_retries`; raycv's own images and texts are those that this process finds."""
+    name, slash, inside = uri.partition("/")
+    return with_retries(f"{own(name)}{slash}{inside}" if name in OWN else uri, operation, action)
 
 
 def own_images() -> Path:
-    """The folder of raycv's own images: of their package, or in the checkout that raycv is in. Raises UserError."""
-    package = find_spec("raycv_images")
-    folder = Path(package.origin).parent if package and package.origin else CHECKOUT
+    """The folder of raycv's own images. Raises UserError."""
+    return own(EMBEDDED)
+
+
+def own(name: str) -> Path:
+    """The folder of one of ``OWN``: of its package, or in the checkout that raycv is in. Raises UserError."""
+    what, called = OWN[name]
+    module = called.replace("-", "_")
+    package = find_spec(module)
+    folder = Path(package.origin).parent if package and package.origin else PACKAGES / called / module
     if not folder.is_dir():
         raise UserError(
-            f"The images {EMBEDDED} are a package of their own, raycv-images, which is not installed; install it from "
-            "packages/raycv-images of raycv's repository, or name images of your own with --data."
+            f"The {what} {name} are a package of their own, {called}, which is not installed; install it from "
+            f"packages/{called} of raycv's repository, or name {what} of your own with --data."
         )
     return folder
 
 
-def listing(root: str) -> dict[str, int]:
-    """All files below ``root``: paths inside it, sorted, and sizes in bytes. Raises UserError for a missing folder."""
+def listing(root: str, what: str = "images", allowed: str = OF_IMAGES) -> dict[str, int]:
+    """All files below ``root``: paths inside it, sorted, and sizes in bytes. Raises UserError for a missing folder.
+
+    ``what`` is looked for there, and ``allowed`` how it may lie there.
+    """
 
     def find(fs: fsspec.AbstractFileSystem, path: str) -> dict[str, int]:
         if not fs.isdir(path):
-            what = "is a file" if fs.exists(path) else "is not there"
-            raise UserError(
-                f"The images {root} {what}; name a folder or prefix of Parquet or tar files, an ImageFolder "
-                "tree, torchvision's CIFAR10 root, or cifar10-subset."
-            )
+            found = "is a file" if fs.exists(path) else "is not there"
+            raise UserError(f"The {what} {root} {found}; name {allowed}.")
         if "://" not in root:
-            return _on_disk(path)
+            return _on_disk(path, what)
         return {posixpath.relpath(name, path): int(file["size"]) for name, file in fs.find(path, detail=True).items()}
 
     found = reach(root, "list", find)
     return {name: found[name] for name in sorted(found) if not posixpath.basename(name).startswith(".")}
 
 
-def _on_disk(root: str) -> dict[str, int]:
-    """All files below the folder ``root``, links followed, with the sizes of those that may hold images.
+def _on_disk(root: str, what: str) -> dict[str, int]:
+    """All files below the folder ``root``, links followed, with the sizes of those that may hold images or texts.
 
     Raises UserError for a folder or a file of images that cannot be read, rather than leave a class out.
     """
@@ -128,15 +138,15 @@ def _on_disk(root: str) -> dict[str, int]:
                 raise UserError(f"The link {link} leads back to a folder that it is in; remove it.")
         for name in files:
             path = os.path.join(folder, name)
-            found[os.path.relpath(path, root)] = _size_of(path) if name.lower().endswith(READ) else 0
+            found[os.path.relpath(path, root)] = _size_of(path, what) if name.lower().endswith(READ) else 0
     return found
 
 
-def _size_of(path: str) -> int:
+def _size_of(path: str, what: str) -> int:
     with reaching(path, "read"):
         facts = os.stat(path)
     if not stat.S_ISREG(facts.st_mode):
-        raise UserError(f"{path} is no file but a pipe or device; remove it from the images.")
+        raise UserError(f"{path} is no file but a pipe or device; remove it from the {what}.")
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise UserError(f"Could not read {path}: permission was denied.")
     return facts.st_size

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Annotated, Any
@@ -17,14 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from raycv.data.documents import Document
 from raycv.errors import UserError
 from raycv.progress import say
 from raycv.run.fingerprint import fingerprint
 
 LARGEST = 2**20  # positions of a sequence
-CHARACTERS = 64  # of a document that are looked at for each token of a sequence: no tokenizer takes so many for one
+CHARACTERS = 16  # of a document that are looked at first for each token of a sequence; of English a token has four
 # A text on which tokenizers differ that differ in what they do before they look words up.
 PROBE = "Cafe\u0301 nai\u0308ve\u00a0x  12345 don't\n\n\t a1b2 \u4f60\u597d"
+BYTES = "bytes"  # in the place of a folder: each byte of a text in UTF-8 is a token
+# In one of these a tokenizer is kept beside a model.
+FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "vocab.txt",
+)
 PADDING = -1  # in the place of a token's number, where a sequence is longer than a text
 Token = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -39,7 +51,11 @@ class Tokens(BaseModel):
     word is no sample.
 
     ``folder`` holds the tokenizer, of which ``digest`` says what it does. ``before`` and ``after`` are the special
-    tokens with which it begins and ends a sequence.
+    tokens with which it begins and ends a sequence. Where ``folder`` is ``BYTES`` there is none, and bytes are tokens.
+
+    With ``ids`` documents are the numbers of tokens already: a sequence is their beginning as it is, of which all but
+    the first are samples. The folder then needs no tokenizer. ``vocabulary`` is how many tokens the network knows, and
+    ``padding`` has those that it may have for padding.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +66,9 @@ class Tokens(BaseModel):
     before: tuple[Token, ...] = ()
     after: tuple[Token, ...] = ()
     words: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    ids: bool = False
+    vocabulary: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    padding: tuple[Token, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -65,23 +84,28 @@ class Tokens(BaseModel):
         """Tokens of text in a sequence, at most."""
         return self.context - len(self.before) - len(self.after)
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.int32]:
+    def encode(self, documents: Sequence[Document]) -> NDArray[np.int32]:
         """(n, 2, context): tokens, and at which positions the samples are; both ``PADDING`` behind their end.
 
-        Raises ValueError for a text that does not suffice.
+        Raises ValueError for a document that does not suffice.
         """
-        made = [self._sequence(text) for text in texts]
-        if any(one is None for one in made):
-            raise ValueError(f"text {made.index(None)} is too short for a sequence")
+        made = [self._sequence(document) for document in documents]
+        short = next((n for n, one in enumerate(made) if one is None), None)
+        if short is not None:
+            raise ValueError(f"document {short} is too short for a sequence")
         return np.stack([one for one in made if one is not None]) if made else np.empty((0, 2, self.context), np.int32)
 
-    def suffices(self, texts: Sequence[str | None]) -> NDArray[np.bool_]:
-        """(n,): whether each text is long enough."""
-        return np.array([text is not None and self._sequence(text) is not None for text in texts], dtype=bool)
+    def suffices(self, documents: Sequence[Document | None]) -> NDArray[np.bool_]:
+        """(n,): whether each document is long enough."""
+        return np.array([one is not None and self._sequence(one) is not None for one in documents], dtype=bool)
 
-    def _sequence(self, text: str) -> NDArray[np.int32] | None:
-        text = text[: CHARACTERS * self.context]
-        found = self._of_words(text) if self.words else self._of_tokens(text)
+    def _sequence(self, document: Document) -> NDArray[np.int32] | None:
+        if not isinstance(document, str):
+            found = self._of_ids(document)
+        elif self.words:
+            found = self._of_words(document)
+        else:
+            found = self._of_tokens(document)
         if found is None:
             return None
         numbers, places = found
@@ -89,12 +113,32 @@ class Tokens(BaseModel):
         made[0, : len(numbers)], made[1, : len(places)] = numbers, places
         return made
 
+    def _of_ids(self, ids: NDArray[np.int32]) -> tuple[list[int], NDArray[np.int64]] | None:
+        if len(ids) < self.context:
+            return None
+        return ids[: self.context].tolist(), np.arange(1, self.context)
+
     def _of_tokens(self, text: str) -> tuple[list[int], NDArray[np.int64]] | None:
-        numbers = _tokenizer(self.folder)(text, add_special_tokens=False, verbose=False)["input_ids"]
+        numbers = self._beginning(text)
         if len(numbers) < self.text_tokens:
             return None
         whole = [*self.before, *numbers[: self.text_tokens], *self.after]
         return whole, np.arange(self._first, self._first + self.samples)
+
+    def _beginning(self, text: str) -> list[int]:
+        """The tokens with which a text begins: all, or twice as many as a sequence has.
+
+        So a cut in the text, near which tokens may be others than without it, is far from the sequence.
+        """
+        if self.folder == BYTES:
+            return list(text[: self.text_tokens].encode())
+        length = CHARACTERS * self.context
+        while True:
+            part = text[:length]
+            numbers: list[int] = _tokenizer(self.folder)(part, add_special_tokens=False, verbose=False)["input_ids"]
+            if length >= len(text) or len(numbers) >= 2 * self.text_tokens:
+                return numbers
+            length *= 4
 
     def _of_words(self, text: str) -> tuple[list[int], NDArray[np.int64]] | None:
         assert self.words is not None
@@ -142,9 +186,8 @@ def tokens_of(folder: str, context: int) -> Tokens:
         after=tuple(whole[start + len(bare) :]),
     )
     if found.text_tokens < 2:
-        raise UserError(
-            f"--context is {context}, of which {len(whole) - len(bare)} are special tokens; name 2 more or above."
-        )
+        special = len(whole) - len(bare)
+        raise UserError(f"--context is {context}, of which {special} are special tokens; give at least {special + 2}.")
     return found
 
 
@@ -158,6 +201,11 @@ def words_of(tokens: Tokens) -> Tokens:
 
     A word of English takes 1.3 tokens; others take more.
     """
+    if tokens.folder == BYTES:
+        raise UserError(
+            "A network that reads bytes is compared with others that do, and not with networks that have tokenizers; "
+            "compare small-gpt with small-gpt."
+        )
     if not getattr(_tokenizer(tokens.folder), "is_fast", False):
         raise UserError(
             f"The tokenizer in {tokens.folder} does not say which characters a token stands for, which networks with "
@@ -166,10 +214,49 @@ def words_of(tokens: Tokens) -> Tokens:
     return tokens.model_copy(update={"words": tokens.context // 2 - 1})
 
 
+def bytes_of(context: int) -> Tokens:
+    """How documents make sequences of ``context`` bytes, of which all but the first are samples."""
+    return Tokens(folder=BYTES, digest=BYTES, context=context)
+
+
+def whole(tokens: Tokens, text: str) -> NDArray[np.uint8]:
+    """(n, context) the sequences that all of a text makes, one after the other; of bytes, see `bytes_of`."""
+    assert tokens.folder == BYTES
+    found = np.frombuffer(text.encode(), np.uint8)
+    return found[: len(found) // tokens.context * tokens.context].reshape(-1, tokens.context)
+
+
+def ids_of(folder: str, context: int, vocabulary: int, padding: Iterable[int]) -> Tokens:
+    """How documents that are token ids make sequences of ``context`` tokens. The folder may have no tokenizer."""
+    return Tokens(
+        folder=folder,
+        digest=_digest(_tokenizer(folder)) if has_tokenizer(folder) else "",
+        context=context,
+        ids=True,
+        vocabulary=vocabulary,
+        padding=tuple(sorted(set(padding))),
+    )
+
+
+def has_tokenizer(folder: str) -> bool:
+    """Whether a folder holds a file of a tokenizer."""
+    return any(os.path.isfile(os.path.join(folder, name)) for name in FILES)
+
+
 def shown(tokens: Tokens, sequence: NDArray[np.int32], place: int, around: int) -> tuple[str, str, str]:
-    """The text before, of and after the token at ``place`` of a sequence (context,), of ``around`` tokens a side."""
-    tokenizer, there = _tokenizer(tokens.folder), sequence[sequence != PADDING]
+    """The text before, of and after the token at ``place`` of a sequence (context,), of ``around`` tokens a side.
+
+    Where nothing makes text of tokens, their numbers.
+    """
+    there = sequence[sequence != PADDING]
     parts = there[max(0, place - around) : place], there[place : place + 1], there[place + 1 : place + 1 + around]
+    if tokens.ids and not tokens.digest:
+        before, token, after = (" ".join(map(str, part.tolist())) for part in parts)
+        return f"{before} ", token, f" {after}"
+    if tokens.folder == BYTES:
+        before, token, after = (bytes(part.tolist()).decode(errors="replace") for part in parts)
+        return before, token, after
+    tokenizer = _tokenizer(tokens.folder)
     before, token, after = (tokenizer.decode(part.tolist(), clean_up_tokenization_spaces=False) for part in parts)
     return before, token, after
 

@@ -214,6 +214,11 @@ class Share:
         return max(1, int(self.cpus))
 
 
+def whole_cpus() -> int:
+    """How many workers of one CPU fit on the nodes at the same time."""
+    return sum(int(node.get("CPU", 0)) for node in of_nodes())
+
+
 def share(workers: int, there: Gpus | None) -> Share:
     """Split the cluster among ``workers``: its CPUs, or the GPUs that are ``there`` or may come.
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from raycv.drawing.short_names import shorten
 from raycv.drawing.style import NETS, QUIET, SIGNAL, TEXT, TICKS, WIDTH, counted, label, open_frame
 
 LABELLED = 12  # rows and columns up to which a heat map has its values written in
@@ -45,6 +46,7 @@ def layers_map(rows: pd.DataFrame, value: str, pairs: list[tuple[str, str]]) -> 
         label(panel, value, b, a)
     for panel in list(panels)[len(pairs) :]:
         panel.set_axis_off()
+    shorten(figure, [*map(str, rows["layer_a"].unique()), *map(str, rows["layer_b"].unique())])
     return figure
 
 
@@ -64,6 +66,7 @@ def layers_lines(rows: pd.DataFrame, value: str, null: str | None) -> Plot:
     label(axes, f"{value}{f'; dotted: {null}' if null else ''}", "", value)
     axes.legend(fontsize=TICKS, frameon=False, ncols=2)
     open_frame(axes)
+    shorten(figure, layers)
     return figure
 
 

@@ -30,16 +30,27 @@ _SHADES = colormaps["viridis_r"]  # layers from light to dark; yellow is left ou
 _TITLE_CHARACTERS, _CAPTION_CHARACTERS = 78, 116  # per line of the page
 
 
-def page(height: float, title: str, caption: str) -> Figure:
-    """An empty figure of the page width and ``height`` inches, with its title above and its caption below."""
+def page(height: float, above: str, below: str) -> Figure:
+    """An empty figure of the page width and ``height`` inches, with its title ``above`` and its caption ``below``."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    title, caption = (
-        textwrap.fill(text, characters, break_on_hyphens=False)  # `png` joins the lines again, with spaces
-        for text, characters in ((title, _TITLE_CHARACTERS), (caption, _CAPTION_CHARACTERS))
-    )
-    figure.suptitle(title, x=0.01, ha="left", fontsize=TITLE, fontweight="bold")
-    figure.supxlabel(caption, x=0.01, ha="left", fontsize=TEXT)
+    title(figure, above)
+    caption(figure, below)
     return figure
+
+
+def title(figure: Figure, text: str) -> None:
+    """Give a figure its title, in lines as wide as the page."""
+    text = _lines(" ".join(text.split()), _TITLE_CHARACTERS)
+    figure.suptitle(text, x=0.01, ha="left", fontsize=TITLE, fontweight="bold")
+
+
+def caption(figure: Figure, text: str) -> None:
+    """Give a figure its caption, in lines as wide as the page."""
+    figure.supxlabel(_lines(" ".join(text.split()), _CAPTION_CHARACTERS), x=0.01, ha="left", fontsize=TEXT)
+
+
+def _lines(text: str, characters: int) -> str:
+    return textwrap.fill(text, characters, break_on_hyphens=False)  # `png` joins the lines again, with spaces
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 from raycv.data.preprocessing import Preprocessing
 from raycv.devices import in_float64
 
-Batch = tuple[Tensor, Tensor]  # uint8 images (B, size, size, 3), int64 labels (B,)
+# uint8 images (B, size, size, 3) or sequences of bytes (B, T); int64 labels (B,), of sequences 0.
+Batch = tuple[Tensor, Tensor]
 BATCH = 256  # images in one pass
 
 
@@ -66,16 +67,24 @@ class Scores:
 
 @torch.inference_mode()
 def evaluate(
-    network: Callable[[Tensor], Tensor], batches: Iterable[Batch], preprocessing: Preprocessing, device: torch.device
+    network: Callable[[Tensor], Tensor],
+    batches: Iterable[Batch],
+    preprocessing: Preprocessing | None,
+    device: torch.device,
 ) -> Scores:
     """The scores of ``network``, which maps images (B, 3, H, W) to logits (B, C), over all ``batches``.
 
-    A module is to be in evaluation mode and on ``device``. Raises ValueError where there are no batches.
+    Without ``preprocessing`` batches have sequences (B, T) in the place of images, of which every token but the first
+    is to be told from those before it, as `next_tokens` has it. A module is to be in evaluation mode and on ``device``.
+    Raises ValueError where there are no batches.
     """
     sums: Tensor | None = None
     for images, labels in batches:
-        logits = network(preprocessing.evaluation(images.to(device, non_blocking=True)))
-        found = score(logits, labels.to(device, non_blocking=True))
+        sent = images.to(device, non_blocking=True)
+        if preprocessing is None:
+            found = score(*next_tokens(network(sent.long()), sent.long()))
+        else:
+            found = score(network(preprocessing.evaluation(sent)), labels.to(device, non_blocking=True))
         sums = found if sums is None else sums + found
     if sums is None:
         raise ValueError("there are no images to evaluate a network on")
@@ -88,6 +97,11 @@ def score(logits: Tensor, labels: Tensor) -> Tensor:
     found = in_float64(torch.stack([losses, logits.argmax(1) == labels, torch.ones_like(losses)]))
     sums = torch.zeros(3, logits.shape[1], dtype=torch.float64, device=found.device)
     return sums.index_add_(1, labels.to(found.device), found)
+
+
+def next_tokens(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """What is told of the next token, (B·(T-1), C), and which it is, from logits (B, T, C) and tokens (B, T)."""
+    return logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()
 
 
 def in_batches(images: np.ndarray | Tensor, labels: np.ndarray | Tensor, size: int = BATCH) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from raycv.errors import UserError
-from raycv.networks.catalogue import check_model, preprocessing_of, tokens_of
+from raycv.networks.catalogue import check_model, preprocessing_of, probe_of
 from raycv.networks.layer_names import SHORT, LayerSize
 from raycv.networks.layouts import Found, Layout, from_own_pass, units_asked
 from raycv.networks.models import kind_key, tried
@@ -95,7 +95,7 @@ def _bare(model: str, classes: int) -> NetworkSpec:
         seed=0,
         layers=(output,),
         preprocessing=preprocessing_of(model),
-        tokens=tokens_of(model, SHORT),
+        tokens=probe_of(model, SHORT),
     )
 
 

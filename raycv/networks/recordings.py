@@ -12,7 +12,7 @@ from raycv.data.preprocessing import Preprocessing
 from raycv.data.recorded import Recorded, located, recorded
 from raycv.data.samples import orders, samples_of
 from raycv.data.sources import Source, open_source
-from raycv.data.texts import open_documents
+from raycv.data.texts import Documents, open_documents
 from raycv.errors import UserError
 from raycv.networks.spec import NetworkSpec, is_recording
 from raycv.run.filesystem import with_retries
@@ -62,12 +62,26 @@ def validation_of(
     """
     texts = [spec.tokens for spec in specs if spec.tokens is not None]
     if texts:
-        return open_documents(data, texts, text_column)
+        found = open_documents(data, texts, text_column)
+        check_ids(specs, found)
+        return found
     if text_column:
         raise UserError(f"--text-column was given {text_column!r}, and these networks see no texts; leave it out.")
     if all(spec.is_recorded for spec in specs):
         return samples_of([opened(spec) for spec in specs], [spec.model for spec in specs])
     return open_source(data, "validation", **columns)
+
+
+def check_ids(specs: Sequence[NetworkSpec], documents: Source) -> None:
+    """Raise UserError where documents are token ids, and one is none of a network's."""
+    largest = documents.reader.largest_id if isinstance(documents.reader, Documents) else None
+    for spec in specs:
+        known = spec.tokens.vocabulary if spec.tokens is not None else None
+        if largest is not None and known is not None and largest >= known:
+            raise UserError(
+                f"The documents in {documents.name} have the token id {largest}, and {spec.name} has {known} "
+                f"embeddings, for ids from 0 to {known - 1}; name documents that its own tokenizer made."
+            )
 
 
 def check_samples(specs: Sequence[NetworkSpec], images: int) -> None:

@@ -31,6 +31,7 @@ from raycv.networks import trust
 from raycv.run.paths import ACROSS
 
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+SMALL_GPT = "small-gpt"  # the language model of raycv's own
 WIDTHS = {"small-alexnet": 18, "alexnet": 96}  # conv1 units of the AlexNets where the user names no width
 
 RECORDINGS = (".npy", ".npz", ".safetensors", ".parquet", ".zarr", ".h5", ".hdf5", ".pt", ".pth")  # ends of recordings
@@ -114,12 +115,12 @@ class NetworkSpec(BaseModel):
 
     @model_validator(mode="after")
     def _of_a_kind(self) -> Self:
-        known = self.is_recorded or self.model.startswith("hf/") or self.model in WIDTHS
+        known = self.is_recorded or self.model.startswith("hf/") or self.model in (*WIDTHS, SMALL_GPT)
         function = trust.is_function(self.model) and trust.is_well_written(self.model)
         if not (known or function or TORCHVISION.fullmatch(self.model) or TIMM.fullmatch(self.model)):
             raise ValueError(f"{self.model!r} names no model")
-        if self.tokens is not None and not self.model.startswith("hf/"):
-            raise ValueError("tokens are for language models, hf/FOLDER")
+        if self.tokens is not None and not (self.model.startswith("hf/") or self.model == SMALL_GPT):
+            raise ValueError("tokens are for language models, small-gpt or hf/FOLDER")
         if self.width and self.model not in WIDTHS:
             raise ValueError("width is for AlexNets")
         if self.places and len(self.places) != len(self.layers):
@@ -172,7 +173,7 @@ class NetworkSpec(BaseModel):
     @property
     def has_own_outputs(self) -> bool:
         """Whether the number of outputs is the builder's choice, and need not be that of the images' classes."""
-        return self.as_built or self.is_function or self.model.startswith("hf/")
+        return self.as_built or self.is_function or self.model.startswith("hf/") or self.tokens is not None
 
     def place(self, layer: str) -> Place:
         """Where one of the layers is."""

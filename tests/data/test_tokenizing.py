@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from raycv.data.tokenizing import PADDING, shown, tokens_of, words_of
 from raycv.errors import UserError
@@ -69,6 +71,30 @@ def test_a_text_that_takes_too_many_tokens_for_its_words_is_left_out(folders: di
     assert tokens.suffices(["a a a a", "a a a", "abcdefgh abcdefgh abcdefgh abcdefgh"]).tolist() == [True, False, False]
 
 
+def test_a_long_text_is_looked_at_as_far_as_its_tokens_need(tmp_path: Path) -> None:
+    words = [letter * 300 for letter in "abcdefgh"]
+    made = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token=words[0]))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made_of: Any = PreTrainedTokenizerFast  # which has no types
+    made_of(tokenizer_object=made).save_pretrained(tmp_path)
+    tokens = tokens_of(str(tmp_path), 20)
+    text = " ".join(words * 9)
+    assert tokens.suffices([text, " ".join(words * 2)]).tolist() == [True, False]
+    assert tokens.encode([text])[0, 0].tolist() == [n % 8 for n in range(20)]
+
+
+@pytest.mark.parametrize("name", ["pieces", "pairs"])
+def test_the_beginning_of_a_long_text_has_the_tokens_of_the_whole(folders: dict[str, str], name: str) -> None:
+    """Wherever the text is cut that is looked at: a word in the middle, or spaces."""
+    tokens = tokens_of(folders[name], 8)
+    tokenizer = AutoTokenizer.from_pretrained(folders[name])
+    for n in range(40):
+        text = " " * n + "  \n ".join(documents(40, seed=n))
+        whole = tokenizer(text, add_special_tokens=False)["input_ids"]
+        found = tokens.encode([text])[0, 0].tolist()
+        assert found[len(tokens.before) : 8 - len(tokens.after)] == whole[: tokens.text_tokens]
+
+
 def test_copies_of_a_tokenizer_are_known_as_such(folders: dict[str, str], tmp_path: Path) -> None:
     byte_pairs(500).save_pretrained(tmp_path)
     assert tokens_of(str(tmp_path), 16).digest == tokens_of(folders["pairs"], 16).digest
@@ -100,11 +126,25 @@ def test_what_is_shown_of_a_context_is_its_text(folders: dict[str, str]) -> None
 
 @pytest.mark.parametrize(
     ("name", "context", "said"),
-    [("pieces", LONGEST + 1, "at most 64 tokens"), ("missing", 16, "no tokenizer that can")],
+    [
+        ("pieces", LONGEST + 1, "at most 64 tokens"),
+        ("missing", 16, "no tokenizer that can"),
+    ],
 )
 def test_what_cannot_be_is_said(folders: dict[str, str], name: str, context: int, said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         tokens_of(folders.get(name, str(tmp_path)), context)
+
+
+def test_a_context_of_special_tokens_alone_is_refused(tmp_path: Path) -> None:
+    made = word_pieces()
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] [CLS] $A [SEP] [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    made.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="--context is 5, of which 4 are special tokens; give at least 6"):
+        tokens_of(str(tmp_path), 5)
+    assert tokens_of(str(tmp_path), 6).text_tokens == 2
 
 
 def test_a_folder_that_is_not_there_is_no_name_of_a_model_elsewhere() -> None:

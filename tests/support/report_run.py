@@ -308,11 +308,13 @@ def partners(store: RunStore, layer: str, a: str, b: str, kind: str, method: str
 
 def write_contexts(store: RunStore) -> None:
     """In the place of pictures what runs of language models have; of unit u the token at rank r is "u.r\\n"."""
-    rows = [
-        {"net": net, "layer": layer, "unit": unit, "rank": rank, "document": rank, "place": 3, "value": 10.0 - rank,
-         "before": f"<b>{layer} ", "token": f" {unit}.{rank}\n", "after": f" of {net}"}
-        for layer, widths in WIDTHS.items() for net, width in zip(NETS, widths, strict=True)
-        for unit in range(width) for rank in range(1, 10)
-    ]  # fmt: skip
-    tables.write(store, "contexts", pd.DataFrame(rows))
+    rows = {
+        layer: pd.DataFrame([
+            {"net": net, "unit": unit, "rank": rank, "document": rank, "place": 3, "value": 10.0 - rank,
+             "before": f"<b>{layer} ", "token": f" {unit}.{rank}\n", "after": f" of {net}"}
+            for net, width in zip(NETS, widths, strict=True) for unit in range(width) for rank in range(1, 10)
+        ])
+        for layer, widths in WIDTHS.items()
+    }  # fmt: skip
+    write_layers(store, "contexts", rows.items())
     record.finish(store, "align", "1", {}, {"health": {"layer": None, "broken_pairs": []}})

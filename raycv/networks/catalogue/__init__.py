@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raycv.data.preprocessing import Preprocessing
+from raycv.data.tokenizing import bytes_of
+from raycv.errors import UserError
 from raycv.networks import trust
-from raycv.networks.spec import WIDTHS, Argument, NetworkSpec
+from raycv.networks.spec import SMALL_GPT, WIDTHS, Argument, NetworkSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,11 +41,15 @@ class Kind:
 
 
 def kind_of(model: str) -> Kind:
-    """Where a model comes from, by its name: small-alexnet, NAME or torchvision/NAME, timm/NAME, hf/FOLDER, a:b."""
+    """Where a model comes from, by its name: small-alexnet, small-gpt, torchvision/NAME, timm/NAME, hf/FOLDER, a:b."""
     if model in WIDTHS:
         from raycv.networks.catalogue import alexnets
 
         return Kind(alexnets.check, alexnets.construct, alexnets.preprocessing)
+    if model == SMALL_GPT:
+        from raycv.networks.catalogue import small_gpt
+
+        return Kind(small_gpt.check, small_gpt.construct, small_gpt.preprocessing)
     from raycv.networks.catalogue import factories, huggingface, timm_models, torchvision_models
 
     if model.startswith(TIMM):
@@ -73,10 +79,42 @@ def preprocessing_of(model: str, arguments: Mapping[str, Argument] | None = None
     return kind_of(model).preprocessing(model, dict(arguments or {}))
 
 
-def tokens_of(model: str, context: int) -> Tokens | None:
-    """How documents become sequences of ``context`` tokens for ``model``; None where it sees images."""
+def reads_texts(model: str) -> bool:
+    """Whether ``model`` is a language model."""
+    if model == SMALL_GPT:
+        return True
+    if not model.startswith(HUGGING_FACE):
+        return False
+    from raycv.networks.catalogue import huggingface
+
+    return huggingface.reads_texts(model)
+
+
+def tokens_of(model: str, context: int, *, ids: bool = False) -> Tokens | None:
+    """How documents become sequences of ``context`` tokens for ``model``; None where it sees images.
+
+    With ``ids`` documents are the numbers of tokens, and not texts. Raises UserError where it cannot read them.
+    """
+    if model == SMALL_GPT and ids:
+        raise UserError(
+            f"{model} reads the bytes of texts, and the documents are token ids; name a column of texts with "
+            "--text-column."
+        )
+    if model == SMALL_GPT:
+        return bytes_of(context)
     if not model.startswith(HUGGING_FACE):
         return None
     from raycv.networks.catalogue import huggingface
 
-    return huggingface.tokens_of(model, context)
+    return huggingface.tokens_of(model, context, ids=ids)
+
+
+def probe_of(model: str, context: int) -> Tokens | None:
+    """Sequences of up to ``context`` tokens in which the layers of ``model`` are found; None where it sees images."""
+    if model == SMALL_GPT:
+        return bytes_of(context)
+    if not model.startswith(HUGGING_FACE):
+        return None
+    from raycv.networks.catalogue import huggingface
+
+    return huggingface.probe_of(model, context)

@@ -76,10 +76,23 @@ def construct(spec: NetworkSpec, published: bool) -> nn.Module:
     return _of_images(net) if spec.tokens is None else language.of_texts(net, spec.tokens)
 
 
-def tokens_of(model: str, context: int) -> Tokens | None:
-    """How documents become sequences of a language model; None for a model of images. Raises UserError."""
+def reads_texts(model: str) -> bool:
+    """Whether it is a language model."""
     config = _config(model)
-    if _image_class(config) is not None or language.class_name(config) is None:
+    return _image_class(config) is None and language.class_name(config) is not None
+
+
+def probe_of(model: str, context: int) -> Tokens | None:
+    """Sequences in which a language model's layers can be found; None for a model of images. Needs no tokenizer."""
+    if not reads_texts(model):
+        return None
+    length = min(context, language.longest_of(_config(model)) or context)
+    return Tokens(folder=str(_folder(model).resolve()), digest="", context=length, ids=True)
+
+
+def tokens_of(model: str, context: int, *, ids: bool = False) -> Tokens | None:
+    """How documents become sequences of a language model; None for a model of images. Raises UserError."""
+    if not reads_texts(model):
         return None
     folder = _folder(model)
     if (folder / TOKENIZER).is_file():
@@ -89,7 +102,7 @@ def tokens_of(model: str, context: int) -> Tokens | None:
                 f"{folder / TOKENIZER} asks for more than a tokenizer of transformers' own: {closed}; raycv runs no "
                 "code of a folder's."
             )
-    return language.sequences(str(folder.resolve()), config, context)
+    return language.sequences(str(folder.resolve()), _config(model), context, ids=ids)
 
 
 def _class_of(model: str, transformers: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from raycv.data.tokenizing import PADDING, Tokens, largest_token, tokens_of
+from raycv.data.tokenizing import PADDING, Tokens, ids_of, largest_token, tokens_of
 from raycv.errors import UserError
 
 
@@ -39,19 +39,48 @@ def _listed(names: Any) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
 
 
-def sequences(folder: str, config: Mapping[str, Any], context: int) -> Tokens:
-    """How documents become sequences of a model. Raises UserError where its tokenizer does not suit it."""
-    tokens = tokens_of(folder, context)
-    longest = next((config[name] for name in ("max_position_embeddings", "n_positions") if config.get(name)), None)
-    if isinstance(longest, int) and config.get("model_type") != "t5" and context > longest:
+def sequences(folder: str, config: Mapping[str, Any], context: int, *, ids: bool = False) -> Tokens:
+    """How documents, or the token ``ids`` that they are, become sequences of a model.
+
+    Raises UserError where its tokenizer does not suit it, or it is not known how many tokens it knows.
+    """
+    tokens = _ids(folder, config, context) if ids else tokens_of(folder, context)
+    longest = longest_of(config)
+    if longest is not None and context > longest:
         raise UserError(f"--context is {context:,}, and the model in {folder} sees at most {longest:,} tokens.")
-    embedded, largest = config.get("vocab_size"), largest_token(folder)
-    if isinstance(embedded, int) and largest >= embedded:
+    if ids:
+        return tokens
+    embedded, largest = _embedded(config), largest_token(folder)
+    if embedded is not None and largest >= embedded:
         raise UserError(
             f"The tokenizer in {folder} numbers tokens up to {largest:,}, and the model has {embedded:,} embeddings; "
             "name a folder in which both belong together, or give the model as many embeddings."
         )
     return tokens
+
+
+def longest_of(config: Mapping[str, Any]) -> int | None:
+    """How many tokens a model sees at most, as its configuration says; None where it does not."""
+    named = next((config[name] for name in ("max_position_embeddings", "n_positions") if config.get(name)), None)
+    return named if isinstance(named, int) and config.get("model_type") != "t5" else None
+
+
+def _embedded(config: Mapping[str, Any]) -> int | None:
+    """How many tokens a model knows, as its configuration says; None where it does not."""
+    found = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
+    return found if isinstance(found, int) and found > 0 else None
+
+
+def _ids(folder: str, config: Mapping[str, Any], context: int) -> Tokens:
+    known = _embedded(config)
+    if known is None:
+        raise UserError(
+            f"The config.json in {folder} has no vocab_size, without which token ids cannot be checked; give texts and "
+            "a tokenizer beside the model."
+        )
+    ends = config.get("eos_token_id")
+    special = [config.get("pad_token_id"), *(ends if isinstance(ends, list) else [ends])]
+    return ids_of(folder, context, known, [one for one in special if isinstance(one, int) and 0 <= one < known])
 
 
 def of_texts(net: nn.Module, tokens: Tokens) -> nn.Module:

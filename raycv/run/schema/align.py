@@ -342,6 +342,82 @@ TABLES = (
         ),
     ),
     Table(
+        "universal",
+        "align",
+        "which units are universal: by the test of this run, and by what published definitions look at, one row per "
+        "unit; among the units of its own layer, but for the last two columns",
+        (
+            LAYER,
+            NET,
+            UNIT,
+            Column("partners", INT, "recurrence.partners: other networks in which it has a partner above chance"),
+            Column(
+                "excess_correlation",
+                FLOAT,
+                "largest correlation with a unit of another network less the same with that network's activations in "
+                "a random basis (two rotations), with their signs, mean over the other networks; above 0.5 the unit is "
+                "universal by Gurnee et al. (2024); null if it is dead or rare",
+            ),
+            Column(
+                "shuffled_excess",
+                FLOAT,
+                "the same where the samples of the other network are of other images or documents, by chance",
+            ),
+            Column(
+                "mutual_first",
+                INT,
+                "number of other networks in which the unit of largest correlation, with its sign, has this one for "
+                "its own first: the best buddies of Dravid et al. (2023), Rosetta neurons if in all",
+            ),
+            Column("shuffled_mutual", INT, "the same where the samples of the other network are of others, by chance"),
+            Column(
+                "mutual_across",
+                INT,
+                "mutual_first over all layers of both networks, by means over positions; only with --compare all",
+            ),
+            Column(
+                "layer_across",
+                TEXT,
+                "layer in which most other networks have its first, likewise; empty if it is dead or rare",
+            ),
+        ),
+    ),
+    Table(
+        "universal_by_layer",
+        "align",
+        "how many units are universal and what distinguishes them, one row per layer and definition",
+        (
+            LAYER,
+            Column(
+                "definition",
+                TEXT,
+                "tested (partners above chance in all other networks), excess (excess_correlation above 0.5), mutual "
+                "(mutual_first in all other networks)",
+            ),
+            Column("share", FLOAT, "fraction of the units of all networks that are neither dead nor rare"),
+            Column(
+                "low",
+                FLOAT,
+                "lower end of its 95% jackknife interval over networks; null for fewer than three networks",
+            ),
+            Column("high", FLOAT, "upper end of that interval"),
+            Column("untrained", FLOAT, "the share among untrained networks, where these are as many; else null"),
+            Column(
+                "shuffled",
+                FLOAT,
+                "the share where samples of other networks are of other images or documents; null for tested, which "
+                "such draws are part of",
+            ),
+            Column(
+                "by_kurtosis",
+                FLOAT,
+                "rank correlation, over these units, of units.kurtosis with what the definition looks at (partners, "
+                "excess_correlation, mutual_first)",
+            ),
+            Column("by_active_fraction", FLOAT, "the same with units.active_fraction"),
+        ),
+    ),
+    Table(
         "epochs",
         "align",
         "how the alignment comes about in training, one row per layer, kept epoch and ordered pair of networks; only "

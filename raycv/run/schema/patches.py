@@ -39,16 +39,18 @@ TABLES = (
         "of language models: the nine tokens with the highest activation of every unit, with the text around them",
         (
             NET,
-            LAYER,
             UNIT,
             _rank,
             Column("document", INT, "number of the document, among those that are long enough"),
             Column("place", INT, "which of the tokens that the network sees of it, from 0"),
             Column("value", FLOAT, "activation of the unit"),
-            Column("before", TEXT, "text of up to twelve tokens before it"),
+            Column(
+                "before", TEXT, "text of up to twelve tokens before it, or their ids where the network has no tokenizer"
+            ),
             Column("token", TEXT, "text of the token"),
             Column("after", TEXT, "text of up to twelve tokens after it"),
         ),
+        partition="layer",
     ),
     Table(
         "patch_pictures",

@@ -43,6 +43,7 @@ from raycv.stages.align.measures import (
 from raycv.stages.align.memory import comparison_need
 from raycv.stages.align.nulls import LayerNulls
 from raycv.stages.align.recurring import recurrence_of
+from raycv.stages.align.universal import Published, published_of
 from raycv.statistics.halves import halves, stabilities
 from raycv.statistics.parts import parts
 from raycv.statistics.reader import Statistics
@@ -97,7 +98,9 @@ class Compared:
 
     pairs, recurs, beyond: matchings by correlation, partners, and what both have beyond chance. dimensions: effective
     ones. Of trained networks also replicates and share (of one unit), measured, informed; of untrained ones their
-    measures. stability: of the partners of trained networks, where the images are several folds.
+    measures. stability: of the partners of trained networks, where the images are several folds. published: what the
+    published definitions of universal units look at, of trained and untrained ones; shuffled: the same with samples of
+    other images, of trained ones.
     """
 
     pairs: Pairs
@@ -111,6 +114,8 @@ class Compared:
     informed: Informed | None = None
     values: tuple[PairValues, ...] = ()
     stability: Mapping[tuple[int, int], Stability] = field(default_factory=dict)
+    published: Mapping[tuple[int, int], Published] = field(default_factory=dict)
+    shuffled: Mapping[tuple[int, int], Published] = field(default_factory=dict)
 
 
 def pieces_of(found: Statistics, layer: str, group: str) -> list[AlignTask]:
@@ -160,9 +165,23 @@ def compare(found: Statistics, piece: AlignTask, device: torch.device | None = N
         measured = measure(layer.group) if trained else None
         untrained = measure_untrained_weights(layer.group) if piece.group == NULL else None
         stable = _stability(layer) if trained else {}
+        published = published_of(layer) if trained or piece.group == NULL else {}
+        by_chance = published_of(layer, shuffled=True) if trained else {}
     informed, values = _informed(found, layer, piece) if trained else (None, [])
     return Compared(
-        pairs, recurs, beyond, dimensions, replicates, share, measured, untrained, informed, tuple(values), stable
+        pairs,
+        recurs,
+        beyond,
+        dimensions,
+        replicates,
+        share,
+        measured,
+        untrained,
+        informed,
+        tuple(values),
+        stable,
+        published,
+        by_chance,
     )
 
 
@@ -244,6 +263,8 @@ def all_compared(found: Sequence[Compared]) -> Compared:
         untrained=together([one.untrained for one in found if one.untrained]) if first.untrained else None,
         informed=_all_informed([one.informed for one in found if one.informed]),
         stability=_union([one.stability for one in found]),
+        published=_union([one.published for one in found]),
+        shuffled=_union([one.shuffled for one in found]),
     )
 
 

@@ -22,7 +22,7 @@ from raycv.run.fingerprint import fingerprint
 from raycv.run.paths import ACROSS, NETS, NULL
 from raycv.run.schema import BY_NAME
 from raycv.run.store import RunStore
-from raycv.stages.align import measures, recurring, rows, units
+from raycv.stages.align import measures, recurring, rows, units, universal
 from raycv.stages.align.across import Across, identified
 from raycv.stages.align.averages import average_rows
 from raycv.stages.align.comparison import Compared, all_compared, compare_all, pieces_of
@@ -31,9 +31,10 @@ from raycv.stages.align.excess import Untrained, untrained_nowhere
 from raycv.stages.align.health import broken_pairs
 from raycv.stages.align.joint import joint_activations
 from raycv.stages.align.memory import command_need, comparison_need
+from raycv.stages.align.universal import Universality
 from raycv.statistics.reader import Statistics
 
-FORMAT = 11  # of the tables; part of their identity
+FORMAT = 12  # of the tables; part of their identity
 WRITTEN = (
     "correlations",
     "mutual_information",
@@ -45,6 +46,8 @@ WRITTEN = (
     "joint_activations",
     "recurrence",
     "recurrence_by_layer",
+    "universal",
+    "universal_by_layer",
     "measures",
     "layers",
 )
@@ -125,6 +128,8 @@ def _write(found: Statistics, names: Sequence[str], wanted: Processors) -> dict[
     whole = {name: _joined(name, frames + informed.get(name, [])) for name, frames in small.items()}
     pairs = zip(whole["alignment"]["net_a"], whole["alignment"]["net_b"], strict=True)
     whole["alignment"]["weight_correlation"] = [weights[frozenset(pair)] for pair in pairs]
+    modules = {(spec.name, layer): spec.place(layer).module for spec in found.networks for layer in found.layers}
+    whole["universal"] = universal.with_all_layers(whole["universal"], whole.get("across_units"), modules)
     whole["alignment_by_layer"] = average_rows(whole["alignment"], whole["measures"])
     for name, frame in whole.items():
         tables.write(store, name, frame)
@@ -165,6 +170,11 @@ def _add_rows(
     small["recurrence_by_layer"].append(
         recurring.layer_rows(layer, small["units"][-1], nets.recurs, null.recurs if null else None)
     )
+    by_definition = Universality(nets.recurs, nets.published)
+    shuffled = Universality(nets.recurs, nets.shuffled) if nets.shuffled else None
+    before = Universality(null.recurs, null.published) if null else None
+    small["universal"].append(universal.universal_rows(layer, specs, by_definition, shuffled))
+    small["universal_by_layer"].append(universal.layer_rows(layer, small["units"][-1], by_definition, shuffled, before))
     small["joint_activations"].append(joint_activations(found, place, nets.pairs[0, 1, "semi"]))
     informed["matchings"].append(rows.matching_rows(layer, specs, "mutual_information", nets.informed.pairs))
     informed["alignment"].append(rows.information_rows(layer, specs, nets.informed, nets.pairs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from raycv.cells import NamedCell
 from raycv.config import AttributeConfig, RunConfig, TrainConfig
@@ -11,6 +12,7 @@ from raycv.progress import say
 from raycv.run import record, tables
 from raycv.run.fingerprint import fingerprint
 from raycv.run.store import RunStore
+from raycv.stages.attribute import page
 from raycv.stages.attribute.figures.contrasts import contrasts_of_all, values_of_layer
 from raycv.stages.attribute.rows import Measured, cell_rows, contrast_rows, measured
 from raycv.stages.attribute.summary import summary
@@ -38,10 +40,10 @@ def attribute(config: AttributeConfig, store: RunStore) -> None:
     found = [_measured(config, one.run, cell) for one, cell in zip(runs, config.all_cells, strict=True)]
     cells, contrasts = cell_rows(found), contrast_rows(found)
     written = [tables.write(store, "attribution", contrasts), tables.write(store, "attribution_cells", cells)]
-    if len(contrasts):
-        written.append(store.write("figures/attribution.png", png(contrasts_of_all(contrasts))))
-    for layer in cells["layer"].unique():
-        written.append(store.write(f"figures/attribution-{layer}.png", png(values_of_layer(cells, layer))))
+    figures = {"attribution": png(contrasts_of_all(contrasts))} if len(contrasts) else {}
+    figures |= {f"attribution-{layer}": png(values_of_layer(cells, layer)) for layer in cells["layer"].unique()}
+    written += [store.write(f"figures/{name}.png", content) for name, content in figures.items()]
+    written.append(store.write(page.PATH, page.html(store.uri.rsplit("/", 1)[-1], cells, contrasts, _titled(figures))))
     identity = fingerprint(FORMAT, [record.fingerprint_of(one.run, "align") for one in runs], config.mapping)
     facts = {"seconds": {"attribute": round(time.time() - began, 1)}}
     record.finish(store, "attribute", identity, config.model_dump(mode="json"), facts)
@@ -63,6 +65,14 @@ def run_of(config: AttributeConfig, store: RunStore, cell: NamedCell) -> CellRun
     settings = {name: config.of_cell(cell, BY_NAME[name].settings, run.uri) for name in stages}
     words = ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in cell.settings.items())
     return CellRun(f"{cell.name}{f' ({words})' if words else ''}", run, settings)
+
+
+def _titled(figures: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Figures by what they show, on the page."""
+    return {
+        "All differences" if name == "attribution" else name.removeprefix("attribution-"): content
+        for name, content in figures.items()
+    }
 
 
 def _shown(value: object) -> str:

@@ -12,6 +12,7 @@ from raycv.run.store import RunStore
 
 SHOWN = {
     "prerelu_excess": "excess of correlations with the best partner over units mixed before the non-linearity",
+    "excess": "excess over units mixed after it, in cells whose layers end in no known non-linearity",
     "estimated_share": "estimated share of units that have a partner",
 }
 
@@ -21,6 +22,9 @@ def summary(cells: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     lines = []
     for measure, words in SHOWN.items():
         of_cells, of_contrasts = (frame[frame["measure"] == measure] for frame in (cells, contrasts))
+        if measure == "excess":  # where there is the other one, this one is not to be looked at
+            known = set(cells.loc[cells["measure"] == "prerelu_excess", "cell"])
+            of_cells, of_contrasts = (frame[~frame["cell"].isin(known)] for frame in (of_cells, of_contrasts))
         layers = list(dict.fromkeys(of_cells["layer"]))
         if not layers:
             continue

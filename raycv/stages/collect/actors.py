@@ -202,8 +202,8 @@ class ShardActor:
         images: dict[Resize | Tokens, np.ndarray] = {}
         labels = np.full(len(numbers), -1)  # of recordings and texts
         if isinstance(self.task.source.reader, Documents):
-            texts = self.task.source.reader.texts(numbers)
-            return {how: how.encode(texts) for how in self._collector().sequences}, labels
+            documents = self.task.source.reader.documents(numbers)
+            return {how: how.encode(documents) for how in self._collector().sequences}, labels
         for resizing in sorted(self._collector().resizings):
             images[resizing], labels = joined(self.decoder.begin(numbers, resizing))
         return images, labels

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
 
 from raycv import memory
 from raycv.config import FiguresConfig
+from raycv.drawing.short_names import shorten
 from raycv.drawing.style import png
 from raycv.drawing.subject import Plan, Subject
 from raycv.drawing.undrawable import Undrawable
@@ -42,7 +43,7 @@ def figures(config: FiguresConfig, store: RunStore) -> None:
     drawn = {name: draw for plan in plans for name, draw in plan.items()}
     with Progress("figures", len(drawn), "figures") as progress:
         for name, draw in sorted(drawn.items()):
-            detail(f"figures: {store.write(f'figures/{name}.png', _drawn(name, draw))}")
+            detail(f"figures: {store.write(f'figures/{name}.png', _drawn(name, draw, subject.layers))}")
             progress.advance()
     written = {f"figures/{name}.png" for name in drawn}
     for path in store.list("figures"):
@@ -80,8 +81,9 @@ def subject_of(store: RunStore) -> Subject:
     return Subject(store, layers, [network.spec.name for network in networks], units, matchings, filters)
 
 
-def _drawn(name: str, draw: Callable[[], Figure]) -> bytes:
+def _drawn(name: str, draw: Callable[[], Figure], layers: Sequence[str]) -> bytes:
     try:
-        return png(draw())
+        shorten(figure := draw(), layers)
+        return png(figure)
     except Undrawable as reason:
         raise UserError(f"The figure {name} cannot be drawn: {reason} Run the stages of the run again.") from None

@@ -18,8 +18,8 @@ AROUND = 12  # tokens shown on either side
 AT_ONCE = 256  # documents read together
 
 
-def contexts(found: Statistics, documents: Documents) -> Iterator[pd.DataFrame]:
-    """The rows of one layer at a time, a row for every unit and rank."""
+def contexts(found: Statistics, documents: Documents) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Layer and rows of one network's layer at a time, a row for every unit and rank."""
     units = sum(sum(found.widths(layer)) for layer in found.layers)
     with Progress("patches", units, "units") as progress:
         for layer in found.layers:
@@ -28,7 +28,7 @@ def contexts(found: Statistics, documents: Documents) -> Iterator[pd.DataFrame]:
             sequences = _sequences(tops, documents, {spec.tokens for spec in found.networks if spec.tokens})
             for spec, top in zip(found.networks, tops, strict=True):
                 assert spec.tokens is not None
-                yield _rows(layer, spec.name, top, spec.tokens, sequences[spec.tokens])
+                yield layer, _rows(spec.name, top, spec.tokens, sequences[spec.tokens])
                 progress.advance(len(top.image), layer)
 
 
@@ -41,13 +41,13 @@ def _sequences(tops: list[TopPatches], documents: Documents, tokens: set[Tokens]
     found: dict[Tokens, Sequences] = {of_net: {} for of_net in tokens}
     for start in range(0, len(wanted), AT_ONCE):
         numbers = wanted[start : start + AT_ONCE]
-        texts = documents.texts(numbers)
+        given = documents.documents(numbers)
         for of_net, sequences in found.items():
-            sequences.update(zip(numbers.tolist(), of_net.encode(texts), strict=True))
+            sequences.update(zip(numbers.tolist(), of_net.encode(given), strict=True))
     return found
 
 
-def _rows(layer: str, net: str, top: TopPatches, tokens: Tokens, sequences: Sequences) -> pd.DataFrame:
+def _rows(net: str, top: TopPatches, tokens: Tokens, sequences: Sequences) -> pd.DataFrame:
     unit, rank = np.nonzero(top.image >= 0)
     documents, positions = (values[unit, rank].astype(np.int64) for values in (top.image, top.position))
     places = [int(sequences[document][1, at]) for document, at in zip(documents.tolist(), positions, strict=True)]
@@ -56,6 +56,6 @@ def _rows(layer: str, net: str, top: TopPatches, tokens: Tokens, sequences: Sequ
         for document, place in zip(documents.tolist(), places, strict=True)
     ]
     before, token, after = zip(*parts, strict=True) if parts else ((), (), ())
-    about = {"net": net, "layer": layer, "unit": unit, "rank": rank + 1, "document": documents, "place": places}
+    about = {"net": net, "unit": unit, "rank": rank + 1, "document": documents, "place": places}
     texts = {"before": before, "token": token, "after": after}
     return pd.DataFrame(about | {"value": top.value[unit, rank]} | texts)

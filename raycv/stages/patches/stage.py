@@ -97,7 +97,10 @@ def patches(config: PatchesConfig, store: RunStore) -> None:
 def _without_images(found: Statistics, source: Source, store: RunStore) -> None:
     """Of language models write their contexts; of recorded activations nothing is there to draw."""
     if isinstance(source.reader, Documents):
-        detail(f"patches: {tables.write(store, 'contexts', pd.concat(contexts(found, source.reader)))}")
+        with tables.Writer(store, "contexts", found.layers) as writer:
+            for layer, rows in contexts(found, source.reader):
+                writer.add(layer, rows)
+        detail(f"patches: {writer.uri}")
         return
     for name in WRITTEN:
         store.remove(f"tables/{name}")

@@ -1,4 +1,4 @@
-"""The batches of images that one replica of a network is trained and scored on."""
+"""The batches of images, or of sequences of bytes, that one replica of a network is trained and scored on."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
 """Training several networks that differ in their seeds, in parallel, with Ray Train.
 
 One TorchTrainer holds all networks: worker ``rank`` trains replica ``rank % workers`` of network ``rank // workers``.
-Starting a trainer takes about as long as training a small network, so all networks share one. After every epoch each
-network saves itself in the run. Where each network has one worker, a worker that dies is replaced alone, and its
-network goes on from its last epoch. With several workers per network, each network is its own process group
-(DistributedDataParallel), and all workers restart, each network from its last epoch. When the driver dies, the same
-command resumes there too: the same fingerprint finds the same files.
+Starting a trainer takes about as long as training a small network, so all networks share one. Where there are two or
+more networks to a CPU, and as many to each, a worker trains its networks in turn, epoch by epoch: more processes would
+only start more slowly. After every epoch each network saves itself in the run. Where each network has one worker, a
+worker that dies is replaced alone, and its networks go on from their last epochs. With several workers per network,
+each network is its own process group (DistributedDataParallel), and all workers restart, each network from its last
+epoch. When the driver dies, the same command resumes there too: the same fingerprint finds the same files.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raycv.config import TrainConfig
 from raycv.data.decoder import Decoder
 from raycv.data.sources import Source
+from raycv.data.texts import Documents
+from raycv.data.windows import Windows
 from raycv.distributed import ray_cluster
 from raycv.distributed.gathering import gathered
 from raycv.distributed.sizing import Gpus
@@ -73,12 +76,15 @@ def fit(
     ray_cluster.check_memory("train", worker_need(specs, recipes, config.workers, len(training)))
     held = _fits_memory(config, specs, training, validation)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    part = ray_cluster.share(workers := len(specs) * config.workers, _gpus(config, len(specs)))
+    gpus = _gpus(config, len(specs))
+    processes = _processes(config, len(specs)) if gpus is None else len(specs) * config.workers
+    part = ray_cluster.share(processes, gpus)
     board = TrainingProgress.options(scheduling_strategy=here).remote(WORKER_DEATHS)  # type: ignore[attr-defined]
     job = TrainJob(
         specs=tuple(specs),
         recipes=tuple(recipes),
         workers=config.workers,
+        processes=processes,
         threads=part.threads,
         gpus=part.gpus,
         training=training,
@@ -87,7 +93,7 @@ def fit(
         store=store,
         board=board,
         folder=f"{FOLDER}/{result_of}",
-        readers=max(1, int(ray_cluster.amount("CPU")) // workers),
+        readers=max(1, int(ray_cluster.amount("CPU")) // processes),
         keep_epochs=tuple(sorted(set(config.keep_epochs))),
         fork_epoch=config.fork_epoch or 0,
         conditions={spec.name: condition for spec, condition in zip(specs, conditions, strict=True)},
@@ -120,6 +126,13 @@ def _gpus(config: TrainConfig, networks: int) -> Gpus | None:
     return gpus
 
 
+def _processes(config: TrainConfig, networks: int) -> int:
+    """How many processes train on CPUs: one a CPU where that leaves none idle, else one for each replica."""
+    cpus = ray_cluster.whole_cpus()
+    in_turn = config.workers == 1 and cpus and networks % cpus == 0
+    return cpus if in_turn else networks * config.workers
+
+
 def _close(state: dict[str, Any], job: TrainJob) -> None:
     """Store the networks. Raises UserError for a user's mistake on which the workers have ended.
 
@@ -148,7 +161,7 @@ def _watch(job: TrainJob, track: Kind | None) -> ProgressThread:
     each = zip(job.specs, job.recipes, strict=True)
     images = sum(steps_of(job, spec, recipe) * batch_of(job, recipe) * job.workers for spec, recipe in each)
     names, told = [spec.name for spec in job.specs], tracker(track, job.store, "train")
-    watch = ProgressThread(job.board, names, job.recipes[0].epochs, images, told)
+    watch = ProgressThread(job.board, names, job.recipes[0].epochs, images, told, job.training.unit)
     watch.start()
     return watch
 
@@ -174,13 +187,41 @@ def _seconds(began: float, first_step: float | None, last_report: float) -> dict
 
 def _fits_memory(config: TrainConfig, specs: list[NetworkSpec], training: Source, validation: Source) -> bool:
     """Whether to decode all images once, at the one size that all networks use, and hold them in shared memory."""
+    if isinstance(training.reader, Windows):
+        return _sequences_fit(training, validation)
     sizes = {spec.preprocessing.resizing for spec in specs}
     decoded = (len(training) + len(validation)) * max(resize.size for resize in sizes) ** 2 * 3
     return len(sizes) == 1 and decoded <= SHARE * ray_cluster.smallest_store() and "://" not in config.data
 
 
+def _sequences_fit(training: Source, validation: Source) -> bool:
+    """True. Raises UserError where not all sequences of bytes can be held in shared memory."""
+    assert isinstance(training.reader, Windows)
+    there, context = int(SHARE * ray_cluster.smallest_store()), training.reader.sequences.shape[1]
+    needed = (len(training) + len(validation)) * context
+    if needed > there:
+        raise UserError(
+            f"The texts of {training.name} take {needed / 1e6:,.0f} MB of shared memory and {there / 1e6:,.0f} MB are "
+            "there; train on fewer sequences with --train-images."
+        )
+    return True
+
+
+def _placed_texts(specs: list[NetworkSpec], training: Source, validation: Source) -> dict[str, tuple[Any, Any]]:
+    """All sequences of bytes in Ray's object store, by split, each with labels that say nothing."""
+    tokens, documents = specs[0].tokens, validation.reader
+    assert isinstance(training.reader, Windows)
+    assert isinstance(documents, Documents)
+    assert tokens is not None
+    seen = tokens.encode(documents.documents(np.arange(len(documents))))[:, 0].astype(np.uint8)
+    of_split = {"train": training.reader.sequences, "validation": seen}
+    return {split: (ray.put(part), ray.put(np.zeros(len(part), np.int64))) for split, part in of_split.items()}
+
+
 def _placed(specs: list[NetworkSpec], training: Source, validation: Source) -> dict[str, tuple[Any, Any]]:
     """All images and labels in Ray's object store, by split."""
+    if isinstance(training.reader, Windows):
+        return _placed_texts(specs, training, validation)
     resize, placed, seen = specs[0].preprocessing.resizing, {}, 0
     with Progress("train: decoding", len(training) + len(validation), "images") as progress:
         for split, source in (("train", training), ("validation", validation)):
@@ -236,7 +277,7 @@ def _trainer(job: TrainJob, part: ray_cluster.Share, folder: str) -> ray.train.t
         train_loop_config={"job": job},
         torch_config=_ApartConfig() if job.workers == 1 else groups,
         scaling_config=ray.train.ScalingConfig(
-            num_workers=len(job.specs) * job.workers, use_gpu=part.gpus > 0, resources_per_worker=resources
+            num_workers=job.processes, use_gpu=part.gpus > 0, resources_per_worker=resources
         ),
         run_config=ray.train.RunConfig(
             name="training",

@@ -21,6 +21,7 @@ class TrainJob:
     specs: tuple[NetworkSpec, ...]
     recipes: tuple[Recipe, ...]
     workers: int
+    processes: int  # that train; each one replica, or replicas of several networks in turn
     threads: int
     gpus: float  # of a GPU that each worker has; 0 on CPUs
     training: Source
@@ -33,6 +34,10 @@ class TrainJob:
     keep_epochs: tuple[int, ...]
     fork_epoch: int  # up to which all networks are the first one
     conditions: Mapping[str, Condition] = field(default_factory=dict)  # by network; the usual one where it has none
+
+    def trained_by(self, rank: int) -> list[tuple[int, int]]:
+        """The numbers of the networks, and of their replicas, that one of the processes trains."""
+        return [divmod(each, self.workers) for each in range(rank, len(self.specs) * self.workers, self.processes)]
 
     def condition(self, spec: NetworkSpec) -> Condition:
         """What a network is trained on."""

@@ -12,22 +12,27 @@ from torch import Tensor, nn
 from raycv import devices
 from raycv.data.preprocessing import Preprocessing
 from raycv.errors import UserError
-from raycv.networks.evaluation import Batch
+from raycv.networks.evaluation import Batch, next_tokens
 from raycv.stages.train.recipe import Recipe
 
+SQUARES = 0.95  # how much of the mean square of gradients a step of AdamW keeps
 
-def make_optimizer(net: nn.Module, recipe: Recipe, *, fused: bool = False) -> torch.optim.SGD:
+
+def make_optimizer(net: nn.Module, recipe: Recipe, *, fused: bool = False, adam: bool = False) -> torch.optim.Optimizer:
     """SGD with two parameter groups: weights (decayed), and biases and other vectors (not decayed).
 
-    ``fused`` updates all parameters in one kernel, for GPUs.
+    ``fused`` updates all parameters in one kernel, for GPUs. ``adam``: AdamW in its place, for language models.
     """
     weights = [p for p in net.parameters() if p.ndim > 1]
     biases = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": recipe.weight_decay, "rate": 1.0},
+        {"params": biases, "weight_decay": 0.0, "rate": recipe.bias_rate},
+    ]
+    if adam:
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, SQUARES))
     return torch.optim.SGD(
-        [
-            {"params": weights, "weight_decay": recipe.weight_decay, "rate": 1.0},
-            {"params": biases, "weight_decay": 0.0, "rate": recipe.bias_rate},
-        ],
+        groups,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         nesterov=recipe.schedule == "one-cycle" and recipe.momentum > 0,
@@ -45,9 +50,9 @@ def set_dropout(net: nn.Module, probability: float) -> None:
 def train_epoch(
     net: nn.Module,
     batches: Iterable[Batch],
-    optimizer: torch.optim.SGD,
+    optimizer: torch.optim.Optimizer,
     recipe: Recipe,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | None,
     *,
     epoch: int,
     steps: int,
@@ -56,8 +61,9 @@ def train_epoch(
     augment: bool = True,
     report: Callable[[int], None] = lambda images: None,
 ) -> float:
-    """Train on ``batches`` once; return the mean training loss per image.
+    """Train on ``batches`` once; return the mean training loss per image, or of sequences of tokens per token.
 
+    Without ``preprocessing`` batches have sequences (B, T), whose every token but the first is to be told.
     All randomness (augmentation, dropout) follows from ``seed`` and ``epoch``, so an epoch that is repeated after a
     failure gives the same result. Raises UserError when the loss is no longer finite.
     """
@@ -70,10 +76,13 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate * group["rate"]
         sent = images.to(device, non_blocking=True)
-        inputs = preprocessing.training(sent, augmentation) if augment else preprocessing.evaluation(sent)
         with autocast(device):
-            logits = net(inputs)
-        loss = F.cross_entropy(logits.float(), labels.to(device, non_blocking=True))
+            if preprocessing is None:
+                logits, wanted = next_tokens(net(sent.long()), sent.long())
+            else:
+                inputs = preprocessing.training(sent, augmentation) if augment else preprocessing.evaluation(sent)
+                logits, wanted = net(inputs), labels.to(device, non_blocking=True)
+        loss = F.cross_entropy(logits.float(), wanted)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if math.isfinite(recipe.clip):

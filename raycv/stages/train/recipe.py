@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from raycv.config import PAPERS, SMALL, TrainConfig
+from raycv.config import GPT, PAPERS, SMALL, TrainConfig
+from raycv.networks.spec import SMALL_GPT
 
 WINDOW = 8  # batches that are decoded ahead and mixed with one another
 
@@ -13,6 +14,8 @@ WINDOW = 8  # batches that are decoded ahead and mixed with one another
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained: SGD with momentum, weight decay and a schedule of the learning rate.
+
+    Language models are trained by AdamW, of which ``momentum`` is the first of its betas.
 
     ``schedule`` "step" is the paper's (Caffe's reference network: divided by ten every 20 of 90 epochs); "one-cycle"
     rises linearly over the first fifth and falls along a half cosine to zero (Smith & Topin, 2019). ``clip`` limits
@@ -40,9 +43,9 @@ class Recipe:
 
 
 def recipe_of(model: str, config: TrainConfig) -> Recipe:
-    """The paper's hyperparameters for its network, faster ones for the small network; ``config`` overrides them."""
-    small = model == "small-alexnet"
-    usual = SMALL if small else PAPERS
+    """The paper's hyperparameters for its network, faster ones for small networks; ``config`` overrides them."""
+    small = model in ("small-alexnet", SMALL_GPT)
+    usual = GPT if model == SMALL_GPT else SMALL if small else PAPERS
     return Recipe(
         epochs=config.epochs or usual.epochs,
         batch_size=config.batch_size or usual.batch_size,

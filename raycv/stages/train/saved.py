@@ -1,4 +1,4 @@
-"""What each network saves after an epoch, to go on from: weights, momentum and the metrics of its epochs, in one file.
+"""What each network saves after an epoch, to go on from, in one file: weights, what the optimiser keeps, and metrics.
 
 Networks save apart from one another, so that one that has to go back takes no other with it.
 """
@@ -20,7 +20,9 @@ from raycv.run.store import RunStore
 
 History = list[dict[str, Any]]  # one row of the table `training` for each epoch
 KEPT = 2  # of the last epochs: a worker that was taken for dead may still write while another reads
-WEIGHTS, MOMENTUM = "weights/", "momentum/"
+WEIGHTS = "weights/"
+# What optimisers keep of each parameter, SGD and AdamW, and under which names.
+KEPT_BY = {"momentum_buffer": "momentum/", "exp_avg": "mean/", "exp_avg_sq": "square/", "step": "step/"}
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ class Saved:
         paths = [path for path in self.store.list(self.folder) if is_ours(path)]
         return sorted(int(path.rpartition("/")[2].partition(".")[0]) for path in paths)
 
-    def write(self, net: nn.Module, optimizer: torch.optim.SGD, history: History) -> None:
+    def write(self, net: nn.Module, optimizer: torch.optim.Optimizer, history: History) -> None:
         """Save the network as it is, after as many epochs as ``history`` has; files of long ago go."""
         self.store.write(self._path(len(history)), packed(net, optimizer, history))
         for epoch in self.epochs()[:-KEPT]:
             self.store.remove(self._path(epoch))
 
-    def restore(self, epoch: int, net: nn.Module, optimizer: torch.optim.SGD) -> History:
+    def restore(self, epoch: int, net: nn.Module, optimizer: torch.optim.Optimizer) -> History:
         """Give ``net`` and ``optimizer`` what was saved after ``epoch``; returns the metrics of its epochs."""
         return unpack(self.store.read(self._path(epoch)), net, optimizer)
 
@@ -54,23 +56,26 @@ class Saved:
         return f"{self.folder}/{epoch:05d}.safetensors"
 
 
-def packed(net: nn.Module, optimizer: torch.optim.SGD, history: History) -> bytes:
+def packed(net: nn.Module, optimizer: torch.optim.Optimizer, history: History) -> bytes:
     """The content of a file."""
-    momentum = {name: optimizer.state[p].get("momentum_buffer") for name, p in net.named_parameters()}
     tensors = {WEIGHTS + name: tensor for name, tensor in net.state_dict().items()}
-    tensors |= {MOMENTUM + name: buffer for name, buffer in momentum.items() if buffer is not None}
+    for name, parameter in net.named_parameters():
+        state = optimizer.state[parameter]
+        tensors |= {prefix + name: state[key] for key, prefix in KEPT_BY.items() if state.get(key) is not None}
     return safetensors.torch.save(contiguous(tensors), {"history": json.dumps(history)})
 
 
-def unpack(content: bytes, net: nn.Module, optimizer: torch.optim.SGD) -> History:
+def unpack(content: bytes, net: nn.Module, optimizer: torch.optim.Optimizer) -> History:
     """Give ``net`` and ``optimizer`` what a file holds; returns its metrics."""
     tensors, history = _contents(content)
     net.load_state_dict(_part(tensors, WEIGHTS))
-    momentum = _part(tensors, MOMENTUM)
-    for name, parameter in net.named_parameters():
-        if name in momentum:
-            restored = torch.empty_like(parameter)  # keeps the parameter's memory layout
-            optimizer.state[parameter]["momentum_buffer"] = restored.copy_(momentum[name])
+    for key, prefix in KEPT_BY.items():
+        saved = _part(tensors, prefix)
+        for name, parameter in net.named_parameters():
+            if name in saved:
+                like = parameter if saved[name].ndim else saved[name]
+                restored = torch.empty_like(like)  # keeps the parameter's memory layout
+                optimizer.state[parameter][key] = restored.copy_(saved[name])
     return history
 
 

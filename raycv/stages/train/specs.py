@@ -7,19 +7,22 @@ from fnmatch import fnmatchcase
 from raycv.config import PUBLISHED, Network, TrainConfig
 from raycv.data.tokenizing import words_of
 from raycv.errors import UserError
-from raycv.networks import alexnet_sizes
+from raycv.networks import alexnet_sizes, catalogue
 from raycv.networks.catalogue import preprocessing_of, tokens_of
-from raycv.networks.layer_names import SHORT, LayerSize, matching, outline
+from raycv.networks.layer_names import LayerSize, matching, outline
 from raycv.networks.recordings import recording_spec
 from raycv.networks.sizes import check_sizes, sizes_of
-from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, WIDTHS, NetworkSpec, Place, check_alike
+from raycv.networks.spec import ALEXNET_LAYERS, LOGITS, SMALL_GPT, WIDTHS, NetworkSpec, Place, check_alike
 from raycv.networks.tokens import CLASS, PATCHES, part_among, part_of
 from raycv.stages.train.layer_pairs import placed, rows_of
 
 
-def specs_of(config: TrainConfig, classes: int) -> list[NetworkSpec]:
-    """One description per network. Raises UserError for networks that cannot be built or compared with one another."""
-    whole = [_whole(number, network, classes, config.context) for number, network in enumerate(config.networks)]
+def specs_of(config: TrainConfig, classes: int, *, ids: bool = False) -> list[NetworkSpec]:
+    """One description per network. Raises UserError for networks that cannot be built or compared with one another.
+
+    With ``ids`` language models are given token ids, and not texts.
+    """
+    whole = [_whole(number, network, classes, config.context, ids) for number, network in enumerate(config.networks)]
     bare = _of_texts(whole) or [_trained(config, number, classes) for number in range(len(config.seeds))]
     if len(bare) < 2:
         given = "networks" if whole else "checkpoints" if config.checkpoints else "seeds"
@@ -50,8 +53,11 @@ def _trained(config: TrainConfig, number: int, classes: int) -> NetworkSpec:
         seed=config.seeds[number],
         layers=(ALEXNET_LAYERS[-1] if model in WIDTHS else LOGITS,),
         preprocessing=preprocessing_of(model),
+        tokens=tokens_of(model, config.context) if model == SMALL_GPT else None,
         width=(width or WIDTHS[model]) if model in WIDTHS else None,
     )
+    if spec.tokens is not None:
+        return spec.model_copy(update={"classes": 1})
     if not spec.has_own_outputs:
         return spec
     outputs = _outputs_of(spec)
@@ -66,11 +72,12 @@ def _trained(config: TrainConfig, number: int, classes: int) -> NetworkSpec:
 def reads_texts(config: TrainConfig) -> bool:
     """Whether the networks are language models. Raises UserError where some are and others are not, or are trained."""
     networks = config.networks or [Network(model=model) for model in config.model]
-    texts = [one.model for one in networks if not one.is_recorded and tokens_of(one.model, SHORT) is not None]
+    texts = [one.model for one in networks if not one.is_recorded and catalogue.reads_texts(one.model)]
     other = next((one.model for one in networks if one.model not in texts), None)
-    if texts and not config.networks:
+    foreign = next((model for model in texts if model != SMALL_GPT), None)
+    if foreign is not None and not config.networks:
         raise UserError(
-            f"{texts[0]} is a language model, and raycv trains networks of images alone; give trained ones with "
+            f"{foreign} is a language model, of which raycv trains its own small-gpt alone; give trained ones with "
             "--networks."
         )
     if texts and other is not None:
@@ -83,22 +90,39 @@ def _of_texts(specs: list[NetworkSpec]) -> list[NetworkSpec]:
     texts = [spec.tokens for spec in specs if spec.tokens is not None]
     if not texts:
         return specs
+    if texts[0].ids:
+        return _of_ids(specs)
     if len({tokens.digest for tokens in texts}) == 1:
         return [spec.model_copy(update={"tokens": texts[0]}) for spec in specs]
     words = {tokens: words_of(tokens) for tokens in texts}
     return [spec.model_copy(update={"tokens": words[spec.tokens]}) for spec in specs if spec.tokens is not None]
 
 
-def _whole(number: int, network: Network, classes: int, context: int) -> NetworkSpec:
+def _of_ids(specs: list[NetworkSpec]) -> list[NetworkSpec]:
+    """The same, all with the one tokenizer that makes text of the ids. Raises UserError where there are two."""
+    known = {spec.tokens.digest: spec for spec in specs if spec.tokens is not None and spec.tokens.digest}
+    if len(known) > 1:
+        one, other, *_ = known.values()
+        raise UserError(
+            f"The documents are token ids, and the tokenizers of {one.name} and {other.name} differ, so they cannot be "
+            "both networks' ids; give texts, which each network's own tokenizer reads."
+        )
+    first = next(iter(known.values()), specs[0]).tokens
+    assert first is not None
+    shared = {"folder": first.folder, "digest": first.digest}
+    return [spec.model_copy(update={"tokens": spec.tokens.model_copy(update=shared)}) for spec in specs if spec.tokens]
+
+
+def _whole(number: int, network: Network, classes: int, context: int, ids: bool) -> NetworkSpec:
     """A network that is given whole; its layers are still to be said."""
     if network.is_recorded:
         return recording_spec(network.name or f"net{number + 1}", network.model)
-    if network.model in WIDTHS and network.weights == PUBLISHED:
+    if network.model in (*WIDTHS, SMALL_GPT) and network.weights == PUBLISHED:
         raise UserError(
             f"There are no published weights of {network.model}; name a file of weights in the list of networks, or "
             "train networks with --model."
         )
-    tokens = tokens_of(network.model, context)
+    tokens = tokens_of(network.model, context, ids=ids)
     if tokens is not None and network.preprocessing is not None:
         raise UserError(f"{network.model} reads texts, and preprocessing is for images; leave it out.")
     spec = NetworkSpec(
@@ -169,6 +193,10 @@ def _layers(
     listed = config.compare[0] not in ("same", "all")
     if patterns is None and spec.model in WIDTHS and not listed:
         patterns = ALEXNET_LAYERS
+    if patterns is None and spec.model == SMALL_GPT and not listed:
+        from raycv.networks.small_gpt import LAYERS  # which needs PyTorch
+
+        patterns = LAYERS
     if patterns is None and spec.is_recorded:
         return there
     if patterns is None:

@@ -9,7 +9,8 @@ from raycv.config import CONTEXT, RunConfig, TrainConfig
 from raycv.data.readers import Reader, listing
 from raycv.data.samples import RecordedSamples
 from raycv.data.sources import Source, open_source
-from raycv.data.texts import Documents
+from raycv.data.texts import Documents, column_of
+from raycv.data.windows import Windows, open_windows
 from raycv.errors import UserError
 from raycv.networks.catalogue import check_model
 from raycv.networks.recordings import check_samples, validation_of
@@ -25,6 +26,8 @@ from raycv.stages.train.conditions import Condition, conditions_of
 from raycv.stages.train.recipe import Recipe, recipe_of
 from raycv.stages.train.resized import say_how_resized
 from raycv.stages.train.specs import reads_texts, specs_of
+
+OF_IMAGES = ("train_labels", "train_part", "train_classes", "augmentation")  # settings that need images
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,10 @@ def asked_for(config: TrainConfig) -> Asked:
         check_model(model)
     columns = {"image_column": config.image_column, "label_column": config.label_column}
     if reads_texts(config) or (config.networks and all(network.is_recorded for network in config.networks)):
-        training, specs = None, specs_of(config, classes=1)
+        of_texts = reads_texts(config)
+        ids = of_texts and column_of(config.data, config.text_column).ids
+        specs = specs_of(config, classes=1, ids=ids)
+        training = _texts(config, specs) if of_texts and not config.imports else None
         validation = validation_of(specs, config.data, text_column=config.text_column, **columns)
     else:
         training, validation = _images(config, columns)
@@ -152,6 +158,20 @@ def _weights_of(config: TrainConfig, specs: Sequence[NetworkSpec]) -> list[str]:
     from raycv.stages.train.importing import weights_of  # which needs PyTorch
 
     return weights_of(config, specs)
+
+
+def _texts(config: TrainConfig, specs: Sequence[NetworkSpec]) -> Source:
+    """What language models are trained on. Raises UserError for settings that are for images."""
+    given = next((name for name in OF_IMAGES if name in config.changed), "width" if config.width else None)
+    if given is not None:
+        raise UserError(f"--{given.replace('_', '-')} is for images, and {specs[0].model} reads texts; leave it out.")
+    tokens = specs[0].tokens
+    assert tokens is not None
+    source = open_windows(config.data, tokens, config.text_column)
+    if config.train_images is None:
+        return source
+    assert isinstance(source.reader, Windows)
+    return replace(source, reader=source.reader.first(config.train_images))
 
 
 def _images(config: TrainConfig, columns: Mapping[str, str | None]) -> tuple[Source | None, Source]:
@@ -190,7 +210,8 @@ def _check_shares(config: TrainConfig, training: Source | None) -> None:
     for flag, given in (("--batch-size", config.batch_size or 1), ("--workers", config.workers)):
         if given > images:
             raise UserError(
-                f"{flag} is {given:,}, and there are {images:,} images to train on; allowed are 1 to {images:,}."
+                f"{flag} is {given:,}, and there are {images:,} {training.unit} to train on; allowed are 1 to "
+                f"{images:,}."
             )
 
 

@@ -104,8 +104,17 @@ class ImageCounter:
 class ProgressThread(threading.Thread):
     """Shows the board while the driver waits for Ray Train."""
 
-    def __init__(self, board: Any, names: Sequence[str], epochs: int, images_per_epoch: int, tracker: Tracker) -> None:
+    def __init__(
+        self,
+        board: Any,
+        names: Sequence[str],
+        epochs: int,
+        images_per_epoch: int,
+        tracker: Tracker,
+        unit: str = "images",
+    ) -> None:
         super().__init__(daemon=True)
+        self.unit = unit
         self.board, self.epochs, self.names = board, epochs, names
         self.tracker, self.tracked = tracker, set[tuple[str, int]]()
         self.total = epochs * images_per_epoch
@@ -143,7 +152,7 @@ class ProgressThread(threading.Thread):
             seen = min(sum(state["images"].values()), self.total)
             if progress is None and seen:
                 starting.close()
-                progress = shown_while.enter_context(Progress("train", self.total, "images"))
+                progress = shown_while.enter_context(Progress("train", self.total, self.unit))
                 progress.resume_at(seen)
             self._track(state["rows"])
             for net in state["again"][again:]:

@@ -188,6 +188,20 @@ def test_a_plan_says_how_many_trainings(images: Path, tmp_path: Path, capsys: py
     assert "train needs up to" in said
 
 
+def test_cells_of_a_file_are_written_as_settings_are(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cells.yaml"
+    own = "{name: own, against: null, settings: {model: 'benchmarks.equivariant:network', layers: 'conv1,fc7'}}"
+    file.write_text(f"cells: [true, {{name: wide, settings: {{width: 6, epochs: 1}}}}, {own}]\n")
+    given = ("--run", str(tmp_path / "run"), "--data", str(images), "--config", str(file), "--epochs", "2")
+    assert main(["plan", *given]) == 0
+    said = capsys.readouterr().out
+    assert "3 of 3 cells to do, 12 networks to train" in said
+    file.write_text("cells: [true, {name: wide, settings: {width: wide}}]\n")
+    assert "cell wide: width" in failing(capsys, "plan", *given)
+
+
 def test_quick_settings_stand_back_behind_given_ones() -> None:
     config = AttributeConfig(quick=True, epochs=2)
     true, untrained = config.all_cells[:2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import raycv
 from raycv.cli import main
 from raycv.config import TrainConfig
 from raycv.data.texts import Documents
+from raycv.data.tokenizing import shown
 from raycv.errors import UserError
 from raycv.networks.models import build, untrained
 from raycv.networks.nonlinearity import NonLinearity
@@ -25,6 +28,7 @@ from raycv.run.paths import ACROSS, NETS, NULL, Key
 from raycv.stages.collect.collector import Collector
 from raycv.stages.collect.planned import groups_of
 from raycv.stages.train.specs import specs_of
+from raycv.stages.train.stage import asked_for
 from tests.support.language import LONGEST, bert, byte_pairs, documents, gpt, save, write_lines
 
 COUNT = 48
@@ -50,7 +54,7 @@ def collected(folder: Path, found: list[NetworkSpec]) -> tuple[Collector, Any]:
     reader = validation_of(found, str(folder / "texts")).reader
     assert isinstance(reader, Documents)
     numbers = np.arange(len(reader))
-    sequences = {spec.tokens: spec.tokens.encode(reader.texts(numbers)) for spec in found if spec.tokens}
+    sequences = {spec.tokens: spec.tokens.encode(reader.documents(numbers)) for spec in found if spec.tokens}
     collector = Collector({NETS: tuple(found)}, {spec.name: build(spec, published=True) for spec in found}, CPU)
     return collector, collector.partial(sequences, numbers, collector.pilot(sequences, numbers), len(numbers))
 
@@ -167,11 +171,65 @@ def _suffices(found: list[NetworkSpec], text: str) -> bool:
     return all(spec.tokens is not None and spec.tokens.suffices([text])[0] for spec in found)
 
 
+def ids_of_texts(folder: Path, name: str) -> Path:
+    """A folder of the token ids of the same documents, and of nothing else."""
+    tokenizer = AutoTokenizer.from_pretrained(folder / name)
+    made = folder / f"ids-{name}"
+    made.mkdir(exist_ok=True)
+    rows = [{"input_ids": tokenizer(text, verbose=False)["input_ids"]} for text in documents(COUNT, 5, (40, 60))]
+    (made / "ids.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return made
+
+
+@pytest.mark.parametrize("has_tokenizer", [True, False])
+def test_token_ids_give_what_their_texts_give(folder: Path, tmp_path: Path, has_tokenizer: bool) -> None:
+    layer, data = ("transformer.h.0.mlp.act",), ids_of_texts(folder, "gpt1")
+    for name in ("gpt1", "gpt2"):
+        shutil.copytree(folder / name, tmp_path / name)
+        if not has_tokenizer:
+            for path in (tmp_path / name).glob("token*"):
+                path.unlink()
+    asked = asked_for(_config(tmp_path, ["gpt1", "gpt2"], layers=layer, context=24, data=str(data)))
+    assert isinstance(asked.validation.reader, Documents)
+    assert asked.specs[0].tokens is not None
+    sequences = asked.specs[0].tokens.encode(asked.validation.reader.documents(range(COUNT)))
+    of_texts = specs(folder, ["gpt1", "gpt2"], layers=layer, context=24)
+    assert of_texts[0].tokens is not None
+    expected = of_texts[0].tokens.encode(documents(COUNT, 5, (40, 60)))
+    np.testing.assert_array_equal(sequences, expected)
+    text = shown(asked.specs[0].tokens, sequences[0, 0], 5, 2)
+    if has_tokenizer:
+        assert text == shown(of_texts[0].tokens, expected[0, 0], 5, 2)
+    else:
+        assert " ".join(text).split() == [str(n) for n in sequences[0, 0, 3:8]]
+
+
+def _config(folder: Path, names: Sequence[str], **settings: Any) -> TrainConfig:
+    networks = [{"name": name, "model": f"hf/{folder / name}"} for name in names]
+    return TrainConfig.model_validate({"networks": networks, **settings})
+
+
+def test_token_ids_that_a_network_does_not_have_are_refused_by_its_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpt(tmp_path / "small", 4, vocabulary=400)
+    common = ["--context", "24", "--layers", "transformer.h.0", "--run", str(tmp_path / "run")]
+    data = ["--data", str(ids_of_texts(folder, "gpt1"))]
+    networks = f"one=hf/{folder}/gpt1,small=hf/{tmp_path}/small"
+    assert main(["train", "--networks", networks, *common, *data]) == 2
+    assert "the tokenizers of one and small differ" in capsys.readouterr().err
+    for path in (tmp_path / "small").glob("token*"):
+        path.unlink()
+    assert main(["train", "--networks", networks, *common, *data]) == 2
+    assert "and small has 400 embeddings, for ids from 0 to 399" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--networks", "a=hf/{0}/gpt1,b=torchvision/resnet18"], "gpt1 reads texts and torchvision/resnet18 does not"),
-        (["--model", "hf/{0}/gpt1"], "raycv trains networks of images alone"),
+        (["--model", "hf/{0}/gpt1"], "of which raycv trains its own small-gpt alone"),
         (
             ["--networks", "a=torchvision/resnet18,b=torchvision/resnet34", "--context", "9"],
             "for language",
@@ -304,7 +362,7 @@ def test_all_layers_are_compared_by_the_means_over_the_samples_of_a_document(fol
     assert isinstance(reader, Documents)
     assert found[0].tokens is not None
     numbers = np.arange(COUNT)
-    texts = reader.texts(numbers)
+    texts = reader.documents(numbers)
     sequences = {found[0].tokens: found[0].tokens.encode(texts)}
     nets = {spec.name: build(spec, published=True) for spec in found}
     collector = Collector({ACROSS: groups[ACROSS]}, nets, CPU)

@@ -99,6 +99,7 @@ def job_of(training: Source, conditions: list[Condition], **given: Any) -> Train
         "specs": tuple(SPECS),
         "recipes": (recipe,) * 4,
         "workers": 1,
+        "processes": 4,
         "threads": 1,
         "gpus": 0.0,
         "images": None,

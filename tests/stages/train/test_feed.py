@@ -49,6 +49,7 @@ def feed(folder: Path, workers: int = 1, replica: int = 0, readers: int = 3) -> 
         "specs": (spec(1, 6),),
         "recipes": (recipe,),
         "workers": workers,
+        "processes": workers,
         "threads": 1,
         "gpus": 0.0,
     }

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ import torch
 
 from raycv.api.run import open_run
 from raycv.cli import main
+from raycv.config import TrainConfig
 from raycv.data.preprocessing import Resize
 from raycv.data.sources import open_source
 from raycv.networks import checkpoints
@@ -34,6 +36,8 @@ from raycv.run.names import is_ours
 from raycv.run.paths import NETS, NULL
 from raycv.run.store import RunStore
 from raycv.stages.align.nulls import LayerNulls
+from raycv.stages.train import fit
+from raycv.stages.train.job import TrainJob
 from raycv.statistics.reader import read as read_statistics
 from tests.support.processes import processes
 from tests.support.runs import spec
@@ -219,6 +223,57 @@ def test_a_killed_worker_is_not_noticed_in_the_weights_nor_by_other_networks(
     assert same(weights(run), weights(finished))
     epochs = pd.read_parquet(run / "tables/training").groupby("net")["epoch"].apply(list)
     assert epochs.tolist() == [[1, 2, 3], [1, 2, 3]]
+
+
+def of_first_two(run: Path) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in weights(run).items() if name.startswith(("net1", "net2"))}
+
+
+FOUR = ("--seeds", "1,2,3,4", *SETTINGS[2:])
+
+
+@pytest.mark.slow
+def test_networks_trained_in_turn_are_those_trained_side_by_side(
+    finished: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ray_cluster: None
+) -> None:
+    """Four networks on two CPUs have two processes, two networks have one each; one of the processes is killed."""
+    run = tmp_path / "run"
+    before: list[int] = []
+
+    def kill() -> None:
+        wait_for(lambda: first_epoch(run))
+        before.extend(processes(b"ray::RayTrainWorker"))
+        os.kill(before[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code = main(["train", "--run", str(run), "--data", str(images), *FOUR])
+    killer.join()
+    assert code == 0
+    assert len(before) == 2
+    assert capsys.readouterr().out.count("has died; another goes on from the last epoch of") == 2
+    assert same(of_first_two(run), weights(finished))
+    epochs = pd.read_parquet(run / "tables/training").groupby("net")["epoch"].apply(list)
+    assert epochs.tolist() == [[1, 2, 3]] * 4
+
+
+@pytest.mark.parametrize(
+    ("cpus", "networks", "workers", "trained_by"),
+    [
+        (2, 4, 1, [[(0, 0), (2, 0)], [(1, 0), (3, 0)]]),
+        (2, 3, 1, [[(0, 0)], [(1, 0)], [(2, 0)]]),  # in turn one CPU would be idle in the end
+        (8, 2, 1, [[(0, 0)], [(1, 0)]]),
+        (0, 2, 1, [[(0, 0)], [(1, 0)]]),  # nodes of half a CPU
+        (1, 2, 2, [[(0, 0)], [(0, 1)], [(1, 0)], [(1, 1)]]),  # replicas wait for each other
+    ],
+)
+def test_which_process_trains_what(
+    cpus: int, networks: int, workers: int, trained_by: list[list[tuple[int, int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raycv.distributed.ray_cluster.of_nodes", lambda: [{"CPU": cpus + 0.5}])
+    processes = fit._processes(TrainConfig(workers=workers), networks)
+    shares = SimpleNamespace(specs=range(networks), workers=workers, processes=processes)
+    assert [TrainJob.trained_by(shares, rank) for rank in range(processes)] == trained_by  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from raycv.stages.align.figures.layers import layer_averages
 from raycv.stages.align.figures.matchings import matching_curves
 from raycv.stages.align.figures.measures import measures_by_layer
 from raycv.stages.align.figures.recurrence import recurring_units
+from raycv.stages.align.figures.universal import universal_units
 
 
 def plan(run: Subject) -> Plan:
@@ -32,6 +33,8 @@ def plan(run: Subject) -> Plan:
         drawn["figure-10-matchings"] = lambda: matching_curves(matchings, run.layers[1:], *nets)
     if run.has("recurrence_by_layer"):
         drawn["recurrence"] = lambda: recurring_units(run.read("recurrence_by_layer"))
+    if run.has("universal_by_layer"):
+        drawn["universal"] = lambda: universal_units(run.read("universal_by_layer"))
     if run.has("epochs"):
         drawn["epochs"] = lambda: through_training(run.read("epochs"), run.read("training"))
     if run.has("measures"):

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from raycv.drawing.short_names import LONGEST
 from raycv.drawing.style import NETS, QUIET, SIGNAL, TICKS, counted, ends, label, open_frame, page
 from raycv.drawing.undrawable import Undrawable
 from raycv.paper import SPARSE_DECAY
@@ -216,7 +217,8 @@ def _cell(loss: float, units: float) -> str:
 def _draw_table(axes: Axes, texts: list[list[str]], bold: list[list[bool]]) -> None:
     """Rows of texts, the first the head; the first two columns name layer and line. A rule stands above each layer."""
     axes.set_axis_off()
-    widths = np.array([0.6, 1.05, *[1.0] * (len(texts[0]) - 2)])
+    longest = min(max(len(line[0]) for line in texts), LONGEST)
+    widths = np.array([max(0.6, 0.11 * longest), 1.05, *[1.0] * (len(texts[0]) - 2)])
     whole = Bbox.from_bounds(0, 0, 1, 1)
     table = axes.table(texts, colWidths=list(widths / widths.sum()), bbox=whole, cellLoc="right")
     table.auto_set_font_size(False)
