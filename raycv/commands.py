@@ -89,7 +89,7 @@ COMMANDS = {
     ),
     "export": Command(
         config.ExportConfig,
-        "copy tables, figures and report, without weights",
+        "copy tables, figures and report, and with --card networks and model cards",
         "export.stage:export",
         "--run runs/first --to s3://bucket/first",
     ),

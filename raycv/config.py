@@ -619,6 +619,11 @@ class ExportConfig(StageConfig):
     to: str | None = Field(
         None, min_length=1, description="a new folder or prefix, such as s3://bucket/prefix, for the results"
     )
+    card: bool = Field(
+        False,
+        description="also the networks, each as a folder that its own library reads, and model cards, as the Hugging "
+        "Face Hub has them (README.md)",
+    )
 
 
 class CellsConfig(StageConfig):

@@ -34,6 +34,7 @@ PORTION = r"(?:train|validation)/\d{5}-[0-9a-f]{16}"  # some prepared images
 _IDENTITY = r"[0-9a-f]{16}"  # a fingerprint
 _ONE, _SOME = r"[^/]+", r".+"  # one folder, as of a network or a layer; one or more
 _WEIGHTS = r"weights\.safetensors|weights-sample\.npz|network\.json"
+_OF_TRANSFORMERS = r"model[-a-z0-9.]*\.(?:safetensors|json)|(?:vocab|merges)\.txt|(?:tokenizer|spiece)\.model"
 _TABLE = "|".join(sorted(BY_NAME, key=len, reverse=True))
 _ROWS = rf"(?:{_TABLE})\.parquet|done\.json|error\.txt"
 _PAPERS = (  # figure-12-clusters, or for one layer figure-14-clusters-conv1
@@ -67,6 +68,7 @@ _IN_RUN = (
     (rf"merges/{_SOME}/", _WEIGHTS),
     (rf"tracking/(?:{'|'.join(STAGES)})/{_SOME}/", r"events\.out\.tfevents\.[^/]+"),
     (rf"patches-{_IDENTITY}/{_SOME}/", r"\d+-(?:\d{5,}|sampled)\.parquet"),
+    (rf"hub/{_ONE}/", rf"README\.md|[a-z_]+\.json|{_OF_TRANSFORMERS}"),  # of an export
 )
 _ABOVE = r"(?:runs/width-\d+-images-\d+/|cells/[a-z][a-z0-9_]*/)?"  # a study and an attribution hold runs
 
