@@ -7,6 +7,7 @@ import math
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -300,10 +301,15 @@ def test_the_verdicts_on_the_paper_follow_from_the_tables() -> None:
     assert dealt.at["fc7", "networks"] < dealt.at["fc7", "low"]
 
 
-def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() -> None:
+def reviewed() -> tuple[Any, str]:
+    """The kept tables, and what the page says of claims."""
     findings = script()
-    tables = findings.Tables(findings.COPIES)
     said = " ".join((ROOT / "docs" / "reviewer.md").read_text().replace("−", "-").split())
+    return findings.Tables(findings.COPIES), said
+
+
+def test_the_verdicts_on_what_the_paper_proposes_do_too() -> None:
+    tables, said = reviewed()
     half = tables("pruning_by_layer", "first").query("fraction == 0.5 and not compensated")
     change = 100 * half.pivot(index="removal_order", columns="layer", values="top1_change")
     low, random = -change.loc[["partner_low", "random"], "fc6"]
@@ -314,6 +320,10 @@ def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() ->
     top1 = ways[fewest].groupby("way")["top1"].mean()
     shown = [f"{top1[way]:.1%}" for way in ("matched", "random", "both")]
     assert "partners kept once: top-1 {}; as many at random: {}; all units: {}".format(*shown) in said
+
+
+def test_the_verdicts_on_platonic_representations_do_too() -> None:
+    tables, said = reviewed()
     last = {
         run: tables("training", run).sort_values("epoch").groupby("net")["validation_top1"].last()
         for run in ("first", "cifar10")
@@ -321,7 +331,7 @@ def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() ->
     small, large = (f"{of.min():.1%} to {of.max():.1%}" for of in last.values())
     assert f"({large} against {small})" in said
     one, other = (
-        tables("alignment_by_layer", run).query(findings.SEMI).set_index(["quantity", "layer"]).loc["prerelu_excess"]
+        tables("alignment_by_layer", run).query(script().SEMI).set_index(["quantity", "layer"]).loc["prerelu_excess"]
         for run in ("first", "cifar10")
     )
     assert set(one.index[other["value"] < one["value"]]) == {"fc7"}
@@ -335,6 +345,16 @@ def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() ->
     assert more[["conv2", "fc6", "fc7"]].between(0.05, 0.095).all()
     assert f"smaller by {_short(-more['conv5'])} in conv5" in said
     assert all((of["value"] < of["chance"])[[f"conv{n}" for n in range(1, 6)]].all() for of in cka)
+    few = tables("attribution", "attribution-eight").query("cell == 'few' and measure == 'prerelu_excess'")
+    assert ((few["difference"] < 0) & (few["q_value"] <= 0.05)).sum() == 6 == len(few) - 1
+    top1 = tables("attribution_cells", "attribution-eight").groupby("cell")["validation_top1"].first()
+    assert (
+        f"(top-1 {top1['few']:.1%}) networks have less excess than trained on all with it ({top1['true']:.1%})" in said
+    )
+
+
+def test_the_verdicts_on_layers_and_universal_neurons_do_too() -> None:
+    tables, said = reviewed()
     found = tables("layers_found", "first").groupby(["by", "networks"])["accuracy"].mean()
     trained, untrained = (found["unbiased_cka", networks] for networks in ("trained", "untrained"))
     assert set(tables("layers_found", "first")["layers"]) == {8}
@@ -347,12 +367,6 @@ def test_the_verdicts_on_what_the_paper_proposes_and_on_later_claims_do_too() ->
     added = contrast(*pairs).interval
     assert f"training adds {100 * added.low:.0f} to {100 * added.high:.0f} points" in said
     assert f"with their best partners it is {found['mean', 'trained']:.0%}" in said
-    few = tables("attribution", "attribution-eight").query("cell == 'few' and measure == 'prerelu_excess'")
-    assert ((few["difference"] < 0) & (few["q_value"] <= 0.05)).sum() == 6 == len(few) - 1
-    top1 = tables("attribution_cells", "attribution-eight").groupby("cell")["validation_top1"].first()
-    assert (
-        f"(top-1 {top1['few']:.1%}) networks have less excess than trained on all with it ({top1['true']:.1%})" in said
-    )
     recurring = tables("recurrence_by_layer", "first").set_index(["quantity", "layer"])["value"].drop("fc8", level=1)
     named, in_all = recurring.loc["partner_share"], recurring.loc["recurring_share"]
     assert f"{named.min():.0%} to {named.max():.0%} of the units of a layer can be said" in said

@@ -24,7 +24,7 @@ BELOW = {
     "drawing": {"run", "analysis"},
     "cells": set(),
     "config": {"networks", "data", "cells"},
-    "settings": {"config"},
+    "settings": {"config", "cells"},
     "flags": {"config", "settings"},
     "stages": {"statistics", "networks", "data", "distributed", "drawing", "run", "analysis", "config", "cells"},
     "api": {"stages", "statistics", "networks", "data", "drawing", "run", "analysis", "config", "settings"},

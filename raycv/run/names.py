@@ -43,7 +43,7 @@ _PAPERS = (  # figure-12-clusters, or for one layer figure-14-clusters-conv1
 )
 _FIGURE = (
     rf"figure-\d\d-(?:{_PAPERS})(?:-[^/]+)?|table-1(?:-curves|-optimiser)?|training|recurrence|epochs|measures|across"
-    r"|filters|modularity|ablation|ensembles|merges|pruning|stitching|study-(?:width|images)|attribution(?:-[^/]+)?"
+    r"|filters|modularity|universal|ablation|ensembles|merges|pruning|stitching|study-(?:width|images)|attribution(?:-[^/]+)?"
 )
 
 # Folders of a run, and the names of the files in each.

@@ -76,9 +76,7 @@ def fit(
     ray_cluster.check_memory("train", worker_need(specs, recipes, config.workers, len(training)))
     held = _fits_memory(config, specs, training, validation)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    gpus = _gpus(config, len(specs))
-    processes = _processes(config, len(specs)) if gpus is None else len(specs) * config.workers
-    part = ray_cluster.share(processes, gpus)
+    processes, part = _split(config, len(specs))
     board = TrainingProgress.options(scheduling_strategy=here).remote(WORKER_DEATHS)  # type: ignore[attr-defined]
     job = TrainJob(
         specs=tuple(specs),
@@ -98,15 +96,7 @@ def fit(
         fork_epoch=config.fork_epoch or 0,
         conditions={spec.name: condition for spec, condition in zip(specs, conditions, strict=True)},
     )
-    watch = _watch(job, config.track)
-    record.begin(store)
-    interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        _fit(job, part)
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, interrupt)  # Ray Train sets its own and does not restore this one
-        watch.stop()
+    _watched(job, part, config.track)
     _close(state := ray.get(board.read.remote()), job)
     return {
         "validation_top1": {row["net"]: row["validation_top1"] for row in tables.last_epochs(store)},
@@ -114,6 +104,26 @@ def fit(
         "device": " and ".join(sorted(state["devices"])),
         "seconds": _seconds(began, state["first_step"], state["last_report"]),
     }
+
+
+def _watched(job: TrainJob, part: ray_cluster.Share, track: Kind | None) -> None:
+    """Train to the end, showing how it goes on."""
+    watch = _watch(job, track)
+    record.begin(job.store)
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        _fit(job, part)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)  # Ray Train sets its own and does not restore this one
+        watch.stop()
+
+
+def _split(config: TrainConfig, networks: int) -> tuple[int, ray_cluster.Share]:
+    """How many processes train, and what each of them has of the cluster."""
+    gpus = _gpus(config, networks)
+    processes = _processes(config, networks) if gpus is None else networks * config.workers
+    return processes, ray_cluster.share(processes, gpus)
 
 
 def _gpus(config: TrainConfig, networks: int) -> Gpus | None:

@@ -100,26 +100,27 @@ def test_their_own_libraries_read_the_networks(
                 TOP1[one.name],
             )
         assert all(is_ours(f"hub/{one.name}/{path.name}") for path in folder.iterdir())
-    libraries = {
-        one.name: ModelCard.load(tmp_path / "to" / "hub" / one.name / "README.md").data.library_name for one in specs
-    }
-    assert libraries == {
+    check_beside(tmp_path / "to", monkeypatch)
+
+
+def check_beside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which library reads what, and what lies beside the weights."""
+    cards = {one.name: ModelCard.load(one / "README.md") for one in (folder / "hub").iterdir()}
+    assert {name: card.data.library_name for name, card in cards.items()} == {
         "own": None,
         "vision": None,
         "efficient": "timm",
         "transformer": "transformers",
         "language": "transformers",
     }
-    assert (tmp_path / "to/hub/transformer/preprocessor_config.json").exists()
-    assert (tmp_path / "to/hub/language/tokenizer.json").exists()
+    assert (folder / "hub/transformer/preprocessor_config.json").exists()
+    assert (folder / "hub/language/tokenizer.json").exists()
     library: Any = timm
-    seen = library.data.resolve_data_config(model=loaded(tmp_path / "to" / "hub" / "efficient", monkeypatch))
+    seen = library.data.resolve_data_config(model=loaded(folder / "hub" / "efficient", monkeypatch))
     assert (seen["input_size"], seen["crop_pct"], seen["interpolation"]) == ((3, 32, 32), 0.8, "bilinear")
     np.testing.assert_allclose([*seen["mean"], *seen["std"]], np.array([*SEEN.mean, *SEEN.std]) / 255)
-    assert (
-        "| own | raycv's small-alexnet, 6 units in conv1 | 3 | 50.0% |"
-        in ModelCard.load(tmp_path / "to" / "README.md").text
-    )
+    row = "| own | raycv's small-alexnet, 6 units in conv1 | 3 | 50.0% |"
+    assert row in ModelCard.load(folder / "README.md").text
 
 
 def test_the_card_of_a_run_says_what_is_shared(tmp_path: Path) -> None:
